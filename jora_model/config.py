@@ -1,0 +1,193 @@
+"""Facts of a checkpoint, read from its Hugging Face `config.json`; whatever is not implemented is refused."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
+
+# Keys whose value changes the arithmetic, with the only value that is implemented (None counts as absent).
+_ONLY = {
+    "attention_bias": False,
+    "mlp_bias": False,
+    "hidden_act": "silu",
+    "sliding_window": None,
+    "pretraining_tp": 1,
+    "quantization_config": None,
+    "partial_rotary_factor": 1.0,
+}
+# Keys that are read below, or that change nothing about logits.
+_READ = {
+    "architectures",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "tie_word_embeddings",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+}
+_HARMLESS = {
+    "model_type",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+    "initializer_range",
+    "use_cache",
+    "attention_dropout",
+    "is_llama_config",
+    "rope_interleaved",
+    "transformers.js_config",
+    "_name_or_path",
+    "name_or_path",
+    "return_dict",
+    "output_attentions",
+    "output_hidden_states",
+    "auto_map",
+    "unsloth_version",
+    "unsloth_fixed",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "chunk_size_feed_forward",
+    "is_encoder_decoder",
+    "tokenizer_class",
+    "original_max_position_embeddings",
+}
+
+
+@dataclass(frozen=True)
+class Llama3Rope:
+    """Rope scaling of Llama 3.1 and later (transformers, modeling_rope_utils.py, `llama3`)."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_positions: int
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a checkpoint of the Llama family is; made only by `from_hf` and `read`."""
+
+    architecture: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    max_positions: int
+    rms_norm_eps: float
+    rope_theta: float
+    rope_scaling: Llama3Rope | None
+    tie_embeddings: bool
+    eos_token_ids: tuple[int, ...]
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> "ModelConfig":
+        """Read the fields of a Hugging Face `config.json`.
+
+        Raises:
+            ValueError: a field is missing, or has a value that this model does not implement; the message
+                names the field, its value and what is allowed.
+        """
+        architecture = _architecture(config)
+        for key, only in _ONLY.items():
+            value = config.get(key)
+            if value is not None and value != only:
+                raise ValueError(f"config.json: {key}={value!r} is not implemented; only {only!r} is")
+        unknown = sorted(set(config) - _READ - _HARMLESS - set(_ONLY))
+        if unknown:
+            raise ValueError(
+                f"config.json: unknown fields {', '.join(unknown)}; they could change the arithmetic, "
+                "so remove those that do not"
+            )
+        rope_theta, rope_scaling = _rope(config)
+        heads = _need(config, "num_attention_heads")
+        kv_heads = config.get("num_key_value_heads") or heads
+        head_dim = config.get("head_dim") or _need(config, "hidden_size") // heads
+        if heads % kv_heads:
+            raise ValueError(
+                f"config.json: num_attention_heads={heads} is no multiple of num_key_value_heads={kv_heads}"
+            )
+        eos = config.get("eos_token_id")
+        return cls(
+            architecture=architecture,
+            vocab_size=_need(config, "vocab_size"),
+            hidden_size=_need(config, "hidden_size"),
+            intermediate_size=_need(config, "intermediate_size"),
+            num_layers=_need(config, "num_hidden_layers"),
+            num_heads=heads,
+            num_kv_heads=kv_heads,
+            head_dim=head_dim,
+            max_positions=_need(config, "max_position_embeddings"),
+            rms_norm_eps=float(_need(config, "rms_norm_eps")),
+            rope_theta=rope_theta,
+            rope_scaling=rope_scaling,
+            # transformers' default for the Llama family.
+            tie_embeddings=bool(config.get("tie_word_embeddings", False)),
+            eos_token_ids=() if eos is None else tuple(eos) if isinstance(eos, list) else (eos,),
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> "ModelConfig":
+        """Read `folder/config.json`. Raises ValueError when it is missing, broken or not implemented."""
+        path = Path(folder) / "config.json"
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ValueError(f"{folder} holds no config.json; a Hugging Face model folder does") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no JSON: {error}") from None
+        return cls.from_hf(config)
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    names = config.get("architectures") or [None]
+    if names[0] not in ARCHITECTURES:
+        raise ValueError(
+            f"config.json: architecture {names[0]!r} is not implemented; allowed are {', '.join(ARCHITECTURES)}"
+        )
+    return str(names[0])
+
+
+def _rope(config: Mapping[str, Any]) -> tuple[float, Llama3Rope | None]:
+    """transformers 5 writes `rope_parameters`; before it `rope_theta` and `rope_scaling` stood apart."""
+    parameters = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    theta = parameters.pop("rope_theta", config.get("rope_theta"))
+    if theta is None:
+        # The default of transformers' LlamaConfig; Llama 2 checkpoints leave it out.
+        theta = 10_000.0
+    kind = parameters.pop("rope_type", None) or parameters.pop("type", None) or "default"
+    parameters.pop("type", None)
+    if kind == "default":
+        return float(theta), None
+    if kind != "llama3":
+        raise ValueError(f"config.json: rope type {kind!r} is not implemented; allowed are default and llama3")
+    scaling = Llama3Rope(
+        factor=float(_need(parameters, "factor")),
+        low_freq_factor=float(_need(parameters, "low_freq_factor")),
+        high_freq_factor=float(_need(parameters, "high_freq_factor")),
+        original_max_positions=int(_need(parameters, "original_max_position_embeddings")),
+    )
+    return float(theta), scaling
+
+
+def _need(config: Mapping[str, Any], key: str) -> Any:
+    value = config.get(key)
+    if value is None:
+        raise ValueError(f"config.json: {key} is missing")
+    return value

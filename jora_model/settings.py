@@ -1,0 +1,57 @@
+"""What a person chooses about adapter and mesh. No JAX here, so that the command line starts fast."""
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class LoraSettings(BaseModel):
+    """Low-rank adapters (arXiv 2106.09685), in PEFT's words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(16, ge=1, description="Rank of the adapter's two factors.")
+    alpha: float = Field(32.0, gt=0, description="Adapter output is multiplied by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input, in training only.")
+    target_modules: tuple[str, ...] = Field(
+        ("q_proj", "v_proj"),
+        description=f"Layers that get an adapter: of {', '.join(ALL_LINEAR)}; or the one word all-linear.",
+    )
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _expand(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, list | tuple):
+            if tuple(value) == ("all-linear",):
+                return ALL_LINEAR
+            unknown = [name for name in value if name not in ALL_LINEAR]
+            if unknown or not value:
+                raise ValueError(
+                    f"target_modules {', '.join(map(str, unknown)) or '(none)'} match no layer; "
+                    f"allowed are {', '.join(ALL_LINEAR)}, or all-linear"
+                )
+            # The order is the model's, so that the same set is the same setting.
+            return tuple(name for name in ALL_LINEAR if name in value)
+        return value
+
+    @property
+    def scale(self) -> float:
+        """The factor on B(A(x)): the only place where it is computed."""
+        return self.alpha / self.rank
+
+
+class MeshSettings(BaseModel):
+    """How many devices along each mesh axis; their product is the number of devices used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: int = Field(1, ge=1, description="Copies of the model, each with its own rows of the batch.")
+    fsdp: int = Field(1, ge=1, description="Rows of the batch are split and weights are split by their width.")
+    tp: int = Field(1, ge=1, description="Tensor parallelism: heads, feed-forward and vocabulary are split.")
+
+    @property
+    def devices(self) -> int:
+        """Number of devices that the mesh needs."""
+        return self.data * self.fsdp * self.tp

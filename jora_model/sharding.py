@@ -1,0 +1,88 @@
+"""One mesh, one table from logical dim to mesh axis; the adapter's sharding follows from its base layer's."""
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jora_model.config import ModelConfig
+from jora_model.parameters import LINEAR_BY_NAME, Parameter
+from jora_model.settings import MeshSettings
+
+RULES: dict[str, str | None] = {
+    "layers": None,
+    "vocab": "tp",
+    "heads": "tp",
+    "kv_heads": "tp",
+    "mlp": "tp",
+    "embed": "fsdp",
+    "norm": None,
+    "rank": None,
+}
+# Rows of a batch go to every device that holds a different part of the data.
+BATCH = PartitionSpec(("data", "fsdp"))
+
+
+def make_mesh(settings: MeshSettings) -> Mesh:
+    """A mesh with axes `data`, `fsdp`, `tp` over the first devices of this machine.
+
+    Raises:
+        ValueError: more devices are asked for than there are.
+    """
+    devices = jax.devices()
+    if settings.devices > len(devices):
+        raise ValueError(
+            f"the mesh data={settings.data} x fsdp={settings.fsdp} x tp={settings.tp} needs {settings.devices} "
+            f"devices and this machine has {len(devices)}; lower one of them"
+        )
+    return jax.make_mesh(
+        (settings.data, settings.fsdp, settings.tp),
+        ("data", "fsdp", "tp"),
+        axis_types=(AxisType.Auto,) * 3,
+        devices=devices[: settings.devices],
+    )
+
+
+def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
+    """Refuse a mesh that cuts through a head or leaves a remainder. Needs no device.
+
+    Raises:
+        ValueError: names the size, the axis and what is allowed. Heads are counted, not their flattened width:
+            9 heads of 64 divide by 2 as numbers and not as heads.
+    """
+    for axis, size, what in (
+        ("tp", config.num_heads, "attention heads"),
+        ("tp", config.num_kv_heads, "key/value heads"),
+        ("tp", config.intermediate_size, "feed-forward width"),
+        ("tp", config.vocab_size, "vocabulary"),
+        ("fsdp", config.hidden_size, "hidden size"),
+    ):
+        parts = getattr(mesh, axis)
+        if size % parts:
+            allowed = ", ".join(str(n) for n in range(1, min(size, 64) + 1) if size % n == 0)
+            raise ValueError(f"mesh {axis}={parts} does not divide the model's {what} ({size}); allowed are {allowed}")
+
+
+def spec(dims: tuple[str, ...]) -> PartitionSpec:
+    """Partition of an array by its logical dims; two dims on one mesh axis are refused."""
+    axes = [RULES[dim] for dim in dims]
+    used = [axis for axis in axes if axis]
+    assert len(used) == len(set(used)), f"{dims} would use one mesh axis twice: {axes}"
+    return PartitionSpec(*axes)
+
+
+def parameter_spec(parameter: Parameter) -> PartitionSpec:
+    """Partition of a base parameter."""
+    return spec(("layers", *parameter.dims) if parameter.stacked else parameter.dims)
+
+
+def adapter_specs(target: str) -> tuple[PartitionSpec, PartitionSpec]:
+    """Partitions of A `[L, R, in]` and B `[L, out, R]`, derived from the base kernel `[out, in]`.
+
+    Column-parallel layers get A whole and B split, row-parallel ones A split and B whole; the same holds for fsdp.
+    """
+    out, inner = LINEAR_BY_NAME[target].dims
+    return spec(("layers", "rank", inner)), spec(("layers", out, "rank"))
+
+
+def named(mesh: Mesh | None, partition: PartitionSpec) -> NamedSharding | None:
+    """The partition on a mesh; None without one (a single default device)."""
+    return None if mesh is None else NamedSharding(mesh, partition)

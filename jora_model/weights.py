@@ -1,0 +1,155 @@
+"""Weights from safetensors onto the devices: each device's slice is read by itself, no host copy of the model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from jax.sharding import Mesh, SingleDeviceSharding
+from safetensors import SafetensorError, safe_open
+
+from jora_model.config import ModelConfig
+from jora_model.lora import fresh_adapter, read_adapter
+from jora_model.model import Llama
+from jora_model.parameters import Parameter, parameters_of, shape_of
+from jora_model.settings import LoraSettings
+from jora_model.sharding import adapter_specs, named, parameter_spec
+
+# Old checkpoints carry buffers that are computed here.
+_IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
+
+
+class Checkpoint:
+    """The tensors of a Hugging Face folder, opened lazily: name -> slices."""
+
+    def __init__(self, folder: Path):
+        """Raises ValueError when the folder has no safetensors, or a file is damaged."""
+        self.folder = Path(folder)
+        self._files: dict[str, Any] = {}
+        self._home = self._find()
+
+    def names(self) -> set[str]:
+        """All tensor names."""
+        return set(self._home)
+
+    def slice(self, name: str) -> Any:
+        """A lazy slice of a tensor (`get_shape()`, indexing reads from disk)."""
+        return self._open(self._home[name]).get_slice(name)
+
+    def _find(self) -> dict[str, str]:
+        index = self.folder / "model.safetensors.index.json"
+        if index.exists():
+            return dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        if not (self.folder / "model.safetensors").exists():
+            raise ValueError(
+                f"{self.folder} holds neither model.safetensors nor model.safetensors.index.json; "
+                "give a Hugging Face folder with safetensors"
+            )
+        return dict.fromkeys(self._open("model.safetensors").keys(), "model.safetensors")
+
+    def _open(self, file: str) -> Any:
+        if file not in self._files:
+            try:
+                self._files[file] = safe_open(self.folder / file, framework="numpy")
+            except FileNotFoundError:
+                raise ValueError(f"{self.folder} lacks {file}, which its index names") from None
+            except SafetensorError as error:
+                raise ValueError(f"{self.folder / file} is damaged: {error}") from None
+        return self._files[file]
+
+
+def check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:
+    """Every parameter of the table is there with its shape, and nothing else is.
+
+    Raises:
+        ValueError: names the missing, the unknown, or the tensor of another shape.
+    """
+    found = {name for name in checkpoint.names() if not name.endswith(_IGNORED_SUFFIXES)}
+    expected = {
+        name: shape_of(parameter, config)[1 if parameter.stacked else 0 :]
+        for parameter in parameters_of(config)
+        for name in parameter.hf_names(config.num_layers)
+    }
+    if config.tie_embeddings:
+        # Some tied checkpoints store the head as well; it is the embedding.
+        found.discard("lm_head.weight")
+    for what, names in (("lacks", set(expected) - found), ("holds unknown", found - set(expected))):
+        if names:
+            shown = ", ".join(sorted(names)[:3])
+            raise ValueError(
+                f"{checkpoint.folder} {what} {len(names)} tensors: {shown}{', ...' if len(names) > 3 else ''}"
+            )
+    for name, shape in expected.items():
+        actual = tuple(checkpoint.slice(name).get_shape())
+        if actual != shape:
+            raise ValueError(f"{checkpoint.folder}: {name} has shape {actual}; config.json says {shape}")
+
+
+def load_model(
+    folder: Path,
+    *,
+    lora: LoraSettings | None = None,
+    adapter: Path | None = None,
+    mesh: Mesh | None = None,
+    seed: int = 0,
+    compute_dtype: Any = jnp.bfloat16,
+) -> Llama:
+    """Load a Hugging Face folder; with `lora` a fresh adapter, with `adapter` a trained one in PEFT's format.
+
+    Args:
+        seed: for the fresh adapter's A.
+        compute_dtype: bf16 holds the weights as bf16 bits; float32 widens them (for tests and comparisons).
+
+    Raises:
+        ValueError: a file is missing or damaged, a tensor is missing, unknown or of another shape.
+    """
+    assert lora is None or adapter is None, "either a fresh adapter or a trained one"
+    config = ModelConfig.read(folder)
+    checkpoint = Checkpoint(folder)
+    check_names(checkpoint, config)
+    base = {p.name: _place(checkpoint, p, config, mesh, compute_dtype) for p in parameters_of(config)}
+    factors: dict[str, tuple[Any, Any]] = {}
+    if adapter is not None:
+        lora, factors = read_adapter(Path(adapter), config)
+    elif lora is not None:
+        factors = fresh_adapter(config, lora, seed)
+    placed = {}
+    for target, pair in factors.items():
+        a, b = (jax.device_put(x, named(mesh, s)) for x, s in zip(pair, adapter_specs(target), strict=True))
+        placed[target] = (a, b)
+    return Llama(config, base, placed, lora, mesh, compute_dtype)
+
+
+def _place(
+    checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, mesh: Mesh | None, compute_dtype: Any
+) -> jax.Array:
+    """One parameter on its devices; each device's slice is read from disk when it is placed."""
+    shape = shape_of(parameter, config)
+    sharding = named(mesh, parameter_spec(parameter)) or SingleDeviceSharding(jax.devices()[0])
+    names = parameter.hf_names(config.num_layers)
+    convert = _as_bits if jnp.dtype(compute_dtype) == jnp.bfloat16 else _as_float32
+
+    def read(index: tuple[slice, ...]) -> np.ndarray:
+        if not parameter.stacked:
+            return convert(_read(checkpoint, names[0], index))
+        layers = range(*index[0].indices(len(names)))
+        return np.stack([convert(_read(checkpoint, names[layer], index[1:])) for layer in layers])
+
+    return jax.make_array_from_callback(shape, sharding, read)
+
+
+def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...]) -> np.ndarray:
+    part = checkpoint.slice(name)
+    bounds = tuple(slice(*s.indices(n)[:2]) for s, n in zip(index, part.get_shape(), strict=True))
+    return part[bounds]
+
+
+def _as_bits(x: np.ndarray) -> np.ndarray:
+    return x.astype(ml_dtypes.bfloat16, copy=False).view(np.uint16)
+
+
+def _as_float32(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32)
