@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from jora_model.attention import attend, rope_frequencies, rotary, rotate, visible
+from jora_model.attention import rope_frequencies, rotary, rotate
+from jora_model.blocked_attention import attend_blocked
 from jora_model.config import ModelConfig
 from jora_model.linear import as_float, contract, frozen_matmul, trained_matmul
 from jora_model.parameters import LINEARS
@@ -99,9 +100,9 @@ class Layer(nnx.Module):
         h = (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(x.dtype)
         return x + self._pin(self.down_proj(h, keys["down_proj"]), whole)
 
-    def __call__(self, x: Float[Array, "B T D"], rope: Any, mask: Bool[Array, "B T S"], keys: Any) -> Array:
+    def __call__(self, x: Float[Array, "B T D"], rope: Any, reach: Int[Array, "B T"], keys: Any) -> Array:
         q, k, v = self.qkv(x, rope, keys)
-        return self.finish(x, attend(q, k, v, mask), keys)
+        return self.finish(x, attend_blocked(q, k, v, reach), keys)
 
     def _pin(self, x: Array, partition: PartitionSpec) -> Array:
         """Tell the compiler where the parts of an activation live; free without a mesh."""
@@ -162,13 +163,13 @@ class Llama(nnx.Module):
             remat: keep only each layer's input for the backward pass and compute the rest again.
         """
         x = self.embed_tokens(tokens)
-        rope, mask = self.rope(positions), visible(reach)
+        rope = self.rope(positions)
         graph, stacked = nnx.split(self.layers)
         keys = None if dropout_key is None else jax.random.split(dropout_key, self.config.num_layers)
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:
             state, key = scanned
-            return nnx.merge(graph, state)(x, rope, mask, layer_keys(key)), None
+            return nnx.merge(graph, state)(x, rope, reach, layer_keys(key)), None
 
         if remat:
             body = jax.checkpoint(body)

@@ -1,0 +1,67 @@
+"""The blocked attention and its gradient equal the dense reference under random forests of tries."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jora_model.attention import attend, visible
+from jora_model.blocked_attention import attend_blocked
+
+
+def random_reach(length: int, seed: int) -> np.ndarray:
+    """`reach` of a random depth-first forest, its last tenth padding."""
+    random = np.random.default_rng(seed)
+    used = length - length // 10
+    reach = np.arange(1, length + 1, dtype=np.int32)
+
+    def grow(start: int, end: int) -> None:
+        while start < end:
+            stop = int(random.integers(start + 1, end + 1))
+            run = int(random.integers(1, min(40, stop - start) + 1))
+            reach[start : start + run] = stop
+            grow(start + run, stop)
+            start = stop
+
+    grow(0, used)
+    return reach
+
+
+@pytest.mark.parametrize(
+    ("length", "dtype", "tolerance"), [(300, "float32", 2e-6), (256, "bfloat16", 2e-2), (50, "float32", 2e-6)]
+)
+def test_blocked_equals_dense(length, dtype, tolerance):
+    random = np.random.default_rng(1)
+    q, k, v = (jnp.asarray(random.normal(size=(2, length, heads, 16)), dtype) for heads in (6, 2, 2))
+    probe = jnp.asarray(random.normal(size=q.shape), jnp.float32)
+    reach = jnp.asarray(np.stack([random_reach(length, 0), random_reach(length, 1)]))
+
+    def dense(q, k, v):
+        return attend(q, k, v, visible(reach))
+
+    def blocked(q, k, v):
+        return attend_blocked(q, k, v, reach)
+
+    def gradients(f):
+        return jax.grad(lambda *qkv: jnp.sum(f(*qkv).astype(jnp.float32) * probe), argnums=(0, 1, 2))(q, k, v)
+
+    pairs = [(blocked(q, k, v), dense(q, k, v)), *zip(gradients(blocked), gradients(dense), strict=True)]
+    for ours, reference in pairs:
+        reference = np.asarray(reference, np.float32)
+        np.testing.assert_allclose(
+            np.asarray(ours, np.float32), reference, rtol=0, atol=tolerance * np.abs(reference).max()
+        )
+
+
+def test_visible_by_hand():
+    """A prefix of 2 with branches of 1 and 2, then one place of padding."""
+    expected = [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 0, 1, 0, 0],
+        [1, 1, 0, 1, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
+    seen = visible(jnp.asarray([[5, 5, 3, 5, 5, 6]], jnp.int32))[0]
+    np.testing.assert_array_equal(np.asarray(seen, np.int32), expected)
