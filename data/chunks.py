@@ -1,0 +1,197 @@
+"""Chunks: the retrievable pieces of a document, cut at headings, paragraphs and sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from data.blocks import Block, read_blocks
+from data.documents import Document, is_plain
+from data.sentences import sentence_spans, trim_span
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+Span = tuple[int, int]
+
+
+class ChunkSettings(BaseModel):
+    """How long chunks are and how far they overlap, in tokens of the base model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_tokens: int = Field(default=160, ge=16, description="No chunk has more tokens than this.")
+    overlap_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="A chunk repeats whole sentences, up to this many tokens, from the end of the chunk before it in "
+        "the same section.",
+    )
+
+    @model_validator(mode="after")
+    def _overlap_is_shorter(self) -> ChunkSettings:
+        if self.overlap_tokens >= self.max_tokens:
+            raise ValueError(
+                f"overlap_tokens={self.overlap_tokens} must be less than max_tokens={self.max_tokens}: lower it"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A contiguous piece of a document: `text == document.text[start:end]`.
+
+    Attributes:
+        id: "<document id>-<start>-<end>".
+        document_id, document_path: of the `Document` it was cut from.
+        start, end: offsets in characters of the document's text.
+        heading_path: the headings above it, outermost first, those inside its own text included.
+        text: begins and ends with a character that is not white space.
+    """
+
+    id: str
+    document_id: str
+    document_path: str
+    start: int
+    end: int
+    heading_path: tuple[str, ...]
+    text: str
+
+    @property
+    def search_text(self) -> str:
+        """What is embedded: the heading path says what a chunk from the middle of a section is about."""
+        return "\n".join([" > ".join(self.heading_path), self.text]) if self.heading_path else self.text
+
+
+def chunk_documents(documents: Iterable[Document], count_tokens: CountTokens, settings: ChunkSettings) -> list[Chunk]:
+    """The chunks of all documents, in order."""
+    return [chunk for document in documents for chunk in chunk_document(document, count_tokens, settings)]
+
+
+def chunk_document(document: Document, count_tokens: CountTokens, settings: ChunkSettings) -> list[Chunk]:
+    """Cuts a document into chunks that together hold all its text.
+
+    Neighbouring paragraphs of a section are joined as long as they fit; a paragraph that is too long is cut between
+    sentences, a sentence that is too long between words, a word that is too long between characters. A heading stays
+    with the text that follows it.
+
+    Args:
+        count_tokens: the number of tokens of each text, by the base model's tokenizer and without special tokens.
+    """
+    cutter = _Cutter(document.text, count_tokens, settings)
+    chunks = []
+    for heading_path, paragraphs in _sections(document):
+        pieces = [piece for paragraph in paragraphs for piece in cutter.cut(paragraph)]
+        for start, end in cutter.join(pieces):
+            chunks.append(
+                Chunk(
+                    id=f"{document.id}-{start}-{end}",
+                    document_id=document.id,
+                    document_path=document.path,
+                    start=start,
+                    end=end,
+                    heading_path=heading_path,
+                    text=document.text[start:end],
+                )
+            )
+    return chunks
+
+
+@dataclass(frozen=True, slots=True)
+class _Paragraph:
+    """A paragraph from `start` to `end`; the headings before it stand between `start` and `body`."""
+
+    start: int
+    body: int
+    end: int
+
+
+def _sections(document: Document) -> list[tuple[tuple[str, ...], list[_Paragraph]]]:
+    """(heading path, paragraphs) of each section, in order."""
+    sections: list[tuple[tuple[str, ...], list[_Paragraph]]] = []
+    above: list[tuple[int, str]] = []  # (level, title), outermost first
+    waiting: list[Block] = []  # headings that no paragraph has followed yet
+    for block in read_blocks(document.text, is_plain(document.path)):
+        if block.level:
+            above = [(level, title) for level, title in above if level < block.level]
+            above.append((block.level, block.title))
+            waiting.append(block)
+            continue
+        if waiting or not sections:
+            sections.append((tuple(title for _, title in above), []))
+        sections[-1][1].append(_Paragraph(waiting[0].start if waiting else block.start, block.start, block.end))
+        waiting = []
+    if waiting:  # at the end of the document, with no text after them
+        path = tuple(title for _, title in above)
+        sections.append((path, [_Paragraph(waiting[0].start, waiting[0].start, waiting[-1].end)]))
+    return sections
+
+
+class _Cutter:
+    """Cuts and joins spans of one text so that none has more than `max_tokens` tokens."""
+
+    def __init__(self, text: str, count_tokens: CountTokens, settings: ChunkSettings) -> None:
+        self.text = text
+        self.count_tokens = count_tokens
+        self.settings = settings
+
+    def join(self, pieces: Sequence[Span]) -> list[Span]:
+        """Joins neighbouring pieces as long as they fit, and starts each chunk with the overlap."""
+        chunks: list[Span] = []
+        start, end = pieces[0]
+        for piece_start, piece_end in pieces[1:]:
+            if not self._fits(start, piece_end):
+                chunks.append((start, end))
+                start = self._overlap_start((start, end), (piece_start, piece_end))
+            end = piece_end
+        return [*chunks, (start, end)]
+
+    def cut(self, paragraph: _Paragraph) -> list[Span]:
+        """The paragraph whole, or its sentences, the first with the headings, the too long ones in pieces."""
+        if self._fits(paragraph.start, paragraph.end):
+            return [(paragraph.start, paragraph.end)]
+        spans = sentence_spans(self.text[paragraph.body : paragraph.end])
+        sentences = [(paragraph.body + start, paragraph.body + end) for start, end in spans]
+        sentences[0] = (paragraph.start, sentences[0][1])
+        return [piece for sentence in sentences for piece in self._cut_sentence(*sentence)]
+
+    def _cut_sentence(self, start: int, end: int) -> list[Span]:
+        pieces = []
+        while not self._fits(start, end):
+            cut = self._longest_prefix(start, end)
+            pieces.append(trim_span(self.text, start, cut))
+            start = trim_span(self.text, cut, end)[0]
+        return [*pieces, (start, end)]
+
+    def _longest_prefix(self, start: int, end: int) -> int:
+        """Where to cut: after the last word that fits, or inside a word that is longer than a chunk."""
+        # Few texts have more characters a token; without this window a long text would be tokenized once per piece.
+        end = min(end, start + 20 * self.settings.max_tokens)
+        words = [start + match.end() for match in re.finditer(r"\S+", self.text[start:end])]
+        if self._fits(start, words[0]):
+            return self._last_that_fits(start, words)
+        return self._last_that_fits(start, range(start + 1, words[0] + 1))
+
+    def _last_that_fits(self, start: int, ends: Sequence[int]) -> int:
+        low, high = 0, len(ends)  # ends[low] fits; ends[high] is not known to
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._fits(start, ends[middle]) else (low, middle)
+        assert self._fits(start, ends[low]), "one character has more tokens than a chunk"
+        return ends[low]
+
+    def _overlap_start(self, previous: Span, piece: Span) -> int:
+        """The earliest sentence of the previous chunk from which the overlap is not too long."""
+        if self.settings.overlap_tokens == 0:
+            return piece[0]
+        first, last = previous
+        starts = [first + start for start, _ in sentence_spans(self.text[first:last])][1:]
+        counts = self.count_tokens([self.text[start:last] for start in starts]) if starts else []
+        for start, count in zip(starts, counts, strict=True):
+            if count <= self.settings.overlap_tokens and self._fits(start, piece[1]):
+                return start
+        return piece[0]
+
+    def _fits(self, start: int, end: int) -> bool:
+        return self.count_tokens([self.text[start:end]])[0] <= self.settings.max_tokens

