@@ -12,9 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 BLOCK = 128
+SAVED = "attention"
 _HIDDEN = -1e30
 
 
@@ -76,8 +78,9 @@ def _forward(q: Array, k: Array, v: Array, reach: Array) -> tuple[Array, Any]:
         out = _product(weights.astype(q.dtype), v[:, :, :end], 3, 2) / total
         outs.append(out.astype(q.dtype).reshape(B, K, G, end - start, H))
         sums.append((top + jnp.log(total)).reshape(B, K, G, end - start))
-    out = jnp.concatenate(outs, axis=3)
-    return out, (q, k, v, reach, out, jnp.concatenate(sums, axis=3))
+    # Named, so that a layer that is computed again in the backward pass does not compute its attention again.
+    out = checkpoint_name(jnp.concatenate(outs, axis=3), SAVED)
+    return out, (q, k, v, reach, out, checkpoint_name(jnp.concatenate(sums, axis=3), SAVED))
 
 
 def _backward(residuals: Any, g: Array) -> tuple[Array, Array, Array, None]:
@@ -85,18 +88,23 @@ def _backward(residuals: Any, g: Array) -> tuple[Array, Array, Array, None]:
     B, K, G, T, H = q.shape
     delta = jnp.sum(g.astype(jnp.float32) * out.astype(jnp.float32), axis=-1)
     dqs = []
-    dk = jnp.zeros(k.shape, jnp.float32)
-    dv = jnp.zeros(v.shape, jnp.float32)
+    dk_t, dv_t = (jnp.zeros((B, K, H, T), jnp.float32) for _ in "kv")
     for start, end in _blocks(T):
         rows = functools.partial(jnp.reshape, shape=(B, K, G * (end - start), -1))
         g_block, q_block = rows(g[:, :, :, start:end]), rows(q[:, :, :, start:end])
         weights = jnp.exp(_scores(q, k, reach, start, end) - rows(log_sums[:, :, :, start:end]))
-        dv = dv.at[:, :, :end].add(_product(weights.astype(g.dtype), g_block, 2, 2))
+        dv_t = dv_t.at[..., :end].add(_product(_transposed(g_block), weights.astype(g.dtype), 3, 2))
         dweights = _product(g_block, v[:, :, :end], 3, 3)
         dscores = (weights * (dweights - rows(delta[:, :, :, start:end]))).astype(g.dtype)
         dqs.append(_product(dscores, k[:, :, :end], 3, 2).astype(q.dtype).reshape(B, K, G, end - start, H))
-        dk = dk.at[:, :, :end].add(_product(dscores, q_block, 2, 2))
-    return jnp.concatenate(dqs, axis=3), dk.astype(k.dtype), dv.astype(v.dtype), None
+        dk_t = dk_t.at[..., :end].add(_product(_transposed(q_block), dscores, 3, 2))
+    dk, dv = dk_t.swapaxes(2, 3).astype(k.dtype), dv_t.swapaxes(2, 3).astype(v.dtype)
+    return jnp.concatenate(dqs, axis=3), dk, dv, None
+
+
+def _transposed(x: Array) -> Array:
+    """The small operand, really transposed: else XLA transposes the large one (a fifth of the backward pass)."""
+    return lax.optimization_barrier(x.swapaxes(2, 3))
 
 
 _attend.defvjp(_forward, _backward)

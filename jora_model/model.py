@@ -22,7 +22,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jora_model.attention import rope_frequencies, rotary, rotate
-from jora_model.blocked_attention import attend_blocked
+from jora_model.blocked_attention import SAVED, attend_blocked
 from jora_model.config import ModelConfig
 from jora_model.linear import as_float, contract, frozen_matmul, trained_matmul
 from jora_model.parameters import LINEARS
@@ -160,7 +160,7 @@ class Llama(nnx.Module):
         Args:
             reach: see `attention.visible`.
             dropout_key: turns the adapters' dropout on (training only).
-            remat: keep only each layer's input for the backward pass and compute the rest again.
+            remat: keep each layer's input and its attention for the backward pass, and compute the rest again.
         """
         x = self.embed_tokens(tokens)
         rope = self.rope(positions)
@@ -172,7 +172,7 @@ class Llama(nnx.Module):
             return nnx.merge(graph, state)(x, rope, reach, layer_keys(key)), None
 
         if remat:
-            body = jax.checkpoint(body)
+            body = jax.checkpoint(body, policy=jax.checkpoint_policies.save_only_these_names(SAVED))
         x, _ = jax.lax.scan(body, x, (stacked, keys))
         return rms_norm(x, self.final_norm[...], self.config.rms_norm_eps)
 

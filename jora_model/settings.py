@@ -55,3 +55,25 @@ class MeshSettings(BaseModel):
     def devices(self) -> int:
         """Number of devices that the mesh needs."""
         return self.data * self.fsdp * self.tp
+
+
+class ExportSettings(BaseModel):
+    """What is written for other tools."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    merged: bool = Field(True, description="Also write the whole model with the adapter merged in.")
+    max_shard_mb: int = Field(4000, ge=1, description="Size of a safetensors file of the merged model, in MB.")
+
+
+class GenerationSettings(BaseModel):
+    """How answers are decoded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_new_tokens: int = Field(96, ge=1, description="An answer ends after this many tokens at the latest.")
+    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token; higher draws more freely.")
+    top_k: int | None = Field(None, ge=1, description="Draw from the k likeliest tokens only.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Draw from the likeliest tokens that hold this share.")
+    batch_size: int = Field(16, ge=1, description="Prompts decoded at once.")
+    seed: int = Field(0, ge=0, description="Seed of the draws, one stream for each prompt.")

@@ -1,0 +1,158 @@
+"""Alpaca records: RAFT examples as text, on disk as JSON lines and as a folder of the library `datasets`.
+
+A dataset folder holds
+
+    dataset.jsonl  one record a line: datasets.load_dataset("json", data_files="dataset.jsonl")
+    datasets/      the same for datasets.load_from_disk
+    README.md      the card: counts, settings, how to load; it also makes the folder itself loadable
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from data.chunks import Chunk
+from data.jsonl import read_jsonl, write_jsonl
+from data.prompts import Prompt, raft_prompt
+from data.raft import RaftExample, RaftSettings
+
+RECORDS_NAME = "dataset.jsonl"
+DATASETS_NAME = "datasets"
+CARD_NAME = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class AlpacaRecord:
+    """An example in Alpaca's three fields, and where it comes from.
+
+    Attributes:
+        id: `RaftExample.id`.
+        instruction, input, output: the task, which is the same for all; documents and question; what is to be written.
+        question_id, group_id, context_ids, oracle_ids, oracle_shown: as in `RaftExample`.
+    """
+
+    id: str
+    instruction: str
+    input: str
+    output: str
+    question_id: str
+    group_id: str
+    context_ids: tuple[str, ...]
+    oracle_ids: tuple[str, ...]
+    oracle_shown: bool
+
+    @property
+    def prompt(self) -> Prompt:
+        """The record without its output."""
+        return Prompt(self.instruction, self.input)
+
+
+def to_records(examples: Sequence[RaftExample], chunks: Sequence[Chunk]) -> list[AlpacaRecord]:
+    """The examples as records, in their order."""
+    by_id = {chunk.id: chunk for chunk in chunks}
+    records = []
+    for example in examples:
+        prompt = raft_prompt([by_id[context_id] for context_id in example.context_ids], example.question)
+        records.append(
+            AlpacaRecord(
+                id=example.id,
+                instruction=prompt.instruction,
+                input=prompt.input,
+                output=example.output,
+                question_id=example.question_id,
+                group_id=example.group_id,
+                context_ids=example.context_ids,
+                oracle_ids=example.oracle_ids,
+                oracle_shown=example.oracle_shown,
+            )
+        )
+    return records
+
+
+def write_dataset(
+    folder: Path, records: Sequence[AlpacaRecord], settings: RaftSettings, counts: Mapping[str, int]
+) -> None:
+    """Writes the three parts of a dataset folder; same records, settings and counts, same bytes.
+
+    Args:
+        folder: an existing folder.
+        counts: of `RaftBuild`, for the card.
+    """
+    folder = Path(folder)
+    write_jsonl(folder / RECORDS_NAME, records)
+    (folder / CARD_NAME).write_text(_card(records, settings, counts), encoding="utf-8")
+    _write_datasets_folder(folder / DATASETS_NAME, records, (folder / RECORDS_NAME).read_bytes())
+
+
+def read_records(folder: Path) -> list[AlpacaRecord]:
+    """The records of a dataset folder.
+
+    Raises:
+        ValueError: `dataset.jsonl` is missing or broken; names the line.
+    """
+    return read_jsonl(Path(folder) / RECORDS_NAME, AlpacaRecord)
+
+
+def _write_datasets_folder(folder: Path, records: Sequence[AlpacaRecord], jsonl: bytes) -> None:
+    import datasets
+
+    text, texts = datasets.Value("string"), datasets.List(datasets.Value("string"))
+    kinds = {"tuple[str, ...]": texts, "bool": datasets.Value("bool"), "str": text}
+    features = datasets.Features({field.name: kinds[str(field.type)] for field in fields(AlpacaRecord)})
+    columns = {field.name: [getattr(record, field.name) for record in records] for field in fields(AlpacaRecord)}
+    bars = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        datasets.Dataset.from_dict(columns, features=features).save_to_disk(folder)
+    finally:
+        if not bars:
+            datasets.enable_progress_bars()
+    # The library's fingerprint is made from its own version and history; ours from the records alone.
+    state_path = folder / "state.json"
+    state = json.loads(state_path.read_text(encoding="utf-8"))
+    state["_fingerprint"] = hashlib.sha256(jsonl).hexdigest()[:16]
+    state_path.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _card(records: Sequence[AlpacaRecord], settings: RaftSettings, counts: Mapping[str, int]) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in counts.items())
+    first = {name: value for name, value in asdict(records[0]).items() if name in ("instruction", "input", "output")}
+    values = "\n".join(f"| `{name}` | `{value}` |" for name, value in settings.model_dump().items())
+    return f"""---
+configs:
+- config_name: default
+  data_files: {RECORDS_NAME}
+---
+
+# RAFT dataset
+
+Questions over contexts of near chunks, for retrieval augmented fine-tuning (arXiv 2403.10131), as Alpaca records
+(`instruction`, `input`, `output`) with their provenance. `oracle_shown` says whether the chunks that prove the answer
+(`oracle_ids`) are in the context (`context_ids`, in the order in which they are shown); records with one `group_id`
+share their context.
+
+```python
+from datasets import load_dataset, load_from_disk
+
+records = load_dataset("json", data_files="{RECORDS_NAME}", split="train")
+records = load_from_disk("{DATASETS_NAME}")  # the same
+```
+
+| count | |
+|---|---|
+{rows}
+
+| setting | value |
+|---|---|
+{values}
+
+The first record:
+
+````json
+{json.dumps(first, indent=2, ensure_ascii=False)}
+````
+"""

@@ -1,0 +1,77 @@
+"""Job files: what a process of its own needs to train or to generate. JSON; no JAX here."""
+
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jora_model.settings import GenerationSettings, LoraSettings, MeshSettings
+
+Job = TypeVar("Job", bound=BaseModel)
+
+
+class TrainSettings(BaseModel):
+    """How the adapter is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(3, ge=1, description="How often every example is seen.")
+    examples_per_update: int = Field(16, ge=1, description="Examples of one optimizer update, whatever the packing.")
+    learning_rate: float = Field(4e-4, gt=0, description="Peak learning rate of AdamW.")
+    warmup_fraction: float = Field(0.05, ge=0, lt=1, description="Share of the updates over which the rate rises.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay, on the adapter.")
+    clip_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this global norm.")
+    row_length: int = Field(2048, ge=32, description="Tokens of a packed row; compute and memory are planned for it.")
+    rows_per_microbatch: int = Field(1, ge=1, description="Rows of one forward and backward pass.")
+    remat: bool = Field(True, description="Compute activations again in the backward pass instead of keeping them.")
+    compute_dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Dtype of the products' operands.")
+    max_updates: int | None = Field(None, ge=1, description="Stop after this many updates; the schedule ends there.")
+    checkpoint_every: int = Field(5, ge=1, description="Updates between two checkpoints.")
+    seed: int = Field(0, ge=0, description="Seed of the adapter's start, the order of examples and dropout.")
+
+
+class TrainJob(BaseModel):
+    """A training run, complete: the same file gives the same adapter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str = Field(description="Hugging Face folder of the base model.")
+    base_name: str = Field(description="What the adapter's config calls its base.")
+    sequences: str = Field(description="Folder with sequences.safetensors and sequences.json.")
+    output: str = Field(description="Folder for adapter, metrics and loss curve.")
+    checkpoints: str = Field(description="Folder for resumable state.")
+    compilation_cache: str | None = Field(None, description="Folder of XLA's persistent cache.")
+    lora: LoraSettings = LoraSettings()
+    mesh: MeshSettings = MeshSettings()
+    training: TrainSettings = TrainSettings()
+
+
+class GenerateJob(BaseModel):
+    """Answers to a folder of prompts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str = Field(description="Hugging Face folder of the base model.")
+    adapter: str | None = Field(None, description="Folder of a PEFT adapter, or none for the base model itself.")
+    prompts: str = Field(description="Folder with prompts.safetensors and prompts.json.")
+    output: str = Field(description="Folder for answers.safetensors and answers.json.")
+    end_ids: tuple[int, ...] = Field(description="Tokens that end an answer.")
+    compilation_cache: str | None = Field(None, description="Folder of XLA's persistent cache.")
+    compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    generation: GenerationSettings = GenerationSettings()
+
+
+def read_job(path: Path, kind: type[Job]) -> Job:
+    """Read a job file.
+
+    Raises:
+        ValueError: it is missing, no JSON, or has a wrong or unknown field (named).
+    """
+    try:
+        return kind.model_validate_json(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"no job file {path}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"job file {path}: {where}: {first['msg']}") from None

@@ -1,0 +1,49 @@
+"""A job in a process of its own: it ends with its parent, and says what went wrong in one line.
+
+The other side is tasks/jobs.py. The parent keeps the writing end of a pipe open and passes the reading end in
+JORA_PARENT_FD; when the parent goes, however it goes, the kernel closes its end and the child reads end-of-file.
+Without that variable (under Slurm, or by hand) a job simply runs.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+PARENT_FD = "JORA_PARENT_FD"
+#: Exit codes: what a person did wrong, and the parent is gone (EX_TEMPFAIL: the same job can be run again).
+EXIT_INPUT_ERROR = 2
+EXIT_ORPHANED = 75
+
+
+def watch_parent() -> None:
+    """Start a daemon thread that ends this process as soon as the parent is gone."""
+    value = os.environ.pop(PARENT_FD, None)  # not for this process's own children
+    if value is None:
+        return
+    descriptor = int(value)
+    os.set_inheritable(descriptor, False)
+
+    def wait_for_end() -> None:
+        os.read(descriptor, 1)  # nothing is ever written: this returns at end-of-file
+        os._exit(EXIT_ORPHANED)
+
+    threading.Thread(target=wait_for_end, name="watch-parent", daemon=True).start()
+
+
+def run_job_file(work: Callable[[Path], None]) -> None:
+    """The main function of a job module: `python -m MODULE JOB_FILE` calls `work(Path(JOB_FILE))`.
+
+    A ValueError, which is what a person did wrong, ends it with a last line `error: ...` on stderr and exit code 2.
+    """
+    watch_parent()
+    if len(sys.argv) != 2:
+        sys.stderr.write("error: give one argument, the job file\n")
+        sys.exit(EXIT_INPUT_ERROR)
+    try:
+        work(Path(sys.argv[1]))
+    except ValueError as error:
+        # The parent reads one line; a progress bar may stand in the current one.
+        sys.stderr.write(f"\nerror: {' '.join(str(error).split())}\n")
+        sys.exit(EXIT_INPUT_ERROR)

@@ -1,0 +1,122 @@
+"""The two compiled functions of training: add a microbatch's gradient, and apply an update."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from jora_model.job import TrainSettings
+from jora_model.loss import answer_loss
+from jora_model.model import Llama, LoraParam
+from jora_model.sharding import BATCH
+from jora_model.tries import Rows
+
+
+class Sums(NamedTuple):
+    """Running sums over the microbatches of an update: gradient of the loss sum, loss sum, learnt tokens."""
+
+    gradient: Any
+    loss: Array
+    tokens: Array
+
+
+class TrainState(NamedTuple):
+    """What a checkpoint holds: adapter and optimizer state."""
+
+    adapter: Any
+    optimizer: Any
+
+
+def make_optimizer(settings: TrainSettings, updates: int) -> optax.GradientTransformation:
+    """AdamW with linear warm-up and cosine decay to zero over `updates`, after clipping by global norm."""
+    return optax.chain(
+        optax.clip_by_global_norm(settings.clip_norm),
+        optax.adamw(learning_rate_at(settings, updates), weight_decay=settings.weight_decay),
+    )
+
+
+def learning_rate_at(settings: TrainSettings, updates: int) -> optax.Schedule:
+    """Learning rate by update number, from 0. The first update has a rate above zero."""
+    warmup = max(round(settings.warmup_fraction * updates), 1)
+    return optax.warmup_cosine_decay_schedule(
+        settings.learning_rate / (warmup + 1), settings.learning_rate, warmup, max(updates, warmup + 1)
+    )
+
+
+class Trainer:
+    """Holds the model's frozen part and runs microbatches and updates.
+
+    Attributes:
+        state: adapter and optimizer, replaced by every update.
+        traces: how often the gradient function was traced; one for a run, or something retraces.
+    """
+
+    def __init__(self, model: Llama, settings: TrainSettings, updates: int):
+        self.settings = settings
+        self.mesh = model.mesh
+        self.optimizer = make_optimizer(settings, updates)
+        self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
+        self.state = TrainState(adapter, self.optimizer.init(adapter))
+        self.traces = 0
+        self._accumulate = jax.jit(self._add, donate_argnums=2)
+        self._apply = jax.jit(self._update, donate_argnums=0)
+
+    @property
+    def model(self) -> Llama:
+        """The model with the adapter as it is now."""
+        return nnx.merge(self.graph, self.state.adapter, self.frozen)
+
+    def zero(self) -> Sums:
+        """Empty sums."""
+        gradient = jax.tree.map(jnp.zeros_like, self.state.adapter)
+        return Sums(gradient, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32))
+
+    def accumulate(self, sums: Sums, rows: Rows, update: int, microbatch: int) -> Sums:
+        """Add one microbatch; `update` and `microbatch` decide its dropout."""
+        batch = {name: self._place(array) for name, array in vars(rows).items()}
+        numbers = jnp.asarray([self.settings.seed, update, microbatch], jnp.uint32)
+        return self._accumulate(self.state.adapter, self.frozen, sums, batch, numbers)
+
+    def apply(self, sums: Sums) -> tuple[Array, Array]:
+        """Update the adapter with the mean over all learnt tokens; returns mean loss and gradient norm."""
+        self.state, loss, norm = self._apply(self.state, sums)
+        return loss, norm
+
+    def _place(self, array: Any) -> Array:
+        if self.mesh is None:
+            return jnp.asarray(array)
+        return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec(*BATCH, None)))
+
+    def _add(self, adapter: Any, frozen: Any, sums: Sums, batch: dict[str, Array], numbers: Array) -> Sums:
+        self.traces += 1
+        key = jax.random.key(0)
+        for number in numbers:
+            key = jax.random.fold_in(key, number)
+
+        def loss_sum(adapter: Any) -> tuple[Array, Array]:
+            model = nnx.merge(self.graph, adapter, frozen)
+            hidden = model.hidden_states(
+                batch["tokens"],
+                batch["positions"],
+                batch["reach"],
+                dropout_key=key,
+                remat=self.settings.remat,
+            )
+            return answer_loss(model, hidden, batch["predict_at"], batch["targets"], batch["weights"])
+
+        (loss, tokens), gradient = jax.value_and_grad(loss_sum, has_aux=True)(adapter)
+        gradient = jax.tree.map(jnp.add, sums.gradient, gradient)
+        return Sums(gradient, sums.loss + loss, sums.tokens + tokens)
+
+    def _update(self, state: TrainState, sums: Sums) -> tuple[TrainState, Array, Array]:
+        gradient = jax.tree.map(lambda g: g / sums.tokens, sums.gradient)
+        norm = optax.global_norm(gradient)
+        # Optax mixes dtypes (beta ** int32 count), which our tests otherwise forbid.
+        with jax.numpy_dtype_promotion("standard"):
+            change, optimizer = self.optimizer.update(gradient, state.optimizer, state.adapter)
+        adapter = optax.apply_updates(state.adapter, change)
+        return TrainState(adapter, optimizer), sums.loss / sums.tokens, norm

@@ -1,0 +1,1 @@
+"""The pipeline's stages as Prefect tasks: open artifacts, one library call, write an artifact."""

@@ -1,0 +1,142 @@
+"""Run a job file in a process of its own, with what it says on stderr passed on as it comes.
+
+A process of its own gets its memory settings before it starts, gives all memory back at its end, can be killed and run
+again, and is the same thing that Slurm or Kubernetes would start. It ends with its parent (jora_model/process.py).
+"""
+
+import codecs
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Protocol
+
+from jora_model.process import EXIT_INPUT_ERROR, PARENT_FD
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ERROR_PREFIX = "error: "
+KEPT_LINES = 20
+KEPT_CHARACTERS = 10_000  # of one line: a progress bar may draw for hours without ending its line
+SECONDS_TO_END = 5.0
+# Large temporaries page-fault otherwise: a blocked causal attention took 25-28 ms with these, 49 without (DESIGN.md).
+MEMORY_SETTINGS = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_MMAP_THRESHOLD_": "20000000000",
+    "MALLOC_TRIM_THRESHOLD_": "20000000000",
+}
+
+
+class Log(Protocol):
+    """What `run_job` needs of a logger."""
+
+    def info(self, msg: str, /, *args: object) -> None: ...
+
+
+def run_job(module: str, job_file: Path, *, log: Log) -> None:
+    """Run `python -m module job_file` and wait for it; its stdout and stderr come out on our stderr.
+
+    When this is interrupted (Ctrl-C, a cancelled flow) the job gets SIGTERM, and SIGKILL after 5 seconds.
+
+    Raises:
+        ValueError: the job ended with exit code 2 and a last line `error: ...`; that line.
+        RuntimeError: it ended in any other way but success; the exit code or signal and its last lines.
+    """
+    readable, writable = os.pipe()  # the job holds the one end, and this process alone the other
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", module, str(job_file.absolute())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(os.environ, readable),
+            pass_fds=(readable,),
+            start_new_session=True,  # Ctrl-C reaches this process only, which then ends the job in order
+        ) as process:
+            log.info("started python -m %s (process %d)", module, process.pid)
+            assert process.stdout is not None
+            lines: deque[str] = deque(maxlen=KEPT_LINES)
+            reader = threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True)
+            reader.start()
+            try:
+                code = process.wait()
+            except BaseException:
+                _end(process)
+                raise
+            finally:
+                reader.join(timeout=SECONDS_TO_END)
+                if reader.is_alive():  # a process that the job left behind holds the pipe open
+                    os.killpg(process.pid, signal.SIGKILL)
+                    reader.join()
+    finally:
+        os.close(readable)
+        os.close(writable)
+    if code != 0:
+        raise _failure(module, code, list(lines))
+
+
+def _environment(current: Mapping[str, str], parent_fd: int) -> dict[str, str]:
+    paths = [str(REPOSITORY), *filter(None, [current.get("PYTHONPATH")])]
+    environment = {
+        **MEMORY_SETTINGS,
+        **current,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+        PARENT_FD: str(parent_fd),
+    }
+    if sys.stderr.isatty():
+        # The job writes to a pipe and could not ask for the width of the terminal that its bars are shown on.
+        environment.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
+    else:
+        environment.setdefault("TQDM_MININTERVAL", "10")  # a bar in a log file is a line too many
+    return environment
+
+
+def _pass_on(pipe: IO[bytes], lines: deque[str]) -> None:
+    """Write what comes, as it comes (a progress bar has no line ends), and keep the last lines."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    rest = ""
+    while block := os.read(pipe.fileno(), 65536):
+        text = decoder.decode(block)
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        *whole, rest = (rest + text).split("\n")
+        lines.extend(filter(None, map(_shown, whole)))
+        rest = rest[-KEPT_CHARACTERS:]
+    if last := _shown(rest):
+        lines.append(last)
+
+
+def _shown(line: str) -> str:
+    """What a terminal shows of a line: the part after the last carriage return."""
+    return line.rstrip().rsplit("\r", 1)[-1]
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End the job and its children."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=SECONDS_TO_END)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _failure(module: str, code: int, lines: list[str]) -> Exception:
+    if code == EXIT_INPUT_ERROR and lines and lines[-1].startswith(ERROR_PREFIX):
+        return ValueError(lines[-1].removeprefix(ERROR_PREFIX))
+    if code < 0:
+        name = signal.Signals(-code).name
+        how = f"was ended by {name}"
+        if name == "SIGKILL":
+            how += " (out of memory?)"
+    else:
+        how = f"ended with exit code {code}"
+    return RuntimeError("\n".join([f"the job {module} {how}; its last lines:", *(lines or ["(none)"])]))

@@ -1,0 +1,325 @@
+"""The artifact store: folders named by what they hold, with a manifest that is written last.
+
+    WORK_DIR/artifacts/KIND/DIGEST/   the files of an artifact and its manifest.json
+    WORK_DIR/tmp/                     artifacts being written; what a dead process left is removed at the next build
+    WORK_DIR/results/                 Prefect's records: stage key -> Artifact (tasks/cache.py)
+    WORK_DIR/scratch/                 what a stage keeps between two attempts, such as checkpoints
+    WORK_DIR/locks/, digests/         lock files; remembered digests of linked files
+
+The digest covers the kind, the file names and the files' bytes, and nothing else: the same bytes are the same artifact,
+whoever made them and when. Publishing is write, hash, sync, rename, so that a folder without a manifest is no artifact.
+No Prefect here: an artifact can be opened without it.
+"""
+
+import os
+import platform
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from tasks.digests import artifact_digest, file_digest, sync_folder
+from tasks.locks import flocked
+from tasks.temporary import temporary_folder
+
+MANIFEST = "manifest.json"
+# What can change an artifact's bytes, recorded so that a difference between two machines can be explained.
+PACKAGES = (
+    "datasets",
+    "faiss-cpu",
+    "flax",
+    "jax",
+    "numpy",
+    "optax",
+    "prefect",
+    "safetensors",
+    "sentence-transformers",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+
+
+class BrokenArtifact(ValueError):
+    """An artifact is missing or no longer holds what was written; one line that says what and what to do."""
+
+
+class Artifact(BaseModel):
+    """The small reference that tasks exchange. It holds no path, so a work directory can be moved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    digest: str
+    bytes: int
+    counts: tuple[tuple[str, int], ...] = ()
+
+    @field_validator("counts", mode="before")
+    @classmethod
+    def _freeze(cls, value: object) -> object:
+        return tuple(value.items()) if isinstance(value, Mapping) else value
+
+    def count(self, name: str) -> int:
+        """The number recorded under `name` when the artifact was built (KeyError where there is none)."""
+        return dict(self.counts)[name]
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.digest[:8]}"
+
+
+class FileRecord(BaseModel):
+    """One file of an artifact: sha256 (hex), size in bytes, modification time in ns, and its target if a link."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    bytes: int
+    mtime_ns: int
+    link: str | None = None
+
+
+class Manifest(BaseModel):
+    """What manifest.json says: where an artifact comes from and what it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    kind: str
+    digest: str
+    settings: dict[str, Any]
+    inputs: tuple[Artifact, ...]
+    counts: dict[str, int]
+    files: dict[str, FileRecord]
+    versions: dict[str, str]
+    created: str
+
+    @property
+    def artifact(self) -> Artifact:
+        """The reference to the artifact that this manifest describes."""
+        size = sum(record.bytes for record in self.files.values())
+        return Artifact(kind=self.kind, digest=self.digest, bytes=size, counts=tuple(self.counts.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one stage in this run; `seconds` is what building took, 0 where it was cached."""
+
+    stage: str
+    artifact: Artifact
+    cached: bool
+    seconds: float
+
+
+class Build:
+    """An artifact being written: put the files into `folder`, count what they hold."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._counts: dict[str, int] = {}
+        self._artifact: Artifact | None = None
+
+    def count(self, **counts: int) -> None:
+        """Record numbers by name, for the manifest and the log line: `build.count(chunks=412)`."""
+        self._counts.update({name: int(number) for name, number in counts.items()})
+
+    def link(self, name: str, target: Path) -> None:
+        """Let the artifact's file `name` be a link to a user's big file, which is hashed but never copied."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target.resolve(strict=True))
+
+    @property
+    def artifact(self) -> Artifact:
+        """The published artifact; there is none before the `with` block has ended."""
+        assert self._artifact is not None, "the artifact exists once its `with` block has ended"
+        return self._artifact
+
+
+class Store:
+    """The artifacts under one work directory. Safe to share between threads and processes.
+
+    Raises:
+        ValueError: the work directory cannot be made or written to.
+    """
+
+    def __init__(self, work_dir: Path | str) -> None:
+        self.work_dir = Path(work_dir).expanduser().absolute()
+        self.artifacts = self.work_dir / "artifacts"
+        self.tmp = self.work_dir / "tmp"
+        self.locks = self.work_dir / "locks"
+        self.digests = self.work_dir / "digests"
+        self.results = self.work_dir / "results"
+        self.scratch = self.work_dir / "scratch"
+        #: What the stages of this run did, in order; filled by tasks/cache.py.
+        self.outcomes: list[Outcome] = []
+        try:
+            for folder in (self.artifacts, self.tmp, self.locks, self.digests, self.results, self.scratch):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.tmp / f".probe-{secrets.token_hex(4)}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ValueError(
+                f"cannot write to {self.work_dir}: {error.strerror}; choose another with --work-dir"
+            ) from error
+
+    def path(self, artifact: Artifact) -> Path:
+        """The folder that holds the artifact's files."""
+        return self.artifacts / artifact.kind / artifact.digest
+
+    def manifest(self, artifact: Artifact) -> Manifest:
+        """Read the artifact's manifest.
+
+        Raises:
+            BrokenArtifact: there is none, or it cannot be read.
+        """
+        return _read_manifest(self.path(artifact), str(artifact))
+
+    def verify(self, artifact: Artifact, *, full: bool = False) -> None:
+        """Check that the artifact holds what was written: all its files, no other, sizes and times as recorded.
+
+        A file with another time is read and compared by content, so a copied store is as good as the first one.
+        `full` reads the artifact's own files in any case, which also finds a change whose time was put back. A
+        linked file is read once for each (path, size, time).
+
+        Raises:
+            BrokenArtifact: with the first difference.
+        """
+        manifest = self.manifest(artifact)
+        folder = self.path(artifact)
+        recorded = artifact_digest(manifest.kind, {name: record.sha256 for name, record in manifest.files.items()})
+        if (manifest.kind, recorded) != (artifact.kind, artifact.digest):
+            raise _broken(str(artifact), f"{MANIFEST} describes another artifact")
+        present = set(_file_names(folder))
+        if missing := sorted(manifest.files.keys() - present):
+            raise _broken(str(artifact), f"{missing[0]} is missing")
+        if unknown := sorted(present - manifest.files.keys()):
+            raise _broken(str(artifact), f"{unknown[0]} does not belong to it")
+        for name, record in manifest.files.items():
+            path = folder / name
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise _broken(str(artifact), f"{name}: {error.strerror}") from error
+            if status.st_size != record.bytes:
+                raise _broken(str(artifact), f"{name} has {status.st_size} bytes instead of {record.bytes}")
+            if status.st_mtime_ns == record.mtime_ns and not (full and record.link is None):
+                continue
+            # Not `full`: the remembered digest will do, or a copied store would be read again at every run.
+            if file_digest(path, None if full and record.link is None else self.digests) != record.sha256:
+                raise _broken(str(artifact), f"{name} has other content than was written")
+
+    @contextmanager
+    def build(
+        self,
+        kind: str,
+        *,
+        settings: BaseModel | Mapping[str, Any] | None = None,
+        inputs: Sequence[Artifact] = (),
+    ) -> Iterator[Build]:
+        """Write an artifact: fill `build.folder` in the `with` block, then use `build.artifact`.
+
+        When the block raises, nothing is published. When the same bytes exist already, theirs are kept.
+        """
+        assert kind and not set(kind) & set("/."), kind
+        with temporary_folder(self.tmp, self.locks / "tmp.lock", kind) as folder:
+            build = Build(folder)
+            yield build
+            files = {name: self._record(folder / name) for name in _file_names(folder)}
+            assert files, f"the artifact {kind} has no files"
+            manifest = Manifest(
+                kind=kind,
+                digest=artifact_digest(kind, {name: record.sha256 for name, record in files.items()}),
+                settings=_plain(settings),
+                inputs=tuple(inputs),
+                counts=build._counts,
+                files=files,
+                versions=_versions(),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            build._artifact = self._publish(folder, manifest)
+
+    def _record(self, path: Path) -> FileRecord:
+        link = str(path.readlink()) if path.is_symlink() else None
+        status = path.stat()
+        return FileRecord(
+            sha256=file_digest(path, self.digests if link else None),
+            bytes=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            link=link,
+        )
+
+    def _publish(self, folder: Path, manifest: Manifest) -> Artifact:
+        """Move the finished folder to its place, unless a sound artifact is there already."""
+        # Files and folders first, the manifest last: no manifest, no artifact.
+        sync_folder(folder)
+        with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+            file.write(manifest.model_dump_json(indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        final = self.path(manifest.artifact)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with flocked(self.locks / f"publish-{manifest.kind}.lock"):
+            if final.exists():
+                try:
+                    self.verify(manifest.artifact, full=True)
+                except BrokenArtifact:
+                    # Out of the way by one rename; the folder goes when the temporary one is removed.
+                    final.rename(folder.with_name(f"{folder.name}.broken"))
+                else:
+                    return self.manifest(manifest.artifact).artifact
+            folder.rename(final)
+        sync_folder(final.parent, deep=False)
+        sync_folder(self.artifacts, deep=False)
+        return manifest.artifact
+
+
+def _broken(name: str, what: str) -> BrokenArtifact:
+    return BrokenArtifact(f"artifact {name} is broken: {what}; run the flow again to rebuild it")
+
+
+def _read_manifest(folder: Path, name: str) -> Manifest:
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except FileNotFoundError as error:
+        raise _broken(name, f"{MANIFEST if folder.exists() else folder} is missing") from error
+    except (OSError, ValidationError) as error:
+        raise _broken(name, f"{MANIFEST} cannot be read") from error
+
+
+def _file_names(folder: Path) -> list[str]:
+    """Names of the files (relative, with /) below `folder`, sorted, without the manifest."""
+    names = []
+    for path in folder.rglob("*"):
+        assert not (path.is_symlink() and path.is_dir()), f"{path}: link the files, not the folder"
+        if path.is_symlink() or not path.is_dir():
+            names.append(path.relative_to(folder).as_posix())
+    return sorted(name for name in names if name != MANIFEST)
+
+
+def _plain(settings: BaseModel | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings as plain JSON: of one model, or of several by name."""
+    if settings is None:
+        return {}
+    if isinstance(settings, BaseModel):
+        return settings.model_dump(mode="json")
+    return {
+        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        for name, value in settings.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # an optional part; its absence is visible in the manifest
+    return versions

@@ -1,0 +1,254 @@
+from dataclasses import replace
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from raft_corpus import Corpus, make_chunk, make_corpus
+from small_tokenizers import smollm2
+
+from data.alpaca import to_records
+from data.contexts import ChunkSpace
+from data.prompts import ABSTENTION, fold_space, parse_output
+from data.raft import RaftBuild, RaftSettings, build_examples, shown_count
+from data.sequences import TokenSequence, encode_records
+
+
+def build(settings: RaftSettings | None = None, corpus: Corpus | None = None) -> RaftBuild:
+    corpus = corpus or make_corpus()
+    return build_examples(corpus.questions, corpus.chunks, corpus.vectors, settings or RaftSettings(), smollm2())
+
+
+def sequences(built: RaftBuild, corpus: Corpus, style: str = "chat") -> list[TokenSequence]:
+    return encode_records(to_records(built.examples, corpus.chunks), smollm2(), style)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.35, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("policy", ["abstain", "answer"])
+def test_oracle_fraction_is_exact(fraction, policy):
+    corpus = make_corpus()
+    built = build(RaftSettings(oracle_fraction=fraction, no_oracle=policy), corpus)
+    assert len(built.examples) == len(corpus.questions) == 48 and not built.rejected
+    shown = [example for example in built.examples if example.oracle_shown]
+    assert len(shown) == {0.0: 0, 0.35: 17, 0.5: 24, 0.8: 38, 1.0: 48}[fraction]
+    assert built.counts["with their oracles"] == len(shown)
+    for example in built.examples:
+        in_context = set(example.oracle_ids) & set(example.context_ids)
+        assert in_context == (set(example.oracle_ids) if example.oracle_shown else set())
+
+
+@pytest.mark.parametrize(("fraction", "examples", "shown"), [(0.5, 3, 2), (0.145, 100, 15), (0.35, 10, 4), (0.8, 1, 1)])
+def test_halves_are_rounded_up_in_decimal(fraction, examples, shown):
+    assert shown_count(fraction, examples) == shown
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_contexts_hold_each_chunk_once_and_pass_the_guard(seed):
+    corpus = make_corpus()
+    # Words that other chunks hold as well.
+    questions = [replace(q, answer="4" if n % 3 else "gears") for n, q in enumerate(corpus.questions)]
+    corpus = Corpus(questions, corpus.chunks, corpus.vectors)
+    built = build(RaftSettings(context_chunks=4, oracle_fraction=0.6, seed=seed), corpus)
+    space = ChunkSpace(corpus.chunks, corpus.vectors, 0.95)
+    rows = {chunk.id: row for row, chunk in enumerate(corpus.chunks)}
+    questions_by_id = {question.id: question for question in corpus.questions}
+    assert built.counts["distractors replaced by the guard"] > 0
+    for example in built.examples:
+        assert len(set(example.context_ids)) == len(example.context_ids)
+        for chunk_id in set(example.context_ids) - set(example.oracle_ids):
+            assert space.allows(questions_by_id[example.question_id], rows[chunk_id])
+
+
+def test_examples_have_as_many_chunks_as_wanted_and_share_contexts():
+    built = build()
+    assert all(len(example.context_ids) == 5 for example in built.examples)
+    assert built.counts["with fewer chunks"] == 0
+    # 24 chunks in groups of 5; those without their oracles join other groups.
+    assert built.counts["contexts"] <= 10
+    assert built.counts["without their oracles, over a near group"] == built.counts["without their oracles"]
+    order = [example.group_id for example in built.examples]
+    assert len([1 for a, b in pairwise(order) if a != b]) == built.counts["contexts"] - 1
+
+
+@pytest.mark.parametrize("style", ["chat", "alpaca"])
+def test_examples_of_a_group_share_their_prompt_token_for_token(style):
+    corpus = make_corpus()
+    built = build(RaftSettings(prompt_style=style), corpus)
+    encoded = sequences(built, corpus, style)
+    chunks = {chunk.id: chunk for chunk in corpus.chunks}
+    pairs = 0
+    for (a, first), (b, second) in combinations(zip(built.examples, encoded, strict=True), 2):
+        if a.group_id == b.group_id:
+            pairs += 1
+            documents = sum(smollm2().count_tokens([chunks[id].text for id in a.context_ids]))
+            shared = np.argmin(first.tokens[: len(second.tokens)] == second.tokens[: len(first.tokens)])
+            assert shared > documents and "Question:" in smollm2().decode(first.tokens[:shared])
+    assert pairs > 100
+
+
+def test_quotes_stand_in_the_context_and_in_the_output():
+    corpus = make_corpus()
+    chunks = {chunk.id: chunk for chunk in corpus.chunks}
+    for example in build(RaftSettings(oracle_fraction=0.5), corpus).examples:
+        parsed = parse_output(example.output)
+        assert parsed.answer == example.answer and parsed.quotes == example.quotes
+        assert bool(example.quotes) == example.oracle_shown
+        shown = fold_space(" ".join(chunks[id].text for id in example.context_ids))
+        assert all(fold_space(quote) in shown for quote in parsed.quotes)
+
+
+@pytest.mark.parametrize("policy", ["abstain", "answer"])
+def test_examples_without_their_oracles_follow_the_policy(policy):
+    corpus = make_corpus()
+    answers = {question.id: question.answer for question in corpus.questions}
+    for example in build(RaftSettings(oracle_fraction=0.0, no_oracle=policy), corpus).examples:
+        assert example.answer == (ABSTENTION if policy == "abstain" else answers[example.question_id])
+        assert parse_output(example.output).abstained == (policy == "abstain")
+        assert example.quotes == () and example.reason is None
+
+
+def test_same_seed_same_examples_other_seed_others():
+    assert build(RaftSettings(seed=3)) == build(RaftSettings(seed=3))
+    assert build(RaftSettings(seed=3)).examples != build(RaftSettings(seed=4)).examples
+
+
+CHANGES = {
+    "context_chunks": 3,
+    "oracle_fraction": 0.5,
+    "no_oracle": "answer",
+    "passes": 2,
+    "near_duplicate": 0.7,
+    "prompt_style": "alpaca",
+    "max_tokens": 300,
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize("name", RaftSettings.model_fields)
+def test_every_setting_changes_the_tokens(name):
+    corpus = make_corpus()
+    before, after = RaftSettings(), RaftSettings(**{name: CHANGES[name]})
+    one, other = (sequences(build(settings, corpus), corpus, settings.prompt_style) for settings in (before, after))
+    assert [s.tokens.tolist() for s in one] != [s.tokens.tolist() for s in other]
+
+
+def test_passes_ask_each_question_over_different_contexts():
+    built = build(RaftSettings(passes=3, oracle_fraction=1.0))
+    assert len(built.examples) == 3 * 48 and len({example.id for example in built.examples}) == 3 * 48
+    contexts: dict[str, set[str]] = {}
+    for example in built.examples:
+        contexts.setdefault(example.question_id, set()).add(example.group_id)
+    assert np.mean([len(groups) for groups in contexts.values()]) > 2
+
+
+def test_over_the_budget_distractors_go_first_and_nothing_else():
+    corpus = make_corpus()
+    full = RaftSettings(oracle_fraction=0.8)
+    tight = RaftSettings(oracle_fraction=0.8, max_tokens=380)
+    longest = max(len(sequence.tokens) for sequence in sequences(build(full, corpus), corpus))
+    built = build(tight, corpus)
+    encoded = sequences(built, corpus)
+    assert longest > 380 >= max(len(sequence.tokens) for sequence in encoded)
+    assert len(built.examples) == 48 and built.counts["with their oracles"] == 38 and not built.rejected
+    assert built.counts["with fewer chunks"] > 0
+    texts = {chunk.id: chunk.text for chunk in corpus.chunks}
+    for example, sequence in zip(built.examples, encoded, strict=True):
+        text = smollm2().decode(sequence.tokens)
+        assert example.question in text and text.endswith(example.output)
+        assert all(texts[id] in text for id in example.context_ids)
+        assert example.context_ids
+
+
+def test_over_the_budget_the_farthest_distractor_goes_first_and_the_order_stays():
+    corpus = make_corpus()
+    vectors = dict(zip((chunk.id for chunk in corpus.chunks), corpus.vectors, strict=True))
+    full = build(RaftSettings(oracle_fraction=1.0), corpus)
+    tight = {e.id: e for e in build(RaftSettings(oracle_fraction=1.0, max_tokens=380), corpus).examples}
+    shortened = 0
+    for example in full.examples:
+        kept = tight[example.id].context_ids
+        gone = [id for id in example.context_ids if id not in kept]
+        shortened += bool(gone)
+        assert kept == tuple(id for id in example.context_ids if id in kept)
+        (oracle,) = example.oracle_ids
+        cosines = {id: float(vectors[id] @ vectors[oracle]) for id in example.context_ids if id != oracle}
+        stayed = [cosines[id] for id in kept if id != oracle]
+        assert all(cosines[id] < min(stayed, default=2) for id in gone)
+    assert shortened > 10
+
+
+def test_a_question_that_cannot_fit_is_rejected_and_counted():
+    corpus = make_corpus()
+    long = replace(corpus.questions[0], question="How " + "very " * 300 + "long?")
+    corpus = Corpus([long, *corpus.questions[1:]], corpus.chunks, corpus.vectors)
+    built = build(RaftSettings(max_tokens=400), corpus)
+    (rejected,) = built.rejected
+    assert rejected.reason == "context over the budget" and "needs at least" in rejected.detail
+    assert built.counts["rejected: context over the budget"] == 1
+    assert len(built.examples) == 47 and built.counts["with their oracles"] == shown_count(0.8, 47)
+
+
+def test_a_budget_in_which_nothing_fits_is_one_clear_error():
+    with pytest.raises(
+        ValueError, match=r"context over the budget for 48 questions \(needs at least \d+ tokens\): raise"
+    ):
+        build(RaftSettings(max_tokens=40))
+
+
+def test_examples_that_cannot_do_without_their_oracles_leave_the_share_exact():
+    """One chunk is all there is: no context can lack it."""
+    corpus = make_corpus(documents=1, chunks=1, questions=2)
+    with pytest.raises(ValueError, match=r"no context without its oracles for 2 questions.*raise oracle_fraction"):
+        build(RaftSettings(oracle_fraction=0.0), corpus)
+    built = build(RaftSettings(oracle_fraction=0.7), corpus)  # 0.3 of two is one too many, of one none
+    assert [example.oracle_shown for example in built.examples] == [True]
+    assert built.counts["rejected: no context without its oracles"] == 1
+    assert len(build(RaftSettings(oracle_fraction=1.0), corpus).examples) == 2
+
+
+def test_unusable_questions_are_rejected_with_their_reason():
+    corpus = make_corpus()
+    first, second, third, *rest = corpus.questions
+    odd = [
+        replace(first, quotes=("It is nowhere.",)),
+        replace(second, answer="x ##Answer: y"),
+        replace(third, oracle_ids=tuple(chunk.id for chunk in corpus.chunks[:6])),
+    ]
+    built = build(None, Corpus([*odd, *rest], corpus.chunks, corpus.vectors))
+    assert [rejected.reason for rejected in built.rejected] == [
+        "quote not in an oracle",
+        "a marker of the output format in answer, quote or reason",
+        "more oracles than context_chunks",
+    ]
+    assert built.counts["questions"] == 48 and built.counts["examples"] == 45
+    with pytest.raises(ValueError, match="no question to build examples from"):
+        build(None, Corpus([], corpus.chunks, corpus.vectors))
+
+
+def test_a_question_with_two_oracles_sees_both_or_none():
+    corpus = make_corpus()
+    first, last = corpus.questions[0], corpus.questions[-1]
+    both = replace(first, id="both", quotes=first.quotes + last.quotes, oracle_ids=first.oracle_ids + last.oracle_ids)
+    corpus = Corpus([*corpus.questions, both], corpus.chunks, corpus.vectors)
+    for fraction, number in ((1.0, 2), (0.0, 0)):
+        (example,) = [
+            e for e in build(RaftSettings(oracle_fraction=fraction), corpus).examples if e.question_id == "both"
+        ]
+        assert len(set(example.oracle_ids) & set(example.context_ids)) == number
+        assert len(example.quotes) == number
+
+
+def test_a_given_reason_stands_before_the_quote():
+    corpus = make_corpus(documents=2)
+    questions = [replace(question, reason="The makers\nmarked them:") for question in corpus.questions]
+    built = build(RaftSettings(oracle_fraction=1.0), Corpus(questions, corpus.chunks, corpus.vectors))
+    assert all("##Reason: The makers marked them: ##begin_quote##" in e.output for e in built.examples)
+
+
+def test_control_words_in_a_document_do_not_end_the_prompt():
+    corpus = make_corpus()
+    chunks = [make_chunk(c.id, f"<|im_end|> {c.text}<|im_start|>", c.document_id) for c in corpus.chunks]
+    built = build(None, Corpus(corpus.questions, chunks, corpus.vectors))
+    end = smollm2().end_id("chat")
+    for sequence in sequences(built, Corpus([], chunks, corpus.vectors)):
+        assert np.count_nonzero(sequence.tokens[sequence.loss_mask] == end) == 1
+        assert np.count_nonzero(sequence.tokens[~sequence.loss_mask] == end) == 2  # of the system and the user's turn

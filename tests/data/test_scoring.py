@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+from raft_corpus import make_chunk, make_question
+
+from data.prompts import ABSTENTION, parse_output, raft_output
+from data.scoring import (
+    COLUMNS,
+    bootstrap_interval,
+    exact_match,
+    normalize_answer,
+    recall_at_k,
+    rung_table,
+    score_answer,
+    summarize,
+    token_f1,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("The  Quick, brown fox!", "quick brown fox"),
+        ("a theatre and an anthem", "theatre and anthem"),
+        ("U.S.A. (1931)", "usa 1931"),
+        ("the", ""),
+    ],
+)
+def test_normalisation_of_squad(text, normal):
+    assert normalize_answer(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "match", "f1"),
+    [
+        ("The mill.", "mill", 1, 1),
+        ("nine turns", "nine", 0, 2 / 3),  # precision 1/2, recall 1
+        ("red red blue", "red blue blue", 0, 2 / 3),  # bags: one red and one blue are common
+        ("green", "red", 0, 0),
+        ("", "red", 0, 0),
+        ("the", "an", 1, 1),  # nothing is left of either, as in SQuAD
+        ("", "", 1, 1),
+    ],
+)
+def test_exact_match_and_f1(prediction, answer, match, f1):
+    assert exact_match(prediction, answer) == match
+    assert token_f1(prediction, answer) == pytest.approx(f1)
+
+
+ORACLE = make_chunk("o", "The wheel turns\nnine times. It is old.")
+DISTRACTOR = make_chunk("d", "The bell rings at noon.")
+QUESTION = make_question("q", ("o",), "nine times", ("The wheel turns\nnine times.",))
+
+
+def test_a_perfect_answer():
+    score = score_answer(
+        QUESTION, parse_output(raft_output("nine times", QUESTION.quotes)), [DISTRACTOR, ORACLE], [ORACLE]
+    )
+    assert (score.exact_match, score.token_f1, score.quotes, score.verbatim_quotes) == (1, 1, 1, 1)
+    assert score.cites_oracle and not score.abstained and score.recall == 1
+
+
+def test_quotes_are_checked_letter_for_letter_against_what_was_shown():
+    output = raft_output(
+        "nine", ("The wheel turns nine times.", "The bell rings at noon.", "the bell rings at noon.", "")
+    )
+    score = score_answer(QUESTION, parse_output(output), [ORACLE, DISTRACTOR], [ORACLE])
+    assert (score.quotes, score.verbatim_quotes, score.cites_oracle) == (4, 2, True)
+    unseen = score_answer(QUESTION, parse_output(output), [DISTRACTOR], [ORACLE])
+    assert (unseen.verbatim_quotes, unseen.cites_oracle, unseen.recall) == (1, True, 0)
+    wrong = score_answer(QUESTION, parse_output(raft_output("noon", ("The bell rings",))), [DISTRACTOR], [ORACLE])
+    assert (wrong.verbatim_quotes, wrong.cites_oracle) == (1, False)
+
+
+def test_closed_book_answers_have_no_recall():
+    score = score_answer(QUESTION, parse_output("Nine times."), [], [ORACLE])
+    assert (score.exact_match, score.quotes, score.recall) == (1, 0, None)
+
+
+def test_recall_at_k():
+    assert recall_at_k(["a", "b", "c"], ["c", "b"], 2) == 0.5
+    assert recall_at_k(["a", "b", "c"], ["c", "b"], 3) == 1
+    assert recall_at_k([], ["a"], 5) == 0
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_law():
+    values = np.random.default_rng(1).random(400) < 0.3
+    low, high = bootstrap_interval(values)
+    error = 1.96 * np.sqrt(values.mean() * (1 - values.mean()) / 400)
+    assert low == pytest.approx(values.mean() - error, abs=0.006)
+    assert high == pytest.approx(values.mean() + error, abs=0.006)
+    assert bootstrap_interval(values) == (low, high) != bootstrap_interval(values, seed=1)
+    narrow = bootstrap_interval(values, confidence=0.5)
+    assert low < narrow[0] < narrow[1] < high
+
+
+def test_the_interval_of_a_ratio_draws_questions():
+    assert bootstrap_interval(np.ones(5)) == (1, 1)
+    assert bootstrap_interval(np.array([0, 2, 0]), np.array([0, 2, 0])) == (1, 1)
+    low, high = bootstrap_interval(np.array([3, 0] * 50), np.array([3, 1] * 50))
+    assert low < 0.75 < high
+
+
+def test_a_rung_by_hand():
+    shown = [DISTRACTOR, ORACLE]
+    outputs = [
+        raft_output("nine times", QUESTION.quotes),  # right
+        raft_output("nine", ("Made up.", "It is old.")),  # F1 2/3, one of two quotes
+        raft_output(ABSTENTION, ()),  # F1 0
+        "noon",
+    ]
+    scores = [score_answer(QUESTION, parse_output(output), shown, [ORACLE]) for output in outputs]
+    rung = summarize("tuned", scores)
+    values = {key: rung[key]["value"] for key in COLUMNS}
+    assert values == pytest.approx(
+        {
+            "exact_match": 1 / 4,
+            "token_f1": (1 + 2 / 3) / 4,
+            "quote_precision": 2 / 3,
+            "quote_rate": 2 / 4,
+            "oracle_citation": 2 / 4,
+            "abstention": 1 / 4,
+            "recall": 1,
+        }
+    )
+    assert rung["name"] == "tuned" and rung["questions"] == 4
+    assert all(rung[key]["low"] <= rung[key]["value"] <= rung[key]["high"] for key in COLUMNS)
+
+
+def test_the_table_shows_percent_intervals_and_what_does_not_apply():
+    closed = summarize("base, closed-book", [score_answer(QUESTION, parse_output("nine times"), [], [ORACLE])] * 3)
+    tuned = summarize(
+        "tuned", [score_answer(QUESTION, parse_output(raft_output("x", ("It is old.",))), [ORACLE], [ORACLE])]
+    )
+    lines = rung_table([closed, tuned]).splitlines()
+    assert len(lines) == 4 and len({len(line) for line in lines}) == 1
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0][1:4] == ["questions", "exact match", "token F1"]
+    assert cells[2][:5] == ["base, closed-book", "3", "100.0 (100.0 to 100.0)", "100.0 (100.0 to 100.0)", "-"]
+    assert cells[3][-1] == "100.0 (100.0 to 100.0)" and cells[2][-1] == "-"
+
+
+def test_no_answers_are_an_error():
+    with pytest.raises(ValueError, match="no answer to score for 'base'"):
+        summarize("base", [])

@@ -1,0 +1,274 @@
+"""Training: exact whatever the packing, the mesh and the interruptions; one trace; the base untouched."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from sequences import random_sequences, write_sequences
+from tiny_models import hf_folder
+
+from jora_model.checkpoints import Checkpoints
+from jora_model.job import TrainJob, TrainSettings
+from jora_model.sampler import Sampler
+from jora_model.settings import LoraSettings, MeshSettings
+from jora_model.sharding import make_mesh
+from jora_model.step import Trainer
+from jora_model.train import train
+from jora_model.tries import pack
+from jora_model.weights import load_model
+
+ROOT = Path(__file__).parents[2]
+LORA = LoraSettings(rank=4, alpha=12.0, target_modules="all-linear")
+SETTINGS = TrainSettings(
+    epochs=3,
+    examples_per_update=6,
+    row_length=64,
+    rows_per_microbatch=4,
+    learning_rate=1e-2,
+    compute_dtype="float32",
+    checkpoint_every=2,
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return hf_folder(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_sequences(tmp_path_factory.mktemp("data"), random_sequences(0, count=24))
+
+
+def job(base: Path, data: Path, folder: Path, **changes) -> TrainJob:
+    training = SETTINGS.model_copy(update=changes)
+    return TrainJob(
+        base=str(base),
+        base_name="tiny",
+        sequences=str(data),
+        output=str(folder / "out"),
+        checkpoints=str(folder / "state"),
+        lora=LORA,
+        training=training,
+    )
+
+
+def adapter_bytes(folder: Path) -> bytes:
+    return (folder / "out" / "adapter_model.safetensors").read_bytes()
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
+
+
+def three_updates(base: Path, mesh: MeshSettings | None = None, **changes) -> tuple[list[float], list[np.ndarray], int]:
+    settings = SETTINGS.model_copy(update=changes)
+    sequences = random_sequences(0, count=24)
+    sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
+    placed = make_mesh(mesh) if mesh else None
+    model = load_model(base, lora=LORA, mesh=placed, compute_dtype="float32")
+    before = [np.asarray(leaf) for leaf in jax.tree.leaves(Trainer(model, settings, 3).frozen)]
+    trainer = Trainer(model, settings, 3)
+    losses = []
+    for update in range(3):
+        rows = pack([sequences[place] for place in sampler.update(update)], settings.row_length)
+        sums = trainer.zero()
+        for number, start in enumerate(range(0, len(rows), settings.rows_per_microbatch)):
+            sums = trainer.accumulate(sums, rows.slice(start, settings.rows_per_microbatch), update, number)
+        losses.append(float(trainer.apply(sums)[0]))
+    for leaf, old in zip(jax.tree.leaves(trainer.frozen), before, strict=True):
+        np.testing.assert_array_equal(np.asarray(leaf), old)
+    return losses, [np.asarray(leaf) for leaf in jax.tree.leaves(trainer.state.adapter)], trainer.traces
+
+
+@pytest.fixture(scope="module")
+def reference(base):
+    return three_updates(base)
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+    for a, b in zip(ours[1], theirs[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+
+
+def test_loss_falls_and_the_step_is_traced_once(reference):
+    losses, adapter, traces = reference
+    assert losses[2] < losses[0]
+    assert any(np.abs(leaf).max() > 0 for leaf in adapter)
+    assert traces == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"rows_per_microbatch": 1}, {"row_length": 40}, {"row_length": 100}, {"remat": False}]
+)
+def test_packing_and_microbatches_do_not_matter(base, reference, changes):
+    close(three_updates(base, **changes), reference)
+
+
+@pytest.mark.parametrize("mesh", [MeshSettings(data=2, fsdp=2, tp=2), MeshSettings(tp=2)])
+def test_mesh_does_not_matter(base, reference, mesh):
+    close(three_updates(base, mesh), reference)
+
+
+def test_resumed_equals_uninterrupted(base, data, tmp_path, monkeypatch):
+    """Stopped after five of twelve updates, one past the last checkpoint; the same bytes, each update logged once."""
+    train(job(base, data, tmp_path / "whole"))
+    real, calls = Trainer.apply, []
+
+    def stop_at_six(self, sums):
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return real(self, sums)
+
+    monkeypatch.setattr(Trainer, "apply", stop_at_six)
+    with pytest.raises(KeyboardInterrupt):
+        train(job(base, data, tmp_path / "parts"))
+    monkeypatch.undo()
+    assert len(metrics(tmp_path / "parts")) == 5
+    train(job(base, data, tmp_path / "parts"))
+    assert adapter_bytes(tmp_path / "parts") == adapter_bytes(tmp_path / "whole")
+    assert [row["update"] for row in metrics(tmp_path / "parts")] == list(range(1, 13))
+    assert json.loads((tmp_path / "parts" / "out" / "training.json").read_text())["updates_in_this_process"] == 8
+
+
+def test_killed_process_goes_on_to_the_same_bytes(base, data, tmp_path):
+    """kill -9 in the middle; the same job file again."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start(folder: Path) -> subprocess.Popen:
+        folder.mkdir(exist_ok=True)
+        path = folder / "job.json"
+        path.write_text(job(base, data, folder, epochs=10, checkpoint_every=1).model_dump_json())
+        command = [sys.executable, "-m", "jora_model.train", str(path)]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=ROOT)
+
+    with start(tmp_path / "whole") as whole:
+        assert whole.wait(240) == 0
+    with start(tmp_path / "parts") as killed:
+        log = tmp_path / "parts" / "out" / "metrics.jsonl"
+        while not (log.exists() and log.read_text().count("\n") >= 7):
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.send_signal(signal.SIGKILL)
+    with start(tmp_path / "parts") as again:
+        assert again.wait(240) == 0
+    summary = json.loads((tmp_path / "parts" / "out" / "training.json").read_text())
+    assert summary["updates_in_this_process"] < summary["updates"] == 40
+    assert adapter_bytes(tmp_path / "parts") == adapter_bytes(tmp_path / "whole")
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
+    state = {"a": jax.numpy.arange(4.0), "b": jax.numpy.ones(3)}
+    kept = Checkpoints(tmp_path, "x")
+    kept.save(2, state)
+    kept.save(4, jax.tree.map(lambda leaf: leaf * 2, state))
+    kept.close()
+    for path in (tmp_path / "states" / "4").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    again = Checkpoints(tmp_path, "x")
+    updates, restored = again.restore(state)
+    again.close()
+    assert updates == 2
+    np.testing.assert_array_equal(restored["a"], state["a"])
+    assert "checkpoint 4 is damaged" in caplog.text
+
+
+def test_checkpoints_of_another_job_are_refused(tmp_path):
+    Checkpoints(tmp_path, "x").close()
+    with pytest.raises(ValueError, match="another job"):
+        Checkpoints(tmp_path, "y")
+
+
+def test_loss_that_is_not_finite_names_update_and_examples(base, data, tmp_path):
+    with pytest.raises(ValueError, match=r"at update \d+ are not finite.*examples: e\d+"):
+        train(job(base, data, tmp_path, learning_rate=1e38, clip_norm=1e38))
+
+
+def test_rows_must_divide_among_the_devices(base, data, tmp_path):
+    wrong = job(base, data, tmp_path).model_copy(update={"mesh": MeshSettings(data=8)})
+    with pytest.raises(ValueError, match="rows_per_microbatch=4 is no multiple of data x fsdp = 8; set it to 8"):
+        train(wrong)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": 2},
+        {"examples_per_update": 5},
+        {"learning_rate": 5e-3},
+        {"warmup_fraction": 0.5},
+        {"weight_decay": 0.5},
+        {"clip_norm": 1e-3},
+        {"compute_dtype": "bfloat16"},
+        {"max_updates": 2},
+        {"seed": 1},
+        {"checkpoint_every": 1},
+        {"row_length": 40},
+        {"rows_per_microbatch": 1},
+        {"remat": False},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_every_setting_is_live(base, data, plain, tmp_path, changes):
+    """Each changes the adapter, except those that must not: they change rows, programs or checkpoints."""
+    assert set(TrainSettings.model_fields) == LIVE
+    train(job(base, data, tmp_path, **{"epochs": 1, **changes}))
+    name = next(iter(changes))
+    if name not in ("checkpoint_every", "row_length", "rows_per_microbatch", "remat"):
+        assert adapter_bytes(tmp_path) != adapter_bytes(plain)
+    elif name == "checkpoint_every":
+        assert len(list((tmp_path / "state" / "states").iterdir())) == 2
+        assert adapter_bytes(tmp_path) == adapter_bytes(plain)
+    elif name == "row_length":
+        ours, theirs = (json.loads((f / "out" / "training.json").read_text())["rows"] for f in (tmp_path, plain))
+        assert ours > theirs
+
+
+LIVE = {
+    "epochs",
+    "examples_per_update",
+    "learning_rate",
+    "warmup_fraction",
+    "weight_decay",
+    "clip_norm",
+    "row_length",
+    "rows_per_microbatch",
+    "remat",
+    "compute_dtype",
+    "max_updates",
+    "checkpoint_every",
+    "seed",
+}
+
+
+@pytest.fixture(scope="module")
+def plain(base, data, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("plain")
+    train(job(base, data, folder, epochs=1, checkpoint_every=3))
+    return folder
+
+
+def test_sampler_shows_each_example_once_an_epoch_and_keeps_families_together():
+    sequences = random_sequences(1, count=20)
+    sampler = Sampler(sequences, 6, seed=3)
+    epochs = [[sampler.update(4 * epoch + number) for number in range(4)] for epoch in range(2)]
+    for updates in epochs:
+        assert [len(update) for update in updates] == [6, 6, 6, 2]
+        assert sorted(place for update in updates for place in update) == list(range(20))
+    order = [place for update in epochs[0] for place in update]
+    for family in sampler.families:
+        places = sorted(order.index(member) for member in family)
+        assert places == list(range(places[0], places[0] + len(family)))
+    assert epochs[0] != epochs[1]
+    assert Sampler(sequences, 6, seed=3).update(5) == epochs[1][1]
+    assert Sampler(sequences, 6, seed=4).update(0) != epochs[0][0]
