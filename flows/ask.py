@@ -1,0 +1,65 @@
+"""Answer one question from the last run of a work directory: retrieve, generate, show the quote and its place."""
+
+import logging
+from pathlib import Path
+
+import typer
+
+from data.chunks import Chunk
+from data.ladder import RUNG_BY_NAME
+from data.prompts import Parsed, parse_output
+from data.raft import RaftSettings
+from data.scoring import stands_in
+from data.sequences import encode_prompts
+from jora_model.settings import GenerationSettings
+from tasks.loading import open_chunks, open_embedder, open_index, open_tokenizer
+from tasks.runs import read_latest
+from tasks.store import Store
+
+
+def ask(question: str, work_dir: str, *, tuned: bool) -> None:
+    """Print the answer, the quote that proves it, and its document.
+
+    Raises:
+        ValueError: no run has got as far as an adapter in this work directory.
+    """
+    if not Path(work_dir).is_dir():
+        raise ValueError(f"no work directory {work_dir}; start a run with: jora run --work-dir {work_dir}")
+    logging.getLogger("faiss").setLevel(logging.WARNING)
+    store = Store(work_dir)
+    artifacts, settings = read_latest(store)
+    if tuned and "adapter" not in artifacts:
+        raise ValueError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
+    for artifact in artifacts.values():
+        store.verify(artifact)
+    chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
+    vector = open_embedder(store, artifacts["embedder"]).embed([question])
+    index = open_index(store, artifacts["index"], artifacts["embedder"])
+    top_k = settings["evaluation"]["top_k"]
+    context = [chunks[place] for place in index.search(vector, top_k)[1][0]]
+    rung = RUNG_BY_NAME["tuned + retrieval" if tuned else "base + retrieval"]
+    style = RaftSettings.model_validate(settings["raft"]).prompt_style
+    tokenizer = open_tokenizer(store, artifacts["base"])
+    prompt = encode_prompts(["asked"], [rung.prompt(question, context)], tokenizer, style)[0]
+
+    from jora_model.generate import generate
+    from jora_model.weights import load_model
+
+    adapter = store.path(artifacts["adapter"]) if tuned else None
+    model = load_model(store.path(artifacts["base"]), adapter=adapter)
+    generation = GenerationSettings.model_validate({**settings["generation"], "batch_size": 1})
+    tokens = generate(model, [prompt.tokens], generation, eos_ids=(tokenizer.end_id(style),))[0]
+    _show(parse_output(tokenizer.decode(tokens.tolist())), context)
+
+
+def _show(parsed: Parsed, context: list[Chunk]) -> None:
+    typer.echo(parsed.answer)
+    for quote in parsed.quotes:
+        source = next((chunk for chunk in context if stands_in(quote, [chunk])), None)
+        typer.echo(f'\n  "{quote}"')
+        if source is None:
+            typer.echo("  (not found word for word in the retrieved documents: do not rely on it)")
+        else:
+            typer.echo(f"  {source.document_path}, {' > '.join(source.heading_path)}")
+    if not parsed.quotes:
+        typer.echo("\nretrieved: " + ", ".join(sorted({chunk.document_path for chunk in context})))

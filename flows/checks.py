@@ -1,0 +1,61 @@
+"""Checks that cost nothing and come before everything that does: settings against one another and against the model."""
+
+from flows.config import RunConfig
+from jora_model.config import ModelConfig
+from jora_model.sharding import check_divisible
+from tasks.store import Artifact, Store
+
+# Wording of the prompt, the question and the chat template, beside the chunks; generous.
+PROMPT_OVERHEAD = 200
+
+
+def model_facts(store: Store, base: Artifact) -> ModelConfig:
+    """Facts of the base model, from config.json or from the header of a GGUF file; no weights are read."""
+    if base.kind == "gguf":
+        from jora_model.gguf_import import gguf_config
+
+        return ModelConfig.from_hf(gguf_config(store.path(base) / "model.gguf"))
+    return ModelConfig.read(store.path(base))
+
+
+def check_run(config: RunConfig, model: ModelConfig) -> None:
+    """Refuse what would fail later.
+
+    Raises:
+        ValueError: a mesh that does not divide the model, or budgets of tokens that contradict one another.
+    """
+    check_divisible(model, config.mesh)
+    chunk, budget = config.chunking.max_tokens, config.raft.max_tokens
+    if chunk + PROMPT_OVERHEAD > budget:
+        raise ValueError(
+            f"context over the budget: one chunk (chunking.max_tokens={chunk}) and about {PROMPT_OVERHEAD} tokens of "
+            f"prompt and answer exceed raft.max_tokens={budget}; raise it to {chunk + PROMPT_OVERHEAD} or more"
+        )
+    if budget > config.training.row_length:
+        raise ValueError(
+            f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so that an example "
+            f"may not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
+        )
+    asked = config.evaluation.top_k * chunk + PROMPT_OVERHEAD + config.generation.max_new_tokens
+    for what, length in (("training.row_length", config.training.row_length), ("evaluation.top_k", asked)):
+        if length > model.max_positions:
+            raise ValueError(
+                f"context over the budget: {what} asks for up to {length} tokens and the model has "
+                f"{model.max_positions} positions; lower it"
+            )
+
+
+def describe(config: RunConfig, model: ModelConfig) -> str:
+    """The model and the mesh in a few words."""
+    from jora_model.parameters import LINEAR_BY_NAME, dim_sizes, parameter_count
+
+    sizes = dim_sizes(model)
+    trained = sum(
+        config.lora.rank * sum(sizes[dim] for dim in LINEAR_BY_NAME[target].dims) * model.num_layers
+        for target in config.lora.target_modules
+    )
+    return (
+        f"model: {parameter_count(model):,} weights, {model.num_layers} layers, {model.num_heads} query and "
+        f"{model.num_kv_heads} key/value heads; adapter: {trained:,} weights (rank {config.lora.rank} on "
+        f"{', '.join(config.lora.target_modules)}); {config.mesh.devices} device(s)"
+    )

@@ -1,0 +1,99 @@
+"""The command line `jora`. Heavy modules are imported in the commands, so that `jora --help` answers at once."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="jora",
+    help="Retrieval augmented fine-tuning: documents in, a better small language model out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; options here win.")]
+Corpus = Annotated[str | None, typer.Option("--corpus", help="Folder of .md and .txt documents, or a SQuAD file.")]
+Questions = Annotated[str | None, typer.Option("--questions", help="Questions: .jsonl, Alpaca .json or SQuAD .json.")]
+BaseModel = Annotated[
+    str | None, typer.Option("--base-model", help="Hugging Face id, folder, .gguf file, or embedded (SmolLM2-135M).")
+]
+WorkDir = Annotated[str | None, typer.Option("--work-dir", help="Where results and the cache live [.jora].")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Any setting, as group.key=value: --set training.epochs=2")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would run, and stop.")]
+
+
+def _flow_command(goal: str) -> Callable[..., None]:
+    """A command that runs the pipeline as far as a goal; all of them take the same options."""
+
+    def command(
+        config: Config = None,
+        corpus: Corpus = None,
+        questions: Questions = None,
+        base_model: BaseModel = None,
+        work_dir: WorkDir = None,
+        sets: Sets = None,
+        dry_run: DryRun = False,
+    ) -> None:
+        from flows.config import load_config
+
+        options = {"corpus": corpus, "questions": questions, "base_model": base_model, "work_dir": work_dir}
+        settings = load_config(config, options, sets or ())
+        if dry_run:
+            from flows.dry_run import look
+
+            look(settings, goal)
+        else:
+            from flows.console import run_flow
+
+            run_flow(settings, goal)
+
+    return command
+
+
+for _name, _goal, _help in (
+    ("run", "everything", "The whole way, by default on the sample corpus: dataset, training, evaluation, export."),
+    ("build-dataset", "dataset", "Documents and questions to a RAFT dataset."),
+    ("train", "adapter", "As far as the trained adapter; what is there already is not built again."),
+    ("evaluate", "evaluation", "As far as the evaluation ladder."),
+    ("export", "export", "As far as the PEFT adapter and the merged model, without the evaluation."),
+):
+    app.command(_name, help=_help)(_flow_command(_goal))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    work_dir: Annotated[str, typer.Option("--work-dir", help="The work directory of a finished run.")] = ".jora",
+    base: Annotated[bool, typer.Option("--base", help="Ask the base model instead of the tuned one.")] = False,
+) -> None:
+    """Answer a question from the documents of the last run, with the quote and where it stands."""
+    from flows.ask import ask as answer
+
+    answer(question, work_dir, tuned=not base)
+
+
+def main() -> None:
+    """Entry point: what a person did wrong is one line on stderr and exit code 2."""
+    guarded(app)
+
+
+def guarded(command: Callable[[], Any]) -> None:
+    """Run a command; ValueError becomes its line and exit code 2, Ctrl-C exit code 130."""
+    try:
+        command()
+    except ValueError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; run the same command again to go on from the last checkpoint\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The settings of a run: one group for each stage, from a YAML file, with the command line winning."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.chunks import ChunkSettings
+from data.embeddings import EmbeddingSettings
+from data.ladder import EvaluationSettings
+from data.questions import QuestionSettings
+from data.raft import RaftSettings
+from data.split import SplitSettings
+from jora_model.job import TrainSettings
+from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+
+SAMPLES = Path("data") / "samples"
+
+
+class RunConfig(BaseModel):
+    """Everything that a run can be told. The fields are the parameters of the flows, in the order of the form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: str = Field(str(SAMPLES / "documents"), description="Folder of .md and .txt documents, or a SQuAD file.")
+    questions: str = Field(str(SAMPLES / "questions.jsonl"), description="Questions: JSONL, Alpaca JSON or SQuAD JSON.")
+    base_model: str = Field(
+        "embedded", description="Hugging Face id, folder of safetensors, .gguf file, or embedded (SmolLM2-135M)."
+    )
+    work_dir: str = Field(".jora", description="Where results and the cache live.")
+    chunking: ChunkSettings = ChunkSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    grounding: QuestionSettings = QuestionSettings()
+    split: SplitSettings = SplitSettings()
+    raft: RaftSettings = RaftSettings()
+    lora: LoraSettings = LoraSettings()
+    mesh: MeshSettings = MeshSettings()
+    training: TrainSettings = TrainSettings()
+    generation: GenerationSettings = GenerationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    export: ExportSettings = ExportSettings()
+
+    def parameters(self) -> dict[str, Any]:
+        """The fields by name, groups as models: the arguments of a flow."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def load_config(path: Path | None, options: Mapping[str, Any], sets: Iterable[str] = ()) -> RunConfig:
+    """Read a YAML file, then apply options (None = not given) and `group.key=value` pairs, then check all of it.
+
+    Raises:
+        ValueError: one line for the first fault: the key, its value, what is allowed; for an unknown key the
+            nearest known one.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = _read_yaml(path)
+    values.update({key: value for key, value in options.items() if value is not None})
+    for item in sets:
+        _apply(values, item)
+    _check_keys(values, RunConfig, "")
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(one_line(error)) from None
+
+
+def one_line(error: ValidationError) -> str:
+    """The first fault of a validation as a line for a person."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or error.title
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], Mapping) else f" (given: {first['input']!r})"
+    return f"{where}: {message}{given}"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no settings file {path}; give a YAML file to --config") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold keys and values at the top, not a {type(content).__name__}")
+    return content
+
+
+def _apply(values: dict[str, Any], item: str) -> None:
+    key, sign, text = item.partition("=")
+    if not sign:
+        raise ValueError(f"--set {item}: write it as group.key=value, such as training.epochs=2")
+    *groups, last = key.strip().split(".")
+    place = values
+    for group in groups:
+        inner = place.get(group)
+        # A copy: the caller's mapping stays as it was.
+        place[group] = dict(inner) if isinstance(inner, Mapping) else {}
+        place = place[group]
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"--set {item}: the value is no YAML scalar or list") from None
+
+
+def _check_keys(values: Mapping[str, Any], model: type[BaseModel], prefix: str) -> None:
+    known = model.model_fields
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1, cutoff=0.0)
+            raise ValueError(
+                f"unknown setting {prefix}{key}; the nearest is {prefix}{near[0]} "
+                f"(known: {', '.join(prefix + name for name in known)})"
+            )
+        group = _group(known[key].annotation)
+        if group is not None:
+            if not isinstance(value, Mapping):
+                raise ValueError(
+                    f"setting {prefix}{key} is a group: give it keys, such as {next(iter(group.model_fields))}"
+                )
+            _check_keys(value, group, f"{prefix}{key}.")
+
+
+def _group(annotation: Any) -> type[BaseModel] | None:
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

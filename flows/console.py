@@ -1,0 +1,84 @@
+"""Run a flow from the terminal: a line for each stage, then the ladder, an example and the paths of the results."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flows.config import RunConfig
+
+# Prefect's own lines go to its UI; the terminal gets ours.
+_QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+_TASKS = str(Path(__file__).resolve().parent.parent / "tasks")
+
+
+class _StageLines(logging.Handler):
+    """Prints what our stages log, and warnings of our libraries; leaves out what Prefect says about itself."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.start = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.pathname.startswith(_TASKS) or record.name.split(".")[0] in ("data", "jora_model", "flows")
+        if ours:
+            typer.echo(f"[{time.monotonic() - self.start:5.0f} s] {record.getMessage()}", err=True)
+
+
+def run_flow(config: RunConfig, goal: str) -> None:
+    """Run the flow of a goal here and show its results; Prefect's embedded server serves unless PREFECT_API_URL is set.
+
+    Raises:
+        ValueError: what a person did wrong, from whichever stage found it.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    from flows.dry_run import preflight
+
+    store = preflight(config)
+    typer.echo(f"work directory {store.work_dir}; starting Prefect ...", err=True)
+    from prefect.exceptions import ParameterTypeError
+
+    from flows import raft
+
+    lines = _StageLines()
+    for name in ("prefect.task_runs", "prefect.flow_runs", "data", "jora_model"):
+        logging.getLogger(name).addHandler(lines)
+    logging.getLogger("data").propagate = False
+    logging.getLogger("faiss").setLevel(logging.WARNING)
+    parameters = config.parameters()
+    try:
+        results = _flow_call(raft, goal, parameters)
+    except ParameterTypeError as error:
+        raise ValueError(str(error)) from None
+    _show(results, goal)
+
+
+def _flow_call(raft: Any, goal: str, parameters: dict[str, Any]) -> Any:
+    flow = {"dataset": raft.build_dataset, "adapter": raft.train_adapter}.get(goal, raft.raft_finetune)
+    known = set(flow.parameters.properties)
+    arguments = {name: value for name, value in parameters.items() if name in known}
+    if "until" in known:
+        arguments["until"] = goal
+    return flow(**arguments)
+
+
+def _show(results: Any, goal: str) -> None:
+    cached = sum(outcome.cached for outcome in results.outcomes)
+    typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {len(results.outcomes) - cached} built\n", err=True)
+    if "evaluation" in results.paths:
+        typer.echo((results.paths["evaluation"] / "summary.txt").read_text(encoding="utf-8"))
+    for name, path in results.paths.items():
+        typer.echo(f"{name:<12}{_short(path)}")
+    if goal == "everything":
+        typer.echo(f'\nask it: jora ask --work-dir {_short(results.work_dir)} "your question"')
+    sys.stdout.flush()
+
+
+def _short(path: Path) -> str:
+    """Relative to here where it lies below here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

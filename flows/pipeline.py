@@ -1,0 +1,128 @@
+"""The data's way through the house, once: which stage follows which. Flows run it, and a dry run looks at it.
+
+documents, questions, base, embedder -> chunks -> index -> questions by split -> dataset
+    -> adapter -> evaluation ladder -> export
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from data.ladder import RUNGS
+from flows.checks import check_run, model_facts
+from flows.config import RunConfig
+from jora_model.config import ModelConfig
+from tasks.cache import Stage
+from tasks.dataset import build_dataset
+from tasks.evaluation import build_prompts, generate_answers, score_answers
+from tasks.export import export_model
+from tasks.questions import prepare_questions
+from tasks.retrieval import cut_chunks, index_chunks
+from tasks.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder, snapshot_questions
+from tasks.store import Artifact, Store
+from tasks.training import train_adapter
+
+GOALS = ("dataset", "adapter", "evaluation", "export", "everything")
+# Runs a stage, or only looks whether it would run.
+Call = Callable[..., Any]
+
+
+def execute(stage: Stage[Any], *args: Any) -> Artifact:
+    """Run a stage as a task of the current flow."""
+    return stage(*args)
+
+
+@dataclass
+class Pipeline:
+    """The stages of one run; `artifacts` holds what the stages so far have given, by name."""
+
+    store: Store
+    config: RunConfig
+    call: Call = execute
+    artifacts: dict[str, Any] = field(default_factory=dict)
+    model: ModelConfig = field(init=False)
+
+    def sources(self) -> None:
+        """Look at what the person named, and refuse what would fail later."""
+        c, a = self.config, self.artifacts
+        a["documents"] = self._run(snapshot_documents, c.corpus)
+        a["raw_questions"] = self._run(snapshot_questions, c.questions)
+        a["base"] = self._run(snapshot_base, c.base_model)
+        self.model = model_facts(self.store, a["base"])
+        check_run(c, self.model)
+        if a["base"].kind == "gguf":
+            a["base"] = self._run(import_base, a["base"])
+        a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
+
+    def dataset(self) -> None:
+        """Documents to a RAFT dataset."""
+        self.sources()
+        c, a = self.config, self.artifacts
+        a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
+        a["index"] = self._run(index_chunks, a["chunks"], a["embedder"], c.embedding)
+        a["questions"] = self._run(
+            prepare_questions,
+            a["raw_questions"],
+            a["documents"],
+            a["chunks"],
+            a["index"],
+            a["embedder"],
+            c.grounding,
+            c.split,
+        )
+        a["dataset"] = self._run(
+            build_dataset, a["questions"], a["chunks"], a["index"], a["embedder"], a["base"], c.raft
+        )
+
+    def adapter(self) -> None:
+        """Dataset to adapter."""
+        self.dataset()
+        c, a = self.config, self.artifacts
+        a["adapter"] = self._run(train_adapter, a["base"], a["dataset"], c.lora, c.mesh, c.training)
+
+    def evaluation(self) -> None:
+        """Answers of every rung on unseen documents, scored."""
+        self.adapter()
+        c, a = self.config, self.artifacts
+        prompts, answers = [], []
+        for rung in RUNGS:
+            asked = self._run(
+                build_prompts,
+                rung.name,
+                a["questions"],
+                a["chunks"],
+                a["index"],
+                a["embedder"],
+                a["base"],
+                c.evaluation,
+                c.raft.prompt_style,
+            )
+            adapter = a["adapter"] if rung.tuned else None
+            answers.append(self._run(generate_answers, a["base"], adapter, asked, c.generation))
+            prompts.append(asked)
+        a["evaluation"] = self._run(
+            score_answers, a["questions"], a["chunks"], a["base"], tuple(prompts), tuple(answers), c.evaluation
+        )
+
+    def export(self) -> None:
+        """PEFT adapter and merged model, without the evaluation."""
+        self.adapter()
+        self._export()
+
+    def until(self, goal: str) -> None:
+        """As far as a goal: one of GOALS."""
+        getattr(self, goal)()
+
+    def everything(self) -> None:
+        """The whole way."""
+        self.evaluation()
+        self._export()
+
+    def _export(self) -> None:
+        c, a = self.config, self.artifacts
+        a["export"] = self._run(
+            export_model, a["base"], a["adapter"], a["dataset"], a.get("evaluation"), c.base_model, c.export
+        )
+
+    def _run(self, stage: Stage[Any], *args: Any) -> Any:
+        return self.call(stage, self.store, *args)

@@ -1,0 +1,131 @@
+"""The flows that are deployed. Their parameters are the groups of `RunConfig`, so that Prefect's UI draws the form."""
+
+from typing import Any, Literal
+
+from prefect import flow
+
+from data.chunks import ChunkSettings
+from data.embeddings import EmbeddingSettings
+from data.ladder import EvaluationSettings
+from data.questions import QuestionSettings
+from data.raft import RaftSettings
+from data.split import SplitSettings
+from flows.config import RunConfig
+from flows.pages import show_in_prefect
+from flows.pipeline import Pipeline
+from jora_model.job import TrainSettings
+from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from tasks.runs import Results, publish_latest
+from tasks.store import Store
+
+_DEFAULTS = RunConfig()
+
+
+def _run(goal: str, **parameters: Any) -> Results:
+    config = RunConfig(**parameters)
+    store = Store(config.work_dir)
+    pipeline = Pipeline(store, config)
+    pipeline.until(goal)
+    results = publish_latest(store, pipeline.artifacts, config.model_dump(mode="json"))
+    show_in_prefect(store, results)
+    return results
+
+
+@flow(name="raft-finetune", flow_run_name="raft-finetune {base_model} on {corpus}")
+def raft_finetune(
+    corpus: str = _DEFAULTS.corpus,
+    questions: str = _DEFAULTS.questions,
+    base_model: str = _DEFAULTS.base_model,
+    work_dir: str = _DEFAULTS.work_dir,
+    chunking: ChunkSettings = _DEFAULTS.chunking,
+    embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    grounding: QuestionSettings = _DEFAULTS.grounding,
+    split: SplitSettings = _DEFAULTS.split,
+    raft: RaftSettings = _DEFAULTS.raft,
+    lora: LoraSettings = _DEFAULTS.lora,
+    mesh: MeshSettings = _DEFAULTS.mesh,
+    training: TrainSettings = _DEFAULTS.training,
+    generation: GenerationSettings = _DEFAULTS.generation,
+    evaluation: EvaluationSettings = _DEFAULTS.evaluation,
+    export: ExportSettings = _DEFAULTS.export,
+    until: Literal["evaluation", "export", "everything"] = "everything",
+) -> Results:
+    """Documents in, a better model out: dataset, training, evaluation ladder, PEFT adapter and merged model."""
+    return _run(
+        until,
+        corpus=corpus,
+        questions=questions,
+        base_model=base_model,
+        work_dir=work_dir,
+        chunking=chunking,
+        embedding=embedding,
+        grounding=grounding,
+        split=split,
+        raft=raft,
+        lora=lora,
+        mesh=mesh,
+        training=training,
+        generation=generation,
+        evaluation=evaluation,
+        export=export,
+    )
+
+
+@flow(name="build-dataset", flow_run_name="build-dataset from {corpus}")
+def build_dataset(
+    corpus: str = _DEFAULTS.corpus,
+    questions: str = _DEFAULTS.questions,
+    base_model: str = _DEFAULTS.base_model,
+    work_dir: str = _DEFAULTS.work_dir,
+    chunking: ChunkSettings = _DEFAULTS.chunking,
+    embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    grounding: QuestionSettings = _DEFAULTS.grounding,
+    split: SplitSettings = _DEFAULTS.split,
+    raft: RaftSettings = _DEFAULTS.raft,
+) -> Results:
+    """Documents and questions to a RAFT dataset in Alpaca format."""
+    return _run(
+        "dataset",
+        corpus=corpus,
+        questions=questions,
+        base_model=base_model,
+        work_dir=work_dir,
+        chunking=chunking,
+        embedding=embedding,
+        grounding=grounding,
+        split=split,
+        raft=raft,
+    )
+
+
+@flow(name="train-adapter", flow_run_name="train-adapter {base_model} on {corpus}")
+def train_adapter(
+    corpus: str = _DEFAULTS.corpus,
+    questions: str = _DEFAULTS.questions,
+    base_model: str = _DEFAULTS.base_model,
+    work_dir: str = _DEFAULTS.work_dir,
+    chunking: ChunkSettings = _DEFAULTS.chunking,
+    embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    grounding: QuestionSettings = _DEFAULTS.grounding,
+    split: SplitSettings = _DEFAULTS.split,
+    raft: RaftSettings = _DEFAULTS.raft,
+    lora: LoraSettings = _DEFAULTS.lora,
+    mesh: MeshSettings = _DEFAULTS.mesh,
+    training: TrainSettings = _DEFAULTS.training,
+) -> Results:
+    """As far as the trained adapter; a dataset that is there already is not built again."""
+    return _run(
+        "adapter",
+        corpus=corpus,
+        questions=questions,
+        base_model=base_model,
+        work_dir=work_dir,
+        chunking=chunking,
+        embedding=embedding,
+        grounding=grounding,
+        split=split,
+        raft=raft,
+        lora=lora,
+        mesh=mesh,
+        training=training,
+    )

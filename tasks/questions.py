@@ -1,0 +1,66 @@
+"""Questions tied to chunks and split by document."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.grounding import ground_questions
+from data.jsonl import read_jsonl, write_jsonl
+from data.questions import QuestionSettings, RawQuestion
+from data.split import SplitSettings, split_documents, split_questions
+from tasks.cache import stage
+from tasks.loading import open_chunks, open_documents, open_embedder, open_index
+from tasks.store import Artifact, Store
+
+
+@stage(name="ground-questions", version=1, retries=2)
+def prepare_questions(
+    store: Store,
+    raw: Artifact,
+    documents: Artifact,
+    chunks: Artifact,
+    index: Artifact,
+    embedder: Artifact,
+    questions: QuestionSettings,
+    split: SplitSettings,
+) -> Artifact:
+    """Tie questions to quotes and oracle chunks, then split them by document: train.jsonl, eval.jsonl, rejected.jsonl.
+
+    Raises:
+        ValueError: nothing is left, or the questions are about fewer than two documents.
+    """
+    model = open_embedder(store, embedder)
+    found_index = open_index(store, index, embedder)
+
+    def search(texts: Sequence[str], k: int) -> list[list[str]]:
+        return found_index.search(model.embed(texts), k)[1]
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        return model.embed(texts)
+
+    grounded, rejected = ground_questions(
+        read_jsonl(store.path(raw) / "raw_questions.jsonl", RawQuestion),
+        open_documents(store, documents),
+        open_chunks(store, chunks),
+        questions,
+        embed,
+        search,
+    )
+    if not grounded:
+        reasons = Counter(item.reason for item in rejected).most_common(3)
+        told = "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        raise ValueError(f"none of {len(rejected)} questions can be tied to the documents: {told}")
+    parts = split_questions(
+        grounded, split_documents((question.document_id for question in grounded), split), split, embed
+    )
+    settings = {"questions": questions, "split": split}
+    with store.build("questions", settings=settings, inputs=(raw, documents, chunks, index, embedder)) as build:
+        write_jsonl(build.folder / "train.jsonl", parts.train)
+        write_jsonl(build.folder / "eval.jsonl", parts.eval)
+        write_jsonl(build.folder / "rejected.jsonl", rejected)
+        write_jsonl(build.folder / "near_duplicates.jsonl", parts.dropped)
+        build.count(
+            train=len(parts.train), eval=len(parts.eval), rejected=len(rejected), near_duplicates=len(parts.dropped)
+        )
+    return build.artifact

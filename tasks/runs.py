@@ -1,0 +1,76 @@
+"""What the last run of a work directory left: `latest/` with links to the results, and run.json with the references."""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.store import Artifact, Outcome, Store
+
+LATEST = "latest"
+_RUN = "run.json"
+# Name under latest/ -> (stage name in run.json, subfolder of its artifact).
+_LINKS = {
+    "dataset": ("dataset", ""),
+    "training": ("adapter", ""),
+    "evaluation": ("evaluation", ""),
+    "adapter": ("export", "adapter"),
+    "merged": ("export", "merged"),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run gave: what each stage did, and name -> path of the results (below WORK_DIR/latest)."""
+
+    work_dir: Path
+    outcomes: tuple[Outcome, ...]
+    paths: dict[str, Path]
+
+
+def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[str, Any]) -> Results:
+    """Point WORK_DIR/latest at the results of this run.
+
+    Each link is replaced by one rename, and run.json is written last.
+    """
+    folder = store.work_dir / LATEST
+    folder.mkdir(exist_ok=True)
+    shown = {}
+    for name, (kind, part) in _LINKS.items():
+        if kind not in artifacts:
+            continue
+        target = store.path(artifacts[kind]) / part
+        if not target.exists():
+            (folder / name).unlink(missing_ok=True)
+            continue
+        fresh = folder / f".{name}-{secrets.token_hex(4)}"
+        # Relative, so that a work directory can be moved.
+        fresh.symlink_to(os.path.relpath(target, folder))
+        fresh.replace(folder / name)
+        shown[name] = folder / name
+    record = {
+        "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
+        "settings": settings,
+    }
+    fresh = folder / f".{_RUN}-{secrets.token_hex(4)}"
+    fresh.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    fresh.replace(folder / _RUN)
+    return Results(store.work_dir, tuple(store.outcomes), shown)
+
+
+def read_latest(store: Store) -> tuple[dict[str, Artifact], dict[str, Any]]:
+    """References and settings of the last run.
+
+    Raises:
+        ValueError: no run has finished in this work directory.
+    """
+    path = store.work_dir / LATEST / _RUN
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no finished run in {store.work_dir}; start one with: jora run --work-dir DIR") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}); run the flow again") from None
+    return {name: Artifact.model_validate(item) for name, item in record["artifacts"].items()}, record["settings"]

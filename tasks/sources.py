@@ -1,0 +1,89 @@
+"""Snapshots: what a person names (folders, files, models) becomes artifacts, by content. Never cached, always quick."""
+
+from pathlib import Path
+
+from data.documents import list_folder, read_documents
+from data.embeddings import resolve_embedder
+from data.jsonl import write_jsonl
+from data.question_files import read_questions, squad_documents
+from jora_model.base import resolve_base
+from tasks.cache import stage
+from tasks.store import Artifact, Store
+
+# What a base model folder may hold that is used, exported or needed by transformers; other files are not taken.
+_BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt")
+
+
+@stage(name="snapshot-documents", version=1, cache=False)
+def snapshot_documents(store: Store, corpus: str) -> Artifact:
+    """Documents of a folder, or of a SQuAD file (`.json`), as documents.jsonl.
+
+    Raises:
+        ValueError: nothing is there, or a file cannot be read; one line that says which and what to do.
+    """
+    path = Path(corpus).expanduser()
+    squad = path.is_file() and path.suffix == ".json"
+    documents = squad_documents(path) if squad else read_documents(path)
+    skipped = 0 if squad else len(list_folder(path).skipped)
+    with store.build("documents") as build:
+        write_jsonl(build.folder / "documents.jsonl", documents)
+        build.count(documents=len(documents), skipped_files=skipped)
+    return build.artifact
+
+
+@stage(name="snapshot-questions", version=1, cache=False)
+def snapshot_questions(store: Store, questions: str) -> Artifact:
+    """Questions of a file as raw_questions.jsonl.
+
+    Raises:
+        ValueError: the file is missing, broken (with the line's number) or of an unknown kind.
+    """
+    found = read_questions(Path(questions).expanduser())
+    with store.build("raw-questions") as build:
+        write_jsonl(build.folder / "raw_questions.jsonl", found)
+        build.count(questions=len(found))
+    return build.artifact
+
+
+@stage(name="snapshot-base", version=1, cache=False)
+def snapshot_base(store: Store, base_model: str) -> Artifact:
+    """The base model as links to its files: kind `base-model` for a Hugging Face folder, `gguf` for a GGUF file.
+
+    Raises:
+        ValueError: there is no such model, or files are missing.
+    """
+    source = resolve_base(base_model)
+    if source.is_file():
+        with store.build("gguf") as build:
+            build.link("model.gguf", source)
+    else:
+        with store.build("base-model") as build:
+            for name in sorted({path.name for pattern in _BASE_FILES for path in source.glob(pattern)}):
+                build.link(name, source / name)
+    return build.artifact
+
+
+@stage(name="import-base", version=1, modules=("jora_model.gguf_import",))
+def import_base(store: Store, gguf: Artifact) -> Artifact:
+    """A GGUF file as a Hugging Face folder with bfloat16 weights."""
+    from jora_model.gguf_import import import_gguf
+
+    with store.build("base-model", inputs=(gguf,)) as build:
+        import_gguf(store.path(gguf) / "model.gguf", build.folder)
+    return build.artifact
+
+
+@stage(name="snapshot-embedder", version=1, cache=False)
+def snapshot_embedder(store: Store, embedder: str) -> Artifact:
+    """The embedder's folder as links.
+
+    Raises:
+        ValueError: there is no such embedder.
+    """
+    source = resolve_embedder(embedder)
+    with store.build("embedder") as build:
+        for path in sorted(source.rglob("*")):
+            name = path.relative_to(source)
+            if path.is_file() and not any(part.startswith(".") for part in name.parts):
+                build.link(name.as_posix(), path)
+    return build.artifact

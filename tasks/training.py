@@ -1,0 +1,45 @@
+"""Training, as a job in a process of its own."""
+
+import logging
+import shutil
+
+from jora_model.job import TrainJob, TrainSettings
+from jora_model.settings import LoraSettings, MeshSettings
+from tasks.cache import stage
+from tasks.jobs import run_job
+from tasks.store import Artifact, Store
+
+log = logging.getLogger(__name__)
+
+
+# An unrelated edit must not throw hours away: `version` alone stands for the code. Raise it when training changes.
+@stage(name="train-adapter", version=1, code_digest=False, retries=1, retry_on=(OSError, RuntimeError))
+def train_adapter(
+    store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
+) -> Artifact:
+    """Train the adapter; after a crash or a kill it goes on from the last checkpoint, to the same bytes.
+
+    Raises:
+        ValueError: a setting that the model refuses, a loss that is not finite, an example over the row's length.
+    """
+    scratch = train_adapter.scratch(store, base, dataset, lora, mesh, training)
+    output = scratch / "output"
+    job = TrainJob(
+        base=str(store.path(base)),
+        base_name="base",  # export names it; a name is no input of the weights
+        sequences=str(store.path(dataset) / "sequences"),
+        output=str(output),
+        checkpoints=str(scratch / "checkpoints"),
+        compilation_cache=str(store.work_dir / "xla"),
+        lora=lora,
+        mesh=mesh,
+        training=training,
+    )
+    job_file = scratch / "job.json"
+    job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    run_job("jora_model.train", job_file, log=log)
+    settings = {"lora": lora, "mesh": mesh, "training": training}
+    with store.build("adapter", settings=settings, inputs=(base, dataset)) as build:
+        shutil.copytree(output, build.folder, dirs_exist_ok=True)
+        build.count(examples=dataset.count("examples"))
+    return build.artifact
