@@ -38,7 +38,7 @@ def generate(
     prompts: Sequence[np.ndarray],
     settings: GenerationSettings,
     eos_ids: Sequence[int],
-    progress: Callable[[int], None] = lambda finished: None,
+    progress: Callable[[int], object] = lambda finished: None,
 ) -> list[np.ndarray]:
     """Continue each prompt until a token of `eos_ids` or `max_new_tokens`.
 
@@ -80,7 +80,7 @@ def _run_batch(
     rows: int,
     settings: GenerationSettings,
     eos_ids: Sequence[int],
-    progress: Callable[[int], None],
+    progress: Callable[[int], object],
 ) -> list[np.ndarray]:
     """Answers of one batch, filled up to `rows` with rows of one token that nobody reads."""
     tokens = np.zeros((rows, bucket_length(max(len(prompt) for prompt in prompts))), np.int32)

@@ -78,7 +78,9 @@ def import_gguf(gguf_path: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_json(folder / "tokenizer_config.json", tokenizer_config(facts, config["max_position_embeddings"]))
-    ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config}
+    ids: dict[str, Any] = {
+        key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config
+    }
     _write_json(folder / "generation_config.json", ids)
     _write_json(folder / "config.json", config)
     sizes = {name: 2 * int(tensor.n_elements) for name, tensor in tensors.items()}
