@@ -3,12 +3,14 @@
 Order of examples and dropout follow from the seed and the update's number, so nothing else needs to be kept.
 """
 
+import hashlib
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,10 @@ class Checkpoints:
             raise ValueError(
                 f"{folder} holds checkpoints of another job (other settings or data); name another folder or delete it"
             )
-        mark.write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
+        if not mark.exists():
+            fresh = mark.with_suffix(".new")
+            fresh.write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
+            fresh.replace(mark)  # a kill leaves no half of it
         # Synchronous: an adapter is small, and a save that has returned is a save that survives a kill.
         options = ocp.CheckpointManagerOptions(
             max_to_keep=_KEEP, enable_async_checkpointing=False, cleanup_tmp_directories=True
@@ -40,23 +45,30 @@ class Checkpoints:
 
     def save(self, updates: int, state: Any) -> None:
         """Keep the state after so many updates; atomic (Orbax renames)."""
-        self._manager.save(updates, args=ocp.args.StandardSave(_named(state)))
+        parts = {"state": ocp.args.StandardSave(_named(state)), "sound": ocp.args.JsonSave({"digest": _digest(state)})}
+        self._manager.save(updates, args=ocp.args.Composite(**parts))
 
     def restore(self, like: Any) -> tuple[int, Any] | None:
         """The newest sound state and its number of updates, on the devices of `like`; None where there is none."""
         for updates in sorted(self._manager.all_steps(), reverse=True):
             try:
-                abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _named(like))
-                restored = self._manager.restore(updates, args=ocp.args.StandardRestore(abstract))
+                return updates, self._read(updates, like)
             except Exception as error:  # a damaged file shows as almost anything
                 log.warning(
                     "checkpoint %d is damaged (%s); going back to the one before", updates, type(error).__name__
                 )
                 self._manager.delete(updates)
-                continue
-            leaves = [restored[name] for name in sorted(restored)]
-            return updates, jax.tree.unflatten(jax.tree.structure(like), leaves)
         return None
+
+    def _read(self, updates: int, like: Any) -> Any:
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _named(like))
+        parts = {"state": ocp.args.StandardRestore(abstract), "sound": ocp.args.JsonRestore()}
+        found = self._manager.restore(updates, args=ocp.args.Composite(**parts))
+        leaves = [found["state"][name] for name in sorted(found["state"])]
+        state = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        if _digest(state) != found["sound"]["digest"]:
+            raise ValueError("the state is not the one that was written")
+        return state
 
     def close(self) -> None:
         """Release Orbax's threads."""
@@ -66,3 +78,11 @@ class Checkpoints:
 def _named(state: Any) -> dict[str, Any]:
     """Leaves by number: independent of the classes that hold them."""
     return {f"{place:05d}": leaf for place, leaf in enumerate(jax.tree.leaves(state))}
+
+
+def _digest(state: Any) -> str:
+    """Orbax notices a file that is cut off, but not every flipped bit."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(state):
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()

@@ -27,7 +27,7 @@ class TrainSettings(BaseModel):
     compute_dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Dtype of the products' operands.")
     max_updates: int | None = Field(None, ge=1, description="Stop after this many updates; the schedule ends there.")
     checkpoint_every: int = Field(5, ge=1, description="Updates between two checkpoints.")
-    seed: int = Field(0, ge=0, description="Seed of the adapter's start, the order of examples and dropout.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the adapter's start, the order of examples and dropout.")
 
 
 class TrainJob(BaseModel):

@@ -1,7 +1,12 @@
-"""Cross entropy at the learnt tokens only, in chunks: logits of a whole row, [S, V], never exist."""
+"""Cross entropy at the learnt tokens only, in chunks: logits of a whole row, [S, V], never exist.
+
+The head is frozen, so a chunk's gradient with respect to its states is formed while its logits are there: two products
+a chunk instead of the three that computing the logits again would take, and nothing of the vocabulary's size is kept.
+"""
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jora_model.model import Llama
@@ -16,30 +21,50 @@ def answer_loss(
     targets: Int[Array, "B S"],
     weights: Float[Array, "B S"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Sum of the weighted token losses and sum of the weights, float32.
+    """Sum of the weighted token losses and sum of the weights, float32; differentiable in `hidden` alone.
 
-    A chunk without a prediction is skipped: predictions stand first in each row, so the head is run for the
-    answers' tokens and a few more.
+    Args:
+        predict_at: places of the predictions, which stand first in each row; the rest has weight 0. The head runs for
+            as many chunks as the fullest row has, whatever S is.
     """
-    S = predict_at.shape[1]
-    chunk = min(CHUNK, S)
-    pad = -S % chunk
+    chunk = min(CHUNK, predict_at.shape[1])
 
-    def chunks(x: Array) -> Array:
-        x = jnp.pad(x, ((0, 0), (0, pad)))
-        return x.reshape(x.shape[0], -1, chunk).swapaxes(0, 1)
+    def padded(x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, -x.shape[1] % chunk)))
 
-    @jax.checkpoint
-    def loss_of(places: Array, target: Array, weight: Array) -> Array:
-        states = jnp.take_along_axis(hidden, places[:, :, None], axis=1)
-        logits = model.head(states)
-        picked = jnp.take_along_axis(logits, target[:, :, None], axis=2)[:, :, 0]
-        return jnp.sum((jax.nn.logsumexp(logits, axis=-1) - picked) * weight)
+    places, wanted, shares = padded(predict_at), padded(targets), padded(weights)
+    chunks = (jnp.max(jnp.sum((shares > 0).astype(jnp.int32), axis=1)) + (chunk - 1)) // chunk
 
-    def body(total: Array, part: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        loss = jax.lax.cond(jnp.any(part[2] > 0), loss_of, lambda *_: jnp.zeros((), jnp.float32), *part)
-        return total + loss, None
+    def sums(hidden: Array, differentiate: bool) -> tuple[Array, Array]:
+        def add(number: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            total, gradient = carry
+            place, target, share = (
+                lax.dynamic_slice_in_dim(x, number * chunk, chunk, axis=1) for x in (places, wanted, shares)
+            )
+            logits, pull = jax.vjp(model.head, jnp.take_along_axis(hidden, place[:, :, None], axis=1))
+            # Compared instead of indexed: nothing is gathered along a vocabulary that is split over devices.
+            is_target = lax.broadcasted_iota(jnp.int32, logits.shape, 2) == target[:, :, None]
+            picked = jnp.sum(jnp.where(is_target, logits, jnp.float32(0)), axis=-1)
+            log_sum = jax.nn.logsumexp(logits, axis=-1)
+            total = total + jnp.sum((log_sum - picked) * share)
+            if differentiate:
+                errors = jnp.exp(logits - log_sum[:, :, None]) - is_target.astype(jnp.float32)
+                (change,) = pull(errors * share[:, :, None])
+                # A mapped scatter keeps each row where it lives; an indexed one would gather the batch.
+                gradient = jax.vmap(lambda whole, at, part: whole.at[at].add(part))(gradient, place, change)
+            return total, gradient
 
-    zero = jnp.zeros((), jnp.float32)
-    total, _ = jax.lax.scan(body, zero, (chunks(predict_at), chunks(targets), chunks(weights)))
-    return total, jnp.sum(weights)
+        return lax.fori_loop(0, chunks, add, (jnp.zeros((), jnp.float32), jnp.zeros_like(hidden)))
+
+    @jax.custom_vjp
+    def total_of(hidden: Array) -> Array:
+        return sums(hidden, differentiate=False)[0]
+
+    def forward(hidden: Array) -> tuple[Array, Array]:
+        return sums(hidden, differentiate=True)
+
+    def backward(gradient: Array, g: Array) -> tuple[Array]:
+        return ((gradient.astype(jnp.float32) * g).astype(gradient.dtype),)
+
+    total_of.defvjp(forward, backward)
+    return total_of(hidden), jnp.sum(weights)

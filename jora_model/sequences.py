@@ -1,5 +1,6 @@
 """The seam with the data: sequences of tokens with a mask of what is learnt, as files."""
 
+import functools
 import itertools
 import json
 from dataclasses import dataclass
@@ -18,18 +19,23 @@ class Sequence:
     tokens: np.ndarray
     loss_mask: np.ndarray
 
+    @functools.cached_property
+    def learnt(self) -> np.ndarray:
+        """Positions that predict a learnt token, int64, ascending."""
+        return np.flatnonzero(self.loss_mask[1:])
+
     @property
     def first_prediction(self) -> int:
-        """The first position that predicts a learnt token."""
-        learnt = np.flatnonzero(self.loss_mask[1:])
-        return int(learnt[0])
+        """The first of them; only what stands before it may be shared with other examples."""
+        return int(self.learnt[0])
 
 
 def read_sequences(folder: Path) -> list[Sequence]:
     """Read sequences.safetensors (tokens, loss_mask, offsets) and sequences.json (ids).
 
     Raises:
-        ValueError: a file is missing or damaged, or an example has nothing to learn (named).
+        ValueError: a file is missing or damaged, an example has nothing to learn, or its first token is to be learnt,
+            which nothing predicts (named).
     """
     folder = Path(folder)
     try:
@@ -38,11 +44,15 @@ def read_sequences(folder: Path) -> list[Sequence]:
         tokens, mask, offsets = arrays["tokens"], arrays["loss_mask"].astype(bool), arrays["offsets"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"the sequences in {folder} cannot be read ({error}); build the dataset again") from None
+    if not len(offsets) - 1 == len(ids) or not offsets[-1] == len(tokens) == len(mask):
+        raise ValueError(f"the sequences in {folder} do not fit together; build the dataset again")
     spans = [slice(int(a), int(b)) for a, b in itertools.pairwise(offsets)]
     found = [Sequence(name, tokens[span], mask[span]) for name, span in zip(ids, spans, strict=True)]
     if not found:
         raise ValueError(f"the sequences in {folder} are none; build a dataset with examples")
     for sequence in found:
-        if not sequence.loss_mask[1:].any():
+        if not sequence.learnt.size:
             raise ValueError(f"example {sequence.id} has no token to learn; remove it from the dataset")
+        if sequence.loss_mask[0]:
+            raise ValueError(f"example {sequence.id} is to learn its first token, which nothing predicts; unmask it")
     return found

@@ -1,9 +1,11 @@
 """The two compiled functions of training: add a microbatch's gradient, and apply an update."""
 
+import time
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
@@ -53,6 +55,7 @@ class Trainer:
     Attributes:
         state: adapter and optimizer, replaced by every update.
         traces: how often the gradient function was traced; one for a run, or something retraces.
+        compile_seconds: by program; each is compiled ahead of time, once.
     """
 
     def __init__(self, model: Llama, settings: TrainSettings, updates: int):
@@ -60,10 +63,18 @@ class Trainer:
         self.mesh = model.mesh
         self.optimizer = make_optimizer(settings, updates)
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
-        self.state = TrainState(adapter, self.optimizer.init(adapter))
+        self.state = TrainState(adapter, self._spread(self.optimizer.init(adapter)))
         self.traces = 0
-        self._accumulate = jax.jit(self._add, donate_argnums=2)
-        self._apply = jax.jit(self._update, donate_argnums=0)
+        self.compile_seconds: dict[str, float] = {}
+        self._programs: dict[str, Any] = {}
+        # Results live where the arguments do: left to the compiler, the second update finds its state elsewhere, and
+        # jit compiles everything again without a word.
+        state = jax.tree.map(lambda x: x.sharding, self.state)
+        scalar = self._spread(np.zeros((), np.float32)).sharding
+        sums = Sums(state.adapter, scalar, scalar)
+        self._zero = jax.jit(self._zeros, out_shardings=sums)
+        self._accumulate = jax.jit(self._add, donate_argnums=2, out_shardings=sums)
+        self._apply = jax.jit(self._update, donate_argnums=0, out_shardings=(state, scalar, scalar))
 
     @property
     def model(self) -> Llama:
@@ -72,24 +83,49 @@ class Trainer:
 
     def zero(self) -> Sums:
         """Empty sums."""
-        gradient = jax.tree.map(jnp.zeros_like, self.state.adapter)
-        return Sums(gradient, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32))
+        return self._run("zero", self._zero, self.state.adapter)
 
     def accumulate(self, sums: Sums, rows: Rows, update: int, microbatch: int) -> Sums:
-        """Add one microbatch; `update` and `microbatch` decide its dropout."""
+        """Add one microbatch; `update` and `microbatch` decide its dropout. The old sums are gone."""
         batch = {name: self._place(array) for name, array in vars(rows).items()}
-        numbers = jnp.asarray([self.settings.seed, update, microbatch], jnp.uint32)
-        return self._accumulate(self.state.adapter, self.frozen, sums, batch, numbers)
+        numbers = self._spread(np.array([self.settings.seed, update, microbatch], np.uint32))
+        name = "accumulate {}x{}".format(*rows.tokens.shape)
+        return self._run(name, self._accumulate, self.state.adapter, self.frozen, sums, batch, numbers)
 
     def apply(self, sums: Sums) -> tuple[Array, Array]:
         """Update the adapter with the mean over all learnt tokens; returns mean loss and gradient norm."""
-        self.state, loss, norm = self._apply(self.state, sums)
+        self.state, loss, norm = self._run("apply", self._apply, self.state, sums)
         return loss, norm
+
+    def _run(self, name: str, function: Any, *args: Any) -> Any:
+        """Other shapes, dtypes or devices than at the first call of a name are an error."""
+        if name not in self._programs:
+            begun = time.monotonic()
+            self._programs[name] = function.lower(*args).compile()
+            self.compile_seconds[name] = time.monotonic() - begun
+        return self._programs[name](*args)
 
     def _place(self, array: Any) -> Array:
         if self.mesh is None:
             return jnp.asarray(array)
         return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec(*BATCH, None)))
+
+    def _spread(self, tree: Any) -> Any:
+        """Whatever has no place on the mesh yet, on every device of it."""
+        if self.mesh is None:
+            return jax.tree.map(jnp.asarray, tree)
+        whole = NamedSharding(self.mesh, PartitionSpec())
+
+        def place(x: Any) -> Array:
+            if isinstance(x, jax.Array) and isinstance(x.sharding, NamedSharding):
+                return x
+            return jax.device_put(x, whole)
+
+        return jax.tree.map(place, tree)
+
+    def _zeros(self, adapter: Any) -> Sums:
+        nothing = jnp.zeros((), jnp.float32)
+        return Sums(jax.tree.map(jnp.zeros_like, adapter), nothing, nothing)
 
     def _add(self, adapter: Any, frozen: Any, sums: Sums, batch: dict[str, Array], numbers: Array) -> Sums:
         self.traces += 1

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from jora_model.checkpoints import Checkpoints
 from jora_model.compilation import use_compilation_cache
+from jora_model.config import ModelConfig
 from jora_model.curve import draw_curve
 from jora_model.job import TrainJob, read_job
 from jora_model.lora import adapter_factors, write_adapter
@@ -34,6 +35,8 @@ from jora_model.weights import load_model
 
 log = logging.getLogger(__name__)
 
+_ENDS = 1_000_000
+
 
 def train(job: TrainJob) -> None:
     """Run a job to its end, from its last checkpoint where there is one.
@@ -46,6 +49,9 @@ def train(job: TrainJob) -> None:
     if job.compilation_cache:
         use_compilation_cache(Path(job.compilation_cache))
     sequences = read_sequences(Path(job.sequences))
+    config = ModelConfig.read(Path(job.base))
+    check_divisible(config, job.mesh)
+    _check_sequences(sequences, config)
     mesh = make_mesh(job.mesh) if job.mesh.devices > 1 else None
     split = job.mesh.data * job.mesh.fsdp
     if settings.rows_per_microbatch % split:
@@ -59,7 +65,6 @@ def train(job: TrainJob) -> None:
     model = load_model(
         Path(job.base), lora=job.lora, mesh=mesh, seed=settings.seed, compute_dtype=settings.compute_dtype
     )
-    check_divisible(model.config, job.mesh)
     trainer = Trainer(model, settings, updates)
     output = Path(job.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -142,6 +147,7 @@ def _loop(
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "traces": trainer.traces,
+        "compile_seconds": {name: round(seconds, 1) for name, seconds in trainer.compile_seconds.items()},
     }
 
 
@@ -159,6 +165,21 @@ def _check_finite(update: int, loss: float, norm: float, ids: list[str]) -> None
     )
 
 
+def _check_sequences(sequences: Seq[Sequence], config: ModelConfig) -> None:
+    """Outside its tables a model computes something and says nothing."""
+    for sequence in sequences:
+        if not 0 <= sequence.tokens.min() <= sequence.tokens.max() < config.vocab_size:
+            raise ValueError(
+                f"example {sequence.id} has a token outside the model's vocabulary of {config.vocab_size}; build the "
+                "dataset with this base model's tokenizer"
+            )
+        if len(sequence.tokens) > config.max_positions:
+            raise ValueError(
+                f"example {sequence.id} has {len(sequence.tokens)} tokens and the model {config.max_positions} "
+                "positions; lower raft.max_tokens and build the dataset again"
+            )
+
+
 def _keep_lines(metrics: Path, updates: int) -> None:
     """Drop lines of updates that are done again, and one that a kill cut off."""
     kept = []
@@ -169,13 +190,26 @@ def _keep_lines(metrics: Path, updates: int) -> None:
             break
         if row["update"] <= updates:
             kept.append(text + "\n")
-    metrics.write_text("".join(kept), encoding="utf-8")
+    fresh = metrics.with_suffix(".new")
+    fresh.write_text("".join(kept), encoding="utf-8")
+    fresh.replace(metrics)
 
 
 def _fingerprint(job: TrainJob) -> str:
-    """Digest of what decides the run: settings and sequences, not where they lie."""
+    """Digest of what decides the run: settings, base and sequences, not where they lie.
+
+    Of a base model, which may have hundreds of gigabytes, the config and the ends of each file stand for the whole.
+    """
     digest = hashlib.sha256(job.model_dump_json(include={"lora", "mesh", "training"}).encode())
     digest.update((Path(job.sequences) / "sequences.safetensors").read_bytes())
+    digest.update((Path(job.base) / "config.json").read_bytes())
+    for path in sorted(Path(job.base).glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_ENDS))
+            file.seek(max(size - _ENDS, 0))
+            digest.update(file.read(_ENDS))
     return digest.hexdigest()
 
 

@@ -63,15 +63,29 @@ class Rows:
 
 @dataclass(frozen=True)
 class _Sorted:
-    """Sequences in lexicographic order; `shared[k]` tokens of number k are also the first of number k - 1."""
+    """Sequences in lexicographic order of what they may share.
+
+    Attributes:
+        places: where each stood before.
+        shared: `shared[k]` tokens of number k are also the first of number k - 1; 0 for the first.
+        ends: `ends[k]` positions are new in the first k sequences, int64 [N + 1].
+    """
 
     sequences: list[Sequence]
+    places: list[int]
     shared: np.ndarray
+    ends: np.ndarray
 
     def size(self, start: int, end: int) -> int:
         """Positions that the trie of sequences start..end takes."""
-        lengths = sum(len(sequence.tokens) for sequence in self.sequences[start:end])
-        return lengths - int(self.shared[start + 1 : end].sum())
+        repeated = int(self.shared[start]) if start < end else 0
+        return int(self.ends[end] - self.ends[start]) + repeated
+
+    def shared_with(self, start: int, end: int) -> np.ndarray:
+        """Length of the prefix that each sequence shares with its nearest one of start..end, int64 [N]."""
+        before = np.minimum.accumulate(self.shared[start:0:-1])[::-1]
+        after = np.minimum.accumulate(self.shared[end:])
+        return np.concatenate([before, self.shared[start:end], after])
 
 
 def _key(sequence: Sequence) -> bytes:
@@ -80,10 +94,14 @@ def _key(sequence: Sequence) -> bytes:
 
 
 def _sort(sequences: Seq[Sequence]) -> _Sorted:
-    keyed = sorted(((_key(sequence), sequence.id, sequence) for sequence in sequences), key=lambda item: item[:2])
-    keys = [np.frombuffer(key, ">i4") for key, _, _ in keyed]
-    shared = [0, *(_common(a, b) for a, b in itertools.pairwise(keys))]
-    return _Sorted([sequence for _, _, sequence in keyed], np.array(shared, np.int64))
+    keys = [_key(sequence) for sequence in sequences]
+    # By id as well, so that the rows do not depend on the order in which the examples come.
+    places = sorted(range(len(sequences)), key=lambda place: (keys[place], sequences[place].id))
+    found = [sequences[place] for place in places]
+    tokens = [sequence.tokens[: sequence.first_prediction] for sequence in found]
+    shared = np.array([0, *(_common(a, b) for a, b in itertools.pairwise(tokens))], np.int64)
+    lengths = np.array([len(sequence.tokens) for sequence in found], np.int64)
+    return _Sorted(found, places, shared, np.concatenate([[0], np.cumsum(lengths - shared)]))
 
 
 def _common(a: np.ndarray, b: np.ndarray) -> int:
@@ -93,27 +111,36 @@ def _common(a: np.ndarray, b: np.ndarray) -> int:
     return int(differ[0]) if len(differ) else length
 
 
-def families(sequences: Seq[Sequence]) -> list[list[int]]:
-    """Places of the sequences that belong together: neighbours that share at least half of their shareable prefix.
+# Places of at most `limit` sequences that belong together, or families that do.
+Family = list[int] | list["Family"]
 
-    A system prompt that all examples share does not make one family of them; a common context does.
+
+def families(sequences: Seq[Sequence], limit: int) -> list[Family]:
+    """What belongs together: neighbours that share more than half of their shareable prefix.
+
+    A system prompt that all examples share does not make one family of them; a common context does. A family of more
+    than `limit` is a family of families: what all of it shares is set aside, and the rest is asked the same question.
     """
     order = _sort(sequences)
-    place = {id(sequence): number for number, sequence in enumerate(sequences)}
-    found: list[list[int]] = []
-    for number, sequence in enumerate(order.sequences):
-        limit = sequence.first_prediction
-        if number:
-            limit = min(limit, order.sequences[number - 1].first_prediction)
-        if number and 2 * order.shared[number] >= max(limit, 1):
-            found[-1].append(place[id(sequence)])
-        else:
-            found.append([place[id(sequence)]])
-    return found
+    shareable = np.array([sequence.first_prediction for sequence in order.sequences], np.int64)
+
+    def divide(start: int, end: int, aside: int) -> list[Family]:
+        links = order.shared[start + 1 : end] - aside
+        apart = 2 * links <= np.minimum(shareable[start : end - 1], shareable[start + 1 : end]) - aside
+        cuts = (start + 1 + np.flatnonzero(apart)).tolist()
+        return [
+            order.places[a:b] if b - a <= limit else divide(a, b, int(order.shared[a + 1 : b].min()))
+            for a, b in itertools.pairwise([start, *cuts, end])
+        ]
+
+    return divide(0, len(sequences), 0)
 
 
 def pack(sequences: Seq[Sequence], row_length: int) -> Rows:
-    """Pack sequences into as few rows as best fit finds, tries whole where they fit; nothing is cut or left out.
+    """Pack sequences into few rows, tries whole where they fit; nothing is cut short or left out.
+
+    Best fit, largest first: a trie goes where it shares the most with what is there already, and among such rows where
+    the least room stays.
 
     Raises:
         ValueError: an example is longer than a row (named, with both lengths).
@@ -125,37 +152,38 @@ def pack(sequences: Seq[Sequence], row_length: int) -> Rows:
                 "raise it, or lower raft.max_tokens and build the dataset again"
             )
     order = _sort(sequences)
-    bins: list[list[Sequence]] = []
+    row_of = np.full(len(sequences), -1, np.int64)
     space: list[int] = []
-    for start, end in sorted(_pieces(order, 0, len(sequences), row_length), key=lambda run: (-order.size(*run), run)):
-        size = order.size(start, end)
-        fitting = [number for number, free in enumerate(space) if free >= size]
+    for start, end in sorted(_pieces(order, row_length), key=lambda piece: (-order.size(*piece), piece)):
+        shared = np.zeros(len(space), np.int64)
+        placed = row_of >= 0
+        np.maximum.at(shared, row_of[placed], order.shared_with(start, end)[placed])
+        costs = order.size(start, end) - shared
+        fitting = [row for row, free in enumerate(space) if costs[row] <= free]
         if fitting:
-            best = min(fitting, key=lambda number: space[number])
+            row = min(fitting, key=lambda row: (costs[row], space[row], row))
+            space[row] -= int(costs[row])
         else:
-            best = len(bins)
-            bins.append([])
-            space.append(row_length)
-        bins[best] += order.sequences[start:end]
-        space[best] -= size
-    rows = [_row(_sort(members), row_length) for members in bins]
+            row = len(space)
+            space.append(row_length - order.size(start, end))
+        row_of[start:end] = row
+    members = [[order.sequences[place] for place in np.flatnonzero(row_of == row)] for row in range(len(space))]
+    rows = [_row(_sort(sequences), row_length) for sequences in members]
     return Rows(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
-def _pieces(order: _Sorted, start: int, end: int, row_length: int) -> list[tuple[int, int]]:
-    """Runs of sequences that fit in a row, cut where the least is shared."""
-    if order.size(start, end) <= row_length:
-        return [(start, end)]
-    links = order.shared[start + 1 : end]
-    cuts = (start + 1 + np.flatnonzero(links == links.min())).tolist()
-    runs: list[tuple[int, int]] = []
-    for a, b in zip([start, *cuts], [*cuts, end], strict=True):
-        # Neighbours stay together as long as they fit: what they share is then stored once.
-        if runs and order.size(runs[-1][0], b) <= row_length:
-            runs[-1] = (runs[-1][0], b)
-        else:
-            runs.append((a, b))
-    return [piece for run in runs for piece in _pieces(order, *run, row_length)]
+def _pieces(order: _Sorted, row_length: int) -> list[tuple[int, int]]:
+    """Runs of sequences whose trie fits in a row; a larger trie is cut at its first branching."""
+    pending, pieces = [(0, len(order.sequences))], []
+    while pending:
+        start, end = pending.pop()
+        if order.size(start, end) <= row_length:
+            pieces.append((start, end))
+            continue
+        links = order.shared[start + 1 : end]
+        cuts = (start + 1 + np.flatnonzero(links == links.min())).tolist()
+        pending += itertools.pairwise([start, *cuts, end])
+    return pieces
 
 
 def _row(order: _Sorted, row_length: int) -> dict[str, np.ndarray]:
@@ -163,31 +191,21 @@ def _row(order: _Sorted, row_length: int) -> dict[str, np.ndarray]:
     row = {name: np.zeros(row_length, np.int32) for name in ("tokens", "positions", "predict_at", "targets")}
     reach = np.arange(1, row_length + 1, dtype=np.int32)
     weights = np.zeros(row_length, np.float32)
-    starts = []
-    path = np.zeros(0, np.int64)
-    place = predictions = 0
-    for sequence, shared in zip(order.sequences, order.shared.tolist(), strict=True):
-        new = len(sequence.tokens) - shared
-        starts.append(place)
-        row["tokens"][place : place + new] = sequence.tokens[shared:]
-        row["positions"][place : place + new] = np.arange(shared, shared + new)
-        path = np.concatenate([path[:shared], np.arange(place, place + new)])
-        learnt = np.flatnonzero(sequence.loss_mask[1:])
-        span = slice(predictions, predictions + len(learnt))
-        row["predict_at"][span] = path[learnt]
-        row["targets"][span] = sequence.tokens[learnt + 1]
+    predictions = 0
+    for sequence, shared, start in zip(order.sequences, order.shared.tolist(), order.ends[:-1].tolist(), strict=True):
+        own = slice(start, start + len(sequence.tokens) - shared)
+        row["tokens"][own] = sequence.tokens[shared:]
+        row["positions"][own] = np.arange(shared, len(sequence.tokens))
+        # Every prediction lies behind what is shared.
+        span = slice(predictions, predictions + len(sequence.learnt))
+        row["predict_at"][span] = start + sequence.learnt - shared
+        row["targets"][span] = sequence.tokens[sequence.learnt + 1]
         weights[span] = 1.0
-        place += new
-        predictions += len(learnt)
-    for number, (start, shared) in enumerate(zip(starts, order.shared.tolist(), strict=True)):
-        # A position at depth d is left where a later sequence shares no more than d tokens with this one.
-        deepest = len(order.sequences[number].tokens)
-        for later in range(number + 1, len(starts)):
-            depth = max(int(order.shared[later]), shared)
-            if depth < deepest:
-                reach[start + depth - shared : start + deepest - shared] = starts[later]
-                deepest = depth
-            if deepest == shared:
-                break
-        reach[start : start + deepest - shared] = place
+        predictions += len(sequence.learnt)
+    # By depth: where the first later sequence begins that leaves a position of this depth.
+    leaves = np.full(max(len(sequence.tokens) for sequence in order.sequences), order.ends[-1], np.int32)
+    for number in reversed(range(len(order.sequences))):
+        start, shared, length = order.ends[number], order.shared[number], len(order.sequences[number].tokens)
+        reach[start : start + length - shared] = leaves[shared:length]
+        leaves[shared:] = start
     return {**row, "reach": reach, "weights": weights}

@@ -15,6 +15,7 @@ from sequences import random_sequences, write_sequences
 from tiny_models import hf_folder
 
 from jora_model.checkpoints import Checkpoints
+from jora_model.compilation import use_compilation_cache
 from jora_model.job import TrainJob, TrainSettings
 from jora_model.sampler import Sampler
 from jora_model.settings import LoraSettings, MeshSettings
@@ -25,7 +26,8 @@ from jora_model.tries import pack
 from jora_model.weights import load_model
 
 ROOT = Path(__file__).parents[2]
-LORA = LoraSettings(rank=4, alpha=12.0, target_modules="all-linear")
+# One layer that tensor parallelism splits by columns, and one by rows.
+LORA = LoraSettings(rank=4, alpha=12.0, target_modules=("v_proj", "down_proj"))
 SETTINGS = TrainSettings(
     epochs=3,
     examples_per_update=6,
@@ -35,6 +37,14 @@ SETTINGS = TrainSettings(
     compute_dtype="float32",
     checkpoint_every=2,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs(tmp_path_factory) -> Path:
+    """XLA's persistent cache: most of these tests, and the processes that they start, run the same programs."""
+    folder = tmp_path_factory.mktemp("xla")
+    use_compilation_cache(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +78,9 @@ def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
 
 
-def three_updates(base: Path, mesh: MeshSettings | None = None, **changes) -> tuple[list[float], list[np.ndarray], int]:
+def three_updates(
+    base: Path, mesh: MeshSettings | None = None, **changes
+) -> tuple[list[float], list[np.ndarray], Trainer]:
     settings = SETTINGS.model_copy(update=changes)
     sequences = random_sequences(0, count=24)
     sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
@@ -85,7 +97,7 @@ def three_updates(base: Path, mesh: MeshSettings | None = None, **changes) -> tu
         losses.append(float(trainer.apply(sums)[0]))
     for leaf, old in zip(jax.tree.leaves(trainer.frozen), before, strict=True):
         np.testing.assert_array_equal(np.asarray(leaf), old)
-    return losses, [np.asarray(leaf) for leaf in jax.tree.leaves(trainer.state.adapter)], trainer.traces
+    return losses, [np.asarray(leaf) for leaf in jax.tree.leaves(trainer.state.adapter)], trainer
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +111,16 @@ def close(ours, theirs):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
 
 
-def test_loss_falls_and_the_step_is_traced_once(reference):
-    losses, adapter, traces = reference
-    assert losses[2] < losses[0]
+def test_the_step_is_traced_and_compiled_once(reference):
+    _, adapter, trainer = reference
     assert any(np.abs(leaf).max() > 0 for leaf in adapter)
-    assert traces == 1
+    assert trainer.traces == 1
+    assert list(trainer.compile_seconds) == ["zero", "accumulate 4x64", "apply"]
+
+
+def test_loss_falls(base):
+    losses, _, _ = three_updates(base, examples_per_update=24)
+    assert losses[0] > losses[1] > losses[2]
 
 
 @pytest.mark.parametrize(
@@ -140,14 +157,15 @@ def test_resumed_equals_uninterrupted(base, data, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "parts" / "out" / "training.json").read_text())["updates_in_this_process"] == 8
 
 
-def test_killed_process_goes_on_to_the_same_bytes(base, data, tmp_path):
+def test_killed_process_goes_on_to_the_same_bytes(base, data, programs, tmp_path):
     """kill -9 in the middle; the same job file again."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start(folder: Path) -> subprocess.Popen:
         folder.mkdir(exist_ok=True)
         path = folder / "job.json"
-        path.write_text(job(base, data, folder, epochs=10, checkpoint_every=1).model_dump_json())
+        run = job(base, data, folder, epochs=10, checkpoint_every=1)
+        path.write_text(run.model_copy(update={"compilation_cache": str(programs)}).model_dump_json())
         command = [sys.executable, "-m", "jora_model.train", str(path)]
         return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=ROOT)
 
@@ -183,6 +201,26 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
     assert "checkpoint 4 is damaged" in caplog.text
 
 
+def test_flipped_bit_is_noticed(tmp_path, caplog):
+    """Orbax itself reads it as another number."""
+    state = {"a": jax.numpy.asarray(np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))}
+    kept = Checkpoints(tmp_path, "x")
+    kept.save(2, state)
+    kept.save(4, state)
+    kept.close()
+    files = [path for path in (tmp_path / "states" / "4").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 16
+    largest.write_bytes(content)
+    again = Checkpoints(tmp_path, "x")
+    updates, restored = again.restore(state)
+    again.close()
+    assert updates == 2
+    np.testing.assert_array_equal(restored["a"], state["a"])
+    assert "checkpoint 4 is damaged" in caplog.text
+
+
 def test_checkpoints_of_another_job_are_refused(tmp_path):
     Checkpoints(tmp_path, "x").close()
     with pytest.raises(ValueError, match="another job"):
@@ -190,8 +228,33 @@ def test_checkpoints_of_another_job_are_refused(tmp_path):
 
 
 def test_loss_that_is_not_finite_names_update_and_examples(base, data, tmp_path):
-    with pytest.raises(ValueError, match=r"at update \d+ are not finite.*examples: e\d+"):
+    with pytest.raises(ValueError, match=r"at update \d+ are not finite.*examples: .*twin"):
         train(job(base, data, tmp_path, learning_rate=1e38, clip_norm=1e38))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vocab_size": 60}, "has a token outside the model's vocabulary of 60"),
+        ({"max_position_embeddings": 20}, r"has \d+ tokens and the model 20 positions"),
+    ],
+)
+def test_sequences_of_another_model_are_refused(data, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        train(job(hf_folder(tmp_path / "base", **change), data, tmp_path))
+
+
+def test_checkpoints_of_another_base_are_refused(base, data, tmp_path):
+    train(job(base, data, tmp_path, max_updates=1))
+    other = hf_folder(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="another job"):
+        train(job(other, data, tmp_path, max_updates=1))
+
+
+def test_mesh_is_refused_before_weights_are_read(base, data, tmp_path):
+    wrong = job(base, data, tmp_path).model_copy(update={"mesh": MeshSettings(tp=3)})
+    with pytest.raises(ValueError, match="tp=3 does not divide the model's attention heads"):
+        train(wrong)
 
 
 def test_rows_must_divide_among_the_devices(base, data, tmp_path):
@@ -256,19 +319,3 @@ def plain(base, data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("plain")
     train(job(base, data, folder, epochs=1, checkpoint_every=3))
     return folder
-
-
-def test_sampler_shows_each_example_once_an_epoch_and_keeps_families_together():
-    sequences = random_sequences(1, count=20)
-    sampler = Sampler(sequences, 6, seed=3)
-    epochs = [[sampler.update(4 * epoch + number) for number in range(4)] for epoch in range(2)]
-    for updates in epochs:
-        assert [len(update) for update in updates] == [6, 6, 6, 2]
-        assert sorted(place for update in updates for place in update) == list(range(20))
-    order = [place for update in epochs[0] for place in update]
-    for family in sampler.families:
-        places = sorted(order.index(member) for member in family)
-        assert places == list(range(places[0], places[0] + len(family)))
-    assert epochs[0] != epochs[1]
-    assert Sampler(sequences, 6, seed=3).update(5) == epochs[1][1]
-    assert Sampler(sequences, 6, seed=4).update(0) != epochs[0][0]

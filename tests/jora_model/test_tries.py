@@ -76,7 +76,7 @@ def test_too_long_an_example_is_named():
 
 def test_families_are_the_contexts():
     sequences = random_sequences(0, count=20)
-    found = families(sequences)
+    found = families(sequences, 20)
     assert sorted(place for family in found for place in family) == list(range(20))
     assert len(found) == 3
 
