@@ -9,5 +9,5 @@ def use_compilation_cache(folder: Path) -> None:
     """Keep compiled programs in a folder, made if need be, between processes."""
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # The layers of a decoder take less than a second each, and there are many shapes.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    # Every program: a decoder's are small and many, and what is kept must not depend on how fast the machine is.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
