@@ -147,7 +147,7 @@ def _prefill_layer(graph: Any, weights: Any, x: Float[Array, "B T D"], rope: Any
     B, T = x.shape[:2]
     # Plainly causal: padding lies behind every real token, which therefore does not see it.
     attended = attend_blocked(q, k, v, jnp.full((B, T), T, jnp.int32))
-    return layer.finish(x, attended, keys), Cache(k.transpose(0, 2, 3, 1), v.transpose(0, 2, 3, 1))
+    return layer.finish(x, attended, keys), Cache(k, v)
 
 
 def _step_layer(
@@ -163,7 +163,7 @@ def _step_layer(
 ) -> tuple[Array, Cache]:
     layer, keys = nnx.merge(graph, weights), layer_keys(None)
     q, k, v = layer.qkv(x, rope, keys)
-    columns = (as_bits(y.transpose(0, 2, 3, 1)) for y in (k, v))
+    columns = (as_bits(y) for y in (k, v))
     answer = Cache(
         *(
             lax.dynamic_update_slice_in_dim(cache, column, slot, axis=3)
@@ -186,10 +186,10 @@ def _finish(
 
 
 def _attend_parts(
-    q: Float[Array, "B 1 N H"], parts: tuple[tuple[Cache, Bool[Array, "#B S"]], ...]
-) -> Float[Array, "B 1 N H"]:
+    q: Float[Array, "B N H 1"], parts: tuple[tuple[Cache, Bool[Array, "#B S"]], ...]
+) -> Float[Array, "B N H 1"]:
     """One query a sequence over keys and values that lie in several places: one softmax over all of them."""
-    B, _, N, H = q.shape
+    B, N, H, _ = q.shape
     K = parts[0][0].keys.shape[1]
     product = partial(
         jnp.einsum,
@@ -208,4 +208,4 @@ def _attend_parts(
         product("bkgs,bkhs->bkgh", share, as_float(cache.values))
         for share, (cache, _) in zip(shares, parts, strict=True)
     )
-    return out.astype(q.dtype).reshape(B, 1, N, H)
+    return out.astype(q.dtype).reshape(B, N, H, 1)

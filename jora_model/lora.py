@@ -48,7 +48,7 @@ def adapter_factors(model: "Llama") -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for target in LINEAR_BY_NAME:
         linear = getattr(model.layers, target)
         if linear.adapted:
-            found[target] = (np.asarray(linear.lora_a[...]), np.asarray(linear.lora_b[...]))
+            found[target] = (np.asarray(linear.lora_a[...]), np.asarray(linear.lora_b[...]).swapaxes(1, 2))
     return found
 
 

@@ -8,26 +8,29 @@ The tree of variables (L layers, R rank):
 
     embed [V, D], final_norm [D], lm_head [V, D] unless tied                  Frozen
     layers.input_norm.. [L, D], layers.q_proj.kernel [L, out, in] ...         Frozen
-    layers.q_proj.lora_a [L, R, in], layers.q_proj.lora_b [L, out, R] ...     LoraParam, float32
+    layers.q_proj.lora_a [L, R, in], layers.q_proj.lora_b [L, R, out] ...     LoraParam, float32
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jora_model.attention import rope_frequencies, rotary, rotate
 from jora_model.blocked_attention import SAVED, attend_blocked
 from jora_model.config import ModelConfig
-from jora_model.linear import as_float, contract, frozen_matmul, trained_matmul
+from jora_model.linear import as_bits, as_float, contract, linear
 from jora_model.parameters import LINEARS
 from jora_model.settings import LoraSettings
 from jora_model.sharding import named
+from jora_model.tiles import Tiles
 
 
 class Frozen(nnx.Variable):
@@ -35,7 +38,7 @@ class Frozen(nnx.Variable):
 
 
 class LoraParam(nnx.Variable):
-    """A factor of an adapter: float32, trained."""
+    """A factor of an adapter: float32, trained. B is held transposed, so that its gradient is a fast product."""
 
 
 class Linear(nnx.Module):
@@ -50,15 +53,18 @@ class Linear(nnx.Module):
             self.lora_a = LoraParam(factors[0])
             self.lora_b = LoraParam(factors[1])
 
-    def __call__(self, x: Float[Array, "*b I"], dropout_key: Array | None = None) -> Float[Array, "*b O"]:
-        out = frozen_matmul(x, self.kernel[...])
+    def __call__(
+        self, x: Float[Array, "B T I"], dropout_key: Array | None = None, *, transposed: bool = False
+    ) -> Array:
+        """`[B, T, O]`, or `[B, O, T]` where `transposed`."""
         if not self.adapted:
-            return out
+            return linear(x, self.kernel[...], transposed=transposed)
+        keep = None
         if self.dropout and dropout_key is not None:
-            keep = jax.random.bernoulli(dropout_key, 1.0 - self.dropout, x.shape)
-            x = jnp.where(keep, x / jnp.asarray(1.0 - self.dropout, x.dtype), jnp.zeros((), x.dtype))
-        low = trained_matmul(x, self.lora_a[...])
-        return out + trained_matmul(low, self.lora_b[...]) * jnp.asarray(self.scale, x.dtype)
+            kept = jax.random.bernoulli(dropout_key, 1.0 - self.dropout, x.shape)
+            keep = jnp.where(kept, jnp.asarray(1.0 / (1.0 - self.dropout), x.dtype), jnp.zeros((), x.dtype))
+        factors = (self.lora_a[...], self.lora_b[...])
+        return linear(x, self.kernel[...], factors, self.scale, keep, transposed=transposed)
 
 
 class Layer(nnx.Module):
@@ -81,28 +87,33 @@ class Layer(nnx.Module):
             setattr(self, parameter.name, linear)
 
     def qkv(self, x: Float[Array, "B T D"], rope: Any, keys: Any) -> tuple[Array, Array, Array]:
-        """Rotated queries `[B, T, N, H]` and keys, and values `[B, T, K, H]`."""
+        """Rotated queries `[B, N, H, T]` and keys, and values `[B, K, H, T]`: positions last, so that nothing is
+        transposed on the way into attention and the two halves of a head lie apart."""
         h = rms_norm(x, self.input_norm[...], self.config.rms_norm_eps)
-        heads = (*x.shape[:2], -1, self.config.head_dim)
-        q = rotate(self.q_proj(h, keys["q_proj"]).reshape(heads), rope)
-        k = rotate(self.k_proj(h, keys["k_proj"]).reshape(heads), rope)
-        v = self.v_proj(h, keys["v_proj"]).reshape(heads)
-        split = PartitionSpec(("data", "fsdp"), None, "tp", None)
+        heads = (x.shape[0], -1, self.config.head_dim, x.shape[1])
+        q = rotate(self.q_proj(h, keys["q_proj"], transposed=True).reshape(heads), rope)
+        k = rotate(self.k_proj(h, keys["k_proj"], transposed=True).reshape(heads), rope)
+        v = self.v_proj(h, keys["v_proj"], transposed=True).reshape(heads)
+        split = PartitionSpec(("data", "fsdp"), "tp", None, None)
         return self._pin(q, split), self._pin(k, split), self._pin(v, split)
 
-    def finish(self, x: Float[Array, "B T D"], attended: Float[Array, "B T N H"], keys: Any) -> Array:
+    def finish(self, x: Float[Array, "B T D"], attended: Float[Array, "B N H T"], keys: Any) -> Array:
         """Output projection, feed-forward and both residuals."""
         whole = PartitionSpec(("data", "fsdp"), None, None)
-        x = x + self._pin(self.o_proj(attended.reshape(*x.shape[:2], -1), keys["o_proj"]), whole)
+        # A transposition of its own: folded into the product it would make that one slow.
+        attended = jax.lax.optimization_barrier(attended.reshape(x.shape[0], -1, x.shape[1]).swapaxes(1, 2))
+        x = x + self._pin(self.o_proj(attended, keys["o_proj"]), whole)
         h = rms_norm(x, self.post_norm[...], self.config.rms_norm_eps)
         gate = self.gate_proj(h, keys["gate_proj"])
         up = self.up_proj(h, keys["up_proj"])
         h = (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(x.dtype)
         return x + self._pin(self.down_proj(h, keys["down_proj"]), whole)
 
-    def __call__(self, x: Float[Array, "B T D"], rope: Any, reach: Int[Array, "B T"], keys: Any) -> Array:
+    def __call__(
+        self, x: Float[Array, "B T D"], rope: Any, reach: Int[Array, "B T"], tiles: Tiles | None, keys: Any
+    ) -> Array:
         q, k, v = self.qkv(x, rope, keys)
-        return self.finish(x, attend_blocked(q, k, v, reach), keys)
+        return self.finish(x, attend_blocked(q, k, v, reach, tiles, self.mesh), keys)
 
     def _pin(self, x: Array, partition: PartitionSpec) -> Array:
         """Tell the compiler where the parts of an activation live; free without a mesh."""
@@ -125,7 +136,7 @@ class Llama(nnx.Module):
         """
         Args:
             base: arrays by the names of `parameters.py`, shapes of `shape_of`; bf16 as uint16 bits, or float32.
-            adapter: target name -> (A `[L, R, in]`, B `[L, out, R]`), float32.
+            adapter: target name -> (A `[L, R, in]`, B transposed `[L, R, out]`), float32.
             compute_dtype: dtype of the activations and of the products' operands.
         """
         self.config = config
@@ -152,6 +163,7 @@ class Llama(nnx.Module):
         positions: Int[Array, "B T"],
         reach: Int[Array, "B T"],
         *,
+        tiles: Tiles | None = None,
         dropout_key: Array | None = None,
         remat: bool = False,
     ) -> Float[Array, "B T D"]:
@@ -159,6 +171,7 @@ class Llama(nnx.Module):
 
         Args:
             reach: see `attention.visible`.
+            tiles: those of `reach`, so that attention skips what is hidden.
             dropout_key: turns the adapters' dropout on (training only).
             remat: keep each layer's input and its attention for the backward pass, and compute the rest again.
         """
@@ -169,7 +182,8 @@ class Llama(nnx.Module):
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:
             state, key = scanned
-            return nnx.merge(graph, state)(x, rope, reach, layer_keys(key)), None
+            x = _kept_as_bits(x)
+            return nnx.merge(graph, state)(x, rope, reach, tiles, layer_keys(key)), None
 
         if remat:
             body = jax.checkpoint(body, policy=jax.checkpoint_policies.save_only_these_names(SAVED))
@@ -182,18 +196,60 @@ class Llama(nnx.Module):
         return _frozen_logits(hidden, kernel)
 
 
+@jax.custom_jvp
+def _kept_as_bits(x: Array) -> Array:
+    """x itself; the backward pass finds it by its name, as bits. XLA's CPU backend would copy a whole stack of bf16
+    states (by way of float32) for every layer that it stores in it; bits are written in place."""
+    return as_float(checkpoint_name(as_bits(x), SAVED))
+
+
+@_kept_as_bits.defjvp
+def _kept_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # Written out: within a call of the function above, the backward pass would not find the name.
+    return as_float(checkpoint_name(as_bits(primals[0]), SAVED)), tangents[0]
+
+
 def layer_keys(key: Array | None) -> dict[str, Array | None]:
     """One dropout key for each linear of a layer; all None when dropout is off."""
     keys = [None] * len(LINEARS) if key is None else list(jax.random.split(key, len(LINEARS)))
     return {parameter.name: k for parameter, k in zip(LINEARS, keys, strict=True)}
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def rms_norm(x: Float[Array, "*b D"], weight: Array, eps: float) -> Float[Array, "*b D"]:
-    """Root-mean-square norm in float32, rounded to x's dtype before the weight (as transformers' LlamaRMSNorm)."""
+    """Root-mean-square norm in float32, rounded to x's dtype before the weight (as transformers' LlamaRMSNorm).
+
+    The weight is frozen: no gradient is formed for it.
+    """
     wide = x.astype(jnp.float32)
-    wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + eps)
+    return (wide * _inverse_root(wide, eps)).astype(x.dtype) * _norm_weight(weight, x)
+
+
+def _inverse_root(x: Array, eps: float) -> Array:
+    return jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps)
+
+
+def _norm_weight(weight: Array, x: Array) -> Array:
     scale = as_float(weight).astype(x.dtype)
-    return wide.astype(x.dtype) * scale.reshape((1,) * (x.ndim - 1) + scale.shape)
+    return scale.reshape((1,) * (x.ndim - 1) + scale.shape)
+
+
+def _norm_forward(x: Array, weight: Array, eps: float) -> tuple[Array, Any]:
+    return rms_norm(x, weight, eps), (x, weight)
+
+
+def _norm_backward(eps: float, residuals: Any, g: Array) -> tuple[Array, None]:
+    x, weight = residuals
+    wide = x.astype(jnp.float32)
+    inverse = _inverse_root(wide, eps)
+    g = g.astype(jnp.float32) * _norm_weight(weight, x).astype(jnp.float32)
+    # A product of its own: on CPU, XLA's sum over g * wide is seven times slower.
+    shared = jnp.einsum("...d,...d->...", g, wide, precision=jax.lax.Precision.HIGHEST)[..., None] / x.shape[-1]
+    shared = shared * jnp.square(inverse)
+    return (inverse * (g - wide * shared)).astype(x.dtype), None
+
+
+rms_norm.defvjp(_norm_forward, _norm_backward)
 
 
 @jax.custom_vjp

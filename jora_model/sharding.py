@@ -75,12 +75,12 @@ def parameter_spec(parameter: Parameter) -> PartitionSpec:
 
 
 def adapter_specs(target: str) -> tuple[PartitionSpec, PartitionSpec]:
-    """Partitions of A `[L, R, in]` and B `[L, out, R]`, derived from the base kernel `[out, in]`.
+    """Partitions of A `[L, R, in]` and B transposed `[L, R, out]`, derived from the base kernel `[out, in]`.
 
     Column-parallel layers get A whole and B split, row-parallel ones A split and B whole; the same holds for fsdp.
     """
     out, inner = LINEAR_BY_NAME[target].dims
-    return spec(("layers", "rank", inner)), spec(("layers", out, "rank"))
+    return spec(("layers", "rank", inner)), spec(("layers", "rank", out))
 
 
 def named(mesh: Mesh | None, partition: PartitionSpec) -> NamedSharding | None:

@@ -15,6 +15,7 @@ from jora_model.job import TrainSettings
 from jora_model.loss import answer_loss
 from jora_model.model import Llama, LoraParam
 from jora_model.sharding import BATCH
+from jora_model.tiles import Tiles, visible_tiles
 from jora_model.tries import Rows
 
 
@@ -87,7 +88,8 @@ class Trainer:
 
     def accumulate(self, sums: Sums, rows: Rows, update: int, microbatch: int) -> Sums:
         """Add one microbatch; `update` and `microbatch` decide its dropout. The old sums are gone."""
-        batch = {name: self._place(array) for name, array in vars(rows).items()}
+        arrays = {**vars(rows), **visible_tiles(rows.reach)._asdict()}
+        batch = {name: self._place(array) for name, array in arrays.items()}
         numbers = self._spread(np.array([self.settings.seed, update, microbatch], np.uint32))
         name = "accumulate {}x{}".format(*rows.tokens.shape)
         return self._run(name, self._accumulate, self.state.adapter, self.frozen, sums, batch, numbers)
@@ -108,7 +110,7 @@ class Trainer:
     def _place(self, array: Any) -> Array:
         if self.mesh is None:
             return jnp.asarray(array)
-        return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec(*BATCH, None)))
+        return jax.device_put(array, NamedSharding(self.mesh, BATCH))
 
     def _spread(self, tree: Any) -> Any:
         """Whatever has no place on the mesh yet, on every device of it."""
@@ -139,6 +141,7 @@ class Trainer:
                 batch["tokens"],
                 batch["positions"],
                 batch["reach"],
+                tiles=Tiles(batch["spans"], batch["ends"]),
                 dropout_key=key,
                 remat=self.settings.remat,
             )

@@ -117,7 +117,8 @@ def load_model(
     elif lora is not None:
         factors = fresh_adapter(config, lora, seed)
     placed = {}
-    for target, pair in factors.items():
+    for target, (a, b) in factors.items():
+        pair = (a, np.ascontiguousarray(b.swapaxes(1, 2)))
         a, b = (jax.device_put(x, named(mesh, s)) for x, s in zip(pair, adapter_specs(target), strict=True))
         placed[target] = (a, b)
     return Llama(config, base, placed, lora, mesh, compute_dtype)

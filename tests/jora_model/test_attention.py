@@ -7,6 +7,7 @@ import pytest
 
 from jora_model.attention import attend, visible
 from jora_model.blocked_attention import attend_blocked
+from jora_model.tiles import Tiles, block_size, causal_tiles, most_tiles, padded_length, visible_tiles
 
 
 def random_reach(length: int, seed: int) -> np.ndarray:
@@ -27,20 +28,24 @@ def random_reach(length: int, seed: int) -> np.ndarray:
     return reach
 
 
+@pytest.mark.parametrize("tiled", [True, False])
 @pytest.mark.parametrize(
-    ("length", "dtype", "tolerance"), [(300, "float32", 2e-6), (256, "bfloat16", 2e-2), (50, "float32", 2e-6)]
+    ("length", "dtype", "tolerance"),
+    [(300, "float32", 2e-6), (768, "float32", 2e-6), (256, "bfloat16", 2e-2), (50, "float32", 2e-6)],
 )
-def test_blocked_equals_dense(length, dtype, tolerance):
+def test_blocked_equals_dense(length, dtype, tolerance, tiled):
     random = np.random.default_rng(1)
-    q, k, v = (jnp.asarray(random.normal(size=(2, length, heads, 16)), dtype) for heads in (6, 2, 2))
+    q, k, v = (jnp.asarray(random.normal(size=(2, heads, 16, length)), dtype) for heads in (6, 2, 2))
     probe = jnp.asarray(random.normal(size=q.shape), jnp.float32)
     reach = jnp.asarray(np.stack([random_reach(length, 0), random_reach(length, 1)]))
 
     def dense(q, k, v):
         return attend(q, k, v, visible(reach))
 
+    tiles = Tiles(*map(jnp.asarray, visible_tiles(np.asarray(reach)))) if tiled else None
+
     def blocked(q, k, v):
-        return attend_blocked(q, k, v, reach)
+        return attend_blocked(q, k, v, reach, tiles)
 
     def gradients(f):
         return jax.grad(lambda *qkv: jnp.sum(f(*qkv).astype(jnp.float32) * probe), argnums=(0, 1, 2))(q, k, v)
@@ -65,3 +70,25 @@ def test_visible_by_hand():
     ]
     seen = visible(jnp.asarray([[5, 5, 3, 5, 5, 6]], jnp.int32))[0]
     np.testing.assert_array_equal(np.asarray(seen, np.int32), expected)
+
+
+@pytest.mark.parametrize("length", [50, 128, 300, 768, 1280])
+def test_tiles_hold_every_visible_pair_once(length):
+    reach = random_reach(length, length)[None]
+    tiles, block, whole = visible_tiles(reach), block_size(length), padded_length(length)
+    found = np.zeros((whole, whole), int)
+    for number, (start, end) in enumerate(zip(tiles.ends[0], tiles.ends[0, 1:], strict=False)):
+        for first, key, low in tiles.spans[0, start:end]:
+            assert first == number * block
+            assert 0 <= key <= whole - block
+            found[first : first + block, max(key, low) : key + block] += 1
+    seen = np.asarray(visible(jnp.asarray(reach))[0])
+    assert found.max() == 1
+    assert (found[:length, :length][seen] == 1).all()
+
+
+def test_hidden_tiles_are_skipped():
+    """Two sequences of half a row each: a quarter of the pairs is visible, and little more is computed."""
+    reach = np.repeat(np.array([1024, 2048], np.int32), 1024)[None]
+    assert visible_tiles(reach).ends[0, -1] == 20
+    assert causal_tiles(1, 2048).ends[0, -1] == most_tiles(2048) == 36
