@@ -2,7 +2,7 @@
 
 A tuned model writes
 
-    ##Reason: The documents say ##begin_quote##It opened in 1931.##end_quote##
+    ##Reason: ##begin_quote##It opened in 1931.##end_quote##
     ##Answer: 1931
 """
 
@@ -22,7 +22,6 @@ INSTRUCTION = (
     "Answer the question from the documents. First quote the sentence that proves the answer, "
     "then give the answer in a few words."
 )
-EVIDENCE = "The documents say"
 NO_EVIDENCE = "The documents do not say."
 ABSTENTION = "not in the documents"
 
@@ -99,11 +98,12 @@ def raft_output(answer: str, quotes: Sequence[str], reason: str | None = None) -
 
     Args:
         quotes: none when the documents do not hold the answer.
-        reason: the words before the quotes; a fixed phrase when there are none.
+        reason: the words before the quotes; without quotes and reason a fixed phrase says why there are none.
     """
-    reason = fold_space(reason or (EVIDENCE if quotes else NO_EVIDENCE))
+    # No fixed phrase before a quote: a small model learns it by heart and writes it into the quote.
+    reason = fold_space(reason or ("" if quotes else NO_EVIDENCE))
     marked = (f"{BEGIN_QUOTE}{quote}{END_QUOTE}" for quote in quotes)
-    return f"{' '.join((REASON, reason, *marked))}\n{ANSWER} {fold_space(answer)}"
+    return f"{' '.join(filter(None, (REASON, reason, *marked)))}\n{ANSWER} {fold_space(answer)}"
 
 
 def parse_output(text: str) -> Parsed:

@@ -15,7 +15,7 @@ from data.prompts import (
 
 def test_an_output_reads_as_it_was_meant():
     output = raft_output("1931", ("It opened in 1931.",))
-    assert output == "##Reason: The documents say ##begin_quote##It opened in 1931.##end_quote##\n##Answer: 1931"
+    assert output == "##Reason: ##begin_quote##It opened in 1931.##end_quote##\n##Answer: 1931"
 
 
 @pytest.mark.parametrize("quotes", [(), ("One.",), ("One,\nwrapped.", "Two # ## three.")])
