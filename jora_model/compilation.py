@@ -62,21 +62,21 @@ class Programs:
     """Functions compiled ahead of time under a name, once.
 
     Attributes:
-        compilations: by name, in the order of the first calls.
+        compiled, compilations: the program and what it took by name, in the order of the first calls.
     """
 
     def __init__(self) -> None:
         self.compilations: dict[str, Compilation] = {}
-        self._compiled: dict[str, Any] = {}
+        self.compiled: dict[str, Any] = {}
 
     def run(self, name: str, function: Any, *args: Any) -> Any:
         """Call a jitted function; other shapes, dtypes or devices than at the first call of a name are an error."""
-        if name not in self._compiled:
+        if name not in self.compiled:
             begun = time.monotonic()
             with CompilationCount() as count:
-                self._compiled[name] = function.lower(*args).compile()
+                self.compiled[name] = function.lower(*args).compile()
             self.compilations[name] = Compilation(time.monotonic() - begun, count.cached == count.programs > 0)
-        return self._compiled[name](*args)
+        return self.compiled[name](*args)
 
 
 def compilation_facts(programs: Programs, everything: CompilationCount) -> dict[str, Any]:
