@@ -1,5 +1,6 @@
 """The compiled functions of training: add a microbatch's gradient, apply an update, evaluate a microbatch."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -59,7 +60,7 @@ class Trainer:
         self._zero = jax.jit(self._zeros, out_shardings=sums)
         self._accumulate = jax.jit(self._add, donate_argnums=2, out_shardings=sums)
         self._apply = jax.jit(self._update, donate_argnums=0, out_shardings=(state, scalar, scalar))
-        self._evaluate = jax.jit(self._loss_sum, out_shardings=scalar)
+        self._evaluate = jax.jit(self._add_loss, out_shardings=scalar)
 
     @property
     def model(self) -> Llama:
@@ -88,10 +89,20 @@ class Trainer:
         self.state, loss, norm = self.programs.run("apply", self._apply, self.state, sums)
         return loss, norm
 
-    def evaluate(self, rows: Rows) -> Array:
-        """Loss sum of one microbatch with the adapter as it is, without dropout; float32 []. Forward only."""
-        name = f"evaluate {_shape(rows)}"
-        return self.programs.run(name, self._evaluate, self.state.adapter, self.frozen, self._batch(rows))
+    def evaluate(self, microbatches: Iterable[Rows]) -> float:
+        """Loss sum with the adapter as it is, without dropout; forward only, and one wait for the devices."""
+        total = self._spread(np.zeros((), np.float32))
+        for rows in microbatches:
+            # Each waits for the one before, through the total: a CPU would run several at once, with memory for each.
+            total = self.programs.run(
+                f"evaluate {_shape(rows)}",
+                self._evaluate,
+                self.state.adapter,
+                self.frozen,
+                total,
+                self._batch(rows),
+            )
+        return float(total)
 
     def _batch(self, rows: Rows) -> dict[str, Array]:
         return {name: self._place(array) for name, array in vars(rows).items()}
@@ -131,8 +142,8 @@ class Trainer:
         gradient = jax.tree.map(jnp.add, sums.gradient, gradient)
         return Sums(gradient, sums.loss + loss, sums.tokens + tokens)
 
-    def _loss_sum(self, adapter: Any, frozen: Any, batch: dict[str, Array]) -> Array:
-        return self._loss(adapter, frozen, batch)[0]
+    def _add_loss(self, adapter: Any, frozen: Any, total: Array, batch: dict[str, Array]) -> Array:
+        return total + self._loss(adapter, frozen, batch)[0]
 
     def _loss(self, adapter: Any, frozen: Any, batch: dict[str, Array], **how: Any) -> tuple[Array, Array]:
         model = nnx.merge(self.graph, adapter, frozen)

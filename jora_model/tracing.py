@@ -44,4 +44,4 @@ class Trace:
         if self._open:
             self._open = False
             jax.profiler.stop_trace()
-            log.info("profile: open %s/**/*.trace.json.gz in https://ui.perfetto.dev", self._folder)
+            log.info("profile/ of the results holds a trace: open its .trace.json.gz in https://ui.perfetto.dev")

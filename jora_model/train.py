@@ -116,7 +116,7 @@ def _loop(
     rates = np.asarray(learning_rate_at(settings, updates)(np.arange(updates, dtype=np.float32)))
     stored = example_tokens = rows_used = 0
     started, first = time.monotonic(), done
-    stopped = validation is not None and validation.stops
+    stopped, held_out = validation is not None and validation.stops, ""
     trace = Trace(output / "profile", settings.profile, first, updates)
     bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr)
     with bar, Metrics(output, done, settings.tensorboard) as metrics, trace:
@@ -163,7 +163,9 @@ def _loop(
             if done % settings.checkpoint_every == 0 or done == updates or stopped:
                 metrics.sync()
                 _save(trainer, validation, checkpoints, done)
-            bar.set_postfix_str(f"loss {mean_loss:.3f}, {tokens / seconds:,.0f} example tokens/s")
+            if "validation_loss" in line:
+                held_out = f"validation {line['validation_loss']:.3f}, "
+            bar.set_postfix_str(f"loss {mean_loss:.3f}, {held_out}{tokens / seconds:,.0f} example tokens/s")
             bar.update()
     if stopped:
         log.info("stopped after update %d of %d: the validation loss no longer falls", done, updates)

@@ -52,9 +52,7 @@ class Validation:
         Raises:
             ValueError: the loss is not finite.
         """
-        # All are started before the first is waited for; summed in double precision, however many there are.
-        sums = jax.device_get([trainer.evaluate(rows) for rows in self._microbatches])
-        loss = math.fsum(map(float, sums)) / self.tokens
+        loss = trainer.evaluate(self._microbatches) / self.tokens
         if not math.isfinite(loss):
             raise ValueError(
                 f"validation loss {loss} after update {update} is not finite; lower training.learning_rate"

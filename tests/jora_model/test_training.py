@@ -18,7 +18,7 @@ from jora_model.checkpoints import Checkpoints
 from jora_model.compilation import use_compilation_cache
 from jora_model.job import TrainSettings
 from jora_model.sampler import Sampler
-from jora_model.settings import MeshSettings
+from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import make_mesh
 from jora_model.step import Trainer
 from jora_model.train import train
@@ -272,6 +272,23 @@ def test_every_setting_is_live(base, data, plain, tmp_path, changes):
     elif name in ("tensorboard", "profile"):
         assert (tmp_path / "out" / name).is_dir()
         assert not (plain / "out" / name).exists()
+
+
+ADAPTER_CHANGES = [
+    {"rank": 3},
+    {"alpha": 6.0},
+    {"use_rslora": True},
+    {"dropout": 0.5},
+    {"target_modules": ("v_proj",)},
+]
+
+
+@pytest.mark.parametrize("changes", ADAPTER_CHANGES, ids=lambda changes: next(iter(changes)))
+def test_every_setting_of_the_adapter_is_live(base, data, plain, tmp_path, changes):
+    assert set(LoraSettings.model_fields) == {name for change in ADAPTER_CHANGES for name in change}
+    changed = job(base, data, tmp_path, epochs=1).model_copy(update={"lora": LORA.model_copy(update=changes)})
+    train(changed)
+    assert adapter_bytes(tmp_path) != adapter_bytes(plain)
 
 
 @pytest.fixture(scope="module")
