@@ -1,4 +1,8 @@
-"""The split into documents for training and documents for evaluation, and the questions that follow them."""
+"""The split into documents for training, for validation and for evaluation, and the questions that follow them.
+
+Evaluation documents are for the final scores alone. Validation documents, if any, watch the training: when it stops and
+which adapter is kept are decisions of training, and evaluation documents have no part in them.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +16,49 @@ from data.questions import Question, same_wording
 
 
 class SplitSettings(BaseModel):
-    """Which documents are held out for evaluation."""
+    """Which documents are held out for evaluation, and for validation during training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     eval_fraction: float = Field(
         default=0.25, gt=0, lt=1, description="Share of the documents held out for evaluation, at least one."
     )
+    validation_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the other documents held out to watch the loss in training, at least one; 0 for none.",
+    )
     seed: int = Field(default=0, ge=0, description="Chooses the documents.")
     near_duplicate: float = Field(
         default=0.95,
         gt=0,
         le=1,
-        description="A training question is dropped when the cosine of its embedding and an evaluation question's is "
-        "at least this.",
+        description="A training question is dropped when the cosine of its embedding and a held-out question's is at "
+        "least this; likewise a validation question beside those of evaluation.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Document ids for training and for evaluation, sorted; no id stands in both."""
+    """Document ids for training, validation (perhaps none) and evaluation, sorted; no id stands in two."""
 
     train: tuple[str, ...]
+    validation: tuple[str, ...]
     eval: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionSplit:
-    """Questions for training and for evaluation, in their first order.
+    """Questions for training, validation and evaluation, in their first order.
 
     Attributes:
-        dropped: questions of training documents that nearly repeat an evaluation question.
+        dropped: questions of training documents that nearly repeat a held-out question, and of validation documents
+            that nearly repeat one of evaluation.
     """
 
     train: tuple[Question, ...]
+    validation: tuple[Question, ...]
     eval: tuple[Question, ...]
     dropped: tuple[Question, ...]
 
@@ -53,8 +66,10 @@ class QuestionSplit:
 def split_documents(document_ids: Iterable[str], settings: SplitSettings) -> Split:
     """Splits the documents that have questions, at random by the seed; the order of the ids does not matter.
 
+    The evaluation documents are the same whatever `validation_fraction` is.
+
     Raises:
-        ValueError: fewer than two documents.
+        ValueError: fewer than two documents, or fewer than three where there is to be validation.
     """
     ids = sorted(set(document_ids))
     if len(ids) < 2:
@@ -62,11 +77,19 @@ def split_documents(document_ids: Iterable[str], settings: SplitSettings) -> Spl
             f"{len(ids)} documents have questions: give at least 2, one to train on and one to evaluate on"
         )
     held_out = min(max(round(len(ids) * settings.eval_fraction), 1), len(ids) - 1)
+    left = len(ids) - held_out
+    watched = 0
+    if settings.validation_fraction > 0:
+        if left < 2:
+            raise ValueError(
+                f"{len(ids)} documents have questions and {held_out} of them are held out for evaluation: give more "
+                "documents, lower split.eval_fraction, or set split.validation_fraction to 0"
+            )
+        watched = min(max(round(left * settings.validation_fraction), 1), left - 1)
     order = np.random.default_rng(settings.seed).permutation(len(ids))
-    return Split(
-        train=tuple(sorted(ids[i] for i in order[held_out:])),
-        eval=tuple(sorted(ids[i] for i in order[:held_out])),
-    )
+    parts = np.split(order, [held_out, held_out + watched])
+    evaluation, validation, train = (tuple(sorted(ids[i] for i in part)) for part in parts)
+    return Split(train=train, validation=validation, eval=evaluation)
 
 
 def split_questions(
@@ -75,23 +98,47 @@ def split_questions(
     settings: SplitSettings,
     embed: Callable[[Sequence[str]], np.ndarray],
 ) -> QuestionSplit:
-    """Gives each question to its document's side and drops training questions that nearly repeat one of evaluation.
+    """Gives each question to its document's side and drops those that nearly repeat a question held out from them.
 
     Args:
         embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
+
+    Raises:
+        ValueError: every validation question nearly repeats one of evaluation.
     """
-    in_train, in_eval = set(split.train), set(split.eval)
-    assert all((q.document_id in in_train) != (q.document_id in in_eval) for q in questions)
-    train = [question for question in questions if question.document_id in in_train]
-    held_out = [question for question in questions if question.document_id in in_eval]
-    wordings = {same_wording(question.question) for question in held_out}
-    nearest = _largest_cosines(embed([q.question for q in train]), embed([q.question for q in held_out]))
+    sides = {name: side for side in ("train", "validation", "eval") for name in getattr(split, side)}
+    train, validation, evaluation = (
+        [question for question in questions if sides[question.document_id] == side]
+        for side in ("train", "validation", "eval")
+    )
+    watched, dropped_watched = _apart(validation, evaluation, settings, embed)
+    if validation and not watched:
+        raise ValueError(
+            f"all {len(validation)} validation questions nearly repeat evaluation questions: raise "
+            "split.validation_fraction or split.near_duplicate, or choose another split.seed"
+        )
+    # Also apart from what was dropped: a validation document keeps its questions out of training.
+    kept, dropped = _apart(train, validation + evaluation, settings, embed)
+    return QuestionSplit(tuple(kept), tuple(watched), tuple(evaluation), dropped=(*dropped, *dropped_watched))
+
+
+def _apart(
+    questions: Sequence[Question],
+    others: Sequence[Question],
+    settings: SplitSettings,
+    embed: Callable[[Sequence[str]], np.ndarray],
+) -> tuple[list[Question], list[Question]]:
+    """The questions that repeat none of the others, and those that nearly do."""
+    if not questions:
+        return [], []
+    wordings = {same_wording(other.question) for other in others}
+    nearest = _largest_cosines(embed([q.question for q in questions]), embed([q.question for q in others]))
     kept: list[Question] = []
     dropped: list[Question] = []
-    for question, cosine in zip(train, nearest, strict=True):
+    for question, cosine in zip(questions, nearest, strict=True):
         repeats = same_wording(question.question) in wordings or cosine >= settings.near_duplicate
         (dropped if repeats else kept).append(question)
-    return QuestionSplit(train=tuple(kept), eval=tuple(held_out), dropped=tuple(dropped))
+    return kept, dropped
 
 
 def _largest_cosines(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:

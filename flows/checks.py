@@ -2,6 +2,7 @@
 
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
+from jora_model.metrics import check_tensorboard
 from jora_model.sharding import check_divisible
 from tasks.store import Artifact, Store
 
@@ -22,9 +23,16 @@ def check_run(config: RunConfig, model: ModelConfig) -> None:
     """Refuse what would fail later.
 
     Raises:
-        ValueError: a mesh that does not divide the model, or budgets of tokens that contradict one another.
+        ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
     """
     check_divisible(model, config.mesh)
+    if config.training.patience is not None and config.split.validation_fraction == 0:
+        raise ValueError(
+            f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "
+            "above 0 or leave it out"
+        )
+    if config.training.tensorboard:
+        check_tensorboard()
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens
     if chunk + PROMPT_OVERHEAD > budget:
         raise ValueError(

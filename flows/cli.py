@@ -25,6 +25,7 @@ WorkDir = Annotated[str | None, typer.Option("--work-dir", help="Where results a
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Any setting, as group.key=value: --set training.epochs=2")
 ]
+Profile = Annotated[bool, typer.Option("--profile", help="Trace three updates of training with JAX's profiler.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would run, and stop.")]
 
 
@@ -38,9 +39,13 @@ def _flow_command(goal: str) -> Callable[..., None]:
         base_model: BaseModel = None,
         work_dir: WorkDir = None,
         sets: Sets = None,
+        profile: Profile = False,
         dry_run: DryRun = False,
     ) -> None:
         from flows.config import load_config
+
+        if profile:
+            sets = ["training.profile=3", *(sets or ())]
 
         options = {"corpus": corpus, "questions": questions, "base_model": base_model, "work_dir": work_dir}
         settings = load_config(config, options, sets or ())

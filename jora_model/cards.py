@@ -93,7 +93,7 @@ Put the documents first and the question last, as in training.
 | examples | {facts.examples:,} |
 | rank | {lora.rank} |
 | alpha | {lora.alpha:g} |
-| scale (alpha / rank) | {lora.scale:g} |
+| scale (alpha / {"sqrt(rank)" if lora.use_rslora else "rank"}) | {lora.scale:g} |
 | dropout | {lora.dropout:g} |
 | target modules | {", ".join(lora.target_modules)} |
 

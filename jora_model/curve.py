@@ -5,14 +5,20 @@ from pathlib import Path
 
 
 def draw_curve(metrics: Path, picture: Path) -> None:
-    """Loss and learning rate against updates, from metrics.jsonl to a PNG."""
+    """Loss, validation loss where there is one, and learning rate against updates: from metrics.jsonl to a PNG."""
     from matplotlib.figure import Figure
 
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     updates = [row["update"] for row in rows]
     figure = Figure(figsize=(7, 4), layout="constrained")
     loss = figure.subplots()
-    loss.plot(updates, [row["loss"] for row in rows], color="tab:blue", marker="." if len(rows) < 40 else "")
+    marker = "." if len(rows) < 40 else ""
+    loss.plot(updates, [row["loss"] for row in rows], color="tab:blue", marker=marker, label="training")
+    if held_out := [(row["update"], row["validation_loss"]) for row in rows if "validation_loss" in row]:
+        loss.plot(*zip(*held_out, strict=True), color="tab:orange", marker="o", label="validation")
+        best = min(held_out, key=lambda point: point[1])
+        loss.plot(*best, color="tab:orange", marker="*", markersize=14, linestyle="", label="lowest")
+        loss.legend()
     loss.set(xlabel="update", ylabel="loss (mean over answer tokens)", ylim=(0, None))
     loss.grid(alpha=0.3)
     rate = loss.twinx()

@@ -18,6 +18,12 @@ class TrainSettings(BaseModel):
     epochs: int = Field(3, ge=1, description="How often every example is seen.")
     examples_per_update: int = Field(16, ge=1, description="Examples of one optimizer update, whatever the packing.")
     learning_rate: float = Field(4e-4, gt=0, description="Peak learning rate of AdamW.")
+    lora_plus_ratio: float = Field(
+        1.0, ge=1, description="The adapter's B learns at this multiple of the rate (LoRA+, arXiv 2402.12354)."
+    )
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="What the rate does after its rise: falls to zero as a cosine or a line, or stays."
+    )
     warmup_fraction: float = Field(0.05, ge=0, lt=1, description="Share of the updates over which the rate rises.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay, on the adapter.")
     clip_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this global norm.")
@@ -27,6 +33,17 @@ class TrainSettings(BaseModel):
     compute_dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Dtype of the products' operands.")
     max_updates: int | None = Field(None, ge=1, description="Stop after this many updates; the schedule ends there.")
     checkpoint_every: int = Field(5, ge=1, description="Updates between two checkpoints.")
+    validate_every: int = Field(
+        10, ge=1, description="Updates between two losses on the validation examples, where there are some."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many validation losses in a row that are no new lowest."
+    )
+    keep_best: bool = Field(
+        True, description="With validation examples: the adapter of the lowest validation loss, not the last one."
+    )
+    tensorboard: bool = Field(False, description="Also write the metrics as TensorBoard event files.")
+    profile: int = Field(0, ge=0, description="Trace this many updates with JAX's profiler, after the first.")
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of the adapter's start, the order of examples and dropout.")
 
 
@@ -38,6 +55,7 @@ class TrainJob(BaseModel):
     base: str = Field(description="Hugging Face folder of the base model.")
     base_name: str = Field(description="What the adapter's config calls its base.")
     sequences: str = Field(description="Folder with sequences.safetensors and sequences.json.")
+    validation: str | None = Field(None, description="Such a folder of held-out examples, or none.")
     output: str = Field(description="Folder for adapter, metrics and loss curve.")
     checkpoints: str = Field(description="Folder for resumable state.")
     compilation_cache: str | None = Field(None, description="Folder of XLA's persistent cache.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "base_model.model."
 # What PEFT's config may hold without changing the arithmetic that is implemented here.
-_ONLY = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}
+_ONLY = {"bias": "none", "use_dora": False, "fan_in_fan_out": False}
 
 
 def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -82,7 +82,7 @@ def write_adapter(
         "target_modules": sorted(lora.target_modules),
         "task_type": "CAUSAL_LM",
         "use_dora": False,
-        "use_rslora": False,
+        "use_rslora": lora.use_rslora,
     }
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / "adapter_config.json").write_text(text, encoding="utf-8")
@@ -109,6 +109,7 @@ def read_adapter_settings(folder: Path) -> LoraSettings:
     return LoraSettings(
         rank=config["r"],
         alpha=config["lora_alpha"],
+        use_rslora=config.get("use_rslora", False),
         dropout=config.get("lora_dropout", 0.0),
         target_modules=(targets,) if isinstance(targets, str) else tuple(targets),
     )

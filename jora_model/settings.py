@@ -1,5 +1,7 @@
 """What a person chooses about adapter and mesh. No JAX here, so that the command line starts fast."""
 
+import math
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -12,6 +14,9 @@ class LoraSettings(BaseModel):
 
     rank: int = Field(16, ge=1, description="Rank of the adapter's two factors.")
     alpha: float = Field(32.0, gt=0, description="Adapter output is multiplied by alpha / rank.")
+    use_rslora: bool = Field(
+        False, description="Multiply by alpha / sqrt(rank) instead (rank-stabilized LoRA, arXiv 2312.03732)."
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input, in training only.")
     target_modules: tuple[str, ...] = Field(
         ("q_proj", "v_proj"),
@@ -39,7 +44,7 @@ class LoraSettings(BaseModel):
     @property
     def scale(self) -> float:
         """The factor on B(A(x)): the only place where it is computed."""
-        return self.alpha / self.rank
+        return self.alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
 
 
 class MeshSettings(BaseModel):

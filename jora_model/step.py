@@ -1,6 +1,6 @@
-"""The two compiled functions of training: add a microbatch's gradient, and apply an update."""
+"""The compiled functions of training: add a microbatch's gradient, apply an update, evaluate a microbatch."""
 
-import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,9 +11,11 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from jora_model.compilation import Programs
 from jora_model.job import TrainSettings
 from jora_model.loss import answer_loss
 from jora_model.model import Llama, LoraParam
+from jora_model.optimizer import make_optimizer
 from jora_model.sharding import BATCH
 from jora_model.tiles import Tiles, visible_tiles
 from jora_model.tries import Rows
@@ -34,29 +36,13 @@ class TrainState(NamedTuple):
     optimizer: Any
 
 
-def make_optimizer(settings: TrainSettings, updates: int) -> optax.GradientTransformation:
-    """AdamW with linear warm-up and cosine decay to zero over `updates`, after clipping by global norm."""
-    return optax.chain(
-        optax.clip_by_global_norm(settings.clip_norm),
-        optax.adamw(learning_rate_at(settings, updates), weight_decay=settings.weight_decay),
-    )
-
-
-def learning_rate_at(settings: TrainSettings, updates: int) -> optax.Schedule:
-    """Learning rate by update number, from 0. The first update has a rate above zero."""
-    warmup = max(round(settings.warmup_fraction * updates), 1)
-    return optax.warmup_cosine_decay_schedule(
-        settings.learning_rate / (warmup + 1), settings.learning_rate, warmup, max(updates, warmup + 1)
-    )
-
-
 class Trainer:
     """Holds the model's frozen part and runs microbatches and updates.
 
     Attributes:
         state: adapter and optimizer, replaced by every update.
         traces: how often the gradient function was traced; one for a run, or something retraces.
-        compile_seconds: by program; each is compiled ahead of time, once.
+        programs: what was compiled, and how long it took.
     """
 
     def __init__(self, model: Llama, settings: TrainSettings, updates: int):
@@ -66,8 +52,7 @@ class Trainer:
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
         self.state = TrainState(adapter, self._spread(self.optimizer.init(adapter)))
         self.traces = 0
-        self.compile_seconds: dict[str, float] = {}
-        self._programs: dict[str, Any] = {}
+        self.programs = Programs()
         # Results live where the arguments do: left to the compiler, the second update finds its state elsewhere, and
         # jit compiles everything again without a word.
         state = jax.tree.map(lambda x: x.sharding, self.state)
@@ -76,6 +61,7 @@ class Trainer:
         self._zero = jax.jit(self._zeros, out_shardings=sums)
         self._accumulate = jax.jit(self._add, donate_argnums=2, out_shardings=sums)
         self._apply = jax.jit(self._update, donate_argnums=0, out_shardings=(state, scalar, scalar))
+        self._evaluate = jax.jit(self._add_loss, out_shardings=scalar)
 
     @property
     def model(self) -> Llama:
@@ -84,38 +70,54 @@ class Trainer:
 
     def zero(self) -> Sums:
         """Empty sums."""
-        return self._run("zero", self._zero, self.state.adapter)
+        return self.programs.run("zero", self._zero, self.state.adapter)
 
     def accumulate(self, sums: Sums, rows: Rows, update: int, microbatch: int) -> Sums:
         """Add one microbatch; `update` and `microbatch` decide its dropout. The old sums are gone."""
-        arrays = {**vars(rows), **visible_tiles(rows.reach)._asdict()}
-        batch = {name: self._place(array) for name, array in arrays.items()}
         numbers = self._spread(np.array([self.settings.seed, update, microbatch], np.uint32))
-        name = "accumulate {}x{}".format(*rows.tokens.shape)
-        return self._run(name, self._accumulate, self.state.adapter, self.frozen, sums, batch, numbers)
+        return self.programs.run(
+            f"accumulate {_shape(rows)}",
+            self._accumulate,
+            self.state.adapter,
+            self.frozen,
+            sums,
+            self._batch(rows),
+            numbers,
+        )
 
     def apply(self, sums: Sums) -> tuple[Array, Array]:
         """Update the adapter with the mean over all learnt tokens; returns mean loss and gradient norm."""
-        self.state, loss, norm = self._run("apply", self._apply, self.state, sums)
+        self.state, loss, norm = self.programs.run("apply", self._apply, self.state, sums)
         return loss, norm
 
-    def _run(self, name: str, function: Any, *args: Any) -> Any:
-        """Other shapes, dtypes or devices than at the first call of a name are an error."""
-        if name not in self._programs:
-            begun = time.monotonic()
-            self._programs[name] = function.lower(*args).compile()
-            self.compile_seconds[name] = time.monotonic() - begun
-        return self._programs[name](*args)
+    def evaluate(self, microbatches: Iterable[Rows]) -> float:
+        """Loss sum with the adapter as it is, without dropout; forward only, and one wait for the devices."""
+        total = self._spread(np.zeros((), np.float32))
+        for rows in microbatches:
+            # Each waits for the one before, through the total: a CPU would run several at once, with memory for each.
+            total = self.programs.run(
+                f"evaluate {_shape(rows)}",
+                self._evaluate,
+                self.state.adapter,
+                self.frozen,
+                total,
+                self._batch(rows),
+            )
+        return float(total)
+
+    def _batch(self, rows: Rows) -> dict[str, Array]:
+        arrays = {**vars(rows), **visible_tiles(rows.reach)._asdict()}
+        return {name: self._place(array) for name, array in arrays.items()}
 
     def _place(self, array: Any) -> Array:
         if self.mesh is None:
-            return jnp.asarray(array)
+            return jax.device_put(array)  # jnp.asarray would compile a program for each shape
         return jax.device_put(array, NamedSharding(self.mesh, BATCH))
 
     def _spread(self, tree: Any) -> Any:
         """Whatever has no place on the mesh yet, on every device of it."""
         if self.mesh is None:
-            return jax.tree.map(jnp.asarray, tree)
+            return jax.device_put(tree)
         whole = NamedSharding(self.mesh, PartitionSpec())
 
         def place(x: Any) -> Array:
@@ -136,20 +138,20 @@ class Trainer:
             key = jax.random.fold_in(key, number)
 
         def loss_sum(adapter: Any) -> tuple[Array, Array]:
-            model = nnx.merge(self.graph, adapter, frozen)
-            hidden = model.hidden_states(
-                batch["tokens"],
-                batch["positions"],
-                batch["reach"],
-                tiles=Tiles(batch["spans"], batch["ends"]),
-                dropout_key=key,
-                remat=self.settings.remat,
-            )
-            return answer_loss(model, hidden, batch["predict_at"], batch["targets"], batch["weights"])
+            return self._loss(adapter, frozen, batch, dropout_key=key, remat=self.settings.remat)
 
         (loss, tokens), gradient = jax.value_and_grad(loss_sum, has_aux=True)(adapter)
         gradient = jax.tree.map(jnp.add, sums.gradient, gradient)
         return Sums(gradient, sums.loss + loss, sums.tokens + tokens)
+
+    def _add_loss(self, adapter: Any, frozen: Any, total: Array, batch: dict[str, Array]) -> Array:
+        return total + self._loss(adapter, frozen, batch)[0]
+
+    def _loss(self, adapter: Any, frozen: Any, batch: dict[str, Array], **how: Any) -> tuple[Array, Array]:
+        model = nnx.merge(self.graph, adapter, frozen)
+        tiles = Tiles(batch["spans"], batch["ends"])
+        hidden = model.hidden_states(batch["tokens"], batch["positions"], batch["reach"], tiles=tiles, **how)
+        return answer_loss(model, hidden, batch["predict_at"], batch["targets"], batch["weights"])
 
     def _update(self, state: TrainState, sums: Sums) -> tuple[TrainState, Array, Array]:
         gradient = jax.tree.map(lambda g: g / sums.tokens, sums.gradient)
@@ -159,3 +161,7 @@ class Trainer:
             change, optimizer = self.optimizer.update(gradient, state.optimizer, state.adapter)
         adapter = optax.apply_updates(state.adapter, change)
         return TrainState(adapter, optimizer), sums.loss / sums.tokens, norm
+
+
+def _shape(rows: Rows) -> str:
+    return "{}x{}".format(*rows.tokens.shape)

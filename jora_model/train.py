@@ -1,39 +1,45 @@
 """Train an adapter from a job file, in this process: `python -m jora_model.train JOB.json`.
 
 The same job on the same devices gives the same bytes, killed and started again or not. Writes to the output folder
-adapter_config.json and adapter_model.safetensors (PEFT), metrics.jsonl (a line for each update), loss.png and
-training.json (a summary).
+adapter_config.json and adapter_model.safetensors (PEFT), metrics.jsonl (a line for each update), loss.png,
+training.json (a summary) and, on request, tensorboard/ and profile/.
 """
 
 import hashlib
 import json
 import logging
 import math
-import os
 import resource
 import sys
 import time
 from collections.abc import Sequence as Seq
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from tqdm import tqdm
 
 from jora_model.checkpoints import Checkpoints
-from jora_model.compilation import use_compilation_cache
+from jora_model.compilation import CompilationCount, compilation_facts, describe_compilation, use_compilation_cache
 from jora_model.config import ModelConfig
 from jora_model.curve import draw_curve
 from jora_model.job import TrainJob, read_job
 from jora_model.lora import adapter_factors, write_adapter
+from jora_model.metrics import Metrics, check_tensorboard
+from jora_model.optimizer import learning_rate_at
 from jora_model.process import run_job_file
 from jora_model.sampler import Sampler
 from jora_model.sequences import Sequence, read_sequences
 from jora_model.sharding import check_divisible, make_mesh
-from jora_model.step import Trainer, TrainState, learning_rate_at
+from jora_model.step import Trainer
+from jora_model.tracing import Trace
 from jora_model.tries import Rows, pack
+from jora_model.validation import Best, Validation
 from jora_model.weights import load_model
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("jora_model.train")  # not __name__, which is __main__ in a process of its own
 
 _ENDS = 1_000_000
 
@@ -46,12 +52,19 @@ def train(job: TrainJob) -> None:
             matches nothing, a loss that is not finite (with the update and the examples).
     """
     settings = job.training
+    if settings.tensorboard:
+        check_tensorboard()
+    if settings.patience is not None and job.validation is None:
+        raise ValueError(
+            f"training.patience={settings.patience} needs validation examples; give them "
+            "(split.validation_fraction above 0) or leave it out"
+        )
     if job.compilation_cache:
         use_compilation_cache(Path(job.compilation_cache))
-    sequences = read_sequences(Path(job.sequences))
     config = ModelConfig.read(Path(job.base))
     check_divisible(config, job.mesh)
-    _check_sequences(sequences, config)
+    sequences = _read(Path(job.sequences), config)
+    held_out = _read(Path(job.validation), config) if job.validation else None
     mesh = make_mesh(job.mesh) if job.mesh.devices > 1 else None
     split = job.mesh.data * job.mesh.fsdp
     if settings.rows_per_microbatch % split:
@@ -62,45 +75,57 @@ def train(job: TrainJob) -> None:
     sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
     updates = sampler.updates_per_epoch * settings.epochs
     updates = min(updates, settings.max_updates or updates)
-    model = load_model(
-        Path(job.base), lora=job.lora, mesh=mesh, seed=settings.seed, compute_dtype=settings.compute_dtype
-    )
-    trainer = Trainer(model, settings, updates)
     output = Path(job.output)
     output.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(Path(job.checkpoints), _fingerprint(job))
-    try:
-        totals = _loop(trainer, sampler, sequences, checkpoints, output / "metrics.jsonl", updates)
-    finally:
-        checkpoints.close()
+    with CompilationCount() as compiled:
+        model = load_model(
+            Path(job.base), lora=job.lora, mesh=mesh, seed=settings.seed, compute_dtype=settings.compute_dtype
+        )
+        trainer = Trainer(model, settings, updates)
+        validation = Validation(held_out, settings, trainer.state.adapter) if held_out else None
+        checkpoints = Checkpoints(Path(job.checkpoints), _fingerprint(job))
+        try:
+            summary = _loop(trainer, sampler, sequences, validation, checkpoints, output, updates)
+        finally:
+            checkpoints.close()
+    if validation and settings.keep_best:
+        trainer.state = trainer.state._replace(adapter=validation.adapter)
+        summary["adapter_of_update"] = validation.best.update
     write_adapter(output, adapter_factors(trainer.model), job.lora, job.base_name)
     draw_curve(output / "metrics.jsonl", output / "loss.png")
-    (output / "training.json").write_text(json.dumps(totals, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    summary["compilation"] = compilation_facts(trainer.programs, compiled)
+    (output / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    log.info("%s", describe_compilation(summary["compilation"]))
 
 
 def _loop(
     trainer: Trainer,
     sampler: Sampler,
     sequences: Seq[Sequence],
+    validation: Validation | None,
     checkpoints: Checkpoints,
-    metrics: Path,
+    output: Path,
     updates: int,
 ) -> dict[str, Any]:
+    """Updates from the last checkpoint to the end, which is the last of `updates` or an early stop."""
     settings = trainer.settings
-    done = 0
-    if (found := checkpoints.restore(trainer.state)) is not None:
-        done, trainer.state = found[0], TrainState(*found[1])
+    done = _restore(trainer, validation, checkpoints)
+    if done:
         log.warning("going on after update %d of %d", done, updates)
-    _keep_lines(metrics, done)
-    rate = learning_rate_at(settings, updates)
+    # All at once: asked for in the loop, each would be a wait for the devices.
+    rates = np.asarray(learning_rate_at(settings, updates)(np.arange(updates, dtype=np.float32)))
     stored = example_tokens = rows_used = 0
-    started = time.monotonic()
+    started, first = time.monotonic(), done
+    stopped, held_out = validation is not None and validation.stops, ""
+    trace = Trace(output / "profile", settings.profile, first, updates)
     bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr)
-    with bar, metrics.open("a", encoding="utf-8") as file:
-        members, rows = _prepare(sampler, sequences, done, settings.row_length) if done < updates else ([], None)
-        for update in range(done, updates):
+    with bar, Metrics(output, done, settings.tensorboard) as metrics, trace:
+        if not stopped and done < updates:
+            members, rows = _prepare(sampler, sequences, done, settings.row_length)
+        while done < updates and not stopped:
+            update = done
+            trace.before(update)
             begun = time.monotonic()
-            assert rows is not None
             sums = trainer.zero()
             size = settings.rows_per_microbatch
             for microbatch, start in enumerate(range(0, len(rows), size)):
@@ -114,14 +139,15 @@ def _loop(
             # The devices are busy now: the next rows cost nothing.
             if update + 1 < updates:
                 members, rows = _prepare(sampler, sequences, update + 1, settings.row_length)
-            mean_loss, norm = (float(value) for value in trainer.apply(sums))
+            # The only wait for the devices in an update.
+            mean_loss, norm = (float(value) for value in jax.device_get(trainer.apply(sums)))
             _check_finite(update, mean_loss, norm, [sequences[place].id for place in current])
-            seconds = time.monotonic() - begun
+            done, seconds = update + 1, time.monotonic() - begun
             line = {
-                "update": update + 1,
+                "update": done,
                 "epoch": update // sampler.updates_per_epoch + 1,
                 "loss": mean_loss,
-                "learning_rate": float(rate(update)),
+                "learning_rate": float(rates[update]),
                 "gradient_norm": norm,
                 "examples": len(current),
                 "answer_tokens": answer_tokens,
@@ -129,16 +155,26 @@ def _loop(
                 "example_tokens_per_second": tokens / seconds,
                 "seconds": seconds,
             }
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            if (update + 1) % settings.checkpoint_every == 0 or update + 1 == updates:
-                os.fsync(file.fileno())
-                checkpoints.save(update + 1, trainer.state)
-            bar.set_postfix_str(f"loss {mean_loss:.3f}, {tokens / seconds:,.0f} example tokens/s")
+            if validation and validation.due(done, updates):
+                line["validation_loss"] = validation.measure(trainer, done)
+                line["validation_seconds"] = time.monotonic() - begun - seconds
+                stopped = validation.stops
+            metrics.write(line)
+            if done % settings.checkpoint_every == 0 or done == updates or stopped:
+                metrics.sync()
+                _save(trainer, validation, checkpoints, done)
+            if "validation_loss" in line:
+                held_out = f"validation {line['validation_loss']:.3f}, "
+            bar.set_postfix_str(f"loss {mean_loss:.3f}, {held_out}{tokens / seconds:,.0f} example tokens/s")
             bar.update()
+    if stopped:
+        log.info("stopped after update %d of %d: the validation loss no longer falls", done, updates)
     return {
-        "updates": updates,
-        "updates_in_this_process": updates - done,
+        "updates": done,
+        "planned_updates": updates,
+        "updates_in_this_process": done - first,
+        "adapter_of_update": done,
+        "validation": validation.facts() if validation else None,
         "examples": sampler.count,
         "families": len(sampler.families),
         "example_tokens": example_tokens,
@@ -147,8 +183,23 @@ def _loop(
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "traces": trainer.traces,
-        "compile_seconds": {name: round(seconds, 1) for name, seconds in trainer.compile_seconds.items()},
     }
+
+
+def _save(trainer: Trainer, validation: Validation | None, checkpoints: Checkpoints, done: int) -> None:
+    best = asdict(validation.best) if validation else {}
+    checkpoints.save(done, (trainer.state, validation and validation.adapter), best)
+
+
+def _restore(trainer: Trainer, validation: Validation | None, checkpoints: Checkpoints) -> int:
+    """Number of the updates done, with trainer and validation as they were then; 0 where there is no checkpoint."""
+    found = checkpoints.restore((trainer.state, validation and validation.adapter))
+    if found is None:
+        return 0
+    trainer.state, adapter = found.state
+    if validation:
+        validation.best, validation.adapter = Best(**found.facts), adapter
+    return found.updates
 
 
 def _prepare(sampler: Sampler, sequences: Seq[Sequence], update: int, row_length: int) -> tuple[list[int], Rows]:
@@ -165,8 +216,9 @@ def _check_finite(update: int, loss: float, norm: float, ids: list[str]) -> None
     )
 
 
-def _check_sequences(sequences: Seq[Sequence], config: ModelConfig) -> None:
-    """Outside its tables a model computes something and says nothing."""
+def _read(folder: Path, config: ModelConfig) -> list[Sequence]:
+    """Sequences that this model can take: outside its tables a model computes something and says nothing."""
+    sequences = read_sequences(folder)
     for sequence in sequences:
         if not 0 <= sequence.tokens.min() <= sequence.tokens.max() < config.vocab_size:
             raise ValueError(
@@ -178,30 +230,20 @@ def _check_sequences(sequences: Seq[Sequence], config: ModelConfig) -> None:
                 f"example {sequence.id} has {len(sequence.tokens)} tokens and the model {config.max_positions} "
                 "positions; lower raft.max_tokens and build the dataset again"
             )
-
-
-def _keep_lines(metrics: Path, updates: int) -> None:
-    """Drop lines of updates that are done again, and one that a kill cut off."""
-    kept = []
-    for text in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []:
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError:
-            break
-        if row["update"] <= updates:
-            kept.append(text + "\n")
-    fresh = metrics.with_suffix(".new")
-    fresh.write_text("".join(kept), encoding="utf-8")
-    fresh.replace(metrics)
+    return sequences
 
 
 def _fingerprint(job: TrainJob) -> str:
-    """Digest of what decides the run: settings, base and sequences, not where they lie.
+    """Digest of what decides the run: settings, base and sequences, not where they lie nor what is told of it.
 
     Of a base model, which may have hundreds of gigabytes, the config and the ends of each file stand for the whole.
     """
-    digest = hashlib.sha256(job.model_dump_json(include={"lora", "mesh", "training"}).encode())
-    digest.update((Path(job.sequences) / "sequences.safetensors").read_bytes())
+    decisive = job.model_dump_json(
+        include={"lora", "mesh", "training"}, exclude={"training": {"tensorboard", "profile"}}
+    )
+    digest = hashlib.sha256(decisive.encode())
+    for folder in filter(None, (job.sequences, job.validation)):
+        digest.update((Path(folder) / "sequences.safetensors").read_bytes())
     digest.update((Path(job.base) / "config.json").read_bytes())
     for path in sorted(Path(job.base).glob("*.safetensors")):
         size = path.stat().st_size
@@ -214,5 +256,7 @@ def _fingerprint(job: TrainJob) -> str:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # By force: an import has set the root logger's format already.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
+    logging.getLogger("jora_model").setLevel(logging.INFO)
     run_job_file(lambda path: train(read_job(path, TrainJob)))

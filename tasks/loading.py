@@ -53,5 +53,5 @@ def open_index(store: Store, index: Artifact, embedder: Artifact) -> ChunkIndex:
 
 
 def open_questions(store: Store, questions: Artifact, part: str) -> list[Question]:
-    """Questions of one part of the split: `train` or `eval`."""
+    """Questions of one part of the split: `train`, `validation` (may be none) or `eval`."""
     return read_jsonl(store.path(questions) / f"{part}.jsonl", Question)

@@ -25,10 +25,12 @@ def prepare_questions(
     questions: QuestionSettings,
     split: SplitSettings,
 ) -> Artifact:
-    """Tie questions to quotes and oracle chunks, then split them by document: train.jsonl, eval.jsonl, rejected.jsonl.
+    """Tie questions to quotes and oracle chunks, then split them by document.
+
+    Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl, rejected.jsonl, near_duplicates.jsonl.
 
     Raises:
-        ValueError: nothing is left, or the questions are about fewer than two documents.
+        ValueError: nothing is left, or the questions are about too few documents.
     """
     model = open_embedder(store, embedder)
     found_index = open_index(store, index, embedder)
@@ -57,10 +59,15 @@ def prepare_questions(
     settings = {"questions": questions, "split": split}
     with store.build("questions", settings=settings, inputs=(raw, documents, chunks, index, embedder)) as build:
         write_jsonl(build.folder / "train.jsonl", parts.train)
+        write_jsonl(build.folder / "validation.jsonl", parts.validation)
         write_jsonl(build.folder / "eval.jsonl", parts.eval)
         write_jsonl(build.folder / "rejected.jsonl", rejected)
         write_jsonl(build.folder / "near_duplicates.jsonl", parts.dropped)
         build.count(
-            train=len(parts.train), eval=len(parts.eval), rejected=len(rejected), near_duplicates=len(parts.dropped)
+            train=len(parts.train),
+            validation=len(parts.validation),
+            eval=len(parts.eval),
+            rejected=len(rejected),
+            near_duplicates=len(parts.dropped),
         )
     return build.artifact

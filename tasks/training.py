@@ -24,10 +24,12 @@ def train_adapter(
     """
     scratch = train_adapter.scratch(store, base, dataset, lora, mesh, training)
     output = scratch / "output"
+    held_out = store.path(dataset) / "validation" / "sequences"
     job = TrainJob(
         base=str(store.path(base)),
         base_name="base",  # export names it; a name is no input of the weights
         sequences=str(store.path(dataset) / "sequences"),
+        validation=str(held_out) if held_out.is_dir() else None,
         output=str(output),
         checkpoints=str(scratch / "checkpoints"),
         compilation_cache=str(store.work_dir / "xla"),

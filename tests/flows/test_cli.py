@@ -68,6 +68,7 @@ def broken_line(folder: Path) -> None:
         (break_nothing, ["--set", "raft.max_tokens=200"], "context over the budget"),
         (break_nothing, ["--set", "training.row_length=1024", "--set", "raft.max_tokens=1500"], "training.row_length"),
         (break_nothing, ["--set", "evaluation.top_k=99"], "8192 positions"),
+        (break_nothing, ["--set", "training.patience=2"], "needs validation examples; set split.validation_fraction"),
         (break_nothing, ["--set", "trainin.epochs=2"], "the nearest is training"),
     ],
 )

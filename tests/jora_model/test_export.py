@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from tiny_models import VOCAB, hf_folder, hf_model
 
 from jora_model.export import CardFacts, export_adapter, merge
-from jora_model.lora import adapter_factors, write_adapter
+from jora_model.lora import adapter_factors, read_adapter_settings, write_adapter
 from jora_model.settings import ALL_LINEAR, LoraSettings
 from jora_model.weights import load_model
 
@@ -82,16 +82,26 @@ def test_merged_folder_in_transformers(tmp_path, tied, max_shard_bytes, files):
         assert (tmp_path / "merged" / name).read_bytes() == (base / name).read_bytes()
 
 
-def test_adapter_folder_in_peft(tmp_path):
+@pytest.mark.parametrize("use_rslora", [False, True])
+def test_adapter_folder_in_peft(tmp_path, use_rslora):
     base = make_base(tmp_path / "base")
-    adapter = make_adapter(base, tmp_path / "trained")
+    adapter = make_adapter(base, tmp_path / "trained", LORA.model_copy(update={"use_rslora": use_rslora}))
     export_adapter(adapter, tmp_path / "adapter", FACTS)
     tokens, ours = our_logits(base, adapter)
     assert_same(peft.PeftModel.from_pretrained(hf_model(), tmp_path / "adapter"), tokens, ours)
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    assert (config["r"], config["lora_alpha"]) == (3, 7.5)
+    assert (config["r"], config["lora_alpha"], config["use_rslora"]) == (3, 7.5, use_rslora)
+    assert read_adapter_settings(tmp_path / "adapter").scale == pytest.approx(7.5 / (3**0.5 if use_rslora else 3))
     # Others know the embedded base by its Hugging Face id.
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_merged_with_the_scale_of_rslora(tmp_path):
+    base = make_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "adapter", LORA.model_copy(update={"use_rslora": True}))
+    merge(base, adapter, tmp_path / "merged", FACTS, WHOLE)
+    assert_same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), *our_logits(base, adapter))
+    assert "| scale (alpha / sqrt(rank)) | 4.33013 |" in (tmp_path / "merged" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("dtype", "numpy_dtype"), [(torch.bfloat16, ml_dtypes.bfloat16), (torch.float16, np.float16)])

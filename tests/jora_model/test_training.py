@@ -1,6 +1,5 @@
 """Training: exact whatever the packing, the mesh and the interruptions; one trace; the base untouched."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,10 +12,11 @@ import numpy as np
 import pytest
 from sequences import random_sequences, write_sequences
 from tiny_models import hf_folder
+from train_jobs import LORA, SETTINGS, adapter_bytes, job, metrics, summary
 
 from jora_model.checkpoints import Checkpoints
 from jora_model.compilation import use_compilation_cache
-from jora_model.job import TrainJob, TrainSettings
+from jora_model.job import TrainSettings
 from jora_model.sampler import Sampler
 from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import make_mesh
@@ -26,17 +26,6 @@ from jora_model.tries import pack
 from jora_model.weights import load_model
 
 ROOT = Path(__file__).parents[2]
-# One layer that tensor parallelism splits by columns, and one by rows.
-LORA = LoraSettings(rank=4, alpha=12.0, target_modules=("v_proj", "down_proj"))
-SETTINGS = TrainSettings(
-    epochs=3,
-    examples_per_update=6,
-    row_length=64,
-    rows_per_microbatch=4,
-    learning_rate=1e-2,
-    compute_dtype="float32",
-    checkpoint_every=2,
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,27 +44,6 @@ def base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return write_sequences(tmp_path_factory.mktemp("data"), random_sequences(0, count=24))
-
-
-def job(base: Path, data: Path, folder: Path, **changes) -> TrainJob:
-    training = SETTINGS.model_copy(update=changes)
-    return TrainJob(
-        base=str(base),
-        base_name="tiny",
-        sequences=str(data),
-        output=str(folder / "out"),
-        checkpoints=str(folder / "state"),
-        lora=LORA,
-        training=training,
-    )
-
-
-def adapter_bytes(folder: Path) -> bytes:
-    return (folder / "out" / "adapter_model.safetensors").read_bytes()
-
-
-def metrics(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
 
 
 def three_updates(
@@ -115,7 +83,7 @@ def test_the_step_is_traced_and_compiled_once(reference):
     _, adapter, trainer = reference
     assert any(np.abs(leaf).max() > 0 for leaf in adapter)
     assert trainer.traces == 1
-    assert list(trainer.compile_seconds) == ["zero", "accumulate 4x64", "apply"]
+    assert list(trainer.programs.compilations) == ["zero", "accumulate 4x64", "apply"]
 
 
 def test_loss_falls(base):
@@ -154,17 +122,18 @@ def test_resumed_equals_uninterrupted(base, data, tmp_path, monkeypatch):
     train(job(base, data, tmp_path / "parts"))
     assert adapter_bytes(tmp_path / "parts") == adapter_bytes(tmp_path / "whole")
     assert [row["update"] for row in metrics(tmp_path / "parts")] == list(range(1, 13))
-    assert json.loads((tmp_path / "parts" / "out" / "training.json").read_text())["updates_in_this_process"] == 8
+    assert summary(tmp_path / "parts")["updates_in_this_process"] == 8
 
 
 def test_killed_process_goes_on_to_the_same_bytes(base, data, programs, tmp_path):
-    """kill -9 in the middle; the same job file again."""
+    """kill -9 in the middle; the same job file again. The best adapter so far is a part of what survives."""
+    held_out = write_sequences(tmp_path / "held_out", random_sequences(1, count=8))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start(folder: Path) -> subprocess.Popen:
         folder.mkdir(exist_ok=True)
         path = folder / "job.json"
-        run = job(base, data, folder, epochs=10, checkpoint_every=1)
+        run = job(base, data, folder, held_out, epochs=10, checkpoint_every=1, validate_every=3)
         path.write_text(run.model_copy(update={"compilation_cache": str(programs)}).model_dump_json())
         command = [sys.executable, "-m", "jora_model.train", str(path)]
         return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=ROOT)
@@ -179,9 +148,9 @@ def test_killed_process_goes_on_to_the_same_bytes(base, data, programs, tmp_path
         killed.send_signal(signal.SIGKILL)
     with start(tmp_path / "parts") as again:
         assert again.wait(240) == 0
-    summary = json.loads((tmp_path / "parts" / "out" / "training.json").read_text())
-    assert summary["updates_in_this_process"] < summary["updates"] == 40
+    assert summary(tmp_path / "parts")["updates_in_this_process"] < summary(tmp_path / "parts")["updates"] == 40
     assert adapter_bytes(tmp_path / "parts") == adapter_bytes(tmp_path / "whole")
+    assert summary(tmp_path / "parts")["validation"] == summary(tmp_path / "whole")["validation"]
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
@@ -194,7 +163,7 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     again = Checkpoints(tmp_path, "x")
-    updates, restored = again.restore(state)
+    updates, restored, _ = again.restore(state)
     again.close()
     assert updates == 2
     np.testing.assert_array_equal(restored["a"], state["a"])
@@ -214,7 +183,7 @@ def test_flipped_bit_is_noticed(tmp_path, caplog):
     content[len(content) // 2] ^= 16
     largest.write_bytes(content)
     again = Checkpoints(tmp_path, "x")
-    updates, restored = again.restore(state)
+    updates, restored, _ = again.restore(state)
     again.close()
     assert updates == 2
     np.testing.assert_array_equal(restored["a"], state["a"])
@@ -263,55 +232,63 @@ def test_rows_must_divide_among_the_devices(base, data, tmp_path):
         train(wrong)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"epochs": 2},
-        {"examples_per_update": 5},
-        {"learning_rate": 5e-3},
-        {"warmup_fraction": 0.5},
-        {"weight_decay": 0.5},
-        {"clip_norm": 1e-3},
-        {"compute_dtype": "bfloat16"},
-        {"max_updates": 2},
-        {"seed": 1},
-        {"checkpoint_every": 1},
-        {"row_length": 40},
-        {"rows_per_microbatch": 1},
-        {"remat": False},
-    ],
-    ids=lambda changes: next(iter(changes)),
-)
+# One change of each setting; those of validation are in test_validation.py.
+CHANGES = [
+    {"epochs": 2},
+    {"examples_per_update": 5},
+    {"learning_rate": 5e-3},
+    {"lora_plus_ratio": 4.0},
+    {"schedule": "linear"},
+    {"warmup_fraction": 0.5},
+    {"weight_decay": 0.5},
+    {"clip_norm": 1e-3},
+    {"compute_dtype": "bfloat16"},
+    {"max_updates": 2},
+    {"seed": 1},
+    {"checkpoint_every": 1},
+    {"row_length": 40},
+    {"rows_per_microbatch": 1},
+    {"remat": False},
+    {"tensorboard": True},
+    {"profile": 1},
+]
+# These change rows, programs, checkpoints or what is told, and must not change the adapter's bytes, or hardly.
+SAME_BYTES = ("checkpoint_every", "tensorboard", "profile")
+NEARLY_SAME = ("row_length", "rows_per_microbatch", "remat")
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: next(iter(changes)))
 def test_every_setting_is_live(base, data, plain, tmp_path, changes):
-    """Each changes the adapter, except those that must not: they change rows, programs or checkpoints."""
-    assert set(TrainSettings.model_fields) == LIVE
+    tested_elsewhere = {"validate_every", "patience", "keep_best"}
+    assert set(TrainSettings.model_fields) == {name for change in CHANGES for name in change} | tested_elsewhere
     train(job(base, data, tmp_path, **{"epochs": 1, **changes}))
     name = next(iter(changes))
-    if name not in ("checkpoint_every", "row_length", "rows_per_microbatch", "remat"):
-        assert adapter_bytes(tmp_path) != adapter_bytes(plain)
-    elif name == "checkpoint_every":
+    if name not in NEARLY_SAME:
+        assert (adapter_bytes(tmp_path) == adapter_bytes(plain)) == (name in SAME_BYTES)
+    if name == "checkpoint_every":
         assert len(list((tmp_path / "state" / "states").iterdir())) == 2
-        assert adapter_bytes(tmp_path) == adapter_bytes(plain)
     elif name == "row_length":
-        ours, theirs = (json.loads((f / "out" / "training.json").read_text())["rows"] for f in (tmp_path, plain))
-        assert ours > theirs
+        assert summary(tmp_path)["rows"] > summary(plain)["rows"]
+    elif name in ("tensorboard", "profile"):
+        assert (tmp_path / "out" / name).is_dir()
+        assert not (plain / "out" / name).exists()
 
 
-LIVE = {
-    "epochs",
-    "examples_per_update",
-    "learning_rate",
-    "warmup_fraction",
-    "weight_decay",
-    "clip_norm",
-    "row_length",
-    "rows_per_microbatch",
-    "remat",
-    "compute_dtype",
-    "max_updates",
-    "checkpoint_every",
-    "seed",
-}
+ADAPTER_CHANGES = [
+    {"rank": 3},
+    {"alpha": 6.0},
+    {"use_rslora": True},
+    {"dropout": 0.5},
+    {"target_modules": ("v_proj",)},
+]
+
+
+@pytest.mark.parametrize("changes", ADAPTER_CHANGES, ids=lambda changes: next(iter(changes)))
+def test_every_setting_of_the_adapter_is_live(base, data, plain, tmp_path, changes):
+    assert set(LoraSettings.model_fields) == {name for change in ADAPTER_CHANGES for name in change}
+    changed = job(base, data, tmp_path, epochs=1).model_copy(update={"lora": LORA.model_copy(update=changes)})
+    train(changed)
+    assert adapter_bytes(tmp_path) != adapter_bytes(plain)
 
 
 @pytest.fixture(scope="module")

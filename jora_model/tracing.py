@@ -1,0 +1,47 @@
+"""A trace of a few updates by JAX's profiler, to see where a step's time goes."""
+
+import logging
+from pathlib import Path
+from types import TracebackType
+
+import jax
+
+log = logging.getLogger(__name__)
+
+
+class Trace:
+    """Traces some updates of a run; closed as a context manager, for the run may end first."""
+
+    def __init__(self, folder: Path, count: int, first: int, updates: int):
+        """
+        Args:
+            count: how many updates; none if it is 0.
+            first: number of this process's first update, from 0; it compiles, so the next one is traced first.
+            updates: of the whole run; where the first is the only one, it is traced.
+        """
+        self._folder = folder
+        self._start = min(first + 1, updates - 1)
+        self._end = self._start + count
+        self._open = False
+
+    def before(self, update: int) -> None:
+        """Call before each update (from 0)."""
+        if update == self._end:
+            self._close()
+        elif update == self._start:
+            jax.profiler.start_trace(str(self._folder))
+            self._open = True
+
+    def __enter__(self) -> "Trace":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            jax.profiler.stop_trace()
+            log.info("profile/ of the results holds a trace: open its .trace.json.gz in https://ui.perfetto.dev")
