@@ -5,7 +5,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jora_model.settings import GenerationSettings, LoraSettings, MeshSettings
+from jora_model.settings import GenerationSettings, LoraSettings, MeshSettings, Remat
 
 Job = TypeVar("Job", bound=BaseModel)
 
@@ -29,7 +29,11 @@ class TrainSettings(BaseModel):
     clip_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this global norm.")
     row_length: int = Field(2048, ge=32, description="Tokens of a packed row; compute and memory are planned for it.")
     rows_per_microbatch: int = Field(1, ge=1, description="Rows of one forward and backward pass.")
-    remat: bool = Field(True, description="Compute activations again in the backward pass instead of keeping them.")
+    remat: Remat = Field(
+        "full",
+        description="What the backward pass computes again instead of keeping it: all of a layer but its attention "
+        '("full", least memory), what lies between the products ("dots"), or nothing ("none").',
+    )
     compute_dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Dtype of the products' operands.")
     max_updates: int | None = Field(None, ge=1, description="Stop after this many updates; the schedule ends there.")
     checkpoint_every: int = Field(5, ge=1, description="Updates between two checkpoints.")

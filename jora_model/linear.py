@@ -10,7 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
+
+
+# What the backward pass may find under this name instead of multiplying again (`Remat`, settings.py).
+PRODUCT = "product"
 
 
 def as_float(weight: Array) -> Array:
@@ -78,12 +83,8 @@ def _low(scale: float, x: Array, a: Array, keep: Array | None) -> Array:
 def _linear_forward(
     scale: float, transposed: bool, x: Array, kernel: Array, adapter: Any, keep: Any
 ) -> tuple[Array, Any]:
-    return _linear(scale, transposed, x, kernel, adapter, keep), (
-        x if adapter is not None else None,
-        kernel,
-        adapter,
-        keep,
-    )
+    out = as_float(checkpoint_name(as_bits(_linear(scale, transposed, x, kernel, adapter, keep)), PRODUCT))
+    return out, (None if adapter is None else x, kernel, adapter, keep)
 
 
 def _linear_backward(scale: float, transposed: bool, residuals: Any, g: Array) -> tuple[Array, None, Any, None]:

@@ -26,9 +26,9 @@ from jaxtyping import Array, Float, Int
 from jora_model.attention import rope_frequencies, rotary, rotate
 from jora_model.blocked_attention import SAVED, attend_blocked
 from jora_model.config import ModelConfig
-from jora_model.linear import as_bits, as_float, contract, linear
+from jora_model.linear import PRODUCT, as_bits, as_float, contract, linear
 from jora_model.parameters import LINEARS
-from jora_model.settings import LoraSettings
+from jora_model.settings import LoraSettings, Remat
 from jora_model.sharding import named
 from jora_model.tiles import Tiles
 
@@ -165,7 +165,7 @@ class Llama(nnx.Module):
         *,
         tiles: Tiles | None = None,
         dropout_key: Array | None = None,
-        remat: bool = False,
+        remat: Remat = "none",
     ) -> Float[Array, "B T D"]:
         """States after the final norm, in the compute dtype.
 
@@ -173,7 +173,8 @@ class Llama(nnx.Module):
             reach: see `attention.visible`.
             tiles: those of `reach`, so that attention skips what is hidden.
             dropout_key: turns the adapters' dropout on (training only).
-            remat: keep each layer's input and its attention for the backward pass, and compute the rest again.
+            remat: what the backward pass computes again. "full" keeps each layer's input and its attention, "dots" the
+                results of its products as well.
         """
         x = self.embed_tokens(tokens)
         rope = self.rope(positions)
@@ -185,8 +186,9 @@ class Llama(nnx.Module):
             x = _kept_as_bits(x)
             return nnx.merge(graph, state)(x, rope, reach, tiles, layer_keys(key)), None
 
-        if remat:
-            body = jax.checkpoint(body, policy=jax.checkpoint_policies.save_only_these_names(SAVED))
+        if remat != "none":
+            names = (SAVED, PRODUCT) if remat == "dots" else (SAVED,)
+            body = jax.checkpoint(body, policy=jax.checkpoint_policies.save_only_these_names(*names))
         x, _ = jax.lax.scan(body, x, (stacked, keys))
         return rms_norm(x, self.final_norm[...], self.config.rms_norm_eps)
 

@@ -92,7 +92,7 @@ def test_loss_falls(base):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"rows_per_microbatch": 1}, {"row_length": 40}, {"row_length": 100}, {"remat": False}]
+    "changes", [{"rows_per_microbatch": 1}, {"row_length": 40}, {"row_length": 100}, {"remat": "full"}]
 )
 def test_packing_and_microbatches_do_not_matter(base, reference, changes):
     close(three_updates(base, **changes), reference)
@@ -248,7 +248,7 @@ CHANGES = [
     {"checkpoint_every": 1},
     {"row_length": 40},
     {"rows_per_microbatch": 1},
-    {"remat": False},
+    {"remat": "full"},
     {"tensorboard": True},
     {"profile": 1},
 ]
