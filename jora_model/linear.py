@@ -13,7 +13,6 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-
 # What the backward pass may find under this name instead of multiplying again (`Remat`, settings.py).
 PRODUCT = "product"
 

@@ -1,7 +1,6 @@
 """What a person chooses about adapter and mesh. No JAX here, so that the command line starts fast."""
 
 import math
-
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
