@@ -1,5 +1,6 @@
 """Compiled programs: ahead of time, once each, counted; and XLA's persistent cache between processes."""
 
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,12 @@ import jax.monitoring
 
 
 def use_compilation_cache(folder: Path) -> None:
-    """Keep compiled programs in a folder, made if need be, between processes."""
+    """Keep compiled programs in a folder, made if need be, between processes.
+
+    In a folder of its own for each number of cores: on CPU a program is cut for so many threads, which XLA's key leaves
+    out, so that a program of another machine, or of a pinned process, would quietly run on one thread.
+    """
+    folder = folder / f"{len(os.sched_getaffinity(0))}-cores"
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # Every program: a decoder's are small and many, and what is kept must not depend on how fast the machine is.

@@ -32,7 +32,7 @@ from jora_model.optimizer import learning_rate_at
 from jora_model.process import run_job_file
 from jora_model.sampler import Sampler
 from jora_model.sequences import Sequence, read_sequences
-from jora_model.sharding import check_divisible, make_mesh
+from jora_model.sharding import check_divisible, make_mesh, provide_cpu_devices
 from jora_model.step import Trainer
 from jora_model.tracing import Trace
 from jora_model.tries import Rows, pack
@@ -255,8 +255,15 @@ def _fingerprint(job: TrainJob) -> str:
     return digest.hexdigest()
 
 
+def main(path: Path) -> None:
+    """Train from a job file, in a process that has not used JAX yet."""
+    job = read_job(path, TrainJob)
+    provide_cpu_devices(job.mesh)
+    train(job)
+
+
 if __name__ == "__main__":
     # By force: an import has set the root logger's format already.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("jora_model").setLevel(logging.INFO)
-    run_job_file(lambda path: train(read_job(path, TrainJob)))
+    run_job_file(main)

@@ -1,0 +1,65 @@
+"""The workload of training benchmarks: RAFT sequences from the training articles of a SQuAD file, by our own builder.
+
+Each paragraph is a chunk. Contexts of 5 paragraphs, a fifth of the examples without their oracle, seed 0. With
+`shared=False` every question gets a context of its own, in an order of its own, so that no two share a prefix.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from data.alpaca import to_records
+from data.chunks import ChunkSettings, chunk_documents
+from data.documents import make_document
+from data.embeddings import Embedder, resolve_embedder
+from data.grounding import ground_questions
+from data.index import ChunkIndex
+from data.questions import QuestionSettings, RawQuestion
+from data.raft import RaftSettings, build_examples
+from data.sequences import TokenSequence, encode_records
+from data.tokenizer import load_tokenizer
+
+# Every fourth article is for evaluation.
+EVALUATION_SHARE = 4
+
+
+def squad_sequences(squad: Path, base: Path, *, shared: bool = True, evaluation: bool = False) -> list[TokenSequence]:
+    """Sequences of all training (or evaluation) questions, examples of a context side by side.
+
+    Args:
+        base: folder of the base model, for its tokenizer.
+    """
+    articles = json.loads(Path(squad).read_text(encoding="utf-8"))["data"]
+    chosen = [article for n, article in enumerate(articles) if (n % EVALUATION_SHARE == 0) == evaluation]
+    documents, questions = [], []
+    for article in chosen:
+        for number, paragraph in enumerate(article["paragraphs"]):
+            name = f"{article['title']} {number}.txt"
+            documents.append(make_document(name, paragraph["context"], article["title"]))
+            questions += [
+                RawQuestion(item["question"], item["answers"][0]["text"], document=name) for item in paragraph["qas"]
+            ]
+    tokenizer = load_tokenizer(base)
+    chunks = chunk_documents(documents, tokenizer.count_tokens, ChunkSettings(max_tokens=1024, overlap_tokens=0))
+    embedder = Embedder(resolve_embedder("embedded"))
+    vectors = embedder.embed([chunk.search_text for chunk in chunks])
+    index = ChunkIndex.build(vectors, [chunk.id for chunk in chunks], embedder.digest)
+    grounded, _ = ground_questions(
+        questions,
+        documents,
+        chunks,
+        QuestionSettings(),
+        embedder.embed,
+        lambda texts, k: index.search(embedder.embed(texts), k)[1],
+    )
+    raft = RaftSettings(context_chunks=5, oracle_fraction=0.8, seed=0, max_tokens=2048)
+    examples = build_examples(grounded, chunks, vectors, raft, tokenizer).examples
+    if not shared:
+        random = np.random.default_rng(0)
+        examples = [
+            replace(example, context_ids=tuple(random.permutation(example.context_ids).tolist()))
+            for example in examples
+        ]
+    return encode_records(to_records(examples, chunks), tokenizer, raft.prompt_style)
