@@ -1,8 +1,8 @@
 """Examples per second against PEFT: `python -m bench.train_vs_peft --squad FILE [--unshared] [--targets qv] [--quick]`.
 
 The same RAFT examples of a SQuAD file (bench/squad_workload.py), SmolLM2-135M in bf16, rank 16, adapters in float32.
-Ours: the Trainer that `jora train` runs, 64 examples an update, as the pipeline starts it. Peer: transformers and PEFT, SDPA,
-bf16, sorted by length, 2 threads, no gradient checkpointing, the best of batch sizes 1, 2, 4 and 8; its best of
+Ours: the Trainer that `jora train` runs, 64 examples an update, as the pipeline starts it. Peer: transformers and PEFT,
+SDPA, bf16, sorted by length, 2 threads, no gradient checkpointing, the best of batch sizes 1, 2, 4 and 8; its best of
 parameters in bf16 throughout or float32 adapters under autocast. Each side lives in a process of its own; they take
 turns (A/B/A/B) and the medians are compared. Compiling is not counted; PEFT's optimizer step is not counted either.
 

@@ -152,5 +152,7 @@ def generate_answers(job: GenerateJob) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # By force: an import has set the root logger's format already.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
+    logging.getLogger("jora_model").setLevel(logging.INFO)
     run_job_file(lambda path: generate_answers(read_job(path, GenerateJob)))

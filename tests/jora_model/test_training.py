@@ -153,6 +153,18 @@ def test_killed_process_goes_on_to_the_same_bytes(base, data, programs, tmp_path
     assert summary(tmp_path / "parts")["validation"] == summary(tmp_path / "whole")["validation"]
 
 
+def test_cpu_devices_make_a_mesh(base, data, plain, tmp_path):
+    """In a process of its own that is told of no devices: they are made for the mesh."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("XLA_FLAGS")
+    path = tmp_path / "job.json"
+    split = job(base, data, tmp_path, epochs=1, checkpoint_every=3).model_copy(update={"mesh": MeshSettings(data=2)})
+    path.write_text(split.model_dump_json())
+    subprocess.run([sys.executable, "-m", "jora_model.train", str(path)], env=environment, cwd=ROOT, check=True)
+    losses, expected = ([row["loss"] for row in metrics(folder)] for folder in (tmp_path, plain))
+    assert losses == pytest.approx(expected, rel=1e-5)
+
+
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
     state = {"a": jax.numpy.arange(4.0), "b": jax.numpy.ones(3)}
     kept = Checkpoints(tmp_path, "x")
