@@ -67,7 +67,8 @@ class Decoder:
     def prefill(
         self, tokens: Int[Array, "B T"], lengths: Int[Array, " B"], max_new_tokens: int
     ) -> tuple[Float[Array, "B V"], State]:
-        """Run right-padded prompts.
+        """Run right-padded prompts, one after another: what lies between two products of one prompt stays in a CPU's
+        caches, and memory for activations is that of one prompt.
 
         Args:
             lengths: int32, tokens of each prompt, at least 1; behind them stands padding of any value.
@@ -77,17 +78,24 @@ class Decoder:
             float32 logits after the last token of each prompt, and the state to go on from.
         """
         B = tokens.shape[0]
-        x, rope = self._run.start(self._embed, tokens, np.zeros(B, np.int32), np.int32(0))
-        prompt, answer = [], []
+        states, caches = zip(*(self._prefill_one(tokens[row : row + 1]) for row in range(B)), strict=True)
+        # By layer instead of by prompt.
+        prompt = [jax.tree.map(lambda *parts: jnp.concatenate(parts), *layer) for layer in zip(*caches, strict=True)]
         config = self.config
         shape = (B, config.num_kv_heads, config.head_dim, max_new_tokens)
+        # Two arrays, not one twice: both are donated.
+        answer = [Cache(*(as_bits(jnp.zeros(shape, self.dtype)) for _ in Cache._fields)) for _ in self._layers]
+        logits = self._run.finish(self._norm, self._head, jnp.concatenate(states), lengths)
+        return logits, State(lengths, tuple(prompt), tuple(answer), 0)
+
+    def _prefill_one(self, tokens: Int[Array, "1 T"]) -> tuple[Float[Array, "1 T D"], list[Cache]]:
+        """States of the last layer, and each layer's keys and values."""
+        x, rope = self._run.start(self._embed, tokens, np.zeros(1, np.int32), np.int32(0))
+        caches = []
         for layer in self._layers:
             x, cache = self._run.prefill_layer(layer, x, rope)
-            prompt.append(cache)
-            # Two arrays, not one twice: both are donated.
-            answer.append(Cache(*(as_bits(jnp.zeros(shape, self.dtype)) for _ in Cache._fields)))
-        logits = self._run.finish(self._norm, self._head, x, lengths)
-        return logits, State(lengths, tuple(prompt), tuple(answer), 0)
+            caches.append(cache)
+        return x, caches
 
     def step(self, tokens: Int[Array, " B"], state: State) -> tuple[Float[Array, "B V"], State]:
         """Add one token to each sequence; the state given is used up.
