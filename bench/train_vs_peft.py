@@ -54,7 +54,7 @@ def main() -> None:
         folder = Path(name)
         settings = _prepare(folder, arguments)
         with _Worker("ours", folder, settings) as ours, _Worker("peer", folder, settings) as peer:
-            _compare(ours, peer, 2 if arguments.quick else 4)
+            _compare(ours, peer, settings["turns"])
 
 
 def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -72,6 +72,7 @@ def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "targets": TARGETS[arguments.targets],
         "devices": arguments.devices,
         "row_length": arguments.row_length,
+        "turns": 2 if arguments.quick else 4,
         "peer_examples": 8 if arguments.quick else 24,
         "batch_sizes": [1, 2] if arguments.quick else [1, 2, 4, 8],
     }
@@ -166,7 +167,7 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     from jora_model.settings import LoraSettings, MeshSettings
     from jora_model.sharding import make_mesh, provide_cpu_devices
     from jora_model.step import Trainer
-    from jora_model.tries import pack
+    from jora_model.tries import pack_evenly
     from jora_model.weights import load_model
 
     mesh = MeshSettings(data=settings["devices"])
@@ -184,18 +185,20 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     def update(number: int) -> dict[str, Any]:
         members = sampler.update(number)
         started = time.monotonic()
-        rows = pack([sequences[place] for place in members], training.row_length)
+        rows = pack_evenly([sequences[place] for place in members], training.row_length, mesh.devices)
         sums = trainer.zero()
         for microbatch, start in enumerate(range(0, len(rows), mesh.devices)):
             sums = trainer.accumulate(sums, rows.slice(start, mesh.devices), number, microbatch)
         jax.block_until_ready(trainer.apply(sums))
         seconds = time.monotonic() - started
         tokens = sum(len(sequences[place].tokens) for place in members)
-        return {"examples": len(members), "tokens": tokens, "seconds": seconds, "rows": len(rows), "used": rows.used}
+        packed = {"rows": len(rows), "length": rows.tokens.shape[1], "used": rows.used}
+        return {"examples": len(members), "tokens": tokens, "seconds": seconds, **packed}
 
     def warm() -> str:
-        found = update(0)
-        return f"ours: an update is {found['rows']} rows of {training.row_length}, {found['used']:,} positions"
+        # Every update once, so that no length of rows is compiled while it is measured.
+        found, *_ = [update(number) for number in range(settings["turns"])]
+        return f"ours: an update is {found['rows']} rows of {found['length']}, {found['used']:,} positions"
 
     return {"warm": warm, "run": lambda turn: update(turn)}
 

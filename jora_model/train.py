@@ -25,7 +25,7 @@ from jora_model.checkpoints import Checkpoints
 from jora_model.compilation import CompilationCount, compilation_facts, describe_compilation, use_compilation_cache
 from jora_model.config import ModelConfig
 from jora_model.curve import draw_curve
-from jora_model.job import TrainJob, read_job
+from jora_model.job import TrainJob, TrainSettings, read_job
 from jora_model.lora import adapter_factors, write_adapter
 from jora_model.metrics import Metrics, check_tensorboard
 from jora_model.optimizer import learning_rate_at
@@ -35,7 +35,7 @@ from jora_model.sequences import Sequence, read_sequences
 from jora_model.sharding import check_divisible, make_mesh, provide_cpu_devices
 from jora_model.step import Trainer
 from jora_model.tracing import Trace
-from jora_model.tries import Rows, pack
+from jora_model.tries import Rows, pack_evenly
 from jora_model.validation import Best, Validation
 from jora_model.weights import load_model
 
@@ -121,7 +121,7 @@ def _loop(
     bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr)
     with bar, Metrics(output, done, settings.tensorboard) as metrics, trace:
         if not stopped and done < updates:
-            members, rows = _prepare(sampler, sequences, done, settings.row_length)
+            members, rows = _prepare(sampler, sequences, done, settings)
         while done < updates and not stopped:
             update = done
             trace.before(update)
@@ -138,7 +138,7 @@ def _loop(
             current = members
             # The devices are busy now: the next rows cost nothing.
             if update + 1 < updates:
-                members, rows = _prepare(sampler, sequences, update + 1, settings.row_length)
+                members, rows = _prepare(sampler, sequences, update + 1, settings)
             # The only wait for the devices in an update.
             mean_loss, norm = (float(value) for value in jax.device_get(trainer.apply(sums)))
             _check_finite(update, mean_loss, norm, [sequences[place].id for place in current])
@@ -202,9 +202,12 @@ def _restore(trainer: Trainer, validation: Validation | None, checkpoints: Check
     return found.updates
 
 
-def _prepare(sampler: Sampler, sequences: Seq[Sequence], update: int, row_length: int) -> tuple[list[int], Rows]:
+def _prepare(
+    sampler: Sampler, sequences: Seq[Sequence], update: int, settings: TrainSettings
+) -> tuple[list[int], Rows]:
     members = sampler.update(update)
-    return members, pack([sequences[place] for place in members], row_length)
+    chosen = [sequences[place] for place in members]
+    return members, pack_evenly(chosen, settings.row_length, settings.rows_per_microbatch)
 
 
 def _check_finite(update: int, loss: float, norm: float, ids: list[str]) -> None:

@@ -172,6 +172,36 @@ def pack(sequences: Seq[Sequence], row_length: int) -> Rows:
     return Rows(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
+def pack_evenly(sequences: Seq[Sequence], row_length: int, parts: int = 1) -> Rows:
+    """Pack into rows of at most `row_length`, as short as one of a few lengths allows without more rows.
+
+    As few rows as `pack` needs, but a multiple of `parts` where that lets them be shorter: devices that take a row each
+    get rows of one length. A program is compiled for each length, hence the few.
+
+    Raises:
+        ValueError: an example is longer than a row.
+    """
+    rows = pack(sequences, row_length)
+    count = -(-len(rows) // parts) * parts
+    longest = max(len(sequence.tokens) for sequence in sequences)
+    for length in row_lengths(row_length):
+        if longest <= length < row_length and rows.used <= length * count:
+            shorter = pack(sequences, length)
+            if len(shorter) <= count:
+                return shorter
+    return rows
+
+
+def row_lengths(row_length: int) -> list[int]:
+    """The lengths that rows may have: at most eight, steps of 256 or multiples of it, ascending.
+
+    >>> row_lengths(1000), row_lengths(4096)[:2]
+    ([256, 512, 768, 1000], [512, 1024])
+    """
+    step = 256 * -(-row_length // 2048)
+    return [*range(step, row_length, step), row_length]
+
+
 def _pieces(order: _Sorted, row_length: int) -> list[tuple[int, int]]:
     """Runs of sequences whose trie fits in a row; a larger trie is cut at its first branching."""
     pending, pieces = [(0, len(order.sequences))], []

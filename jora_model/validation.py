@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jora_model.job import TrainSettings
 from jora_model.sequences import Sequence
 from jora_model.step import Trainer
-from jora_model.tries import pack
+from jora_model.tries import pack_evenly
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Validation:
     """
 
     def __init__(self, sequences: Seq[Sequence], settings: TrainSettings, adapter: Any):
-        rows = pack(sequences, settings.row_length)
+        rows = pack_evenly(sequences, settings.row_length, settings.rows_per_microbatch)
         size = settings.rows_per_microbatch
         self._microbatches = [rows.slice(start, size) for start in range(0, len(rows), size)]
         self._settings = settings
