@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from jora_model.sequences import Sequence, read_sequences
-from jora_model.tries import Rows, families, pack
+from jora_model.tries import Rows, families, pack, pack_evenly, row_lengths
 
 
 def sequence(name: str, prompt: list[int], answer: list[int], learnt: list[int] | None = None) -> Sequence:
@@ -166,3 +166,30 @@ def test_files_that_are_wrong(tmp_path, mask, offsets, ids, message):
 def test_files_that_are_missing(tmp_path):
     with pytest.raises(ValueError, match="build the dataset again"):
         read_sequences(tmp_path)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_even_rows_are_no_more_and_no_longer(parts):
+    random = np.random.default_rng(parts)
+    sequences = [
+        sequence(str(number), random.integers(0, 99, int(random.integers(50, 400))).tolist(), [1, 2, 3])
+        for number in range(9)
+    ]
+    rows, even = pack(sequences, 1024), pack_evenly(sequences, 1024, parts)
+    assert len(even) <= -(-len(rows) // parts) * parts
+    assert even.tokens.shape[1] in row_lengths(1024)
+    assert even.used == rows.used
+    assert even.weights.sum() == rows.weights.sum() == 27
+
+
+def test_two_devices_share_a_row():
+    three = [sequence(str(number), [number] * 300, [1]) for number in range(3)]
+    assert pack_evenly(three, 1024, 1).tokens.shape == (1, 1024)
+    assert pack_evenly(three, 1024, 2).tokens.shape == (2, 768)
+
+
+def test_lengths_of_rows_are_few():
+    assert row_lengths(40) == [40]
+    assert row_lengths(1000) == [256, 512, 768, 1000]
+    assert row_lengths(4096) == list(range(512, 4097, 512))
+    assert all(len(row_lengths(length)) <= 8 for length in range(32, 9000))
