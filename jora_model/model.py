@@ -27,7 +27,7 @@ from jora_model.config import ModelConfig
 from jora_model.linear import as_float, contract, frozen_matmul, trained_matmul
 from jora_model.parameters import LINEARS
 from jora_model.settings import LoraSettings
-from jora_model.sharding import named
+from jora_model.sharding import BATCH, named, rules_for, tp_size
 
 
 class Frozen(nnx.Variable):
@@ -87,8 +87,9 @@ class Layer(nnx.Module):
         q = rotate(self.q_proj(h, keys["q_proj"]).reshape(heads), rope)
         k = rotate(self.k_proj(h, keys["k_proj"]).reshape(heads), rope)
         v = self.v_proj(h, keys["v_proj"]).reshape(heads)
-        split = PartitionSpec(("data", "fsdp"), None, "tp", None)
-        return self._pin(q, split), self._pin(k, split), self._pin(v, split)
+        rules = rules_for(self.config, tp_size(self.mesh))
+        split, kv_split = (PartitionSpec(*BATCH, None, rules[dim], None) for dim in ("heads", "kv_heads"))
+        return self._pin(q, split), self._pin(k, kv_split), self._pin(v, kv_split)
 
     def finish(self, x: Float[Array, "B T D"], attended: Float[Array, "B T N H"], keys: Any) -> Array:
         """Output projection, feed-forward and both residuals."""

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.stages import Lowered
 from jaxtyping import Array
 
 from jora_model.job import TrainSettings
@@ -63,14 +64,14 @@ class Trainer:
         self.mesh = model.mesh
         self.optimizer = make_optimizer(settings, updates)
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
-        self.state = TrainState(adapter, self._spread(self.optimizer.init(adapter)))
+        self.state = TrainState(adapter, self._optimizer_state(adapter))
         self.traces = 0
         self.compile_seconds: dict[str, float] = {}
         self._programs: dict[str, Any] = {}
         # Results live where the arguments do: left to the compiler, the second update finds its state elsewhere, and
         # jit compiles everything again without a word.
         state = jax.tree.map(lambda x: x.sharding, self.state)
-        scalar = self._spread(np.zeros((), np.float32)).sharding
+        scalar = self._whole()
         sums = Sums(state.adapter, scalar, scalar)
         self._zero = jax.jit(self._zeros, out_shardings=sums)
         self._accumulate = jax.jit(self._add, donate_argnums=2, out_shardings=sums)
@@ -88,7 +89,7 @@ class Trainer:
     def accumulate(self, sums: Sums, rows: Rows, update: int, microbatch: int) -> Sums:
         """Add one microbatch; `update` and `microbatch` decide its dropout. The old sums are gone."""
         batch = {name: self._place(array) for name, array in vars(rows).items()}
-        numbers = self._spread(np.array([self.settings.seed, update, microbatch], np.uint32))
+        numbers = jax.device_put(np.array([self.settings.seed, update, microbatch], np.uint32), self._whole())
         name = "accumulate {}x{}".format(*rows.tokens.shape)
         return self._run(name, self._accumulate, self.state.adapter, self.frozen, sums, batch, numbers)
 
@@ -96,6 +97,36 @@ class Trainer:
         """Update the adapter with the mean over all learnt tokens; returns mean loss and gradient norm."""
         self.state, loss, norm = self._run("apply", self._apply, self.state, sums)
         return loss, norm
+
+    def lower(self, rows: Rows) -> dict[str, Lowered]:
+        """The programs of an update on rows of this shape, not yet compiled; of an abstract model as of a real one."""
+        shapes = jax.tree.map(_shape, self.state)
+        sums = Sums(shapes.adapter, *(jax.ShapeDtypeStruct((), np.float32, sharding=self._whole()) for _ in range(2)))
+        split = self._rows_sharding()
+        batch = {
+            name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split) for name, array in vars(rows).items()
+        }
+        numbers = jax.ShapeDtypeStruct((3,), np.uint32, sharding=self._whole())
+        frozen = jax.tree.map(_shape, self.frozen)
+        return {
+            "zero": self._zero.lower(shapes.adapter),
+            "accumulate": self._accumulate.lower(shapes.adapter, frozen, sums, batch, numbers),
+            "apply": self._apply.lower(shapes, sums),
+        }
+
+    def _optimizer_state(self, adapter: Any) -> Any:
+        """Moments lie where their factors do, and the rest (counts) on every device; abstract like the adapter."""
+        empty = jax.eval_shape(self.optimizer.init, adapter)
+        places = optax.tree.map_params(
+            self.optimizer,
+            lambda _, factor: factor.sharding,
+            empty,
+            adapter,
+            transform_non_params=lambda _: self._whole(),
+        )
+        if isinstance(jax.tree.leaves(adapter)[0], jax.ShapeDtypeStruct):
+            return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), empty, places)
+        return jax.device_put(self.optimizer.init(adapter), places)
 
     def _run(self, name: str, function: Any, *args: Any) -> Any:
         """Other shapes, dtypes or devices than at the first call of a name are an error."""
@@ -106,22 +137,16 @@ class Trainer:
         return self._programs[name](*args)
 
     def _place(self, array: Any) -> Array:
+        return jax.device_put(array, self._rows_sharding())
+
+    def _rows_sharding(self) -> Sharding:
+        return self._whole() if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(*BATCH, None))
+
+    def _whole(self) -> Sharding:
+        """On every device."""
         if self.mesh is None:
-            return jnp.asarray(array)
-        return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec(*BATCH, None)))
-
-    def _spread(self, tree: Any) -> Any:
-        """Whatever has no place on the mesh yet, on every device of it."""
-        if self.mesh is None:
-            return jax.tree.map(jnp.asarray, tree)
-        whole = NamedSharding(self.mesh, PartitionSpec())
-
-        def place(x: Any) -> Array:
-            if isinstance(x, jax.Array) and isinstance(x.sharding, NamedSharding):
-                return x
-            return jax.device_put(x, whole)
-
-        return jax.tree.map(place, tree)
+            return SingleDeviceSharding(jax.devices()[0])
+        return NamedSharding(self.mesh, PartitionSpec())
 
     def _zeros(self, adapter: Any) -> Sums:
         nothing = jnp.zeros((), jnp.float32)
@@ -156,3 +181,7 @@ class Trainer:
             change, optimizer = self.optimizer.update(gradient, state.optimizer, state.adapter)
         adapter = optax.apply_updates(state.adapter, change)
         return TrainState(adapter, optimizer), sums.loss / sums.tokens, norm
+
+
+def _shape(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
