@@ -1,5 +1,6 @@
 """One mesh, one table from logical dim to mesh axis; the adapter's sharding follows from its base layer's."""
 
+import math
 from collections.abc import Mapping
 
 import jax
@@ -67,6 +68,20 @@ def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
         raise ValueError(
             f"mesh tp={mesh.tp} neither divides the model's key/value heads ({config.num_kv_heads}) nor is a multiple "
             "of them; choose a divisor or a multiple"
+        )
+
+
+def check_rows(rows: int, mesh: MeshSettings) -> None:
+    """Refuse rows of a microbatch that do not divide among the devices that split them.
+
+    Raises:
+        ValueError: says the next number that does.
+    """
+    split = mesh.data * mesh.fsdp
+    if rows % split:
+        raise ValueError(
+            f"training.rows_per_microbatch={rows} is no multiple of data x fsdp = {split}; "
+            f"set it to {split * math.ceil(rows / split)}"
         )
 
 
