@@ -109,7 +109,7 @@ def longest_lines(answers: Sequence[Longest]) -> list[str]:
     for answer in answers:
         mesh = f"fsdp={answer.mesh.fsdp} tp={answer.mesh.tp}"
         if answer.footprint is None:
-            fit = f"none fits: the shortest needs {answer.shortest / 2**20:,.0f} MiB"
+            fit = f"none fits: the shortest needs {answer.needed / 2**20:,.0f} MiB"
         else:
             found = answer.footprint
             length = f"{'>=' if answer.capped else ''}{found.row_length:,}"

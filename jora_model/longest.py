@@ -1,8 +1,9 @@
 """The longest row that fits a device's memory, and the mesh that allows it, for a number of devices."""
 
 import functools
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from jora_model.config import ModelConfig
 from jora_model.footprint import measure
@@ -37,8 +38,8 @@ def longest_row(
 ) -> Longest:
     """Search the mesh and the longest row (a multiple of 128, at most `limit`) that fit `memory` bytes a device.
 
-    Memory grows evenly with the row, so two short rows of each mesh say which one goes furthest; on that one the
-    longest row is found by bisection, every step of it compiled.
+    Two short rows of each mesh say which one goes furthest; on that one the longest row is searched, and each row that
+    is looked at is compiled.
 
     Raises:
         ValueError: no mesh of so many devices divides the model.
@@ -68,29 +69,49 @@ def longest_row(
         return PROBES[0] + (memory - a) / max(b - a, 1) * (PROBES[1] - PROBES[0])
 
     best = max(candidates, key=reach)
-    found = bisect(lambda length: need(best, length).total <= memory, round(reach(best)), limit)
+    known = {length: need(best, length).total for length in PROBES}
+    found = largest_fit(lambda length: need(best, length).total, known, memory, limit)
     return Longest(
         devices=devices,
         mesh=best,
         footprint=need(best, found) if found else None,
-        shortest=need(best, STEP).total,
+        needed=need(best, found or STEP).total,
         capped=found > limit - STEP,
     )
 
 
-def bisect(fits: Callable[[int], bool], guess: int, limit: int) -> int:
-    """The largest multiple of STEP up to `limit` that fits (0 for none), given that all smaller ones do too.
+def largest_fit(size: Callable[[int], int], known: Mapping[int, int], memory: int, limit: int) -> int:
+    """The largest multiple of STEP up to `limit` whose size fits, 0 for none, where longer is larger.
 
-    A good guess is tried first and hedged by a step to either side that doubles, so that it saves most of the way.
+    Each size costs a compilation, of which long rows take longest. So the line through the two nearest known sizes is
+    followed, upwards at most to four times what fits; every other turn halves, so that a bent line costs little.
+
+    Args:
+        known: sizes of two lengths or more.
     """
-    low, high = 0, limit // STEP + 1  # low fits (or is nothing), high does not (or is out of bounds)
-    at, stride = min(max(guess // STEP, 1), high - 1), 1
-    while high - low > 1:
-        if fits(at * STEP):
-            low, at = at, at + stride
-        else:
-            high, at = at, at - stride
-        stride *= 2
-        if not low < at < high:
+    sizes = dict(known)
+    end = limit // STEP * STEP + STEP  # out of bounds, as if it did not fit
+    for turn in itertools.count():
+        low = max((length for length in sizes if sizes[length] <= memory), default=0)
+        high = min((length for length in sizes if sizes[length] > memory), default=end)
+        if min(high, end) - low <= STEP:
+            return min(low, end - STEP)
+        if high < end and turn % 2:
             at = (low + high) // 2
-    return low * STEP
+        else:
+            below, above = _nearest(sizes, low, high)
+            slope = (sizes[above] - sizes[below]) / (above - below)
+            at = round(below + (memory - sizes[below]) / slope) if slope > 0 else high
+        at = min(max(at // STEP * STEP, low + STEP), min(high, end) - STEP)
+        if high == end and low:
+            at = min(at, 4 * low)
+        sizes[at] = size(at)
+    raise AssertionError
+
+
+def _nearest(sizes: Mapping[int, int], low: int, high: int) -> tuple[int, int]:
+    """Two known lengths on both sides of the edge, or the two nearest to it."""
+    if low in sizes and high in sizes:
+        return low, high
+    lengths = sorted(sizes)
+    return (lengths[-2], lengths[-1]) if low in sizes else (lengths[0], lengths[1])

@@ -45,9 +45,9 @@ def plan(job: PlanJob) -> PlanAnswer:
         longest_row(config, job.lora, job.training, devices, job.device_memory, job.longest) for devices in job.devices
     )
     if not any(answer.footprint for answer in found):
-        least = min(found, key=lambda answer: answer.shortest)
+        least = min(found, key=lambda answer: answer.needed)
         raise ValueError(
-            f"no row fits: on {least.devices} devices the shortest needs {least.shortest / 1e9:.2f} GB each and there "
+            f"no row fits: on {least.devices} devices the shortest needs {least.needed / 1e9:.2f} GB each and there "
             f"are {job.device_memory / 1e9:.2f}; use more devices (--devices) or a smaller model"
         )
     notes = [replicated_note(config, answer.mesh.tp) for answer in found]

@@ -63,7 +63,7 @@ class Longest(BaseModel):
     Attributes:
         mesh: the one that goes furthest.
         footprint: of the longest row that fits; None when not even the shortest does.
-        shortest: bytes that the shortest row needs on that mesh.
+        needed: bytes that this row needs, or the shortest where none fits.
         capped: the limit of the search fits, so that a longer row may.
     """
 
@@ -72,7 +72,7 @@ class Longest(BaseModel):
     devices: int
     mesh: MeshSettings
     footprint: Footprint | None
-    shortest: int
+    needed: int
     capped: bool
 
 
