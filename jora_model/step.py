@@ -56,7 +56,7 @@ class Trainer:
     Attributes:
         state: adapter and optimizer, replaced by every update.
         traces: how often the gradient function was traced; one for a run, or something retraces.
-        compile_seconds: by program; each is compiled ahead of time, once.
+        programs, compile_seconds: by name; each is compiled ahead of time, once.
     """
 
     def __init__(self, model: Llama, settings: TrainSettings, updates: int):
@@ -67,7 +67,7 @@ class Trainer:
         self.state = TrainState(adapter, self._optimizer_state(adapter))
         self.traces = 0
         self.compile_seconds: dict[str, float] = {}
-        self._programs: dict[str, Any] = {}
+        self.programs: dict[str, Any] = {}
         # Results live where the arguments do: left to the compiler, the second update finds its state elsewhere, and
         # jit compiles everything again without a word.
         state = jax.tree.map(lambda x: x.sharding, self.state)
@@ -130,11 +130,11 @@ class Trainer:
 
     def _run(self, name: str, function: Any, *args: Any) -> Any:
         """Other shapes, dtypes or devices than at the first call of a name are an error."""
-        if name not in self._programs:
+        if name not in self.programs:
             begun = time.monotonic()
-            self._programs[name] = function.lower(*args).compile()
+            self.programs[name] = function.lower(*args).compile()
             self.compile_seconds[name] = time.monotonic() - begun
-        return self._programs[name](*args)
+        return self.programs[name](*args)
 
     def _place(self, array: Any) -> Array:
         return jax.device_put(array, self._rows_sharding())
