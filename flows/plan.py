@@ -103,9 +103,8 @@ def footprint_lines(found: Footprint) -> list[str]:
 
 def longest_lines(answers: Sequence[Longest]) -> list[str]:
     """The table of a search: a line for each number of devices."""
-    lines = [
-        f"{'devices':>7}  {'mesh':<14} {'longest row':>11}  {'weights':>9} {'temporaries':>11} {'total':>9}  MiB each"
-    ]
+    head = ("devices", "mesh", "longest row", "weights", "temporaries", "total (MiB each)")
+    lines = ["{:>7}  {:<14} {:>11}  {:>9} {:>11}  {}".format(*head)]
     for answer in answers:
         mesh = f"fsdp={answer.mesh.fsdp} tp={answer.mesh.tp}"
         if answer.footprint is None:

@@ -57,7 +57,7 @@ def test_longest_rows_and_their_plot(monkeypatch, capsys, tiny, tmp_path):
     options = ("--device-memory", "8MB", "--devices", "1,2", "--longest", 1024, "--plot", plot)
     assert jora(monkeypatch, "plan", tiny, *options) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].split() == ["devices", "mesh", "longest", "row", "weights", "temporaries", "total", "MiB", "each"]
+    assert shown[0].split() == ["devices", "mesh", "longest", "row", "weights", "temporaries", "total", "(MiB", "each)"]
     assert [line.split()[0] for line in shown[1:3]] == ["1", "2"]
     assert any("the model has 256 positions: a longer row holds several examples" in line for line in shown)
     assert plot.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,155 @@
+"""Is a plan true? `python -m bench.plan_accuracy [--quick]` (5 minutes; quick: one row length, 2 minutes).
+
+SmolLM2-135M, rank 16 on q and v, full rows: the total that `jora plan` predicts against what a real training process
+(`python -m jora_model.train`, started as the pipeline starts it) grows to over two updates. Its peak resident memory
+(VmHWM, at the moment when the second update is logged) has the interpreter, the libraries and the traced program in it,
+which no plan counts; they are measured as the peak of the same process on a model of 0.1 MB, and taken off. Measured
+with a warm compilation cache, since compiling is not training; the peak with compiling is printed beside it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from bench.machine import describe_machine
+from bench.planning import plan_footprint
+from jora_model.base import resolve_base
+from jora_model.config import ModelConfig
+from jora_model.gguf_import import import_gguf
+from jora_model.job import TrainJob, TrainSettings
+from jora_model.parameters import parameters_of, shape_of
+from jora_model.settings import LoraSettings, MeshSettings
+from tasks.jobs import MEMORY_SETTINGS
+
+ROW_LENGTHS = (1024, 2048, 4096)
+LORA = LoraSettings(rank=16, target_modules=("q_proj", "v_proj"))
+UPDATES = 2
+SECONDS_BETWEEN_LOOKS = 0.005
+
+
+def main() -> None:
+    """Print a line for each row length, then the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one row length only")
+    lengths = ROW_LENGTHS[1:2] if parser.parse_args().quick else ROW_LENGTHS
+    print(describe_machine("jax", "jaxlib", "flax", "optax"))
+    errors = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        base = folder / "smollm2"
+        import_gguf(resolve_base("embedded"), base)
+        tiny = write_tiny(folder / "tiny", json.loads((base / "config.json").read_text()))
+        for length in lengths:
+            plan = plan_footprint(str(base), LORA, MeshSettings(), settings(length))
+            small = plan_footprint(str(tiny), LORA, MeshSettings(), settings(length))
+            peaks = {
+                model.name: measure_peaks(model, folder / f"{model.name}-{length}", length) for model in (base, tiny)
+            }
+            # The tiny model has bytes of its own, which the plan knows.
+            baseline = peaks["tiny"][1] - small.total
+            grown = peaks["smollm2"][1] - baseline
+            errors.append(plan.total / grown - 1)
+            print(
+                f"{length:>5} tokens: planned {plan.total / 1e6:,.0f} MB (weights {plan.weights / 1e6:,.0f}, temporaries "
+                f"{plan.temporaries / 1e6:,.0f}); measured {grown / 1e6:,.0f} MB = peak {peaks['smollm2'][1] / 1e6:,.0f} - "
+                f"process {baseline / 1e6:,.0f}; {errors[-1]:+.1%} (peak when it also compiles: "
+                f"{peaks['smollm2'][0] / 1e6:,.0f})"
+            )
+    for length, error in zip(lengths, errors, strict=True):
+        print(f"figure plan_accuracy_error_{length} {error:.3f}")
+    print(f"figure plan_accuracy_worst {max(map(abs, errors)):.3f}")
+
+
+def settings(row_length: int) -> TrainSettings:
+    """Two updates of one full row each."""
+    return TrainSettings(row_length=row_length, examples_per_update=1, epochs=1, checkpoint_every=UPDATES)
+
+
+def write_tiny(folder: Path, config: dict) -> Path:
+    """A model with nothing in it: one layer, 64 wide, of the same family."""
+    folder.mkdir()
+    config |= {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 128}
+    config |= {
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "eos_token_id": 2,
+        "bos_token_id": 1,
+        "pad_token_id": 2,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    facts = ModelConfig.from_hf(config)
+    random = np.random.default_rng(0)
+    tensors = {}
+    for parameter in parameters_of(facts):
+        shape = shape_of(parameter, facts)[1 if parameter.stacked else 0 :]
+        for name in parameter.hf_names(facts.num_layers):
+            tensors[name] = random.normal(size=shape).astype(np.float32)
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+def measure_peaks(base: Path, folder: Path, row_length: int) -> list[int]:
+    """Peak resident bytes of two training processes; the first compiles, the second finds the programs in the cache."""
+    folder.mkdir()
+    write_rows(folder / "sequences", row_length)
+    peaks = []
+    for run in ("compiling", "cached"):
+        job = TrainJob(
+            base=str(base),
+            base_name=base.name,
+            sequences=str(folder / "sequences"),
+            output=str(folder / run),
+            checkpoints=str(folder / run / "state"),
+            compilation_cache=str(folder / "xla"),
+            lora=LORA,
+            training=settings(row_length),
+        )
+        path = folder / f"{run}.json"
+        path.write_text(job.model_dump_json(), encoding="utf-8")
+        peaks.append(peak_of(path, folder / run / "metrics.jsonl"))
+    return peaks
+
+
+def write_rows(folder: Path, row_length: int) -> None:
+    """Two examples that each fill a row and learn all but their first token."""
+    folder.mkdir()
+    tokens = np.random.default_rng(0).integers(3, 100, UPDATES * row_length).astype(np.int32)
+    mask = np.tile(np.arange(row_length) > 0, UPDATES)
+    arrays = {"tokens": tokens, "loss_mask": mask, "offsets": np.arange(UPDATES + 1, dtype=np.int64) * row_length}
+    save_file(arrays, folder / "sequences.safetensors")
+    (folder / "sequences.json").write_text(json.dumps({"ids": [f"row {number}" for number in range(UPDATES)]}))
+
+
+def peak_of(job: Path, metrics: Path) -> int:
+    """Run a training job; its peak resident bytes when the last update is logged (what it writes later is no update)."""
+    command = [sys.executable, "-m", "jora_model.train", str(job)]
+    with subprocess.Popen(command, env={**MEMORY_SETTINGS, **os.environ}, stderr=subprocess.PIPE) as process:
+        peak = 0
+        while process.poll() is None:
+            if not peak and metrics.exists() and metrics.read_text().count("\n") == UPDATES:
+                peak = _high_water(process.pid)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    if process.returncode or not peak:
+        raise RuntimeError(f"training ended with {process.returncode}: {said[-2000:]}")
+    return peak
+
+
+def _high_water(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"process {pid} has no VmHWM")
+
+
+if __name__ == "__main__":
+    main()
