@@ -24,9 +24,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the same: it takes 20 seconds")
     parser.parse_args()
     print(describe_machine("jax", "jaxlib", "flax", "optax"))
-    print(
-        f"{'devices':>7} {'weights':>9} {'adapter':>8} {'optimizer':>9} {'sums':>6} {'temporaries':>11} {'total MiB':>9}"
-    )
+    head = ("devices", "weights", "adapter", "optimizer", "sums", "temporaries", "total MiB")
+    print("{:>7} {:>9} {:>8} {:>9} {:>6} {:>11} {:>9}".format(*head))
     figures = {}
     for devices, theirs in JORA_MB.items():
         found = plan_footprint("llama-2-7b", LORA, MeshSettings(tp=devices), TrainSettings(row_length=512))

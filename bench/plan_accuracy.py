@@ -50,18 +50,15 @@ def main() -> None:
         for length in lengths:
             plan = plan_footprint(str(base), LORA, MeshSettings(), settings(length))
             small = plan_footprint(str(tiny), LORA, MeshSettings(), settings(length))
-            peaks = {
-                model.name: measure_peaks(model, folder / f"{model.name}-{length}", length) for model in (base, tiny)
-            }
-            # The tiny model has bytes of its own, which the plan knows.
-            baseline = peaks["tiny"][1] - small.total
-            grown = peaks["smollm2"][1] - baseline
-            errors.append(plan.total / grown - 1)
+            compiling, peak = measure_peaks(base, folder / f"base-{length}", length)
+            # The tiny model has bytes of its own, which its plan knows.
+            process = measure_peaks(tiny, folder / f"tiny-{length}", length)[1] - small.total
+            errors.append(plan.total / (peak - process) - 1)
+            shown = (plan.total, plan.weights, plan.temporaries, peak - process, peak, process, compiling)
             print(
-                f"{length:>5} tokens: planned {plan.total / 1e6:,.0f} MB (weights {plan.weights / 1e6:,.0f}, temporaries "
-                f"{plan.temporaries / 1e6:,.0f}); measured {grown / 1e6:,.0f} MB = peak {peaks['smollm2'][1] / 1e6:,.0f} - "
-                f"process {baseline / 1e6:,.0f}; {errors[-1]:+.1%} (peak when it also compiles: "
-                f"{peaks['smollm2'][0] / 1e6:,.0f})"
+                "{:>5} tokens: planned {:,.0f} MB (weights {:,.0f}, temporaries {:,.0f}); measured {:,.0f} = peak {:,.0f} - "
+                "process {:,.0f} (peak of a run that also compiles {:,.0f})".format(length, *(n / 1e6 for n in shown)),
+                flush=True,
             )
     for length, error in zip(lengths, errors, strict=True):
         print(f"figure plan_accuracy_error_{length} {error:.3f}")
@@ -129,7 +126,7 @@ def write_rows(folder: Path, row_length: int) -> None:
 
 
 def peak_of(job: Path, metrics: Path) -> int:
-    """Run a training job; its peak resident bytes when the last update is logged (what it writes later is no update)."""
+    """Run a training job; its peak resident bytes when the last update is logged, before it writes its results."""
     command = [sys.executable, "-m", "jora_model.train", str(job)]
     with subprocess.Popen(command, env={**MEMORY_SETTINGS, **os.environ}, stderr=subprocess.PIPE) as process:
         peak = 0
