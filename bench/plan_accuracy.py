@@ -54,12 +54,13 @@ def main() -> None:
             # The tiny model has bytes of its own, which its plan knows.
             process = measure_peaks(tiny, folder / f"tiny-{length}", length)[1] - small.total
             errors.append(plan.total / (peak - process) - 1)
-            shown = (plan.total, plan.weights, plan.temporaries, peak - process, peak, process, compiling)
-            print(
-                "{:>5} tokens: planned {:,.0f} MB (weights {:,.0f}, temporaries {:,.0f}); measured {:,.0f} = peak {:,.0f} - "
-                "process {:,.0f} (peak of a run that also compiles {:,.0f})".format(length, *(n / 1e6 for n in shown)),
-                flush=True,
+            planned = "{:,.0f} MB (weights {:,.0f}, temporaries {:,.0f})".format(
+                *(size / 1e6 for size in (plan.total, plan.weights, plan.temporaries))
             )
+            measured = "{:,.0f} = peak {:,.0f} - process {:,.0f} (peak of a run that also compiles {:,.0f})".format(
+                *(size / 1e6 for size in (peak - process, peak, process, compiling))
+            )
+            print(f"{length:>5} tokens: planned {planned}; measured {measured}", flush=True)
     for length, error in zip(lengths, errors, strict=True):
         print(f"figure plan_accuracy_error_{length} {error:.3f}")
     print(f"figure plan_accuracy_worst {max(map(abs, errors)):.3f}")
