@@ -4,6 +4,7 @@ Left to itself, the transpose of a bf16 product with a float32 sum multiplies a 
 which silently becomes a float32 product of half the speed; hence the custom gradients.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -21,6 +22,30 @@ def as_float(weight: Array) -> Array:
 def as_bits(weight: Array) -> Array:
     """The opposite of `as_float`, for bf16; other dtypes stay as they are."""
     return lax.bitcast_convert_type(weight, jnp.uint16) if weight.dtype == jnp.bfloat16 else weight
+
+
+@jax.custom_vjp
+def as_words(x: Array) -> Array:
+    """bf16 `[.., D]` as float32 words `[.., D/2]` that are never computed with; other dtypes stay as they are.
+
+    The same trap as in `as_float`: what a scan keeps for its backward pass is a stack, and a stack of bf16 is widened
+    ahead of the loop. Integers carry no gradient, so pairs travel as words, and so do their cotangents.
+    """
+    if x.dtype != jnp.bfloat16:
+        return x
+    return lax.bitcast_convert_type(x.reshape(*x.shape[:-1], -1, 2), jnp.float32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def from_words(words: Array, dtype: Any) -> Array:
+    """The opposite of `as_words`; `dtype` is that of its argument."""
+    if dtype != jnp.bfloat16:
+        return words
+    return lax.bitcast_convert_type(words, jnp.bfloat16).reshape(*words.shape[:-1], -1)
+
+
+as_words.defvjp(lambda x: (as_words(x), jnp.zeros((0,), x.dtype)), lambda like, g: (from_words(g, like.dtype),))
+from_words.defvjp(lambda words, dtype: (from_words(words, dtype), None), lambda dtype, _, g: (as_words(g),))
 
 
 def contract(x: Array, w: Array, x_dim: int, w_dim: int) -> Array:

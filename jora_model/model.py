@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from jora_model.attention import rope_frequencies, rotary, rotate
 from jora_model.blocked_attention import SAVED, attend_blocked
 from jora_model.config import ModelConfig
-from jora_model.linear import as_float, contract, frozen_matmul, trained_matmul
+from jora_model.linear import as_float, as_words, contract, from_words, frozen_matmul, trained_matmul
 from jora_model.parameters import LINEARS
 from jora_model.settings import LoraSettings
 from jora_model.sharding import BATCH, named, rules_for, tp_size
@@ -170,12 +170,13 @@ class Llama(nnx.Module):
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:
             state, key = scanned
-            return nnx.merge(graph, state)(x, rope, reach, layer_keys(key)), None
+            x = from_words(x, self.compute_dtype)
+            return as_words(nnx.merge(graph, state)(x, rope, reach, layer_keys(key))), None
 
         if remat:
             body = jax.checkpoint(body, policy=jax.checkpoint_policies.save_only_these_names(SAVED))
-        x, _ = jax.lax.scan(body, x, (stacked, keys))
-        return rms_norm(x, self.final_norm[...], self.config.rms_norm_eps)
+        x, _ = jax.lax.scan(body, as_words(x), (stacked, keys))
+        return rms_norm(from_words(x, self.compute_dtype), self.final_norm[...], self.config.rms_norm_eps)
 
     def head(self, hidden: Float[Array, "*b D"]) -> Float[Array, "*b V"]:
         """Logits in float32; no gradient is formed for the head."""
@@ -197,9 +198,18 @@ def rms_norm(x: Float[Array, "*b D"], weight: Array, eps: float) -> Float[Array,
     return wide.astype(x.dtype) * scale.reshape((1,) * (x.ndim - 1) + scale.shape)
 
 
+def _kept_inside(x: Array, kernel: Array) -> tuple[Array, Array]:
+    """Tie the kernel to what a loop changes: else its float form, of the vocabulary's size, is made ahead of the loop
+    and held throughout."""
+    return jax.lax.optimization_barrier((x, kernel))
+
+
 @jax.custom_vjp
 def _frozen_logits(hidden: Array, kernel: Array) -> Array:
-    return contract(hidden, as_float(kernel).astype(hidden.dtype), -1, 1)
+    # The kernel first, since as the second operand XLA's CPU backend keeps a transposed copy of it.
+    hidden, kernel = _kept_inside(hidden, kernel)
+    logits = contract(as_float(kernel).astype(hidden.dtype), hidden, 1, hidden.ndim - 1)
+    return jnp.moveaxis(logits, 0, -1)
 
 
 def _logits_forward(hidden: Array, kernel: Array) -> tuple[Array, Any]:
@@ -209,7 +219,7 @@ def _logits_forward(hidden: Array, kernel: Array) -> tuple[Array, Any]:
 
 def _logits_backward(residuals: Any, g: Array) -> tuple[Array, None]:
     kernel, like = residuals
-    g = g.astype(like.dtype)
+    g, kernel = _kept_inside(g.astype(like.dtype), kernel)
     return contract(g, as_float(kernel).astype(like.dtype), -1, 0).astype(like.dtype), None
 
 
