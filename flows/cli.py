@@ -83,6 +83,32 @@ def ask(
     answer(question, work_dir, tuned=not base)
 
 
+@app.command()
+def plan(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="llama-2-7b, -13b, -70b, a config.json or its folder, a .gguf file, or embedded."),
+    ] = None,
+    config: Config = None,
+    sets: Sets = None,
+    device_memory: Annotated[
+        str | None, typer.Option("--device-memory", help="Such as 24GB: find the longest row that fits.")
+    ] = None,
+    devices: Annotated[str, typer.Option("--devices", help="Numbers of devices to find it for.")] = "1,2,4,8",
+    longest: Annotated[int, typer.Option("--longest", help="Look no further than rows of this length.")] = 32_768,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the longest row against devices, as a PNG.")] = None,
+) -> None:
+    """Bytes on each device, compile time and operations of the training step, compiled without weights.
+
+    Mesh, row length, rank and targets are settings: --set mesh.tp=2 --set training.row_length=512 --set lora.rank=16
+    """
+    from flows.config import load_config
+    from flows.plan import plan as answer
+
+    settings = load_config(config, {"base_model": model}, sets or ())
+    answer(settings, device_memory=device_memory, devices=devices, longest=longest, plot=plot)
+
+
 def main() -> None:
     """Entry point: what a person did wrong is one line on stderr and exit code 2."""
     guarded(app)

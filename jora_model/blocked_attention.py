@@ -43,12 +43,15 @@ def attend_blocked(
 
     Args:
         tiles: those of `reach` (`tiles.visible_tiles`); without them every tile of a causal row is computed.
-        mesh: rows are split over its axes `data` and `fsdp`, heads over `tp`.
+        mesh: rows are split over its axes `data` and `fsdp`, heads over `tp`. Where key/value heads are too few to be
+            split, each device gets a copy of the one that its query heads need.
     """
     if tiles is None:
         tiles = Tiles(*map(jnp.asarray, causal_tiles(*reach.shape)))
     if mesh is None:
         return _attend_rows(q, k, v, reach, tiles)
+    copies = mesh.shape["tp"] // k.shape[1] if k.shape[1] % mesh.shape["tp"] else 1
+    k, v = (jnp.repeat(x, copies, axis=1) for x in (k, v))
     rows = ("data", "fsdp")
     heads, whole = PartitionSpec(rows, "tp"), PartitionSpec(rows)
     # Each device loops over the tiles of its own rows; left to the compiler, the loop would gather all rows first.

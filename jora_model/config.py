@@ -145,13 +145,20 @@ class ModelConfig:
     @classmethod
     def read(cls, folder: Path) -> "ModelConfig":
         """Read `folder/config.json`. Raises ValueError when it is missing, broken or not implemented."""
-        path = Path(folder) / "config.json"
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
+            return cls.read_file(Path(folder) / "config.json")
         except FileNotFoundError:
             raise ValueError(f"{folder} holds no config.json; a Hugging Face model folder does") from None
-        except json.JSONDecodeError as error:
+
+    @classmethod
+    def read_file(cls, path: Path) -> "ModelConfig":
+        """Read a Hugging Face `config.json` by its own path. Raises ValueError when it is broken or not implemented."""
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is no JSON: {error}") from None
+        if not isinstance(config, dict):
+            raise ValueError(f"{path} holds no JSON object, as a Hugging Face config.json does")
         return cls.from_hf(config)
 
 

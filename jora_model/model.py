@@ -29,7 +29,7 @@ from jora_model.config import ModelConfig
 from jora_model.linear import PRODUCT, as_bits, as_float, contract, linear
 from jora_model.parameters import LINEARS
 from jora_model.settings import LoraSettings, Remat
-from jora_model.sharding import named
+from jora_model.sharding import BATCH, named, rules_for, tp_size
 from jora_model.tiles import Tiles
 
 
@@ -94,8 +94,9 @@ class Layer(nnx.Module):
         q = rotate(self.q_proj(h, keys["q_proj"], transposed=True).reshape(heads), rope)
         k = rotate(self.k_proj(h, keys["k_proj"], transposed=True).reshape(heads), rope)
         v = self.v_proj(h, keys["v_proj"], transposed=True).reshape(heads)
-        split = PartitionSpec(("data", "fsdp"), "tp", None, None)
-        return self._pin(q, split), self._pin(k, split), self._pin(v, split)
+        rules = rules_for(self.config, tp_size(self.mesh))
+        split, kv_split = (PartitionSpec(*BATCH, rules[dim], None, None) for dim in ("heads", "kv_heads"))
+        return self._pin(q, split), self._pin(k, kv_split), self._pin(v, kv_split)
 
     def finish(self, x: Float[Array, "B T D"], attended: Float[Array, "B N H T"], keys: Any) -> Array:
         """Output projection, feed-forward and both residuals."""
@@ -254,9 +255,18 @@ def _norm_backward(eps: float, residuals: Any, g: Array) -> tuple[Array, None]:
 rms_norm.defvjp(_norm_forward, _norm_backward)
 
 
+def _kept_inside(x: Array, kernel: Array) -> tuple[Array, Array]:
+    """Tie the kernel to what a loop changes: else its float form, of the vocabulary's size, is made ahead of the loop
+    and held throughout."""
+    return jax.lax.optimization_barrier((x, kernel))
+
+
 @jax.custom_vjp
 def _frozen_logits(hidden: Array, kernel: Array) -> Array:
-    return contract(hidden, as_float(kernel).astype(hidden.dtype), -1, 1)
+    # The kernel first, since as the second operand XLA's CPU backend keeps a transposed copy of it.
+    hidden, kernel = _kept_inside(hidden, kernel)
+    logits = contract(as_float(kernel).astype(hidden.dtype), hidden, 1, hidden.ndim - 1)
+    return jnp.moveaxis(logits, 0, -1)
 
 
 def _logits_forward(hidden: Array, kernel: Array) -> tuple[Array, Any]:
@@ -266,7 +276,7 @@ def _logits_forward(hidden: Array, kernel: Array) -> tuple[Array, Any]:
 
 def _logits_backward(residuals: Any, g: Array) -> tuple[Array, None]:
     kernel, like = residuals
-    g = g.astype(like.dtype)
+    g, kernel = _kept_inside(g.astype(like.dtype), kernel)
     return contract(g, as_float(kernel).astype(like.dtype), -1, 0).astype(like.dtype), None
 
 

@@ -1,5 +1,8 @@
 """One mesh, one table from logical dim to mesh axis; the adapter's sharding follows from its base layer's."""
 
+import math
+from collections.abc import Mapping
+
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -7,7 +10,9 @@ from jora_model.config import ModelConfig
 from jora_model.parameters import LINEAR_BY_NAME, Parameter
 from jora_model.settings import MeshSettings
 
-RULES: dict[str, str | None] = {
+Rules = Mapping[str, str | None]
+
+RULES: Rules = {
     "layers": None,
     "vocab": "tp",
     "heads": "tp",
@@ -59,7 +64,6 @@ def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
     """
     for axis, size, what in (
         ("tp", config.num_heads, "attention heads"),
-        ("tp", config.num_kv_heads, "key/value heads"),
         ("tp", config.intermediate_size, "feed-forward width"),
         ("tp", config.vocab_size, "vocabulary"),
         ("fsdp", config.hidden_size, "hidden size"),
@@ -68,28 +72,69 @@ def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
         if size % parts:
             allowed = ", ".join(str(n) for n in range(1, min(size, 64) + 1) if size % n == 0)
             raise ValueError(f"mesh {axis}={parts} does not divide the model's {what} ({size}); allowed are {allowed}")
+    if config.num_kv_heads % mesh.tp and mesh.tp % config.num_kv_heads:
+        # A device's query heads would need parts of two key/value heads' groups.
+        raise ValueError(
+            f"mesh tp={mesh.tp} neither divides the model's key/value heads ({config.num_kv_heads}) nor is a multiple "
+            "of them; choose a divisor or a multiple"
+        )
 
 
-def spec(dims: tuple[str, ...]) -> PartitionSpec:
+def check_rows(rows: int, mesh: MeshSettings) -> None:
+    """Refuse rows of a microbatch that do not divide among the devices that split them.
+
+    Raises:
+        ValueError: says the next number that does.
+    """
+    split = mesh.data * mesh.fsdp
+    if rows % split:
+        raise ValueError(
+            f"training.rows_per_microbatch={rows} is no multiple of data x fsdp = {split}; "
+            f"set it to {split * math.ceil(rows / split)}"
+        )
+
+
+def rules_for(config: ModelConfig, tp: int) -> Rules:
+    """RULES for a model: key/value heads that are too few for `tp` are whole on every device.
+
+    Query heads stay split, and each device attends with the one key/value head that its own need. The price is the
+    k and v kernels, and their activations, in full on each device (`replicated_note` says so).
+    """
+    return {**RULES, "kv_heads": None} if config.num_kv_heads % tp else RULES
+
+
+def replicated_note(config: ModelConfig, tp: int) -> str | None:
+    """A line for logs and plans where key/value heads are replicated over `tp`; else None."""
+    if rules_for(config, tp)["kv_heads"]:
+        return None
+    return f"{config.num_kv_heads} key/value heads are fewer than tp={tp}: every device holds all of them"
+
+
+def spec(dims: tuple[str, ...], rules: Rules) -> PartitionSpec:
     """Partition of an array by its logical dims; two dims on one mesh axis are refused."""
-    axes = [RULES[dim] for dim in dims]
+    axes = [rules[dim] for dim in dims]
     used = [axis for axis in axes if axis]
     assert len(used) == len(set(used)), f"{dims} would use one mesh axis twice: {axes}"
     return PartitionSpec(*axes)
 
 
-def parameter_spec(parameter: Parameter) -> PartitionSpec:
+def parameter_spec(parameter: Parameter, rules: Rules) -> PartitionSpec:
     """Partition of a base parameter."""
-    return spec(("layers", *parameter.dims) if parameter.stacked else parameter.dims)
+    return spec(("layers", *parameter.dims) if parameter.stacked else parameter.dims, rules)
 
 
-def adapter_specs(target: str) -> tuple[PartitionSpec, PartitionSpec]:
+def adapter_specs(target: str, rules: Rules) -> tuple[PartitionSpec, PartitionSpec]:
     """Partitions of A `[L, R, in]` and B transposed `[L, R, out]`, derived from the base kernel `[out, in]`.
 
     Column-parallel layers get A whole and B split, row-parallel ones A split and B whole; the same holds for fsdp.
     """
     out, inner = LINEAR_BY_NAME[target].dims
-    return spec(("layers", "rank", inner)), spec(("layers", "rank", out))
+    return spec(("layers", "rank", inner), rules), spec(("layers", "rank", out), rules)
+
+
+def tp_size(mesh: Mesh | None) -> int:
+    """Devices along `tp`; 1 without a mesh."""
+    return 1 if mesh is None else int(mesh.shape["tp"])
 
 
 def named(mesh: Mesh | None, partition: PartitionSpec) -> NamedSharding | None:

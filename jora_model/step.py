@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.stages import Lowered
 from jaxtyping import Array
 
 from jora_model.compilation import Programs
@@ -50,13 +51,13 @@ class Trainer:
         self.mesh = model.mesh
         self.optimizer = make_optimizer(settings, updates)
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
-        self.state = TrainState(adapter, self._spread(self.optimizer.init(adapter)))
+        self.state = TrainState(adapter, self._optimizer_state(adapter))
         self.traces = 0
         self.programs = Programs()
         # Results live where the arguments do: left to the compiler, the second update finds its state elsewhere, and
         # jit compiles everything again without a word.
         state = jax.tree.map(lambda x: x.sharding, self.state)
-        scalar = self._spread(np.zeros((), np.float32)).sharding
+        scalar = self._whole()
         sums = Sums(state.adapter, scalar, scalar)
         self._zero = jax.jit(self._zeros, out_shardings=sums)
         self._accumulate = jax.jit(self._add, donate_argnums=2, out_shardings=sums)
@@ -74,9 +75,9 @@ class Trainer:
 
     def accumulate(self, sums: Sums, rows: Rows, update: int, microbatch: int) -> Sums:
         """Add one microbatch; `update` and `microbatch` decide its dropout. The old sums are gone."""
-        numbers = self._spread(np.array([self.settings.seed, update, microbatch], np.uint32))
+        numbers = jax.device_put(np.array([self.settings.seed, update, microbatch], np.uint32), self._whole())
         return self.programs.run(
-            f"accumulate {_shape(rows)}",
+            f"accumulate {_name(rows)}",
             self._accumulate,
             self.state.adapter,
             self.frozen,
@@ -92,11 +93,11 @@ class Trainer:
 
     def evaluate(self, microbatches: Iterable[Rows]) -> float:
         """Loss sum with the adapter as it is, without dropout; forward only, and one wait for the devices."""
-        total = self._spread(np.zeros((), np.float32))
+        total = jax.device_put(np.zeros((), np.float32), self._whole())
         for rows in microbatches:
             # Each waits for the one before, through the total: a CPU would run several at once, with memory for each.
             total = self.programs.run(
-                f"evaluate {_shape(rows)}",
+                f"evaluate {_name(rows)}",
                 self._evaluate,
                 self.state.adapter,
                 self.frozen,
@@ -105,27 +106,49 @@ class Trainer:
             )
         return float(total)
 
+    def lower(self, rows: Rows) -> dict[str, Lowered]:
+        """The programs of an update on rows of this shape, not yet compiled; of an abstract model as of a real one."""
+        shapes = jax.tree.map(_shape, self.state)
+        sums = Sums(shapes.adapter, *(jax.ShapeDtypeStruct((), np.float32, sharding=self._whole()) for _ in range(2)))
+        split = self._rows_sharding()
+        batch = {
+            name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split)
+            for name, array in _arrays(rows).items()
+        }
+        numbers = jax.ShapeDtypeStruct((3,), np.uint32, sharding=self._whole())
+        frozen = jax.tree.map(_shape, self.frozen)
+        return {
+            "zero": self._zero.lower(shapes.adapter),
+            "accumulate": self._accumulate.lower(shapes.adapter, frozen, sums, batch, numbers),
+            "apply": self._apply.lower(shapes, sums),
+        }
+
+    def _optimizer_state(self, adapter: Any) -> Any:
+        """Moments lie where their factors do, and the rest (counts) on every device; abstract like the adapter."""
+        empty = jax.eval_shape(self.optimizer.init, adapter)
+        places = optax.tree.map_params(
+            self.optimizer,
+            lambda _, factor: factor.sharding,
+            empty,
+            adapter,
+            transform_non_params=lambda _: self._whole(),
+        )
+        if isinstance(jax.tree.leaves(adapter)[0], jax.ShapeDtypeStruct):
+            return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), empty, places)
+        return jax.device_put(self.optimizer.init(adapter), places)
+
     def _batch(self, rows: Rows) -> dict[str, Array]:
-        arrays = {**vars(rows), **visible_tiles(rows.reach)._asdict()}
-        return {name: self._place(array) for name, array in arrays.items()}
+        # Not jnp.asarray, which would compile a program for each shape.
+        return {name: jax.device_put(array, self._rows_sharding()) for name, array in _arrays(rows).items()}
 
-    def _place(self, array: Any) -> Array:
+    def _rows_sharding(self) -> Sharding:
+        return self._whole() if self.mesh is None else NamedSharding(self.mesh, BATCH)
+
+    def _whole(self) -> Sharding:
+        """On every device."""
         if self.mesh is None:
-            return jax.device_put(array)  # jnp.asarray would compile a program for each shape
-        return jax.device_put(array, NamedSharding(self.mesh, BATCH))
-
-    def _spread(self, tree: Any) -> Any:
-        """Whatever has no place on the mesh yet, on every device of it."""
-        if self.mesh is None:
-            return jax.device_put(tree)
-        whole = NamedSharding(self.mesh, PartitionSpec())
-
-        def place(x: Any) -> Array:
-            if isinstance(x, jax.Array) and isinstance(x.sharding, NamedSharding):
-                return x
-            return jax.device_put(x, whole)
-
-        return jax.tree.map(place, tree)
+            return SingleDeviceSharding(jax.devices()[0])
+        return NamedSharding(self.mesh, PartitionSpec())
 
     def _zeros(self, adapter: Any) -> Sums:
         nothing = jnp.zeros((), jnp.float32)
@@ -163,5 +186,14 @@ class Trainer:
         return TrainState(adapter, optimizer), sums.loss / sums.tokens, norm
 
 
-def _shape(rows: Rows) -> str:
+def _arrays(rows: Rows) -> dict[str, np.ndarray]:
+    """What a program gets of a microbatch."""
+    return {**vars(rows), **visible_tiles(rows.reach)._asdict()}
+
+
+def _name(rows: Rows) -> str:
     return "{}x{}".format(*rows.tokens.shape)
+
+
+def _shape(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)

@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-from jax.sharding import Mesh, SingleDeviceSharding
+from jax import ShapeDtypeStruct
+from jax.sharding import Mesh
 from safetensors import SafetensorError, safe_open
 
+from jora_model.abstract import adapter_shapes, base_shapes
 from jora_model.config import ModelConfig
 from jora_model.lora import fresh_adapter, read_adapter
 from jora_model.model import Llama
 from jora_model.parameters import Parameter, parameters_of, shape_of
 from jora_model.settings import LoraSettings
-from jora_model.sharding import adapter_specs, named, parameter_spec
 
 # Old checkpoints carry buffers that are computed here.
 _IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
@@ -110,28 +111,26 @@ def load_model(
     config = ModelConfig.read(folder)
     checkpoint = Checkpoint(folder)
     check_names(checkpoint, config)
-    base = {p.name: _place(checkpoint, p, config, mesh, compute_dtype) for p in parameters_of(config)}
+    shapes = base_shapes(config, mesh, compute_dtype)
+    base = {p.name: _place(checkpoint, p, config, shapes[p.name]) for p in parameters_of(config)}
     factors: dict[str, tuple[Any, Any]] = {}
     if adapter is not None:
         lora, factors = read_adapter(Path(adapter), config)
     elif lora is not None:
         factors = fresh_adapter(config, lora, seed)
     placed = {}
-    for target, (a, b) in factors.items():
+    for target, places in (adapter_shapes(config, lora, mesh) if lora else {}).items():
+        a, b = factors[target]
         pair = (a, np.ascontiguousarray(b.swapaxes(1, 2)))
-        a, b = (jax.device_put(x, named(mesh, s)) for x, s in zip(pair, adapter_specs(target), strict=True))
+        a, b = (jax.device_put(x, like.sharding) for x, like in zip(pair, places, strict=True))
         placed[target] = (a, b)
     return Llama(config, base, placed, lora, mesh, compute_dtype)
 
 
-def _place(
-    checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, mesh: Mesh | None, compute_dtype: Any
-) -> jax.Array:
+def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
     """One parameter on its devices; each device's slice is read from disk when it is placed."""
-    shape = shape_of(parameter, config)
-    sharding = named(mesh, parameter_spec(parameter)) or SingleDeviceSharding(jax.devices()[0])
     names = parameter.hf_names(config.num_layers)
-    convert = _as_bits if jnp.dtype(compute_dtype) == jnp.bfloat16 else _as_float32
+    convert = _as_bits if like.dtype == jnp.uint16 else _as_float32
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
         if not parameter.stacked:
@@ -139,7 +138,7 @@ def _place(
         layers = range(*index[0].indices(len(names)))
         return np.stack([convert(_read(checkpoint, names[layer], index[1:])) for layer in layers])
 
-    return jax.make_array_from_callback(shape, sharding, read)
+    return jax.make_array_from_callback(like.shape, like.sharding, read)
 
 
 def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...]) -> np.ndarray:

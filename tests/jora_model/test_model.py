@@ -11,7 +11,7 @@ from tiny_models import VOCAB, hf_folder, hf_model
 from jora_model.config import ModelConfig
 from jora_model.lora import adapter_factors, write_adapter
 from jora_model.settings import ALL_LINEAR, LoraSettings, MeshSettings
-from jora_model.sharding import check_divisible, make_mesh
+from jora_model.sharding import check_divisible, make_mesh, replicated_note
 from jora_model.weights import load_model
 
 LLAMA3 = {
@@ -167,9 +167,20 @@ def test_config_refuses_what_it_does_not_implement(tmp_path, key, value, message
 
 
 def test_heads_are_counted_not_their_width(tmp_path):
-    config = ModelConfig.read(hf_folder(tmp_path, num_key_value_heads=1))
-    with pytest.raises(ValueError, match=r"tp=2 does not divide.*key/value heads \(1\)"):
+    config = ModelConfig.read(hf_folder(tmp_path, num_attention_heads=3, num_key_value_heads=3))
+    with pytest.raises(ValueError, match=r"tp=2 does not divide.*attention heads \(3\)"):
         check_divisible(config, MeshSettings(tp=2))
+
+
+def test_key_value_heads_divide_or_are_replicated(tmp_path):
+    config = ModelConfig.read(hf_folder(tmp_path, num_attention_heads=8, num_key_value_heads=2))
+    check_divisible(config, MeshSettings(tp=8))
+    assert replicated_note(config, 8) == "2 key/value heads are fewer than tp=8: every device holds all of them"
+    assert replicated_note(config, 2) is None
+    # Of 12 query heads a device would have 3, which belong to two groups of 4.
+    uneven = ModelConfig.read(hf_folder(tmp_path / "uneven", num_attention_heads=12, num_key_value_heads=3))
+    with pytest.raises(ValueError, match=r"tp=4 neither divides the model's key/value heads \(3\)"):
+        check_divisible(uneven, MeshSettings(tp=4))
 
 
 def test_checkpoint_with_missing_tensor_is_refused(tmp_path):

@@ -47,13 +47,13 @@ def data(tmp_path_factory) -> Path:
 
 
 def three_updates(
-    base: Path, mesh: MeshSettings | None = None, **changes
+    base: Path, mesh: MeshSettings | None = None, lora: LoraSettings = LORA, **changes
 ) -> tuple[list[float], list[np.ndarray], Trainer]:
     settings = SETTINGS.model_copy(update=changes)
     sequences = random_sequences(0, count=24)
     sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
     placed = make_mesh(mesh) if mesh else None
-    model = load_model(base, lora=LORA, mesh=placed, compute_dtype="float32")
+    model = load_model(base, lora=lora, mesh=placed, compute_dtype="float32")
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(Trainer(model, settings, 3).frozen)]
     trainer = Trainer(model, settings, 3)
     losses = []
@@ -101,6 +101,18 @@ def test_packing_and_microbatches_do_not_matter(base, reference, changes):
 @pytest.mark.parametrize("mesh", [MeshSettings(data=2, fsdp=2, tp=2), MeshSettings(tp=2)])
 def test_mesh_does_not_matter(base, reference, mesh):
     close(three_updates(base, mesh), reference)
+
+
+def test_replicated_key_value_heads_do_not_matter(tmp_path):
+    """Two key/value heads on eight devices: whole on each, whether k and v carry an adapter or not."""
+    few = hf_folder(tmp_path, num_attention_heads=8, num_key_value_heads=2)
+    lora = LoraSettings(rank=4, alpha=12.0, target_modules=("q_proj", "k_proj", "v_proj", "o_proj"))
+    whole = three_updates(few, lora=lora)
+    for mesh in (MeshSettings(tp=8), MeshSettings(fsdp=2, tp=4)):
+        split = three_updates(few, mesh, lora=lora)
+        close(split, whole)
+        kernel = split[2].model.layers.v_proj.kernel[...]
+        assert kernel.sharding.shard_shape(kernel.shape) == (3, 2 * 16, 48 // mesh.fsdp)
 
 
 def test_resumed_equals_uninterrupted(base, data, tmp_path, monkeypatch):

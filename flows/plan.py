@@ -1,0 +1,118 @@
+"""Plan a training step in a process of its own, and show what it needs as tables."""
+
+import logging
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from pydantic import ValidationError
+
+from flows.checks import describe
+from flows.config import RunConfig, one_line
+from jora_model.longest_plot import draw_longest
+from jora_model.named_config import config_of
+from jora_model.plan_job import Footprint, Longest, PlanAnswer, PlanJob
+from tasks.jobs import run_job
+
+log = logging.getLogger(__name__)
+
+_UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
+
+
+def plan(config: RunConfig, *, device_memory: str | None, devices: str, longest: int, plot: Path | None) -> None:
+    """Print the plan for the settings' mesh and row length; with `device_memory`, the longest rows.
+
+    Raises:
+        ValueError: an option that cannot be read, an unknown model, a mesh that does not divide it, no row that fits.
+    """
+    if plot is not None and device_memory is None:
+        raise ValueError("--plot draws the longest rows; give --device-memory as well, such as 24GB")
+    facts = config_of(config.base_model)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            job = PlanJob(
+                model=config.base_model,
+                output=str(Path(folder) / "answer.json"),
+                lora=config.lora,
+                mesh=config.mesh,
+                training=config.training,
+                device_memory=None if device_memory is None else parse_size(device_memory),
+                devices=_parse_devices(devices),
+                longest=longest,
+            )
+        except ValidationError as error:
+            raise ValueError(one_line(error)) from None
+        job_file = Path(folder) / "job.json"
+        job_file.write_text(job.model_dump_json(), encoding="utf-8")
+        run_job("jora_model.plan", job_file, log=log)
+        answer = PlanAnswer.model_validate_json(Path(job.output).read_bytes())
+    if answer.footprint:
+        lines = [describe(config, facts), *footprint_lines(answer.footprint)]
+    else:
+        lines = longest_lines(answer.longest)
+    typer.echo("\n".join([*lines, *answer.notes]))
+    if plot is not None:
+        draw_longest(answer.longest, f"{config.base_model}, {device_memory} a device, rank {config.lora.rank}", plot)
+        typer.echo(f"plot: {plot}")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 24GB (10^9) or 24GiB (2^30)."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"--device-memory {text}: write it as 24GB, 24GiB, 500MB or 500MiB")
+    return round(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _parse_devices(text: str) -> tuple[int, ...]:
+    counts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in counts):
+        raise ValueError(f"--devices {text}: write numbers of devices with commas between them, such as 1,2,4,8")
+    return tuple(sorted({int(part) for part in counts}))
+
+
+def footprint_lines(found: Footprint) -> list[str]:
+    """The table of one plan."""
+    mesh = found.mesh
+    parts = {
+        "weights": found.weights,
+        "adapter": found.adapter,
+        "optimizer": found.optimizer,
+        "gradient sums": found.sums,
+        "rows": found.rows,
+        "activations and temporaries": found.temporaries,
+        "total": found.total,
+    }
+    extra = found.program_flops / found.model_flops
+    return [
+        f"mesh data={mesh.data} fsdp={mesh.fsdp} tp={mesh.tp}; {found.rows_per_microbatch} row(s) of "
+        f"{found.row_length:,} tokens a microbatch; temporaries as XLA's CPU backend assigns them",
+        "",
+        f"{'on each device':<28} {'MiB':>12}",
+        *(f"{name:<28} {size / 2**20:>12,.1f}" for name, size in parts.items()),
+        "",
+        f"compiled in {found.compile_seconds:.1f} s",
+        f"FLOPs per token of a full row: {found.model_flops / 1e9:,.2f} G by the model, "
+        f"{found.program_flops / 1e9:,.2f} G in the compiled program ({extra:.2f} times: computed again, or masked)",
+        f"FLOPs per learnt token, in the head: {found.answer_flops / 1e9:,.2f} G",
+    ]
+
+
+def longest_lines(answers: Sequence[Longest]) -> list[str]:
+    """The table of a search: a line for each number of devices."""
+    head = ("devices", "mesh", "longest row", "weights", "temporaries", "total (MiB each)")
+    lines = ["{:>7}  {:<14} {:>11}  {:>9} {:>11}  {}".format(*head)]
+    for answer in answers:
+        mesh = f"fsdp={answer.mesh.fsdp} tp={answer.mesh.tp}"
+        if answer.footprint is None:
+            fit = f"none fits: the shortest needs {answer.needed / 2**20:,.0f} MiB"
+        else:
+            found = answer.footprint
+            length = f"{'>=' if answer.capped else ''}{found.row_length:,}"
+            sizes = (found.weights, found.temporaries, found.total)
+            fit = "{:>11}  {:>9,.0f} {:>11,.0f}  {:,.0f}".format(length, *(size / 2**20 for size in sizes))
+        lines.append(f"{answer.devices:>7}  {mesh:<14} {fit}")
+    return lines

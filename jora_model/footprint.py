@@ -1,0 +1,79 @@
+"""Bytes, compile time and operations of the real training step on a mesh, compiled without any array.
+
+    footprint = measure(config, lora, MeshSettings(tp=2), TrainSettings(row_length=512))
+
+The programs are the trainer's own (`Trainer.lower`). A row that is full from end to end stands for the data: what
+prefix tries save is saved in the number of rows, not in the memory of one.
+"""
+
+import math
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from jora_model.abstract import abstract_model
+from jora_model.config import ModelConfig
+from jora_model.flops import model_flops, program_flops
+from jora_model.job import TrainSettings
+from jora_model.plan_job import Footprint
+from jora_model.sequences import Sequence
+from jora_model.settings import LoraSettings, MeshSettings
+from jora_model.sharding import check_divisible, check_rows, make_mesh
+from jora_model.step import Trainer
+from jora_model.tries import Rows, pack
+
+
+def measure(config: ModelConfig, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings) -> Footprint:
+    """Compile the step for this mesh (needs as many devices, virtual ones will do) and read off its sizes.
+
+    Raises:
+        ValueError: the mesh does not divide the model or the rows, or there are too few devices.
+    """
+    check_divisible(config, mesh)
+    check_rows(training.rows_per_microbatch, mesh)
+    model = abstract_model(config, lora, make_mesh(mesh) if mesh.devices > 1 else None, training.compute_dtype)
+    trainer = Trainer(model, training, updates=2)
+    rows = full_rows(training)
+    begun = time.monotonic()
+    programs = {name: lowered.compile() for name, lowered in trainer.lower(rows).items()}
+    compile_seconds = time.monotonic() - begun
+    needed = model_flops(config, lora, training.row_length)
+    done = program_flops(programs["accumulate"].as_text())
+    adapter = _bytes(trainer.state.adapter)
+    return Footprint(
+        mesh=mesh,
+        row_length=training.row_length,
+        rows_per_microbatch=training.rows_per_microbatch,
+        weights=_bytes(trainer.frozen),
+        adapter=adapter,
+        optimizer=_bytes(trainer.state.optimizer),
+        sums=adapter + 2 * np.dtype(np.float32).itemsize,
+        rows=sum(array.nbytes for array in vars(rows).values()) // (mesh.data * mesh.fsdp),
+        # `zero` makes the sums themselves, which are counted above.
+        temporaries=max(_scratch(programs[name]) for name in ("accumulate", "apply")),
+        compile_seconds=compile_seconds,
+        model_flops=needed.per_token,
+        program_flops=done.fixed * mesh.devices / rows.tokens.size,
+        answer_flops=needed.per_answer_token,
+    )
+
+
+def full_rows(training: TrainSettings) -> Rows:
+    """A microbatch of rows with one example each, learnt from its second token to its end."""
+    length = training.row_length
+    example = Sequence("full", np.ones(length, np.int32), np.arange(length) > 0)
+    return pack([example] * training.rows_per_microbatch, length)
+
+
+def _bytes(tree: Any) -> int:
+    """What one device holds of a tree of arrays or their descriptions."""
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _scratch(program: Any) -> int:
+    """Of a compiled program, per device. Its field for the peak leaves the temporaries out."""
+    sizes = program.memory_analysis()
+    fresh = sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    return int(sizes.temp_size_in_bytes + fresh + sizes.generated_code_size_in_bytes)

@@ -1,0 +1,68 @@
+"""Plan a training step without weights, on virtual devices: `python -m jora_model.plan JOB.json`.
+
+A process of its own, since the number of virtual devices is fixed when JAX starts. Compiled by XLA's CPU backend:
+weights, adapter, optimizer and sums are the same on every platform, temporaries are this backend's.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import jax
+
+from jora_model.footprint import measure
+from jora_model.job import read_job
+from jora_model.longest import longest_row
+from jora_model.named_config import config_of
+from jora_model.plan_job import PlanAnswer, PlanJob
+from jora_model.process import run_job_file
+from jora_model.sharding import check_divisible, check_rows, replicated_note
+
+
+def use_virtual_devices(count: int) -> None:
+    """Let the CPU pass for so many devices; raises RuntimeError once JAX has looked at its devices."""
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", count)
+
+
+def plan(job: PlanJob) -> PlanAnswer:
+    """Answer a job.
+
+    Raises:
+        ValueError: an unknown model, a mesh that does not divide it, memory in which not even the shortest row fits
+            on any number of devices.
+    """
+    config = config_of(job.model)
+    if job.device_memory is None:
+        check_divisible(config, job.mesh)
+        check_rows(job.training.rows_per_microbatch, job.mesh)
+        use_virtual_devices(job.mesh.devices)
+        note = replicated_note(config, job.mesh.tp)
+        footprint = measure(config, job.lora, job.mesh, job.training)
+        return PlanAnswer(footprint=footprint, notes=(note,) if note else ())
+    use_virtual_devices(max(job.devices))
+    found = tuple(
+        longest_row(config, job.lora, job.training, devices, job.device_memory, job.longest) for devices in job.devices
+    )
+    if not any(answer.footprint for answer in found):
+        least = min(found, key=lambda answer: answer.needed)
+        raise ValueError(
+            f"no row fits: on {least.devices} devices the shortest needs {least.needed / 1e9:.2f} GB each and there "
+            f"are {job.device_memory / 1e9:.2f}; use more devices (--devices) or a smaller model"
+        )
+    notes = [replicated_note(config, answer.mesh.tp) for answer in found]
+    if any(answer.footprint and answer.footprint.row_length > config.max_positions for answer in found):
+        notes.append(f"the model has {config.max_positions:,} positions: a longer row holds several examples")
+    return PlanAnswer(longest=found, notes=tuple(filter(None, notes)))
+
+
+def _run(path: Path) -> None:
+    job = read_job(path, PlanJob)
+    answer = plan(job)
+    Path(job.output).write_text(answer.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("jora_model").setLevel(logging.INFO)
+    run_job_file(_run)
