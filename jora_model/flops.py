@@ -50,16 +50,21 @@ class ProgramFlops:
     """Products of one device's program.
 
     Attributes:
-        fixed: everything that runs a number of times which the compiler knows.
-        per_turn: one turn of each loop whose length depends on the data, such as that over the head's answers.
+        fixed: everything that runs a number of times which is known.
+        per_turn: one turn of each other loop, such as that over the head's answers.
     """
 
     fixed: float
     per_turn: float
 
 
-def program_flops(text: str) -> ProgramFlops:
-    """Count the dots in the text of an optimized HLO module, loops by their known number of turns."""
+def program_flops(text: str, inner_turns: float) -> ProgramFlops:
+    """Count the dots in the text of an optimized HLO module, loops by their known number of turns.
+
+    Args:
+        inner_turns: mean turns of a loop whose length depends on the data and that stands in a loop of known length. In
+            the trainer's program these are attention's, over the tiles of a block of queries.
+    """
     computations = _computations(text)
     done: dict[str, ProgramFlops] = {}
 
@@ -79,7 +84,7 @@ def program_flops(text: str) -> ProgramFlops:
                 if " while(" not in line:
                     fixed, per_turn = fixed + inner.fixed, per_turn + inner.per_turn
                 elif trips := _TRIPS.search(line):
-                    fixed, per_turn = fixed + int(trips[1]) * inner.fixed, per_turn + int(trips[1]) * inner.per_turn
+                    fixed += int(trips[1]) * (inner.fixed + inner_turns * inner.per_turn)
                 else:
                     per_turn += inner.fixed + inner.per_turn
         done[name] = ProgramFlops(fixed, per_turn)

@@ -21,7 +21,8 @@ from jora_model.plan_job import Footprint
 from jora_model.sequences import Sequence
 from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import check_divisible, check_rows, make_mesh
-from jora_model.step import Trainer
+from jora_model.step import Trainer, arrays_of
+from jora_model.tiles import block_count, most_tiles
 from jora_model.tries import Rows, pack
 
 
@@ -40,7 +41,9 @@ def measure(config: ModelConfig, lora: LoraSettings, mesh: MeshSettings, trainin
     programs = {name: lowered.compile() for name, lowered in trainer.lower(rows).items()}
     compile_seconds = time.monotonic() - begun
     needed = model_flops(config, lora, training.row_length)
-    done = program_flops(programs["accumulate"].as_text())
+    # A full row computes every tile of its causal half: so many for a block of queries, on average.
+    tiles = most_tiles(training.row_length) / block_count(training.row_length)
+    done = program_flops(programs["accumulate"].as_text(), inner_turns=tiles)
     adapter = _bytes(trainer.state.adapter)
     return Footprint(
         mesh=mesh,
@@ -50,7 +53,7 @@ def measure(config: ModelConfig, lora: LoraSettings, mesh: MeshSettings, trainin
         adapter=adapter,
         optimizer=_bytes(trainer.state.optimizer),
         sums=adapter + 2 * np.dtype(np.float32).itemsize,
-        rows=sum(array.nbytes for array in vars(rows).values()) // (mesh.data * mesh.fsdp),
+        rows=sum(array.nbytes for array in arrays_of(rows).values()) // (mesh.data * mesh.fsdp),
         # `zero` makes the sums themselves, which are counted above.
         temporaries=max(_scratch(programs[name]) for name in ("accumulate", "apply")),
         compile_seconds=compile_seconds,

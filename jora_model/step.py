@@ -113,7 +113,7 @@ class Trainer:
         split = self._rows_sharding()
         batch = {
             name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split)
-            for name, array in _arrays(rows).items()
+            for name, array in arrays_of(rows).items()
         }
         numbers = jax.ShapeDtypeStruct((3,), np.uint32, sharding=self._whole())
         frozen = jax.tree.map(_shape, self.frozen)
@@ -139,7 +139,7 @@ class Trainer:
 
     def _batch(self, rows: Rows) -> dict[str, Array]:
         # Not jnp.asarray, which would compile a program for each shape.
-        return {name: jax.device_put(array, self._rows_sharding()) for name, array in _arrays(rows).items()}
+        return {name: jax.device_put(array, self._rows_sharding()) for name, array in arrays_of(rows).items()}
 
     def _rows_sharding(self) -> Sharding:
         return self._whole() if self.mesh is None else NamedSharding(self.mesh, BATCH)
@@ -186,7 +186,7 @@ class Trainer:
         return TrainState(adapter, optimizer), sums.loss / sums.tokens, norm
 
 
-def _arrays(rows: Rows) -> dict[str, np.ndarray]:
+def arrays_of(rows: Rows) -> dict[str, np.ndarray]:
     """What a program gets of a microbatch."""
     return {**vars(rows), **visible_tiles(rows.reach)._asdict()}
 

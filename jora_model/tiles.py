@@ -41,9 +41,14 @@ def padded_length(length: int) -> int:
     return -(-length // block) * block
 
 
+def block_count(length: int) -> int:
+    """Blocks of queries in a row of this length."""
+    return padded_length(length) // block_size(length)
+
+
 def most_tiles(length: int) -> int:
     """Tiles of a plain causal row, which no forest of tries exceeds: the static length of the lists."""
-    blocks = padded_length(length) // block_size(length)
+    blocks = block_count(length)
     return blocks * (blocks + 1) // 2
 
 
@@ -51,7 +56,7 @@ def visible_tiles(reach: np.ndarray) -> Tiles:
     """Tiles of rows with this `reach`, int32 [B, S] (see `attention.visible`)."""
     length = reach.shape[1]
     spans = np.zeros((len(reach), most_tiles(length), 3), np.int32)
-    ends = np.zeros((len(reach), padded_length(length) // block_size(length) + 1), np.int32)
+    ends = np.zeros((len(reach), block_count(length) + 1), np.int32)
     for row, row_reach in enumerate(reach):
         blocks = _tiles_of(row_reach)
         found = [span for block in blocks for span in block]
