@@ -11,13 +11,15 @@ from jora_model.job import TrainSettings
 from jora_model.plan_job import Footprint, Longest
 from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import check_divisible
+from jora_model.tiles import LARGE
 
 log = logging.getLogger(__name__)
 
-#: Rows are multiples of this: attention works in blocks of it.
-STEP = 128
+#: Rows are multiples of this: others get smaller blocks of attention and other temporaries, so that a longer row may
+#: need less.
+STEP = LARGE
 #: Two short rows from which the need of longer ones is extrapolated.
-PROBES = (4 * STEP, 8 * STEP)
+PROBES = (2 * STEP, 4 * STEP)
 
 
 def meshes(config: ModelConfig, devices: int) -> list[MeshSettings]:
@@ -36,7 +38,7 @@ def meshes(config: ModelConfig, devices: int) -> list[MeshSettings]:
 def longest_row(
     config: ModelConfig, lora: LoraSettings, training: TrainSettings, devices: int, memory: int, limit: int
 ) -> Longest:
-    """Search the mesh and the longest row (a multiple of 128, at most `limit`) that fit `memory` bytes a device.
+    """Search the mesh and the longest row (a multiple of 256, at most `limit`) that fit `memory` bytes a device.
 
     Two short rows of each mesh say which one goes furthest; on that one the longest row is searched, and each row that
     is looked at is compiled.

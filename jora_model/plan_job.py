@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jora_model.job import TrainSettings
 from jora_model.settings import LoraSettings, MeshSettings
+from jora_model.tiles import LARGE
 
 
 class PlanJob(BaseModel):
@@ -18,7 +19,7 @@ class PlanJob(BaseModel):
     training: TrainSettings = TrainSettings()
     device_memory: int | None = Field(None, ge=1, description="Bytes that a device has; searches the longest row.")
     devices: tuple[int, ...] = Field((1, 2, 4, 8), min_length=1, description="Numbers of devices to search for.")
-    longest: int = Field(32_768, ge=128, description="Longer rows are not looked at.")
+    longest: int = Field(32_768, ge=LARGE, description="Longer rows are not looked at.")
 
 
 class Footprint(BaseModel):
@@ -31,7 +32,7 @@ class Footprint(BaseModel):
         temporaries: activations and all other scratch of the hungriest program, and its code.
         compile_seconds: of all programs of an update.
         model_flops, program_flops: per token of a full row, without the head; all devices together. What the
-            program does beyond the model's is computed again in the backward pass (`remat`).
+            program does beyond the model's is computed again in the backward pass (`remat`, and the scores), or masked.
         answer_flops: of the head, per learnt token.
     """
 
