@@ -2,7 +2,7 @@
 
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
-from jora_model.sharding import check_divisible
+from jora_model.sharding import check_divisible, check_rows
 from tasks.store import Artifact, Store
 
 # Wording of the prompt, the question and the chat template, beside the chunks; generous.
@@ -14,7 +14,8 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
     if base.kind == "gguf":
         from jora_model.gguf_import import gguf_config
 
-        return ModelConfig.from_hf(gguf_config(store.path(base) / "model.gguf"))
+        # Resolved: errors name the person's file, not our link to it.
+        return ModelConfig.from_hf(gguf_config((store.path(base) / "model.gguf").resolve()))
     return ModelConfig.read(store.path(base))
 
 
@@ -25,6 +26,7 @@ def check_run(config: RunConfig, model: ModelConfig) -> None:
         ValueError: a mesh that does not divide the model, or budgets of tokens that contradict one another.
     """
     check_divisible(model, config.mesh)
+    check_rows(config.training.rows_per_microbatch, config.mesh)
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens
     if chunk + PROMPT_OVERHEAD > budget:
         raise ValueError(

@@ -28,7 +28,7 @@ from jora_model.lora import adapter_factors, write_adapter
 from jora_model.process import run_job_file
 from jora_model.sampler import Sampler
 from jora_model.sequences import Sequence, read_sequences
-from jora_model.sharding import check_divisible, make_mesh
+from jora_model.sharding import check_divisible, check_rows, make_mesh
 from jora_model.step import Trainer, TrainState, learning_rate_at
 from jora_model.tries import Rows, pack
 from jora_model.weights import load_model
@@ -51,14 +51,9 @@ def train(job: TrainJob) -> None:
     sequences = read_sequences(Path(job.sequences))
     config = ModelConfig.read(Path(job.base))
     check_divisible(config, job.mesh)
+    check_rows(settings.rows_per_microbatch, job.mesh)
     _check_sequences(sequences, config)
     mesh = make_mesh(job.mesh) if job.mesh.devices > 1 else None
-    split = job.mesh.data * job.mesh.fsdp
-    if settings.rows_per_microbatch % split:
-        raise ValueError(
-            f"training.rows_per_microbatch={settings.rows_per_microbatch} is no multiple of data x fsdp = {split}; "
-            f"set it to {split * math.ceil(settings.rows_per_microbatch / split)}"
-        )
     sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
     updates = sampler.updates_per_epoch * settings.epochs
     updates = min(updates, settings.max_updates or updates)
