@@ -1,26 +1,21 @@
 """What a person did wrong is one line that says what to do, and exit code 2."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from command_line import JORA, ROOT, jora
+from small_runs import copy_samples
 
 from flows import cli
-
-SAMPLES = ROOT / "data" / "samples"
 
 
 @pytest.fixture
 def corpus(tmp_path) -> Path:
-    folder = tmp_path / "documents"
-    folder.mkdir()
-    for path in sorted((SAMPLES / "documents").iterdir())[:3]:
-        shutil.copy(path, folder)
-    return folder
+    """Three sample documents; the questions about them lie beside the folder."""
+    return copy_samples(tmp_path, 3)[0]
 
 
 def break_nothing(folder: Path) -> None:
@@ -96,10 +91,6 @@ def broken_line(folder: Path) -> None:
 )
 @pytest.mark.parametrize("dry", [True, False])
 def test_bad_input(monkeypatch, capsys, tmp_path, corpus, spoil, arguments, message, dry):
-    shutil.copy(SAMPLES / "questions.jsonl", tmp_path / "questions.jsonl")
-    lines = (tmp_path / "questions.jsonl").read_text().splitlines(keepends=True)
-    names = [path.name for path in corpus.iterdir()]
-    (tmp_path / "questions.jsonl").write_text("".join(line for line in lines if any(name in line for name in names)))
     spoil(corpus)
     arguments = [str(argument).format(folder=tmp_path) for argument in arguments]
     given = ["--corpus", corpus, "--questions", tmp_path / "questions.jsonl", "--work-dir", tmp_path / "work"]

@@ -4,7 +4,8 @@ The whole pipeline runs on a tiny model, without Prefect and with its jobs in th
 cache key is another one, so that a setting which is missing from a key is found dead as well. What is looked at is the
 content of files, and never a card or a manifest, which repeat the settings.
 
-A new setting needs a row here, or, for `lora` and `training`, in tests/jora_model/test_training.py.
+A new setting needs a row here; or, for `lora` and `training`, in a test of tests/jora_model/test_training.py that is
+called test_every_setting...; or a line in ELSEWHERE.
 """
 
 import importlib.util
@@ -36,7 +37,7 @@ from jora_model.tries import Rows
 from tasks.cache import Stage
 from tasks.store import Artifact, Store
 
-TRAINING_TESTS = Path(__file__).parents[1] / "jora_model" / "test_training.py"
+TESTS = Path(__file__).parents[1]
 JOBS = {
     "jora_model.train": lambda path: train(read_job(path, TrainJob)),
     "jora_model.generate": lambda path: generate_answers(read_job(path, GenerateJob)),
@@ -142,8 +143,12 @@ def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
 
 
 def decoded_at_once(workshop: Workshop, config: RunConfig) -> object:
-    """Rows of each batch of prompts."""
-    return _calls(workshop, config, "generate-answers", Decoder, "prefill", lambda _, tokens, *__: tokens.shape[0])
+    """Rows of the first batch of prompts; it is not answered."""
+
+    def rows(decoder: Decoder, tokens: Any, *others: object) -> object:
+        raise Enough(tokens.shape[0])
+
+    return _calls(workshop, config, "generate-answers", Decoder, "prefill", rows)
 
 
 def held_by_a_device(workshop: Workshop, config: RunConfig) -> object:
@@ -248,6 +253,9 @@ ROWS = {
     "export.max_shard_mb": Row("1", "export-model/merged/*.safetensors"),
 }
 
+# Settings that another test sees change something: setting -> file::test.
+ELSEWHERE: dict[str, str] = {}
+
 
 @pytest.fixture(scope="module")
 def other(workshop: Workshop) -> None:
@@ -283,18 +291,27 @@ def all_settings() -> set[str]:
 
 
 def rows_of_training() -> set[str]:
-    """The settings that test_every_setting_is_live of the training tests has rows for: the first key of each."""
-    spec = importlib.util.spec_from_file_location("training_tests", TRAINING_TESTS)
+    """The settings that the training tests `test_every_setting...` have parameters for, each {name: other value}."""
+    spec = importlib.util.spec_from_file_location("training_tests", TESTS / "jora_model" / "test_training.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    marks = [mark for mark in module.test_every_setting_is_live.pytestmark if mark.name == "parametrize"]
-    return {next(iter(row)) for mark in marks for row in mark.args[1]}
+    tests = [test for name, test in vars(module).items() if name.startswith("test_every_setting")]
+    rows = [row for test in tests for mark in test.pytestmark if mark.name == "parametrize" for row in mark.args[1]]
+    return {f"{group}.{name}" for row in rows for name in row for group in ("training", "lora")}
+
+
+def rows_elsewhere() -> set[str]:
+    """The settings of ELSEWHERE; what it says of each is checked."""
+    for setting, place in ELSEWHERE.items():
+        file, _, test = place.partition("::")
+        text = (TESTS / file).read_text()
+        assert f"def {test}(" in text and setting.rpartition(".")[2] in text, f"{place} has no row for {setting}"
+    return set(ELSEWHERE)
 
 
 def test_every_setting_has_a_row() -> None:
-    groups = ("training", "lora")
-    elsewhere = {f"{group}.{key}" for group in groups for key in rows_of_training()}
     settings = all_settings()
-    assert not settings - set(ROWS) - elsewhere, "settings without a row: add one that sees them change something"
-    assert not set(ROWS) - settings, "rows of settings that are no more"
+    missing = settings - set(ROWS) - rows_of_training() - rows_elsewhere()
+    assert not missing, f"settings without a row: {sorted(missing)}; add one that sees something change"
+    assert not (set(ROWS) | rows_elsewhere()) - settings, "rows of settings that are no more"

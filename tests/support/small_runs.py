@@ -20,7 +20,6 @@ SMALL = (
     "raft.max_tokens=384",
     "lora.rank=4",
     "training.row_length=384",
-    "training.remat=false",
     "training.examples_per_update=4",
     "training.max_updates=1",
     "training.learning_rate=0.01",
