@@ -86,7 +86,7 @@ def ask(
 
 def main() -> None:
     """Entry point: what a person did wrong is one line on stderr and exit code 2."""
-    guarded(app)
+    guarded(lambda: app(prog_name="jora"))
 
 
 def guarded(command: Callable[[], Any]) -> None:

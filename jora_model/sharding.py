@@ -1,5 +1,7 @@
 """One mesh, one table from logical dim to mesh axis; the adapter's sharding follows from its base layer's."""
 
+import math
+
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -68,6 +70,20 @@ def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
         if size % parts:
             allowed = ", ".join(str(n) for n in range(1, min(size, 64) + 1) if size % n == 0)
             raise ValueError(f"mesh {axis}={parts} does not divide the model's {what} ({size}); allowed are {allowed}")
+
+
+def check_rows(rows_per_microbatch: int, mesh: MeshSettings) -> None:
+    """Refuse a microbatch that does not divide among the devices that hold different rows. Needs no device.
+
+    Raises:
+        ValueError: with a number that does.
+    """
+    split = mesh.data * mesh.fsdp
+    if rows_per_microbatch % split:
+        raise ValueError(
+            f"training.rows_per_microbatch={rows_per_microbatch} is no multiple of data x fsdp = {split}; "
+            f"set it to {split * math.ceil(rows_per_microbatch / split)}"
+        )
 
 
 def spec(dims: tuple[str, ...]) -> PartitionSpec:

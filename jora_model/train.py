@@ -32,7 +32,7 @@ from jora_model.optimizer import learning_rate_at
 from jora_model.process import run_job_file
 from jora_model.sampler import Sampler
 from jora_model.sequences import Sequence, read_sequences
-from jora_model.sharding import check_divisible, make_mesh, provide_cpu_devices
+from jora_model.sharding import check_divisible, check_rows, make_mesh, provide_cpu_devices
 from jora_model.step import Trainer
 from jora_model.tracing import Trace
 from jora_model.tries import Rows, pack_evenly
@@ -63,15 +63,10 @@ def train(job: TrainJob) -> None:
         use_compilation_cache(Path(job.compilation_cache))
     config = ModelConfig.read(Path(job.base))
     check_divisible(config, job.mesh)
+    check_rows(settings.rows_per_microbatch, job.mesh)
     sequences = _read(Path(job.sequences), config)
     held_out = _read(Path(job.validation), config) if job.validation else None
     mesh = make_mesh(job.mesh) if job.mesh.devices > 1 else None
-    split = job.mesh.data * job.mesh.fsdp
-    if settings.rows_per_microbatch % split:
-        raise ValueError(
-            f"training.rows_per_microbatch={settings.rows_per_microbatch} is no multiple of data x fsdp = {split}; "
-            f"set it to {split * math.ceil(settings.rows_per_microbatch / split)}"
-        )
     sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
     updates = sampler.updates_per_epoch * settings.epochs
     updates = min(updates, settings.max_updates or updates)
