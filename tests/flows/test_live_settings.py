@@ -223,6 +223,7 @@ ROWS = {
     "grounding.reject_unquoted": Row("true", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
     "split.eval_fraction": Row("0.7", QUESTIONS),
+    "split.validation_fraction": Row("0.3", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
     "split.near_duplicate": Row("0.3", QUESTIONS),
     "raft.context_chunks": Row("3", RECORDS),
@@ -233,10 +234,6 @@ ROWS = {
     "raft.prompt_style": Row("alpaca", SEQUENCES),
     "raft.max_tokens": Row("300", RECORDS),
     "raft.seed": Row("1", RECORDS),
-    "lora.rank": Row("3", ADAPTER),
-    "lora.alpha": Row("5", ADAPTER),
-    "lora.dropout": Row("0.5", ADAPTER),
-    "lora.target_modules": Row("all-linear", ADAPTER),
     "mesh.data": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
     "mesh.fsdp": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
     "mesh.tp": Row("2", held_by_a_device),
@@ -254,7 +251,11 @@ ROWS = {
 }
 
 # Settings that another test sees change something: setting -> file::test.
-ELSEWHERE: dict[str, str] = {}
+ELSEWHERE = {
+    "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
+    "training.patience": "jora_model/test_validation.py::test_early_stop",
+    "training.keep_best": "jora_model/test_validation.py::test_the_best_adapter_is_kept",
+}
 
 
 @pytest.fixture(scope="module")
