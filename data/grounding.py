@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -76,9 +77,32 @@ def ground_questions(
         asked[key] = draft.raw.source
         questions.append(_question(draft))
         cut += len(draft.quotes) > max(1, len(draft.raw.quotes))
+    if rejected:
+        log.warning("%d of %d questions are rejected: %s", len(rejected), len(raw_questions), tell_reasons(rejected))
     if cut:
         log.info("%d questions have a quote that crosses a chunk border and was cut there into two", cut)
     return questions, rejected
+
+
+def check_names(raw_questions: Sequence[RawQuestion], documents: Sequence[Document]) -> None:
+    """Refuses questions that all name documents which are not there, before anything is built for them.
+
+    Raises:
+        ValueError: with the first name, and one that would be found.
+    """
+    library = Library(documents, ())
+    if not any(raw.document is None or library.named(raw.document) for raw in raw_questions):
+        raise ValueError(
+            f"none of {len(raw_questions)} questions names a document of the corpus: the first names "
+            f"{raw_questions[0].document!r}; give a path, file name, stem or title, such as {documents[0].path!r}, or "
+            "leave the document out"
+        )
+
+
+def tell_reasons(rejected: Sequence[Rejected]) -> str:
+    """The reasons with their numbers, the commonest first: `unknown document (3), duplicate (1)`."""
+    reasons = Counter(item.reason for item in rejected).most_common()
+    return ", ".join(f"{reason} ({count})" for reason, count in reasons)
 
 
 class _Unusable(Exception):

@@ -4,14 +4,14 @@ import logging
 from pathlib import Path
 
 import typer
+from pydantic import ValidationError
 
 from data.chunks import Chunk
 from data.ladder import RUNG_BY_NAME
 from data.prompts import Parsed, parse_output
-from data.raft import RaftSettings
 from data.scoring import stands_in
 from data.sequences import encode_prompts
-from jora_model.settings import GenerationSettings
+from flows.config import RunConfig, one_line
 from tasks.loading import open_chunks, open_embedder, open_index, open_tokenizer
 from tasks.runs import read_latest
 from tasks.store import Store
@@ -21,13 +21,20 @@ def ask(question: str, work_dir: str, *, tuned: bool) -> None:
     """Print the answer, the quote that proves it, and its document.
 
     Raises:
-        ValueError: no run has got as far as an adapter in this work directory.
+        ValueError: no question; no run has got as far as an adapter in this work directory; a result is damaged.
     """
-    if not Path(work_dir).is_dir():
-        raise ValueError(f"no work directory {work_dir}; start a run with: jora run --work-dir {work_dir}")
+    if not question.strip():
+        raise ValueError('the question is empty; ask something: jora ask "Who keeps the keys?"')
     logging.getLogger("faiss").setLevel(logging.WARNING)
+    # Before the store, which would make its folders wherever it is pointed.
+    artifacts, settings = read_latest(Path(work_dir).expanduser())
+    try:
+        config = RunConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ValueError(
+            f"the last run in {work_dir} has settings that are not known here ({one_line(error)}); run it again"
+        ) from None
     store = Store(work_dir)
-    artifacts, settings = read_latest(store)
     if tuned and "adapter" not in artifacts:
         raise ValueError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
     for artifact in artifacts.values():
@@ -35,10 +42,9 @@ def ask(question: str, work_dir: str, *, tuned: bool) -> None:
     chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
     vector = open_embedder(store, artifacts["embedder"]).embed([question])
     index = open_index(store, artifacts["index"], artifacts["embedder"])
-    top_k = settings["evaluation"]["top_k"]
-    context = [chunks[place] for place in index.search(vector, top_k)[1][0]]
+    context = [chunks[place] for place in index.search(vector, config.evaluation.top_k)[1][0]]
     rung = RUNG_BY_NAME["tuned + retrieval" if tuned else "base + retrieval"]
-    style = RaftSettings.model_validate(settings["raft"]).prompt_style
+    style = config.raft.prompt_style
     tokenizer = open_tokenizer(store, artifacts["base"])
     prompt = encode_prompts(["asked"], [rung.prompt(question, context)], tokenizer, style)[0]
 
@@ -47,7 +53,7 @@ def ask(question: str, work_dir: str, *, tuned: bool) -> None:
 
     adapter = store.path(artifacts["adapter"]) if tuned else None
     model = load_model(store.path(artifacts["base"]), adapter=adapter)
-    generation = GenerationSettings.model_validate({**settings["generation"], "batch_size": 1})
+    generation = config.generation.model_copy(update={"batch_size": 1})
     tokens = generate(model, [prompt.tokens], generation, eos_ids=(tokenizer.end_id(style),))[0]
     _show(parse_output(tokenizer.decode(tokens.tolist())), context)
 

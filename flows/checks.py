@@ -3,7 +3,7 @@
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from jora_model.metrics import check_tensorboard
-from jora_model.sharding import check_divisible
+from jora_model.sharding import check_divisible, check_rows
 from tasks.store import Artifact, Store
 
 # Wording of the prompt, the question and the chat template, beside the chunks; generous.
@@ -15,7 +15,8 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
     if base.kind == "gguf":
         from jora_model.gguf_import import gguf_config
 
-        return ModelConfig.from_hf(gguf_config(store.path(base) / "model.gguf"))
+        # Resolved: errors name the person's file, not our link to it.
+        return ModelConfig.from_hf(gguf_config((store.path(base) / "model.gguf").resolve()))
     return ModelConfig.read(store.path(base))
 
 
@@ -26,6 +27,7 @@ def check_run(config: RunConfig, model: ModelConfig) -> None:
         ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
     """
     check_divisible(model, config.mesh)
+    check_rows(config.training.rows_per_microbatch, config.mesh)
     if config.training.patience is not None and config.split.validation_fraction == 0:
         raise ValueError(
             f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "

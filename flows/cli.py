@@ -1,5 +1,6 @@
 """The command line `jora`. Heavy modules are imported in the commands, so that `jora --help` answers at once."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -111,11 +112,13 @@ def plan(
 
 def main() -> None:
     """Entry point: what a person did wrong is one line on stderr and exit code 2."""
-    guarded(app)
+    guarded(lambda: app(prog_name="jora"))
 
 
 def guarded(command: Callable[[], Any]) -> None:
-    """Run a command; ValueError becomes its line and exit code 2, Ctrl-C exit code 130."""
+    """Run a command; ValueError becomes its line and exit code 2, Ctrl-C exit code 130, SIGTERM exit code 143."""
+    # Else the process dies where it stands, and the server that it started for itself lives on.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         command()
     except ValueError as error:

@@ -1,12 +1,13 @@
 """The settings of a run: one group for each stage, from a YAML file, with the command line winning."""
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data.chunks import ChunkSettings
 from data.embeddings import EmbeddingSettings
@@ -25,12 +26,19 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    corpus: str = Field(str(SAMPLES / "documents"), description="Folder of .md and .txt documents, or a SQuAD file.")
-    questions: str = Field(str(SAMPLES / "questions.jsonl"), description="Questions: JSONL, Alpaca JSON or SQuAD JSON.")
-    base_model: str = Field(
-        "embedded", description="Hugging Face id, folder of safetensors, .gguf file, or embedded (SmolLM2-135M)."
+    # No empty names: Path("") is the current folder, which nobody meant.
+    corpus: str = Field(
+        str(SAMPLES / "documents"), min_length=1, description="Folder of .md and .txt documents, or a SQuAD file."
     )
-    work_dir: str = Field(".jora", description="Where results and the cache live.")
+    questions: str = Field(
+        str(SAMPLES / "questions.jsonl"), min_length=1, description="Questions: JSONL, Alpaca JSON or SQuAD JSON."
+    )
+    base_model: str = Field(
+        "embedded",
+        min_length=1,
+        description="Hugging Face id, folder of safetensors, .gguf file, or embedded (SmolLM2-135M).",
+    )
+    work_dir: str = Field(".jora", min_length=1, description="Where results and the cache live.")
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     grounding: QuestionSettings = QuestionSettings()
@@ -42,6 +50,15 @@ class RunConfig(BaseModel):
     generation: GenerationSettings = GenerationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     export: ExportSettings = ExportSettings()
+
+    @model_validator(mode="after")
+    def _numbers_are_finite(self) -> Self:
+        """Infinity is greater than every lower bound, gives no loss, and has no place in a cache key."""
+        for name, group in self:
+            for key, value in group if isinstance(group, BaseModel) else ():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise ValueError(f"{name}.{key}: give a finite number (given: {value})")
+        return self
 
     def parameters(self) -> dict[str, Any]:
         """The fields by name, groups as models: the arguments of a flow."""
@@ -71,10 +88,10 @@ def load_config(path: Path | None, options: Mapping[str, Any], sets: Iterable[st
 def one_line(error: ValidationError) -> str:
     """The first fault of a validation as a line for a person."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or error.title
+    where = "".join(f"{part}." for part in first["loc"]).removesuffix(".")
     message = first["msg"].removeprefix("Value error, ")
     given = "" if isinstance(first["input"], Mapping) else f" (given: {first['input']!r})"
-    return f"{where}: {message}{given}"
+    return f"{where}: {message}{given}" if where else message
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -82,6 +99,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"no settings file {path}; give a YAML file to --config") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); give a YAML file to --config") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if content is None:

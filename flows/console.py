@@ -40,6 +40,7 @@ def run_flow(config: RunConfig, goal: str) -> None:
     from flows.dry_run import preflight
 
     store = preflight(config)
+    _check_server()
     typer.echo(f"work directory {store.work_dir}; starting Prefect ...", err=True)
     from prefect.exceptions import ParameterTypeError
 
@@ -56,6 +57,18 @@ def run_flow(config: RunConfig, goal: str) -> None:
     except ParameterTypeError as error:
         raise ValueError(str(error)) from None
     _show(results, goal)
+
+
+def _check_server() -> None:
+    """A server that was named and is not there would end the run in Prefect's traceback."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    if (url := PREFECT_API_URL.value()) and get_client(sync_client=True).api_healthcheck():
+        raise ValueError(
+            f"no Prefect server answers at {url}; start it with: prefect server start; or run without one: unset "
+            "PREFECT_API_URL, in the environment or with: prefect config unset PREFECT_API_URL"
+        )
 
 
 def _flow_call(raft: Any, goal: str, parameters: dict[str, Any]) -> Any:

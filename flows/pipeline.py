@@ -16,7 +16,7 @@ from tasks.cache import Stage
 from tasks.dataset import build_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
-from tasks.questions import prepare_questions
+from tasks.questions import check_questions, prepare_questions
 from tasks.retrieval import cut_chunks, index_chunks
 from tasks.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder, snapshot_questions
 from tasks.store import Artifact, Store
@@ -47,6 +47,7 @@ class Pipeline:
         c, a = self.config, self.artifacts
         a["documents"] = self._run(snapshot_documents, c.corpus)
         a["raw_questions"] = self._run(snapshot_questions, c.questions)
+        check_questions(self.store, a["raw_questions"], a["documents"])
         a["base"] = self._run(snapshot_base, c.base_model)
         self.model = model_facts(self.store, a["base"])
         check_run(c, self.model)

@@ -52,8 +52,7 @@ def generate(
         one was cut at `max_new_tokens`.
 
     Raises:
-        ValueError: a prompt is empty, or with its answer longer than the model's positions; top_k or top_p
-            without a temperature, which would change nothing.
+        ValueError: a prompt is empty, or with its answer longer than the model's positions.
     """
     _check(prompts, settings, model.config)
     decoder = Decoder(model)
@@ -120,8 +119,6 @@ def bucket_length(length: int) -> int:
 
 
 def _check(prompts: Sequence[np.ndarray], settings: GenerationSettings, config: ModelConfig) -> None:
-    if settings.temperature == 0 and (settings.top_k is not None or settings.top_p is not None):
-        raise ValueError("top_k and top_p change nothing at temperature 0; set a temperature or leave them out")
     for place, prompt in enumerate(prompts):
         if len(prompt) == 0:
             raise ValueError(f"prompt {place} has no token; give it at least one")
@@ -152,7 +149,8 @@ def generate_answers(job: GenerateJob) -> None:
 
 
 if __name__ == "__main__":
-    # By force: an import has set the root logger's format already.
+    # By force: an import has set the root logger's format already. Not INFO: JAX tells about every backend that this
+    # machine does not have.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("jora_model").setLevel(logging.INFO)
     run_job_file(lambda path: generate_answers(read_job(path, GenerateJob)))

@@ -1,9 +1,9 @@
 """What a person chooses about adapter and mesh. No JAX here, so that the command line starts fast."""
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Remat = Literal["none", "dots", "full"]
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -84,3 +84,9 @@ class GenerationSettings(BaseModel):
     top_p: float | None = Field(None, gt=0, le=1, description="Draw from the likeliest tokens that hold this share.")
     batch_size: int = Field(16, ge=1, description="Prompts decoded at once.")
     seed: int = Field(0, ge=0, description="Seed of the draws, one stream for each prompt.")
+
+    @model_validator(mode="after")
+    def _choices_are_drawn_from(self) -> Self:
+        if self.temperature == 0 and (self.top_k is not None or self.top_p is not None):
+            raise ValueError("top_k and top_p change nothing at temperature 0; set a temperature or leave them out")
+        return self

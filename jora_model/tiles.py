@@ -28,17 +28,17 @@ class Tiles(NamedTuple):
     ends: np.ndarray
 
 
-def block_size(length: int) -> int:
-    """Queries of a block for rows of a length: a row shorter than a block is one block."""
-    if length <= SMALL:
-        return length
-    return LARGE if length % LARGE == 0 else SMALL
-
-
 def padded_length(length: int) -> int:
-    """The length in whole blocks."""
-    block = block_size(length)
-    return -(-length // block) * block
+    """The length in whole blocks; a row shorter than a block is one block."""
+    return length if length <= SMALL else -(-length // SMALL) * SMALL
+
+
+def block_size(length: int) -> int:
+    """Queries of a block for rows of a length; the same for the padded length."""
+    whole = padded_length(length)
+    if whole <= SMALL:
+        return whole
+    return SMALL if whole % LARGE else LARGE
 
 
 def block_count(length: int) -> int:

@@ -126,7 +126,7 @@ def score_answers(
     answers: tuple[Artifact, ...],
     evaluation: EvaluationSettings,
 ) -> Artifact:
-    """Score every rung: answers.jsonl, summary.json, summary.md and summary.txt with an example."""
+    """Score every rung: answers.jsonl, summary.json, summary.md and summary.txt with two examples."""
     by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
     by_question = {question.id: question for question in open_questions(store, questions, "eval")}
     tokenizer = open_tokenizer(store, base)
@@ -146,9 +146,9 @@ def score_answers(
     with store.build("evaluation", settings=evaluation, inputs=inputs) as build:
         write_jsonl(build.folder / "answers.jsonl", everything)
         _write(build.folder / "summary.json", json.dumps(rungs, indent=1, sort_keys=True))
-        example = _example(everything)
-        _write(build.folder / "summary.md", f"{table}\n```text\n{example}\n```")
-        _write(build.folder / "summary.txt", f"{table}\n{example}")
+        examples = _examples(everything)
+        _write(build.folder / "summary.md", f"{table}\n```text\n{examples}\n```")
+        _write(build.folder / "summary.txt", f"{table}\n{examples}")
         build.count(rungs=len(rungs), questions=rungs[0]["questions"])
     return build.artifact
 
@@ -175,17 +175,29 @@ def _score(asked: Asked, question: Question, output: str, by_id: dict[str, Chunk
     return answered, score
 
 
-def _example(answers: Sequence[Answered]) -> str:
-    """One question as every rung answers it: not the best one, but the one where tuning changed the median."""
+def _examples(answers: Sequence[Answered]) -> str:
+    """A question that the last rung answers right and one that it does not, as every rung answers them.
+
+    Not the best and the worst: of each kind the one where it gained the median over the rung before.
+    """
     by_question: dict[str, list[Answered]] = {}
     for answered in answers:
         by_question.setdefault(answered.question_id, []).append(answered)
-    by_gain = sorted(by_question.values(), key=lambda rungs: rungs[-1].token_f1 - rungs[-2].token_f1)
-    shown = by_gain[len(by_gain) // 2]
-    lines = [f"question   {shown[0].question}", f"expected   {shown[0].expected}"]
-    for answered in shown:
+    lines = []
+    for right, how in ((True, "right"), (False, "not right")):
+        kind = [rungs for rungs in by_question.values() if (rungs[-1].exact_match == 1) == right]
+        kind.sort(key=lambda rungs: rungs[-1].token_f1 - rungs[-2].token_f1)
+        if kind:
+            lines += [f"one of {len(kind)} questions that {kind[0][-1].rung} answers {how}", ""]
+            lines += [*_told(kind[len(kind) // 2]), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _told(rungs: Sequence[Answered]) -> list[str]:
+    lines = [f"question   {rungs[0].question}", f"expected   {rungs[0].expected}"]
+    for answered in rungs:
         lines += ["", f"{answered.rung}:", *(f"    {line}" for line in answered.output.strip().splitlines())]
-    return "\n".join(lines)
+    return lines
 
 
 def _write(path: Path, text: str) -> None:

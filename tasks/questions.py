@@ -1,17 +1,27 @@
 """Questions tied to chunks and split by document."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from data.grounding import ground_questions
+from data.grounding import check_names, ground_questions, tell_reasons
 from data.jsonl import read_jsonl, write_jsonl
 from data.questions import QuestionSettings, RawQuestion
 from data.split import SplitSettings, split_documents, split_questions
 from tasks.cache import stage
 from tasks.loading import open_chunks, open_documents, open_embedder, open_index
 from tasks.store import Artifact, Store
+
+_RAW = "raw_questions.jsonl"
+
+
+def check_questions(store: Store, raw: Artifact, documents: Artifact) -> None:
+    """Refuse questions about other documents while nothing is built yet.
+
+    Raises:
+        ValueError: every question names a document that is not there.
+    """
+    check_names(read_jsonl(store.path(raw) / _RAW, RawQuestion), open_documents(store, documents))
 
 
 @stage(name="ground-questions", version=1, retries=2)
@@ -42,7 +52,7 @@ def prepare_questions(
         return model.embed(texts)
 
     grounded, rejected = ground_questions(
-        read_jsonl(store.path(raw) / "raw_questions.jsonl", RawQuestion),
+        read_jsonl(store.path(raw) / _RAW, RawQuestion),
         open_documents(store, documents),
         open_chunks(store, chunks),
         questions,
@@ -50,9 +60,11 @@ def prepare_questions(
         search,
     )
     if not grounded:
-        reasons = Counter(item.reason for item in rejected).most_common(3)
-        told = "; ".join(f"{reason} ({count})" for reason, count in reasons)
-        raise ValueError(f"none of {len(rejected)} questions can be tied to the documents: {told}")
+        first = rejected[0]
+        raise ValueError(
+            f"none of {len(rejected)} questions can be tied to the documents: {tell_reasons(rejected)}; correct them, "
+            f"beginning with {first.source} ({first.detail or first.reason})"
+        )
     parts = split_questions(
         grounded, split_documents((question.document_id for question in grounded), split), split, embed
     )

@@ -60,17 +60,18 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
     return Results(store.work_dir, tuple(store.outcomes), shown)
 
 
-def read_latest(store: Store) -> tuple[dict[str, Artifact], dict[str, Any]]:
+def read_latest(work_dir: Path) -> tuple[dict[str, Artifact], dict[str, Any]]:
     """References and settings of the last run.
 
     Raises:
-        ValueError: no run has finished in this work directory.
+        ValueError: no run has finished in this work directory, or its record is damaged.
     """
-    path = store.work_dir / LATEST / _RUN
+    path = work_dir / LATEST / _RUN
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"no finished run in {store.work_dir}; start one with: jora run --work-dir DIR") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}); run the flow again") from None
-    return {name: Artifact.model_validate(item) for name, item in record["artifacts"].items()}, record["settings"]
+        record = json.loads(path.read_bytes())
+        artifacts = {name: Artifact.model_validate(item) for name, item in record["artifacts"].items()}
+        return artifacts, dict(record["settings"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"no finished run in {work_dir}; start one with: jora run --work-dir {work_dir}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}); run the flow again") from None

@@ -69,7 +69,7 @@ def import_base(store: Store, gguf: Artifact) -> Artifact:
     from jora_model.gguf_import import import_gguf
 
     with store.build("base-model", inputs=(gguf,)) as build:
-        import_gguf(store.path(gguf) / "model.gguf", build.folder)
+        import_gguf((store.path(gguf) / "model.gguf").resolve(), build.folder)
     return build.artifact
 
 

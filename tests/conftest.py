@@ -1,7 +1,10 @@
-"""Settings that catch whole classes of bugs, set before anything imports JAX."""
+"""Settings that catch whole classes of bugs, set before anything imports JAX; one Prefect server for all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 # Sharding is tested for real: eight virtual devices on the CPU.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -13,3 +16,30 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # The same small programs are compiled by many tests, and by the next run of them.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "xla")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+# Prefect without the parts that only slow tests down. Read when its settings are first made, so before it is imported;
+# the server and child processes inherit them.
+os.environ.update(
+    {
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The URL of a running server with a database of its own."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    # The heartbeat's thread takes a second to join at the end of each flow; no variable can say "none".
+    with (
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        prefect_test_harness(server_startup_timeout=180),
+    ):
+        url = PREFECT_API_URL.value()
+        assert url
+        yield url

@@ -154,7 +154,7 @@ def test_documents_are_known_by_file_name_and_stem(ground, name):
     assert only(ground(RawQuestion("How tall?", "48 metres", document=name))).document_id == RADIO.id
 
 
-def test_what_cannot_be_tied_is_rejected_with_its_reason_in_order(ground):
+def test_what_cannot_be_tied_is_rejected_with_its_reason_in_order(ground, caplog):
     questions, rejected = ground(
         RawQuestion("Q1?", "A", document="nowhere.md", source="q.jsonl line 1"),
         RawQuestion("Q2?", "A", document="mill", source="q.jsonl line 2"),
@@ -167,6 +167,8 @@ def test_what_cannot_be_tied_is_rejected_with_its_reason_in_order(ground):
     assert [r.reason for r in rejected] == ["unknown document", "ambiguous document", "no answer", "duplicate"]
     assert "places/mill.md, other/mill.md" in rejected[1].detail
     assert rejected[0].source == "q.jsonl line 1" and rejected[0].question == "Q1?"
+    told = "4 of 6 questions are rejected: unknown document (1), ambiguous document (1), no answer (1), duplicate (1)"
+    assert told in caplog.text
 
 
 def test_a_quote_across_a_border_is_cut_between_sentences_and_counted(ground, caplog):

@@ -1,36 +1,21 @@
 """What a person did wrong is one line that says what to do, and exit code 2."""
 
-import shutil
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command_line import JORA, ROOT, jora
+from small_runs import copy_samples
 
 from flows import cli
-
-ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "data" / "samples"
 
 
 @pytest.fixture
 def corpus(tmp_path) -> Path:
-    folder = tmp_path / "documents"
-    folder.mkdir()
-    for path in sorted((SAMPLES / "documents").iterdir())[:3]:
-        shutil.copy(path, folder)
-    return folder
-
-
-def jora(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
-    """Exit code and the last line on stderr."""
-    monkeypatch.setattr(sys, "argv", ["jora", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    lines = capsys.readouterr().err.strip().splitlines()
-    errors = [line for line in lines if line.startswith("error: ")]
-    assert len(errors) <= 1
-    return int(ended.value.code or 0), errors[0] if errors else ""
+    """Three sample documents; the questions about them lie beside the folder."""
+    return copy_samples(tmp_path, 3)[0]
 
 
 def break_nothing(folder: Path) -> None:
@@ -47,6 +32,22 @@ def binary_document(folder: Path) -> None:
 
 def latin_document(folder: Path) -> None:
     (folder / "old.txt").write_bytes("caf\u00e9".encode("latin-1"))
+
+
+def no_documents(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(".pdf"))
+
+
+def no_such_documents(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.rename(path.with_stem(f"new-{path.stem}"))
+
+
+def broken_settings(folder: Path) -> None:
+    (folder.parent / "raft.yaml").write_text("corpus: [a, b\n")
+    (folder.parent / "typed.yaml").write_text("training:\n  epochs: many\n")
+    (folder.parent / "model.gguf").write_bytes(b"no model")
 
 
 def broken_line(folder: Path) -> None:
@@ -70,16 +71,33 @@ def broken_line(folder: Path) -> None:
         (break_nothing, ["--set", "evaluation.top_k=99"], "8192 positions"),
         (break_nothing, ["--set", "training.patience=2"], "needs validation examples; set split.validation_fraction"),
         (break_nothing, ["--set", "trainin.epochs=2"], "the nearest is training"),
+        (break_nothing, ["--set", "training.epochs"], "write it as group.key=value"),
+        (break_nothing, ["--set", "training.learning_rate=.inf"], "training.learning_rate: give a finite number"),
+        (break_nothing, ["--set", "lora.alpha=inf"], "lora.alpha: give a finite number"),
+        (break_nothing, ["--set", "generation.top_k=3"], "top_k and top_p change nothing at temperature 0"),
+        (break_nothing, ["--set", "mesh.data=2"], "rows_per_microbatch=1 is no multiple of data x fsdp = 2; set it to"),
+        (break_nothing, ["--corpus", ""], "corpus: String should have at least 1 character"),
+        (break_nothing, ["--work-dir", ""], "work_dir: String should have at least 1 character"),
+        (break_nothing, ["--questions", ROOT], "use .jsonl (JSON lines) or .json"),
+        (break_nothing, ["--base-model", "./nowhere"], "unknown base model './nowhere'; allowed are"),
+        (break_nothing, ["--config", "nowhere.yaml"], "no settings file nowhere.yaml; give a YAML file to --config"),
+        (break_nothing, ["--config", ROOT], "cannot be read (Is a directory); give a YAML file to --config"),
+        (broken_settings, ["--config", "{folder}/raft.yaml"], "raft.yaml is no YAML"),
+        (broken_settings, ["--config", "{folder}/typed.yaml"], "training.epochs: Input should be a valid integer"),
+        # The person's file is named, not our link to it.
+        (broken_settings, ["--base-model", "{folder}/model.gguf"], "error: {folder}/model.gguf cannot be read as GGUF"),
+        (no_documents, [], "(3 other files): put .md or .txt files there"),
+        (no_such_documents, [], "names a document of the corpus: the first names 'accident-and-near-miss"),
     ],
 )
 @pytest.mark.parametrize("dry", [True, False])
 def test_bad_input(monkeypatch, capsys, tmp_path, corpus, spoil, arguments, message, dry):
-    shutil.copy(SAMPLES / "questions.jsonl", tmp_path / "questions.jsonl")
     spoil(corpus)
+    arguments = [str(argument).format(folder=tmp_path) for argument in arguments]
     given = ["--corpus", corpus, "--questions", tmp_path / "questions.jsonl", "--work-dir", tmp_path / "work"]
     code, line = jora(monkeypatch, capsys, "run", *given, *arguments, *(["--dry-run"] if dry else []))
     assert code == 2
-    assert message in line
+    assert message.format(folder=tmp_path) in line
 
 
 def test_work_directory_that_cannot_be_written(monkeypatch, capsys, tmp_path):
@@ -89,10 +107,46 @@ def test_work_directory_that_cannot_be_written(monkeypatch, capsys, tmp_path):
     assert "choose another with --work-dir" in line
 
 
-def test_ask_before_any_run(monkeypatch, capsys, tmp_path):
-    code, line = jora(monkeypatch, capsys, "ask", "Who?", "--work-dir", tmp_path)
-    assert code == 2
-    assert "no finished run" in line
+@pytest.mark.parametrize("dry", [True, False])
+def test_read_only_work_directory(tmp_path, dry):
+    """A folder without the right to write; root would write all the same, so it starts without that capability."""
+    folder = tmp_path / "work"
+    folder.mkdir(mode=0o555)
+    bounded = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
+    command = [*bounded, *JORA, "run", "--work-dir", str(folder), *(["--dry-run"] if dry else [])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == f"error: cannot write to {folder}: Permission denied; choose another with --work-dir\n"
+    assert done.stdout == ""
+
+
+def test_prefect_server_that_is_not_there(tmp_path):
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    command = [*JORA, "build-dataset", "--work-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no Prefect server answers at http://127.0.0.1:9/api; start it with")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["run", "--frob"], "No such option: --frob"),
+        (["run", "--set"], "Option '--set' requires an argument"),
+        (["run", "documents"], "unexpected extra argument(s) (documents)"),
+        (["ask"], "Missing argument"),
+        ([], "Usage: jora"),
+    ],
+)
+def test_usage_errors(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["jora", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert message in " ".join((shown.out + shown.err).replace("│", " ").split())
 
 
 def test_help_imports_nothing_heavy():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_runs import copy_samples
 
 ROOT = Path(__file__).parents[2]
 PREFECT = [sys.executable, "-m", "prefect"]
@@ -94,15 +94,7 @@ def test_deploy_all_and_run_a_dataset(environment, tmp_path):
     names = {f"{item['name']}" if "/" in item["name"] else item["name"] for item in listed}
     assert {"weekly", "on-demand"} <= names
 
-    samples = ROOT / "data" / "samples"
-    corpus = tmp_path / "documents"
-    corpus.mkdir()
-    for path in sorted((samples / "documents").iterdir())[:3]:
-        shutil.copy(path, corpus)
-    questions = tmp_path / "questions.jsonl"
-    known = {path.name for path in corpus.iterdir()}
-    lines = (samples / "questions.jsonl").read_text().splitlines(keepends=True)
-    questions.write_text("".join(line for line in lines if json.loads(line)["document"] in known))
+    corpus, questions = copy_samples(tmp_path, 3)
     given = {"corpus": str(corpus), "questions": str(questions), "work_dir": str(tmp_path / "work")}
     run = ("deployment", "run", "build-dataset/on-demand", "--watch", "--params")
     done = command(environment, *run, json.dumps(given))

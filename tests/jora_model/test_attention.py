@@ -31,7 +31,13 @@ def random_reach(length: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("tiled", [True, False])
 @pytest.mark.parametrize(
     ("length", "dtype", "tolerance"),
-    [(300, "float32", 2e-6), (768, "float32", 2e-6), (256, "bfloat16", 2e-2), (50, "float32", 2e-6)],
+    [
+        (300, "float32", 2e-6),
+        (448, "float32", 2e-6),
+        (768, "float32", 2e-6),
+        (256, "bfloat16", 2e-2),
+        (50, "float32", 2e-6),
+    ],
 )
 def test_blocked_equals_dense(length, dtype, tolerance, tiled):
     random = np.random.default_rng(1)
@@ -72,7 +78,15 @@ def test_visible_by_hand():
     np.testing.assert_array_equal(np.asarray(seen, np.int32), expected)
 
 
-@pytest.mark.parametrize("length", [50, 128, 300, 768, 1280])
+def test_blocks_stay_when_a_row_is_padded():
+    for length in range(1, 1200):
+        whole = padded_length(length)
+        assert whole >= length
+        assert whole % block_size(length) == 0
+        assert (padded_length(whole), block_size(whole)) == (whole, block_size(length))
+
+
+@pytest.mark.parametrize("length", [50, 128, 300, 448, 768, 1280])
 def test_tiles_hold_every_visible_pair_once(length):
     reach = random_reach(length, length)[None]
     tiles, block, whole = visible_tiles(reach), block_size(length), padded_length(length)

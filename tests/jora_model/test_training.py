@@ -92,7 +92,8 @@ def test_loss_falls(base):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"rows_per_microbatch": 1}, {"row_length": 40}, {"row_length": 100}, {"remat": "full"}]
+    "changes",
+    [{"rows_per_microbatch": 1}, {"row_length": 40}, {"row_length": 100}, {"remat": "dots"}, {"remat": "none"}],
 )
 def test_packing_and_microbatches_do_not_matter(base, reference, changes):
     close(three_updates(base, **changes), reference)
@@ -272,7 +273,7 @@ CHANGES = [
     {"checkpoint_every": 1},
     {"row_length": 40},
     {"rows_per_microbatch": 1},
-    {"remat": "full"},
+    {"remat": "dots"},
     {"tensorboard": True},
     {"profile": 1},
 ]

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ _LINES = (
     "Answer the question from the documents. First quote the sentence that proves the answer.",
     "Question: who keeps the keys of the harbour? The documents say that the warden does.",
 )
+_SAMPLES = Path(__file__).parents[2] / "data" / "samples" / "documents"
 _folders: list[tempfile.TemporaryDirectory[str]] = []  # removed when the tests end
 
 
@@ -36,6 +38,16 @@ def smollm2() -> Tokenizer:
 @cache
 def llama2_like() -> Tokenizer:
     """White space as "▁", a space before every text, bytes for what is unknown, and <s> before every text."""
+    return _llama2_of(_LINES, 600)
+
+
+@cache
+def llama2_of_samples() -> Tokenizer:
+    """The same, trained on the sample documents, whose words are a token or two then."""
+    return _llama2_of([path.read_text() for path in sorted(_SAMPLES.iterdir())], 3000)
+
+
+def _llama2_of(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -47,9 +59,9 @@ def llama2_like() -> Tokenizer:
     )
     control = ["<unk>", "<s>", "</s>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=[*control, *(f"<0x{n:02X}>" for n in range(256))], show_progress=False
+        vocab_size=vocabulary, special_tokens=[*control, *(f"<0x{n:02X}>" for n in range(256))], show_progress=False
     )
-    backend.train_from_iterator(_LINES, trainer)
+    backend.train_from_iterator(texts, trainer)
     # The trainer makes the bytes special; in Llama's file they are ordinary tokens.
     fields = json.loads(backend.to_str())
     fields["added_tokens"] = [token for token in fields["added_tokens"] if token["content"] in control]

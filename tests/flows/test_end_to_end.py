@@ -1,0 +1,119 @@
+"""The flow `raft-finetune` on real parts, in short: sample documents, SmolLM2, MiniLM; the same work directory twice.
+
+Then what README promises of the result: the adapter loads in PEFT by its six lines, the merged model in transformers.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import ROOT, start_jora
+from small_runs import copy_samples
+
+SETTINGS = (
+    "chunking.max_tokens=128",
+    "raft.context_chunks=2",
+    "raft.max_tokens=512",
+    "training.row_length=512",
+    "training.examples_per_update=4",
+    "training.max_updates=1",
+    "generation.max_new_tokens=8",
+    "evaluation.top_k=1",
+    "evaluation.max_questions=2",
+)
+# Sources are looked at every time; everything else is kept.
+SNAPSHOTS = {"snapshot-documents", "snapshot-questions", "snapshot-base", "snapshot-embedder"}
+STAGES = {
+    *SNAPSHOTS,
+    "import-base",
+    "chunk-documents",
+    "index-chunks",
+    "ground-questions",
+    "build-dataset",
+    "train-adapter",
+    "build-prompts",
+    "generate-answers",
+    "score-answers",
+    "export-model",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A work directory, and what the first and the second run printed."""
+
+    work_dir: Path
+    first: str
+    second: str
+
+
+@pytest.fixture(scope="module")
+def run(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("run")
+    documents, questions = copy_samples(folder, 6)
+    sets = [part for item in SETTINGS for part in ("--set", item)]
+    command = ["run", "--corpus", documents, "--questions", questions, "--work-dir", folder / "work", *sets]
+    printed = []
+    for name in ("first", "second"):
+        log = folder / f"{name}.log"
+        with start_jora(*command, prefect=prefect_server, log=log) as process:
+            code = process.wait()
+        printed.append(log.read_text())
+        assert code == 0, printed[-1]
+    return Run(folder / "work", *printed)
+
+
+def stages(printed: str, what: str) -> set[str]:
+    return set(re.findall(rf"^\[ *\d+ s\] ([\w-]+): {what}", printed, re.MULTILINE))
+
+
+def test_every_stage_is_built_once_then_cached_and_says_so(run: Run) -> None:
+    assert stages(run.first, "built") == STAGES
+    assert "18 stages: 0 cached, 18 built" in run.first
+    assert stages(run.second, "cached") == STAGES - SNAPSHOTS
+    assert stages(run.second, "built") == SNAPSHOTS
+    assert "18 stages: 14 cached, 4 built" in run.second
+
+
+def test_the_ladder_and_the_results_are_shown(run: Run) -> None:
+    for printed in (run.first, run.second):
+        for rung in ("base closed-book", "base + retrieval", "tuned + retrieval"):
+            assert re.search(rf"^\| {re.escape(rung)} +\| 2 ", printed, re.MULTILINE)
+        for name in ("dataset", "training", "evaluation", "adapter", "merged"):
+            assert re.search(rf"^{name} +{re.escape(str(run.work_dir))}/latest/{name}$", printed, re.MULTILINE)
+            assert (run.work_dir / "latest" / name).is_dir()
+
+
+def test_the_adapter_loads_by_the_lines_of_the_readme(run: Run) -> None:
+    """As they stand there; only where the base and the adapter lie is another place, since there is no network."""
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (base,) = {path for path in (run.work_dir / "artifacts" / "base-model").iterdir() if path.is_dir()}
+    for there, here in (
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", base),
+        (".jora/latest/adapter", run.work_dir / "latest" / "adapter"),
+    ):
+        assert there in snippet
+        snippet = snippet.replace(there, str(here))
+    names: dict = {}
+    exec(snippet, names)
+    tokens = names["tokenizer"]("Who keeps the keys?", return_tensors="pt").input_ids
+    with torch.no_grad():
+        tuned = names["model"](tokens).logits
+        with names["model"].disable_adapter():
+            plain = names["model"](tokens).logits
+    assert tuned.isfinite().all()
+    assert (tuned != plain).any(), "one update has changed the adapter"
+
+
+def test_the_merged_model_loads_in_transformers(run: Run) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = run.work_dir / "latest" / "merged"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    chat = [{"role": "user", "content": "What is the capital of France? Answer briefly."}]
+    tokens = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=False)
+    answer = model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=8, do_sample=False)
+    assert "Paris" in tokenizer.decode(answer[0, tokens.shape[1] :])

@@ -1,0 +1,55 @@
+"""kill -9 of a run in the middle of training: the same command again ends with the same adapter, bit for bit.
+
+Its index is damaged meanwhile, which is noticed and repaired, and changes nothing for the stages that follow.
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+
+from command_line import start_jora
+from small_runs import SMALL, copy_samples, tiny_base
+
+UPDATES = 40
+TRAINING = (f"training.max_updates={UPDATES}", "training.epochs=20", "training.checkpoint_every=1")
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: Path) -> None:
+    documents, questions = copy_samples(tmp_path, 2)
+    sets = [part for item in (*SMALL, *TRAINING) for part in ("--set", item)]
+    names = ["--corpus", documents, "--questions", questions, "--base-model", tiny_base(tmp_path / "base")]
+
+    def start(work: Path):
+        return start_jora(
+            "train", *names, "--work-dir", work, *sets, prefect=prefect_server, log=work.with_suffix(".log")
+        )
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    with start(whole) as process:
+        assert process.wait() == 0, whole.with_suffix(".log").read_text()
+    with start(parts) as process:
+        while lines_of_metrics(parts) < 5:
+            assert process.poll() is None, parts.with_suffix(".log").read_text()
+            time.sleep(0.01)
+        process.kill()
+    assert not (parts / "latest").exists()
+    (index,) = (parts / "artifacts" / "index").glob("*/index.faiss")
+    index.write_bytes(index.read_bytes()[:-100])
+    with start(parts) as process:
+        assert process.wait() == 0, parts.with_suffix(".log").read_text()
+
+    printed = parts.with_suffix(".log").read_text()
+    assert re.search(r"index-chunks: artifact index/\w+ is broken: index.faiss has .*; building it again", printed)
+    assert "index-chunks: built" in printed
+    assert "build-dataset: cached" in printed
+    summary = json.loads((parts / "latest" / "training" / "training.json").read_text())
+    assert summary["updates_in_this_process"] < summary["updates"] == UPDATES
+    assert re.search(rf"going on after update \d+ of {UPDATES}", printed)
+    adapters = [work / "latest" / "training" / "adapter_model.safetensors" for work in (whole, parts)]
+    assert adapters[0].read_bytes() == adapters[1].read_bytes()
+    assert not list((parts / "scratch").iterdir()), "checkpoints are gone once they have served"
+
+
+def lines_of_metrics(work: Path) -> int:
+    return sum(path.read_text().count("\n") for path in work.glob("scratch/*/output/metrics.jsonl"))

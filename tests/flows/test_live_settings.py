@@ -1,0 +1,318 @@
+"""Every setting is live: for each one there is a row that changes it and sees something change.
+
+The whole pipeline runs on a tiny model, without Prefect and with its jobs in this process; a stage runs again when its
+cache key is another one, so that a setting which is missing from a key is found dead as well. What is looked at is the
+content of files, and never a card or a manifest, which repeat the settings.
+
+A new setting needs a row here; or, for `lora` and `training`, in a test of tests/jora_model/test_training.py that is
+called test_every_setting...; or a line in ELSEWHERE.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+from pydantic import BaseModel
+from small_runs import SMALL, copy_samples, tiny_base
+
+import tasks.evaluation
+import tasks.training
+from data.embeddings import resolve_embedder
+from flows.config import RunConfig, load_config
+from flows.dry_run import preflight
+from flows.pipeline import Pipeline
+from jora_model.decode import Decoder
+from jora_model.generate import generate_answers
+from jora_model.job import GenerateJob, TrainJob, read_job
+from jora_model.step import Trainer
+from jora_model.train import train
+from jora_model.tries import Rows
+from tasks.cache import Stage
+from tasks.store import Artifact, Store
+
+TESTS = Path(__file__).parents[1]
+JOBS = {
+    "jora_model.train": lambda path: train(read_job(path, TrainJob)),
+    "jora_model.generate": lambda path: generate_answers(read_job(path, GenerateJob)),
+}
+# How far the pipeline must go for a stage; the others belong to the dataset.
+GOALS = {
+    "train-adapter": "adapter",
+    "build-prompts": "evaluation",
+    "generate-answers": "evaluation",
+    "score-answers": "evaluation",
+    "export-model": "everything",
+}
+
+
+class Workshop:
+    """The pipeline over one store: each stage runs once for each of its keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder / "work")
+        # What an earlier run of the tests compiled.
+        programs = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+        programs.mkdir(parents=True, exist_ok=True)
+        (self.store.work_dir / "xla").symlink_to(programs)
+        self.kept: dict[str, Artifact] = {}
+        documents, questions = copy_samples(folder, 3)
+        _spoil_some(questions)
+        self.given = {
+            "corpus": str(documents),
+            "questions": str(questions),
+            "base_model": str(tiny_base(folder / "base")),
+            "work_dir": str(self.store.work_dir),
+        }
+
+    def config(self, *sets: str) -> RunConfig:
+        return load_config(None, self.given, (*SMALL, *sets))
+
+    def run(self, config: RunConfig, goal: str) -> dict[str, list[Artifact]]:
+        """Stage name -> its artifacts."""
+        made: dict[str, list[Artifact]] = {}
+
+        def call(stage: Stage[Any], store: Store, *args: Any) -> Artifact:
+            key = stage.key(store, *args) if stage.cache else None
+            artifact = self.kept.get(key or "") or stage.fn(store, *args)
+            if key:
+                self.kept[key] = artifact
+                shutil.rmtree(store.scratch / key, ignore_errors=True)
+            made.setdefault(stage.name, []).append(artifact)
+            return artifact
+
+        Pipeline(self.store, config, call).until(goal)
+        return made
+
+    def files(self, config: RunConfig, place: str) -> list[tuple[str, bytes]]:
+        """Names and contents of the files of a stage: `stage/pattern`."""
+        stage, _, pattern = place.partition("/")
+        folders = [self.store.path(artifact) for artifact in self.run(config, GOALS.get(stage, "dataset"))[stage]]
+        found = [
+            (str(path.relative_to(folder)), path.read_bytes())
+            for folder in folders
+            for path in sorted(folder.glob(pattern))
+        ]
+        assert found, f"no file {place}"
+        return found
+
+
+def _spoil_some(questions: Path) -> None:
+    """Some questions without document and quote, and one whose answer stands nowhere."""
+    items = [json.loads(line) for line in questions.read_text().splitlines()]
+    for item in items[::2]:
+        del item["document"], item["quote"]
+    items[1] |= {"answer": "in all likelihood"}
+    del items[1]["quote"]
+    questions.write_text("".join(json.dumps(item) + "\n" for item in items))
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    def run_job(module: str, job_file: Path, *, log: object) -> None:
+        JOBS[module](job_file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for stages in (tasks.training, tasks.evaluation):
+            patch.setattr(stages, "run_job", run_job)
+        yield Workshop(tmp_path_factory.mktemp("live"))
+
+
+# What a row sees that is no file: a function of the workshop and the settings.
+
+
+def where_it_is_written(workshop: Workshop, config: RunConfig) -> object:
+    return preflight(config).work_dir
+
+
+def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
+    """Texts of each call of the embedder's model."""
+    from sentence_transformers import SentenceTransformer
+
+    workshop.run(config, "dataset")  # the later stages embed questions: they are to come from memory
+    return _calls(
+        workshop, config, "index-chunks", SentenceTransformer, "forward", lambda _, texts: len(texts["input_ids"])
+    )
+
+
+def decoded_at_once(workshop: Workshop, config: RunConfig) -> object:
+    """Rows of the first batch of prompts; it is not answered."""
+
+    def rows(decoder: Decoder, tokens: Any, *others: object) -> object:
+        raise Enough(tokens.shape[0])
+
+    return _calls(workshop, config, "generate-answers", Decoder, "prefill", rows)
+
+
+def held_by_a_device(workshop: Workshop, config: RunConfig) -> object:
+    """Shapes of what one device holds of weights and rows, when the first step is about to be compiled."""
+    return _calls(workshop, config, "train-adapter", Trainer, "accumulate", _shapes_on_a_device)
+
+
+class Enough(Exception):
+    """What was to be seen has been seen."""
+
+
+def _shapes_on_a_device(trainer: Trainer, sums: object, rows: Rows, *numbers: int) -> object:
+    placed = [trainer.frozen, trainer.state, [trainer._place(array) for array in vars(rows).values()]]
+    raise Enough([leaf.sharding.shard_shape(leaf.shape) for leaf in jax.tree.leaves(placed)])
+
+
+def _calls(
+    workshop: Workshop, config: RunConfig, stage: str, kind: type, method: str, look: Callable[..., object]
+) -> list[object]:
+    """What `look` says of the arguments of each call of a method while a stage runs, which it is made to."""
+    for key in [key for key in workshop.kept if key.startswith(stage)]:
+        del workshop.kept[key]
+    seen: list[object] = []
+    real = getattr(kind, method)
+
+    def spy(self: object, *args: Any, **kwargs: Any) -> object:
+        seen.append(look(self, *args))
+        return real(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, method, spy)
+        try:
+            workshop.run(config, GOALS.get(stage, "dataset"))
+        except Enough as enough:
+            seen.append(enough.args[0])
+    assert seen
+    return seen
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setting's other value, and where it shows: `stage/pattern` of files, or a function.
+
+    Attributes:
+        to: as on the command line; "{folder}" is the workshop's.
+        given: settings for both sides, without which the one of the row means nothing.
+    """
+
+    to: str
+    sees: str | Callable[[Workshop, RunConfig], object]
+    given: tuple[str, ...] = field(default=())
+
+
+CHUNKS = "chunk-documents/chunks.jsonl"
+QUESTIONS = "ground-questions/*.jsonl"
+RECORDS = "build-dataset/dataset.jsonl"
+SEQUENCES = "build-dataset/sequences/*"
+ADAPTER = "train-adapter/adapter_model.safetensors"
+PROMPTS = "build-prompts/prompts.*"
+ANSWERS = "generate-answers/answers.safetensors"
+DRAWN = ("generation.temperature=2",)
+
+ROWS = {
+    "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
+    "questions": Row("{folder}/other/questions.jsonl", "snapshot-questions/raw_questions.jsonl"),
+    "base_model": Row("{folder}/other/base", ADAPTER),
+    "work_dir": Row("{folder}/other/work", where_it_is_written),
+    "chunking.max_tokens": Row("64", CHUNKS),
+    "chunking.overlap_tokens": Row("48", CHUNKS),
+    "embedding.embedder": Row("{folder}/other/embedder", "index-chunks/index.faiss"),
+    "embedding.batch_size": Row("8", embedded_at_once),
+    "grounding.reject_unquoted": Row("true", QUESTIONS),
+    "grounding.retrieval_depth": Row("1", QUESTIONS),
+    "split.eval_fraction": Row("0.7", QUESTIONS),
+    "split.validation_fraction": Row("0.3", QUESTIONS),
+    "split.seed": Row("1", QUESTIONS),
+    "split.near_duplicate": Row("0.3", QUESTIONS),
+    "raft.context_chunks": Row("3", RECORDS),
+    "raft.oracle_fraction": Row("0.5", RECORDS),
+    "raft.no_oracle": Row("answer", RECORDS),
+    "raft.passes": Row("2", RECORDS),
+    "raft.near_duplicate": Row("0.4", RECORDS),
+    "raft.prompt_style": Row("alpaca", SEQUENCES),
+    "raft.max_tokens": Row("300", RECORDS),
+    "raft.seed": Row("1", RECORDS),
+    "mesh.data": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
+    "mesh.fsdp": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
+    "mesh.tp": Row("2", held_by_a_device),
+    "generation.max_new_tokens": Row("5", ANSWERS),
+    "generation.temperature": Row("2", ANSWERS),
+    "generation.top_k": Row("2", ANSWERS, given=DRAWN),
+    "generation.top_p": Row("0.1", ANSWERS, given=DRAWN),
+    "generation.batch_size": Row("2", decoded_at_once),
+    "generation.seed": Row("1", ANSWERS, given=DRAWN),
+    "evaluation.top_k": Row("1", PROMPTS),
+    "evaluation.max_questions": Row("2", PROMPTS),
+    "evaluation.seed": Row("2", PROMPTS),
+    "export.merged": Row("false", "export-model/*/*.safetensors"),
+    "export.max_shard_mb": Row("1", "export-model/merged/*.safetensors"),
+}
+
+# Settings that another test sees change something: setting -> file::test.
+ELSEWHERE = {
+    "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
+    "training.patience": "jora_model/test_validation.py::test_early_stop",
+    "training.keep_best": "jora_model/test_validation.py::test_the_best_adapter_is_kept",
+}
+
+
+@pytest.fixture(scope="module")
+def other(workshop: Workshop) -> None:
+    """What the rows point to in the folder `other`."""
+    folder = workshop.folder / "other"
+    copy_samples(folder, 2)
+    tiny_base(folder / "base", seed=1)
+    # MiniLM that takes the first token's state instead of the mean.
+    shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
+    pooling = folder / "embedder" / "1_Pooling" / "config.json"
+    fields = json.loads(pooling.read_text())
+    pooling.unlink()
+    pooling.write_text(json.dumps(fields | {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))
+
+
+@pytest.mark.usefixtures("other")
+@pytest.mark.parametrize("name", ROWS)
+def test_every_setting_is_live(workshop: Workshop, name: str) -> None:
+    row = ROWS[name]
+    to = row.to.format(folder=workshop.folder)
+    configs = [workshop.config(*row.given), workshop.config(*row.given, f"{name}={to}")]
+    assert configs[0] != configs[1], "the row does not change the setting"
+    look = row.sees if callable(row.sees) else lambda shop, config: shop.files(config, row.sees)
+    assert look(workshop, configs[0]) != look(workshop, configs[1]), f"{name} is dead: {row.to} changes nothing"
+
+
+def all_settings() -> set[str]:
+    names = set()
+    for name, info in RunConfig.model_fields.items():
+        group = isinstance(info.default, BaseModel)
+        names |= {f"{name}.{key}" for key in type(info.default).model_fields} if group else {name}
+    return names
+
+
+def rows_of_training() -> set[str]:
+    """The settings that the training tests `test_every_setting...` have parameters for, each {name: other value}."""
+    spec = importlib.util.spec_from_file_location("training_tests", TESTS / "jora_model" / "test_training.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tests = [test for name, test in vars(module).items() if name.startswith("test_every_setting")]
+    rows = [row for test in tests for mark in test.pytestmark if mark.name == "parametrize" for row in mark.args[1]]
+    return {f"{group}.{name}" for row in rows for name in row for group in ("training", "lora")}
+
+
+def rows_elsewhere() -> set[str]:
+    """The settings of ELSEWHERE; what it says of each is checked."""
+    for setting, place in ELSEWHERE.items():
+        file, _, test = place.partition("::")
+        text = (TESTS / file).read_text()
+        assert f"def {test}(" in text and setting.rpartition(".")[2] in text, f"{place} has no row for {setting}"
+    return set(ELSEWHERE)
+
+
+def test_every_setting_has_a_row() -> None:
+    settings = all_settings()
+    missing = settings - set(ROWS) - rows_of_training() - rows_elsewhere()
+    assert not missing, f"settings without a row: {sorted(missing)}; add one that sees something change"
+    assert not (set(ROWS) | rows_elsewhere()) - settings, "rows of settings that are no more"

@@ -1,0 +1,97 @@
+"""README promises nothing that is not there: each command in it is parsed by the program that it names.
+
+Its Python lines run in test_end_to_end.py, and the deployments' commands in test_deployments.py.
+"""
+
+import importlib
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from command_line import ROOT
+
+from flows.cli import app
+from flows.config import load_config
+
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every command of the code blocks without a language and of code within the text, one a program."""
+    lines = [line for language, text in BLOCK.findall(README) if not language for line in text.splitlines()]
+    lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", BLOCK.sub("", README))]
+    parts = [part.strip() for line in lines for part in line.split("#")[0].split("&&")]
+    # Square brackets and dots stand for what may be left out, or follow.
+    plain = [re.sub(r"[\[\]]|\.\.\.", "", part).strip() for part in parts]
+    return sorted({part for part in plain if re.match(r"(make|(\.venv/bin/)?(jora|prefect)) ", part)})
+
+
+def words(command: str) -> list[str]:
+    return shlex.split(command)[1:]
+
+
+def of(program: str) -> list[str]:
+    found = [command for command in commands() if Path(command.split()[0]).name == program]
+    assert found, f"README has no {program} command"
+    return found
+
+
+@pytest.mark.parametrize("command", of("make"))
+def test_make(command: str) -> None:
+    """Known targets; `-n` prints what would run."""
+    done = subprocess.run(["make", "-n", *words(command)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", of("jora"))
+def test_jora(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known commands, options and settings, and files of the repository that are there."""
+    monkeypatch.chdir(ROOT)
+    name, *arguments = words(command)
+    group = typer.main.get_command(app)
+    known = group.commands  # type: ignore[attr-defined]
+    assert name in known
+    given = known[name].make_context(name, arguments).params
+    config = given.get("config")
+    if config is not None and config.parent != Path():
+        assert config.is_file()
+        load_config(config, {})
+    load_config(None, {}, given.get("sets") or ())
+
+
+@pytest.mark.parametrize("command", of("prefect"))
+def test_prefect(command: str) -> None:
+    # Private, since the public entry point parses and runs at once.
+    from prefect.cli._app import _app
+
+    arguments = [word for word in words(command) if word != "--no-prompt"]
+    _, bound = _app.parse_args(arguments, exit_on_error=False, print_error=False)[:2]
+    if arguments[:2] == ["deployment", "run"]:
+        assert bound.arguments["name"] in deployments()
+
+
+def deployments() -> set[str]:
+    """FLOW/DEPLOYMENT of each deployment in prefect.yaml."""
+    found = set()
+    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
+        module, function = deployment["entrypoint"].split(":")
+        flow = getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), function)
+        found.add(f"{flow.name}/{deployment['name']}")
+    return found
+
+
+def test_files_that_are_named_are_there() -> None:
+    named = re.findall(r"`((?:\w+/)+[\w.]*|\w+\.(?:yaml|md|txt|toml))`", BLOCK.sub("", README))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_names_in_files_that_are_named_are_there() -> None:
+    """`NAME` in `file.py`."""
+    for name, file in re.findall(r"`(\w+)` in `([\w/]+\.py)`", README):
+        assert re.search(rf"^{name}\b", (ROOT / file).read_text(), re.MULTILINE), f"{name} is not in {file}"
