@@ -161,7 +161,7 @@ class Enough(Exception):
 
 
 def _shapes_on_a_device(trainer: Trainer, sums: object, rows: Rows, *numbers: int) -> object:
-    placed = [trainer.frozen, trainer.state, [trainer._place(array) for array in vars(rows).values()]]
+    placed = [trainer.frozen, trainer.state, trainer._batch(rows)]
     raise Enough([leaf.sharding.shard_shape(leaf.shape) for leaf in jax.tree.leaves(placed)])
 
 
