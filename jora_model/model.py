@@ -255,18 +255,9 @@ def _norm_backward(eps: float, residuals: Any, g: Array) -> tuple[Array, None]:
 rms_norm.defvjp(_norm_forward, _norm_backward)
 
 
-def _kept_inside(x: Array, kernel: Array) -> tuple[Array, Array]:
-    """Tie the kernel to what a loop changes: else its float form, of the vocabulary's size, is made ahead of the loop
-    and held throughout."""
-    return jax.lax.optimization_barrier((x, kernel))
-
-
 @jax.custom_vjp
 def _frozen_logits(hidden: Array, kernel: Array) -> Array:
-    # The kernel first, since as the second operand XLA's CPU backend keeps a transposed copy of it.
-    hidden, kernel = _kept_inside(hidden, kernel)
-    logits = contract(as_float(kernel).astype(hidden.dtype), hidden, 1, hidden.ndim - 1)
-    return jnp.moveaxis(logits, 0, -1)
+    return contract(hidden, as_float(kernel).astype(hidden.dtype), -1, 1)
 
 
 def _logits_forward(hidden: Array, kernel: Array) -> tuple[Array, Any]:
@@ -276,7 +267,7 @@ def _logits_forward(hidden: Array, kernel: Array) -> tuple[Array, Any]:
 
 def _logits_backward(residuals: Any, g: Array) -> tuple[Array, None]:
     kernel, like = residuals
-    g, kernel = _kept_inside(g.astype(like.dtype), kernel)
+    g = g.astype(like.dtype)
     return contract(g, as_float(kernel).astype(like.dtype), -1, 0).astype(like.dtype), None
 
 
