@@ -25,14 +25,14 @@ from data.tokenizer import load_tokenizer
 EVALUATION_SHARE = 4
 
 
-def squad_sequences(squad: Path, base: Path, *, shared: bool = True, evaluation: bool = False) -> list[TokenSequence]:
-    """Sequences of all training (or evaluation) questions, examples of a context side by side.
+def squad_sequences(squad: Path, base: Path, *, shared: bool = True) -> list[TokenSequence]:
+    """Sequences of all training questions, examples of a context side by side.
 
     Args:
         base: folder of the base model, for its tokenizer.
     """
     articles = json.loads(Path(squad).read_text(encoding="utf-8"))["data"]
-    chosen = [article for n, article in enumerate(articles) if (n % EVALUATION_SHARE == 0) == evaluation]
+    chosen = [article for n, article in enumerate(articles) if n % EVALUATION_SHARE]
     documents, questions = [], []
     for article in chosen:
         for number, paragraph in enumerate(article["paragraphs"]):

@@ -46,8 +46,9 @@ def _flow_command(goal: str) -> Callable[..., None]:
         from flows.config import load_config
 
         if profile:
+            if goal == "dataset":
+                raise ValueError("--profile traces training, and this command has none; give it to: jora train")
             sets = ["training.profile=3", *(sets or ())]
-
         options = {"corpus": corpus, "questions": questions, "base_model": base_model, "work_dir": work_dir}
         settings = load_config(config, options, sets or ())
         if dry_run:
@@ -118,7 +119,7 @@ def main() -> None:
 def guarded(command: Callable[[], Any]) -> None:
     """Run a command; ValueError becomes its line and exit code 2, Ctrl-C exit code 130, SIGTERM exit code 143."""
     # Else the process dies where it stands, and the server that it started for itself lives on.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         command()
     except ValueError as error:
@@ -127,6 +128,8 @@ def guarded(command: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; run the same command again to go on from the last checkpoint\n")
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

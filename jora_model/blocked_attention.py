@@ -107,7 +107,7 @@ def _hide(scores: Array, reach: Array, span: Array) -> Array:
     """Scores `[K, keys, group * queries]` of a tile, with what is not visible far below everything."""
     K, size, M = scores.shape
     # From the span, not from the loop over blocks: the compiler would keep the queries' places as an array, and reading
-    # that for every score takes ten times longer than counting.
+    # that for every score takes several times longer than counting.
     i = (span[0] + jnp.arange(size, dtype=jnp.int32))[None, :]
     j = (span[1] + jnp.arange(size, dtype=jnp.int32))[:, None]
     ends = lax.dynamic_slice_in_dim(reach, span[1], size)[:, None]

@@ -10,13 +10,19 @@ import jax
 import jax.monitoring
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    # Not on every system, and what counts where it is: a pinned process has fewer than the machine.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_compilation_cache(folder: Path) -> None:
     """Keep compiled programs in a folder, made if need be, between processes.
 
     In a folder of its own for each number of cores: on CPU a program is cut for so many threads, which XLA's key leaves
     out, so that a program of another machine, or of a pinned process, would quietly run on one thread.
     """
-    folder = folder / f"{len(os.sched_getaffinity(0))}-cores"
+    folder = folder / f"{usable_cores()}-cores"
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # Every program: a decoder's are small and many, and what is kept must not depend on how fast the machine is.

@@ -100,6 +100,12 @@ def test_bad_input(monkeypatch, capsys, tmp_path, corpus, spoil, arguments, mess
     assert message.format(folder=tmp_path) in line
 
 
+def test_profile_of_a_command_that_does_not_train(monkeypatch, capsys, tmp_path):
+    code, line = jora(monkeypatch, capsys, "build-dataset", "--profile", "--work-dir", tmp_path)
+    assert code == 2
+    assert line == "error: --profile traces training, and this command has none; give it to: jora train"
+
+
 def test_work_directory_that_cannot_be_written(monkeypatch, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     code, line = jora(monkeypatch, capsys, "run", "--work-dir", tmp_path / "file" / "work")

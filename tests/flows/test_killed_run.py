@@ -5,6 +5,7 @@ Its index is damaged meanwhile, which is noticed and repaired, and changes nothi
 
 import json
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -49,6 +50,34 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: P
     adapters = [work / "latest" / "training" / "adapter_model.safetensors" for work in (whole, parts)]
     assert adapters[0].read_bytes() == adapters[1].read_bytes()
     assert not list((parts / "scratch").iterdir()), "checkpoints are gone once they have served"
+
+
+def test_a_terminated_run_leaves_no_process(tmp_path: Path) -> None:
+    """Neither the trainer nor the server that the run started for itself."""
+    documents, questions = copy_samples(tmp_path, 2)
+    sets = [part for item in (*SMALL, *TRAINING) for part in ("--set", item)]
+    names = ["--corpus", documents, "--questions", questions, "--base-model", tiny_base(tmp_path / "base")]
+    work, home = tmp_path / "work", str(tmp_path / "prefect")
+    log = tmp_path / "log"
+    with start_jora("train", *names, "--work-dir", work, *sets, prefect=None, log=log, PREFECT_HOME=home) as process:
+        while lines_of_metrics(work) < 2:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.01)
+        assert processes_with(home) >= 3
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert processes_with(home) == 0
+
+
+def processes_with(text: str) -> int:
+    """How many processes have a text in their environment."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            found += text.encode() in path.read_bytes()
+        except OSError:  # gone, or not ours
+            continue
+    return found
 
 
 def lines_of_metrics(work: Path) -> int:

@@ -23,8 +23,11 @@ def jora(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
     return int(ended.value.code or 0), errors[0] if errors else ""
 
 
-def start_jora(*arguments: object, prefect: str, log: Path) -> "subprocess.Popen[bytes]":
-    """A process of its own, as a person starts it, that reports to the server at the URL `prefect`."""
-    environment = {**os.environ, "PREFECT_API_URL": prefect}
+def start_jora(*arguments: object, prefect: str | None, log: Path, **environment: str) -> "subprocess.Popen[bytes]":
+    """A process of its own, as a person starts it, that reports to the server at the URL `prefect`; None: its own."""
+    environment = {**os.environ, **environment}
+    environment.pop("PREFECT_API_URL", None)
+    if prefect is not None:
+        environment["PREFECT_API_URL"] = prefect
     with log.open("wb") as file:
         return subprocess.Popen([*JORA, *map(str, arguments)], env=environment, cwd=ROOT, stdout=file, stderr=file)
