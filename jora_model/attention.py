@@ -22,24 +22,24 @@ def visible(reach: Int[Array, "B S"]) -> Bool[Array, "B T S"]:
 
 
 def attend(
-    q: Float[Array, "B N H T"],
-    k: Float[Array, "B K H S"],
-    v: Float[Array, "B K H S"],
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B S K H"],
+    v: Float[Array, "B S K H"],
     mask: Bool[Array, "B T S"],
-) -> Float[Array, "B N H T"]:
+) -> Float[Array, "B T N H"]:
     """Dense grouped-query attention; operands in their dtype, scores and softmax in float32.
 
     Keys and values are not repeated for their group of queries. Every query must see at least one key.
     """
-    B, N, H, T = q.shape
-    K = k.shape[1]
-    q = (q.astype(jnp.float32) / math.sqrt(H)).astype(q.dtype).reshape(B, K, N // K, H, T)
+    B, T, N, H = q.shape
+    K = k.shape[2]
+    q = (q.astype(jnp.float32) / math.sqrt(H)).astype(q.dtype).reshape(B, T, K, N // K, H)
     precision = jax.lax.Precision.HIGHEST if q.dtype == jnp.float32 else None
-    scores = jnp.einsum("bkght,bkhs->bkgts", q, k, precision=precision, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("btkgh,bskh->bkgts", q, k, precision=precision, preferred_element_type=jnp.float32)
     scores = jnp.where(mask[:, None, None, :, :], scores, jnp.float32(-1e30))
     weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype)
-    out = jnp.einsum("bkgts,bkhs->bkght", weights, v, precision=precision, preferred_element_type=jnp.float32)
-    return out.astype(q.dtype).reshape(B, N, H, T)
+    out = jnp.einsum("bkgts,bskh->btkgh", weights, v, precision=precision, preferred_element_type=jnp.float32)
+    return out.astype(q.dtype).reshape(B, T, N, H)
 
 
 def rope_frequencies(config: ModelConfig) -> np.ndarray:
@@ -63,16 +63,21 @@ def rope_frequencies(config: ModelConfig) -> np.ndarray:
 
 def rotary(
     positions: Int[Array, "B T"], frequencies: np.ndarray
-) -> tuple[Float[Array, "B 1 H2 T"], Float[Array, "B 1 H2 T"]]:
-    """Cosine and sine of each position's angles, float32."""
-    angles = positions.astype(jnp.float32)[:, None, None, :] * jnp.asarray(frequencies)[None, None, :, None]
+) -> tuple[Float[Array, "B H T"], Float[Array, "B H T"]]:
+    """Cosine and sine of each position's angles, the same for both halves of a head; float32."""
+    angles = positions.astype(jnp.float32)[:, None, :] * jnp.asarray(np.tile(frequencies, 2))[None, :, None]
     return jnp.cos(angles), jnp.sin(angles)
 
 
-def rotate(
-    x: Float[Array, "B N H T"], rope: tuple[Float[Array, "B 1 H2 T"], Float[Array, "B 1 H2 T"]]
-) -> Float[Array, "B N H T"]:
-    """Rotate the two halves of each head (Hugging Face's `rotate_half` convention), in float32."""
-    cos, sin = rope
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=2)
-    return jnp.concatenate((first * cos - second * sin, second * cos + first * sin), axis=2).astype(x.dtype)
+def rotate(x: Float[Array, "*b H T"], cos: Float[Array, "*b H T"], sin: Float[Array, "*b H T"]) -> Array:
+    """Rotate the two halves of each head (Hugging Face's `rotate_half` convention); the result is float32.
+
+    Args:
+        cos, sin: of `rotary`, shaped to fit x. With the sine negated it turns back, which is also its gradient.
+    """
+    # The halves change places in a product, which is exact: moved, XLA's CPU backend takes them number by number.
+    eye = np.eye(x.shape[-2] // 2, dtype=np.float32)
+    swap = jnp.asarray(np.block([[0 * eye, -eye], [eye, 0 * eye]]), x.dtype)
+    precision = jax.lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
+    swapped = jnp.einsum("ij,...jt->...it", swap, x, precision=precision, preferred_element_type=jnp.float32)
+    return x.astype(jnp.float32) * cos + swapped * sin

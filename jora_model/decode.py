@@ -24,10 +24,11 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jora_model.attention import rotary
-from jora_model.blocked_attention import attend_blocked
+from jora_model.attention import rotary, rotate
+from jora_model.blocked_attention import attend_blocked, block_rope
+from jora_model.dropout import draws_of
 from jora_model.linear import as_bits, as_float, contract
-from jora_model.model import Llama, layer_keys, rms_norm
+from jora_model.model import NAMES, Llama, rms_norm
 
 
 class Cache(NamedTuple):
@@ -150,12 +151,13 @@ def _start(
 
 
 def _prefill_layer(graph: Any, weights: Any, x: Float[Array, "B T D"], rope: Any) -> tuple[Array, Cache]:
-    layer, keys = nnx.merge(graph, weights), layer_keys(None)
-    q, k, v = layer.qkv(x, rope, keys)
+    layer, draws = nnx.merge(graph, weights), draws_of(None, NAMES)
+    q, k, v = layer.qkv(x, draws)
     B, T = x.shape[:2]
     # Plainly causal: padding lies behind every real token, which therefore does not see it.
-    attended = attend_blocked(q, k, v, jnp.full((B, T), T, jnp.int32))
-    return layer.finish(x, attended, keys), Cache(k, v)
+    blocks = block_rope(rope, q.shape[2] // k.shape[2])
+    attended = attend_blocked(q, k, v, blocks, jnp.full((B, T), T, jnp.int32))
+    return layer.finish(x, attended, draws), Cache(_rotated(_columns(k), rope), _columns(v))
 
 
 def _step_layer(
@@ -169,8 +171,9 @@ def _step_layer(
     *,
     answer: Cache,
 ) -> tuple[Array, Cache]:
-    layer, keys = nnx.merge(graph, weights), layer_keys(None)
-    q, k, v = layer.qkv(x, rope, keys)
+    layer, draws = nnx.merge(graph, weights), draws_of(None, NAMES)
+    q, k, v = (_columns(y) for y in layer.qkv(x, draws))
+    q, k = (_rotated(y, rope) for y in (q, k))
     columns = (as_bits(y) for y in (k, v))
     answer = Cache(
         *(
@@ -181,7 +184,16 @@ def _step_layer(
     in_prompt = jnp.arange(prompt.keys.shape[-1], dtype=jnp.int32)[None, :] < lengths[:, None]
     in_answer = jnp.arange(answer.keys.shape[-1], dtype=jnp.int32)[None, :] <= slot
     attended = _attend_parts(q, ((prompt, in_prompt), (answer, in_answer)))
-    return layer.finish(x, attended, keys), answer
+    return layer.finish(x, attended.reshape(*x.shape[:2], -1), draws), answer
+
+
+def _columns(x: Float[Array, "B T N H"]) -> Float[Array, "B N H T"]:
+    return jnp.transpose(x, (0, 2, 3, 1))
+
+
+def _rotated(x: Float[Array, "B N H T"], rope: Any) -> Array:
+    cos, sin = (part[:, None] for part in rope)
+    return rotate(x, cos, sin).astype(x.dtype)
 
 
 def _finish(

@@ -6,6 +6,7 @@ Both count products only, two operations a multiply-add. The compiled program's 
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jora_model.config import ModelConfig
@@ -18,6 +19,8 @@ _SHAPE = re.compile(r"^\w+\[([\d,]*)\]")
 _DOT = re.compile(r" dot\(([^)]*)\).*?lhs_contracting_dims=\{([\d,]*)\}")
 _CALLED = re.compile(r"(?:calls|to_apply|body)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+# The innermost named loop: `jax.named_scope` is in the names of its operations.
+_LOOP = re.compile(r'op_name="[^"]*/(\w+)/while"')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
@@ -58,12 +61,12 @@ class ProgramFlops:
     per_turn: float
 
 
-def program_flops(text: str, inner_turns: float) -> ProgramFlops:
+def program_flops(text: str, turns: Mapping[str, float]) -> ProgramFlops:
     """Count the dots in the text of an optimized HLO module, loops by their known number of turns.
 
     Args:
-        inner_turns: mean turns of a loop whose length depends on the data and that stands in a loop of known length. In
-            the trainer's program these are attention's, over the tiles of a block of queries.
+        turns: of loops whose length depends on the data, by the `jax.named_scope` that they stand in: their turns, or
+            the mean of them.
     """
     computations = _computations(text)
     done: dict[str, ProgramFlops] = {}
@@ -84,7 +87,9 @@ def program_flops(text: str, inner_turns: float) -> ProgramFlops:
                 if " while(" not in line:
                     fixed, per_turn = fixed + inner.fixed, per_turn + inner.per_turn
                 elif trips := _TRIPS.search(line):
-                    fixed += int(trips[1]) * (inner.fixed + inner_turns * inner.per_turn)
+                    fixed, per_turn = fixed + int(trips[1]) * inner.fixed, per_turn + int(trips[1]) * inner.per_turn
+                elif (loop := _LOOP.search(line)) and loop[1] in turns:
+                    fixed, per_turn = fixed + turns[loop[1]] * inner.fixed, per_turn + turns[loop[1]] * inner.per_turn
                 else:
                     per_turn += inner.fixed + inner.per_turn
         done[name] = ProgramFlops(fixed, per_turn)

@@ -14,10 +14,12 @@ import jax
 import numpy as np
 
 from jora_model.abstract import abstract_model
+from jora_model.blocked_attention import QUERY_BLOCKS, TILES
 from jora_model.config import ModelConfig
 from jora_model.flops import model_flops, program_flops
 from jora_model.job import TrainSettings
 from jora_model.plan_job import Footprint
+from jora_model.position_blocks import POSITION_BLOCKS, positions_of_block
 from jora_model.sequences import Sequence
 from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import check_divisible, check_rows, make_mesh
@@ -41,9 +43,7 @@ def measure(config: ModelConfig, lora: LoraSettings, mesh: MeshSettings, trainin
     programs = {name: lowered.compile() for name, lowered in trainer.lower(rows).items()}
     compile_seconds = time.monotonic() - begun
     needed = model_flops(config, lora, training.row_length)
-    # A full row computes every tile of its causal half: so many for a block of queries, on average.
-    tiles = most_tiles(training.row_length) / block_count(training.row_length)
-    done = program_flops(programs["accumulate"].as_text(), inner_turns=tiles)
+    done = program_flops(programs["accumulate"].as_text(), _full_turns(config, mesh, training.row_length))
     adapter = _bytes(trainer.state.adapter)
     return Footprint(
         mesh=mesh,
@@ -52,6 +52,7 @@ def measure(config: ModelConfig, lora: LoraSettings, mesh: MeshSettings, trainin
         weights=_bytes(trainer.frozen),
         adapter=adapter,
         optimizer=_bytes(trainer.state.optimizer),
+        # Summed on the devices that run the rows, each for itself or together: the adapter and two numbers.
         sums=adapter + 2 * np.dtype(np.float32).itemsize,
         rows=sum(array.nbytes for array in arrays_of(rows).values()) // (mesh.data * mesh.fsdp),
         # `zero` makes the sums themselves, which are counted above.
@@ -61,6 +62,16 @@ def measure(config: ModelConfig, lora: LoraSettings, mesh: MeshSettings, trainin
         program_flops=done.fixed * mesh.devices / rows.tokens.size,
         answer_flops=needed.per_answer_token,
     )
+
+
+def _full_turns(config: ModelConfig, mesh: MeshSettings, length: int) -> dict[str, float]:
+    """Turns of the loops that stop where a row does, for a full one, which computes each tile of its causal half."""
+    heads = max(config.num_kv_heads // mesh.tp, 1)
+    return {
+        POSITION_BLOCKS: length // positions_of_block(length),
+        QUERY_BLOCKS: heads * block_count(length),
+        TILES: most_tiles(length) / block_count(length),
+    }
 
 
 def full_rows(training: TrainSettings) -> Rows:

@@ -29,7 +29,12 @@ def as_bits(weight: Array) -> Array:
 
 
 def contract(x: Array, w: Array, x_dim: int, w_dim: int) -> Array:
-    """Sum over one dim of each; operands as they are, the sum and the result in float32."""
+    """Sum over one dim of each; operands as they are, the sum and the result in float32. Where x has more than two
+    dims, it is its last that is summed over."""
+    if x.ndim > 2:
+        # As a matrix: of three dims, XLA's CPU backend would first copy w, turned.
+        assert x_dim in (-1, x.ndim - 1), f"cannot sum over dim {x_dim} of {x.shape}"
+        return contract(x.reshape(-1, x.shape[-1]), w, 1, w_dim).reshape(*x.shape[:-1], w.shape[1 - w_dim])
     return lax.dot_general(
         x,
         w,
@@ -45,9 +50,7 @@ def linear(
     adapter: tuple[Array, Array] | None = None,
     scale: float = 1.0,
     keep: Float[Array, "B T I"] | None = None,
-    *,
-    transposed: bool = False,
-) -> Array:
+) -> Float[Array, "B T O"]:
     """`x W^T + scale (keep * x) A^T B^T` for a frozen kernel W `[O, I]` (bf16 bits, or x's dtype); never `W + BA`.
 
     Both products are summed in float32 and rounded once. No gradient is formed for the kernel.
@@ -55,21 +58,15 @@ def linear(
     Args:
         adapter: A `[R, I]` and B transposed `[R, O]`, float32: multiplied in x's dtype, gradients summed in float32.
         keep: the dropout's factors for the adapter's input, in x's dtype.
-        transposed: the result is `[B, O, T]` instead of `[B, T, O]`, straight from the product.
     """
-    return _linear(scale, transposed, x, kernel, adapter, keep)
+    return _linear(scale, x, kernel, adapter, keep)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _linear(scale: float, transposed: bool, x: Array, kernel: Array, adapter: Any, keep: Any) -> Array:
-    w = as_float(kernel).astype(x.dtype)
-    # The smaller operand first makes the transposed product come out that way.
-    out = contract(w, x, 1, -1).swapaxes(0, 1) if transposed else contract(x, w, -1, 1)
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _linear(scale: float, x: Array, kernel: Array, adapter: Any, keep: Any) -> Array:
+    out = contract(x, as_float(kernel).astype(x.dtype), -1, 1)
     if adapter is not None:
-        low, b = _low(scale, x, adapter[0], keep), adapter[1].astype(x.dtype)
-        # In float32 where transposed: XLA's CPU backend has no such product of bf16, and says so only at run time.
-        wide = (b.astype(jnp.float32), low.astype(jnp.float32))
-        out = out + (contract(*wide, 0, -1).swapaxes(0, 1) if transposed else contract(low, b, -1, 0))
+        out = out + contract(_low(scale, x, adapter[0], keep), adapter[1].astype(x.dtype), -1, 0)
     return out.astype(x.dtype)
 
 
@@ -79,35 +76,27 @@ def _low(scale: float, x: Array, a: Array, keep: Array | None) -> Array:
     return (contract(x, a.astype(x.dtype), -1, 1) * jnp.float32(scale)).astype(x.dtype)
 
 
-def _linear_forward(
-    scale: float, transposed: bool, x: Array, kernel: Array, adapter: Any, keep: Any
-) -> tuple[Array, Any]:
-    out = as_float(checkpoint_name(as_bits(_linear(scale, transposed, x, kernel, adapter, keep)), PRODUCT))
+def _linear_forward(scale: float, x: Array, kernel: Array, adapter: Any, keep: Any) -> tuple[Array, Any]:
+    out = as_float(checkpoint_name(as_bits(_linear(scale, x, kernel, adapter, keep)), PRODUCT))
     return out, (None if adapter is None else x, kernel, adapter, keep)
 
 
-def _linear_backward(scale: float, transposed: bool, residuals: Any, g: Array) -> tuple[Array, None, Any, None]:
+def _linear_backward(scale: float, residuals: Any, g: Array) -> tuple[Array, None, Any, None]:
     x, kernel, adapter, keep = residuals
-    if transposed:
-        # Behind a barrier, or the transposition is folded into products that are slow with it.
-        g = lax.optimization_barrier(g.swapaxes(1, 2))
     dx = contract(g, as_float(kernel).astype(g.dtype), -1, 0)
     if adapter is None:
         return dx.astype(g.dtype), None, None, None
-    a, b = adapter
-    low = _low(scale, x, a, keep)
-    dlow = (contract(g, b.astype(g.dtype), -1, 1) * jnp.float32(scale)).astype(g.dtype)
-    dropped = contract(dlow, a.astype(g.dtype), -1, 0)
+    a, b = (factor.astype(g.dtype) for factor in adapter)
+    x = x if keep is None else x * keep
+    factor = jnp.float32(scale)
+    dlow = (contract(g, b, -1, 1) * factor).astype(g.dtype)
+    dropped = contract(dlow, a, -1, 0)
     dx = dx + (dropped if keep is None else dropped * keep.astype(jnp.float32))
-    # The narrow operand first: three times faster than the other way around.
-    da = _over_tokens(dlow, x if keep is None else x * keep)
-    db = _over_tokens(low, g)
-    return dx.astype(g.dtype), None, (da, db), None
-
-
-def _over_tokens(x: Array, y: Array) -> Array:
-    """`x^T y` over all tokens, float32."""
-    return contract(x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]), 0, 0)
+    # Both narrow states again, with their positions last: XLA's CPU backend is slow at a product whose left operand is
+    # transposed, and the sums over positions would be such.
+    x, g = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
+    low, dlow = ((contract(*pair, 1, 1) * factor).astype(g.dtype) for pair in ((a, x), (b, g)))
+    return dx.astype(g.dtype), None, (contract(dlow, x, 1, 0), contract(low, g, 1, 0)), None
 
 
 _linear.defvjp(_linear_forward, _linear_backward)

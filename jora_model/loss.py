@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jora_model.exponential import LOG2_E, exp2
+from jora_model.linear import contract
 from jora_model.model import Llama
 
 CHUNK = 128
@@ -35,23 +37,33 @@ def answer_loss(
     places, wanted, shares = padded(predict_at), padded(targets), padded(weights)
     chunks = (jnp.max(jnp.sum((shares > 0).astype(jnp.int32), axis=1)) + (chunk - 1)) // chunk
 
+    kernel = model.head_kernel.astype(hidden.dtype)
+
     def sums(hidden: Array, differentiate: bool) -> tuple[Array, Array]:
         def add(number: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             total, gradient = carry
             place, target, share = (
                 lax.dynamic_slice_in_dim(x, number * chunk, chunk, axis=1) for x in (places, wanted, shares)
             )
-            logits, pull = jax.vjp(model.head, jnp.take_along_axis(hidden, place[:, :, None], axis=1))
-            # Compared instead of indexed: nothing is gathered along a vocabulary that is split over devices.
+            states = jnp.take_along_axis(hidden, place[:, :, None], axis=1)
+            logits = contract(states, kernel, -1, 1)
+            # The target is taken out and reckoned apart, in float32: of it, the gradient is a small difference.
+            answers = model.head_rows(target).astype(jnp.float32)
+            picked = jnp.sum(states.astype(jnp.float32) * answers, axis=-1)
             is_target = lax.broadcasted_iota(jnp.int32, logits.shape, 2) == target[:, :, None]
-            picked = jnp.sum(jnp.where(is_target, logits, jnp.float32(0)), axis=-1)
-            log_sum = jax.nn.logsumexp(logits, axis=-1)
-            total = total + jnp.sum((log_sum - picked) * share)
+            top = jnp.max(logits, axis=-1)
+            others = exp2((logits - top[:, :, None]) * LOG2_E, states.dtype)
+            others = jnp.where(is_target, jnp.zeros((), others.dtype), others)
+            own = jnp.exp(picked - top)
+            whole = jnp.sum(others.astype(jnp.float32), axis=-1) + own
+            total = total + jnp.sum((top + jnp.log(whole) - picked) * share)
             if differentiate:
-                errors = jnp.exp(logits - log_sum[:, :, None]) - is_target.astype(jnp.float32)
-                (change,) = pull(errors * share[:, :, None])
+                change = contract(others, kernel, -1, 0) * (share / whole)[:, :, None]
+                change = change + answers * (share * (own / whole - 1.0))[:, :, None]
                 # A mapped scatter keeps each row where it lives; an indexed one would gather the batch.
-                gradient = jax.vmap(lambda whole, at, part: whole.at[at].add(part))(gradient, place, change)
+                gradient = jax.vmap(lambda into, at, part: into.at[at].add(part))(
+                    gradient, place, change.astype(hidden.dtype)
+                )
             return total, gradient
 
         return lax.fori_loop(0, chunks, add, (jnp.zeros((), jnp.float32), jnp.zeros_like(hidden)))

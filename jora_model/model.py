@@ -23,14 +23,18 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from jora_model.attention import rope_frequencies, rotary, rotate
-from jora_model.blocked_attention import SAVED, attend_blocked
+from jora_model.attention import rope_frequencies, rotary
+from jora_model.blocked_attention import SAVED, attend_blocked, block_rope, used_blocks
 from jora_model.config import ModelConfig
+from jora_model.dropout import Draws, draws_of
 from jora_model.linear import PRODUCT, as_bits, as_float, contract, linear
 from jora_model.parameters import LINEARS
+from jora_model.position_blocks import over_blocks, positions_of_block
 from jora_model.settings import LoraSettings, Remat
 from jora_model.sharding import BATCH, named, rules_for, tp_size
-from jora_model.tiles import Tiles
+from jora_model.tiles import Tiles, block_size
+
+NAMES = tuple(parameter.name for parameter in LINEARS)
 
 
 class Frozen(nnx.Variable):
@@ -53,18 +57,12 @@ class Linear(nnx.Module):
             self.lora_a = LoraParam(factors[0])
             self.lora_b = LoraParam(factors[1])
 
-    def __call__(
-        self, x: Float[Array, "B T I"], dropout_key: Array | None = None, *, transposed: bool = False
-    ) -> Array:
-        """`[B, T, O]`, or `[B, O, T]` where `transposed`."""
+    def __call__(self, x: Float[Array, "B T I"], draws: Draws | None = None) -> Float[Array, "B T O"]:
         if not self.adapted:
-            return linear(x, self.kernel[...], transposed=transposed)
-        keep = None
-        if self.dropout and dropout_key is not None:
-            kept = jax.random.bernoulli(dropout_key, 1.0 - self.dropout, x.shape)
-            keep = jnp.where(kept, jnp.asarray(1.0 / (1.0 - self.dropout), x.dtype), jnp.zeros((), x.dtype))
+            return linear(x, self.kernel[...])
+        keep = draws.keep(x, self.dropout) if self.dropout and draws else None
         factors = (self.lora_a[...], self.lora_b[...])
-        return linear(x, self.kernel[...], factors, self.scale, keep, transposed=transposed)
+        return linear(x, self.kernel[...], factors, self.scale, keep)
 
 
 class Layer(nnx.Module):
@@ -86,40 +84,68 @@ class Layer(nnx.Module):
             linear = Linear(base[parameter.name], adapter.get(parameter.name), lora)
             setattr(self, parameter.name, linear)
 
-    def qkv(self, x: Float[Array, "B T D"], rope: Any, keys: Any) -> tuple[Array, Array, Array]:
-        """Rotated queries `[B, N, H, T]` and keys, and values `[B, K, H, T]`: positions last, so that nothing is
-        transposed on the way into attention and the two halves of a head lie apart."""
+    def qkv(self, x: Float[Array, "B T D"], draws: Any) -> tuple[Array, Array, Array]:
+        """Queries `[B, T, N, H]`, keys and values `[B, T, K, H]`, not rotated."""
         h = rms_norm(x, self.input_norm[...], self.config.rms_norm_eps)
-        heads = (x.shape[0], -1, self.config.head_dim, x.shape[1])
-        q = rotate(self.q_proj(h, keys["q_proj"], transposed=True).reshape(heads), rope)
-        k = rotate(self.k_proj(h, keys["k_proj"], transposed=True).reshape(heads), rope)
-        v = self.v_proj(h, keys["v_proj"], transposed=True).reshape(heads)
         rules = rules_for(self.config, tp_size(self.mesh))
-        split, kv_split = (PartitionSpec(*BATCH, rules[dim], None, None) for dim in ("heads", "kv_heads"))
-        return self._pin(q, split), self._pin(k, kv_split), self._pin(v, kv_split)
 
-    def finish(self, x: Float[Array, "B T D"], attended: Float[Array, "B N H T"], keys: Any) -> Array:
+        def heads(linear: Linear, name: str, dim: str) -> Array:
+            out = linear(h, draws[name]).reshape(*x.shape[:2], -1, self.config.head_dim)
+            return self._pin(out, PartitionSpec(*BATCH, None, rules[dim], None))
+
+        return (
+            heads(self.q_proj, "q_proj", "heads"),
+            heads(self.k_proj, "k_proj", "kv_heads"),
+            heads(self.v_proj, "v_proj", "kv_heads"),
+        )
+
+    def finish(self, x: Float[Array, "B T D"], attended: Float[Array, "B T N H"], draws: Any) -> Array:
         """Output projection, feed-forward and both residuals."""
         whole = PartitionSpec(("data", "fsdp"), None, None)
-        # A transposition of its own: folded into the product it would make that one slow.
-        attended = jax.lax.optimization_barrier(attended.reshape(x.shape[0], -1, x.shape[1]).swapaxes(1, 2))
-        x = x + self._pin(self.o_proj(attended, keys["o_proj"]), whole)
+        x = x + self._pin(self.o_proj(attended.reshape(*x.shape[:2], -1), draws["o_proj"]), whole)
         h = rms_norm(x, self.post_norm[...], self.config.rms_norm_eps)
-        gate = self.gate_proj(h, keys["gate_proj"])
-        up = self.up_proj(h, keys["up_proj"])
+        gate = self.gate_proj(h, draws["gate_proj"])
+        up = self.up_proj(h, draws["up_proj"])
         h = (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(x.dtype)
-        return x + self._pin(self.down_proj(h, keys["down_proj"]), whole)
+        return x + self._pin(self.down_proj(h, draws["down_proj"]), whole)
 
     def __call__(
         self, x: Float[Array, "B T D"], rope: Any, reach: Int[Array, "B T"], tiles: Tiles | None, keys: Any
     ) -> Array:
-        q, k, v = self.qkv(x, rope, keys)
-        return self.finish(x, attend_blocked(q, k, v, reach, tiles, self.mesh), keys)
+        draws = draws_of(keys, NAMES)
+        q, k, v = self.qkv(x, draws)
+        return self.finish(x, attend_blocked(q, k, v, rope, reach, tiles, self.mesh), draws)
+
+    def in_blocks(
+        self, x: Float[Array, "B T D"], rope: Any, reach: Int[Array, "B T"], tiles: Tiles | None, keys: Any
+    ) -> Array:
+        """The same, block by block of positions but for the attention (position_blocks.py)."""
+        T = x.shape[1]
+        size = positions_of_block(T)
+        count = jnp.int32(T // size)
+        if tiles is not None:
+            used = jnp.max(used_blocks(tiles.ends)) * block_size(T)
+            count = jnp.minimum(count, (used + (size - 1)) // size)
+        graph, adapter, frozen = nnx.split(self, LoraParam, ...)
+        fixed = (frozen, keys)
+        q, k, v = over_blocks(partial(_qkv_of_block, graph), size, adapter, fixed, (x,), count)
+        attended = attend_blocked(q, k, v, rope, reach, tiles, self.mesh)
+        return over_blocks(partial(_finish_block, graph), size, adapter, fixed, (x, attended), count)
 
     def _pin(self, x: Array, partition: PartitionSpec) -> Array:
         """Tell the compiler where the parts of an activation live; free without a mesh."""
         sharding = named(self.mesh, partition)
         return x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)
+
+
+def _qkv_of_block(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Array) -> Any:
+    frozen, keys = fixed
+    return nnx.merge(graph, adapter, frozen).qkv(*inputs, draws_of(keys, NAMES, block))
+
+
+def _finish_block(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Array) -> Any:
+    frozen, keys = fixed
+    return nnx.merge(graph, adapter, frozen).finish(*inputs, draws_of(keys, NAMES, block))
 
 
 class Llama(nnx.Module):
@@ -150,6 +176,13 @@ class Llama(nnx.Module):
             self.lm_head = Frozen(base["lm_head"])
         self.layers = Layer(config, base, adapter or {}, lora, mesh)
 
+    def without_mesh(self) -> "Llama":
+        """The same variables for a device that holds all of them and works on its own."""
+        graph, state = nnx.split(self)
+        alone = nnx.merge(graph, state)
+        alone.mesh = alone.layers.mesh = None
+        return alone
+
     def embed_tokens(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Rows of the embedding in the compute dtype."""
         return as_float(jnp.take(self.embed[...], tokens, axis=0)).astype(self.compute_dtype)
@@ -165,7 +198,7 @@ class Llama(nnx.Module):
         reach: Int[Array, "B T"],
         *,
         tiles: Tiles | None = None,
-        dropout_key: Array | None = None,
+        dropout_keys: Array | None = None,
         remat: Remat = "none",
     ) -> Float[Array, "B T D"]:
         """States after the final norm, in the compute dtype.
@@ -173,19 +206,24 @@ class Llama(nnx.Module):
         Args:
             reach: see `attention.visible`.
             tiles: those of `reach`, so that attention skips what is hidden.
-            dropout_key: turns the adapters' dropout on (training only).
+            dropout_keys: one for each row; they turn the adapters' dropout on (training only).
             remat: what the backward pass computes again. "full" keeps each layer's input and its attention, "dots" the
-                results of its products as well.
+                results of its products as well. On a CPU that holds the whole model, "full" goes through what lies
+                before and after the attention in blocks of positions.
         """
         x = self.embed_tokens(tokens)
-        rope = self.rope(positions)
+        rope = block_rope(self.rope(positions), self.config.num_heads // self.config.num_kv_heads)
         graph, stacked = nnx.split(self.layers)
-        keys = None if dropout_key is None else jax.random.split(dropout_key, self.config.num_layers)
+        L = self.config.num_layers
+        in_blocks = remat == "full" and jax.default_backend() == "cpu" and self.mesh is None
+        keys = None if dropout_keys is None else jax.vmap(partial(jax.random.split, num=L), out_axes=1)(dropout_keys)
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:
             state, key = scanned
             x = _kept_as_bits(x)
-            return nnx.merge(graph, state)(x, rope, reach, tiles, layer_keys(key)), None
+            layer = nnx.merge(graph, state)
+            run = layer.in_blocks if in_blocks else layer
+            return run(x, rope, reach, tiles, key), None
 
         if remat != "none":
             names = (SAVED, PRODUCT) if remat == "dots" else (SAVED,)
@@ -194,9 +232,22 @@ class Llama(nnx.Module):
         return rms_norm(x, self.final_norm[...], self.config.rms_norm_eps)
 
     def head(self, hidden: Float[Array, "*b D"]) -> Float[Array, "*b V"]:
-        """Logits in float32; no gradient is formed for the head."""
-        kernel = self.embed[...] if self.config.tie_embeddings else self.lm_head[...]
-        return _frozen_logits(hidden, kernel)
+        """Logits in float32."""
+        return contract(hidden, self.head_kernel.astype(hidden.dtype), -1, 1)
+
+    @property
+    def head_kernel(self) -> Float[Array, "V D"]:
+        """The head's weights: the embedding's where they are tied."""
+        return as_float(self._head[...])
+
+    def head_rows(self, tokens: Int[Array, "*b"]) -> Float[Array, "*b D"]:
+        """The head's weights of some tokens."""
+        # Taken as bits: of the weights themselves, the compiler would first convert all to what a few are used as.
+        return as_float(jnp.take(self._head[...], tokens, axis=0))
+
+    @property
+    def _head(self) -> Frozen:
+        return self.embed if self.config.tie_embeddings else self.lm_head
 
 
 @jax.custom_jvp
@@ -210,12 +261,6 @@ def _kept_as_bits(x: Array) -> Array:
 def _kept_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     # Written out: within a call of the function above, the backward pass would not find the name.
     return as_float(checkpoint_name(as_bits(primals[0]), SAVED)), tangents[0]
-
-
-def layer_keys(key: Array | None) -> dict[str, Array | None]:
-    """One dropout key for each linear of a layer; all None when dropout is off."""
-    keys = [None] * len(LINEARS) if key is None else list(jax.random.split(key, len(LINEARS)))
-    return {parameter.name: k for parameter, k in zip(LINEARS, keys, strict=True)}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -253,22 +298,3 @@ def _norm_backward(eps: float, residuals: Any, g: Array) -> tuple[Array, None]:
 
 
 rms_norm.defvjp(_norm_forward, _norm_backward)
-
-
-@jax.custom_vjp
-def _frozen_logits(hidden: Array, kernel: Array) -> Array:
-    return contract(hidden, as_float(kernel).astype(hidden.dtype), -1, 1)
-
-
-def _logits_forward(hidden: Array, kernel: Array) -> tuple[Array, Any]:
-    # The empty array carries hidden's dtype to the backward pass.
-    return _frozen_logits(hidden, kernel), (kernel, jnp.zeros((0,), hidden.dtype))
-
-
-def _logits_backward(residuals: Any, g: Array) -> tuple[Array, None]:
-    kernel, like = residuals
-    g = g.astype(like.dtype)
-    return contract(g, as_float(kernel).astype(like.dtype), -1, 0).astype(like.dtype), None
-
-
-_frozen_logits.defvjp(_logits_forward, _logits_backward)

@@ -1,6 +1,7 @@
 """The compiled functions of training: add a microbatch's gradient, apply an update, evaluate a microbatch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,13 +18,15 @@ from jora_model.job import TrainSettings
 from jora_model.loss import answer_loss
 from jora_model.model import Llama, LoraParam
 from jora_model.optimizer import make_optimizer
+from jora_model.settings import Remat
 from jora_model.sharding import BATCH
 from jora_model.tiles import Tiles, visible_tiles
 from jora_model.tries import Rows
 
 
 class Sums(NamedTuple):
-    """Running sums over the microbatches of an update: gradient of the loss sum, loss sum, learnt tokens."""
+    """Running sums over the microbatches of an update: gradient of the loss sum, loss sum, learnt tokens. Devices that
+    each hold the whole model have sums of their own, in a leading dim."""
 
     gradient: Any
     loss: Array
@@ -51,6 +54,9 @@ class Trainer:
         self.mesh = model.mesh
         self.optimizer = make_optimizer(settings, updates)
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
+        # Devices that each hold the whole model.
+        self._alone = self.mesh.size if self.mesh is not None and self.mesh.size == self.mesh.shape["data"] else 0
+        self._graph_of_device = nnx.graphdef(model.without_mesh()) if self._alone else self.graph
         self.state = TrainState(adapter, self._optimizer_state(adapter))
         self.traces = 0
         self.programs = Programs()
@@ -59,10 +65,13 @@ class Trainer:
         state = jax.tree.map(lambda x: x.sharding, self.state)
         scalar = self._whole()
         sums = Sums(state.adapter, scalar, scalar)
+        if self._alone:
+            sums = jax.tree.map(lambda _: self._rows_sharding(), sums)
+        self._sums_places = sums
         self._zero = jax.jit(self._zeros, out_shardings=sums)
         self._accumulate = jax.jit(self._add, donate_argnums=2, out_shardings=sums)
         self._apply = jax.jit(self._update, donate_argnums=0, out_shardings=(state, scalar, scalar))
-        self._evaluate = jax.jit(self._add_loss, out_shardings=scalar)
+        self._evaluate = jax.jit(self._add_loss, out_shardings=sums.loss)
 
     @property
     def model(self) -> Llama:
@@ -93,7 +102,8 @@ class Trainer:
 
     def evaluate(self, microbatches: Iterable[Rows]) -> float:
         """Loss sum with the adapter as it is, without dropout; forward only, and one wait for the devices."""
-        total = jax.device_put(np.zeros((), np.float32), self._whole())
+        devices = (self._alone,) if self._alone else ()
+        total = jax.device_put(np.zeros(devices, np.float32), self._sums_places.loss)
         for rows in microbatches:
             # Each waits for the one before, through the total: a CPU would run several at once, with memory for each.
             total = self.programs.run(
@@ -104,12 +114,17 @@ class Trainer:
                 total,
                 self._batch(rows),
             )
-        return float(total)
+        return float(np.sum(jax.device_get(total)))
 
     def lower(self, rows: Rows) -> dict[str, Lowered]:
         """The programs of an update on rows of this shape, not yet compiled; of an abstract model as of a real one."""
         shapes = jax.tree.map(_shape, self.state)
-        sums = Sums(shapes.adapter, *(jax.ShapeDtypeStruct((), np.float32, sharding=self._whole()) for _ in range(2)))
+        zero = self._zero.lower(shapes.adapter)
+        sums = jax.tree.map(
+            lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+            zero.out_info,
+            self._sums_places,
+        )
         split = self._rows_sharding()
         batch = {
             name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split)
@@ -118,7 +133,7 @@ class Trainer:
         numbers = jax.ShapeDtypeStruct((3,), np.uint32, sharding=self._whole())
         frozen = jax.tree.map(_shape, self.frozen)
         return {
-            "zero": self._zero.lower(shapes.adapter),
+            "zero": zero,
             "accumulate": self._accumulate.lower(shapes.adapter, frozen, sums, batch, numbers),
             "apply": self._apply.lower(shapes, sums),
         }
@@ -152,31 +167,59 @@ class Trainer:
 
     def _zeros(self, adapter: Any) -> Sums:
         nothing = jnp.zeros((), jnp.float32)
-        return Sums(jax.tree.map(jnp.zeros_like, adapter), nothing, nothing)
+        zero = Sums(jax.tree.map(jnp.zeros_like, adapter), nothing, nothing)
+        if not self._alone:
+            return zero
+        return jax.tree.map(lambda x: jnp.zeros((self._alone, *x.shape), x.dtype), zero)
 
     def _add(self, adapter: Any, frozen: Any, sums: Sums, batch: dict[str, Array], numbers: Array) -> Sums:
         self.traces += 1
+        return self._add_rows(partial(self._sums_of, self.settings.remat), sums, adapter, frozen, batch, numbers)
+
+    def _add_loss(self, adapter: Any, frozen: Any, total: Array, batch: dict[str, Array]) -> Array:
+        return self._add_rows(self._loss_of, total, adapter, frozen, batch)
+
+    def _add_rows(self, function: Callable[..., Any], sums: Any, *arguments: Any) -> Any:
+        """`sums` and `function(adapter, frozen, batch, ..)`, added.
+
+        Where each device holds the whole model, it runs its own rows alone and keeps sums of its own (a leading dim of
+        devices) until the update: left to the compiler, devices would meet in every layer and wait for the slower row.
+        """
+        if not self._alone:
+            return jax.tree.map(jnp.add, sums, function(*arguments))
+
+        def local(sums: Any, *arguments: Any) -> Any:
+            return jax.tree.map(lambda whole, part: whole + part[None], sums, function(*arguments))
+
+        whole = PartitionSpec()
+        places = (BATCH, whole, whole, BATCH, *(whole for _ in arguments[3:]))
+        run = jax.shard_map(local, mesh=self.mesh, in_specs=places, out_specs=BATCH, check_vma=False)
+        return run(sums, *arguments)
+
+    def _sums_of(self, remat: Remat, adapter: Any, frozen: Any, batch: dict[str, Array], numbers: Array) -> Sums:
         key = jax.random.key(0)
         for number in numbers:
             key = jax.random.fold_in(key, number)
+        keys = jax.vmap(partial(jax.random.fold_in, key))(batch["row"])
 
         def loss_sum(adapter: Any) -> tuple[Array, Array]:
-            return self._loss(adapter, frozen, batch, dropout_key=key, remat=self.settings.remat)
+            return self._loss(adapter, frozen, batch, dropout_keys=keys, remat=remat)
 
         (loss, tokens), gradient = jax.value_and_grad(loss_sum, has_aux=True)(adapter)
-        gradient = jax.tree.map(jnp.add, sums.gradient, gradient)
-        return Sums(gradient, sums.loss + loss, sums.tokens + tokens)
+        return Sums(gradient, loss, tokens)
 
-    def _add_loss(self, adapter: Any, frozen: Any, total: Array, batch: dict[str, Array]) -> Array:
-        return total + self._loss(adapter, frozen, batch)[0]
+    def _loss_of(self, adapter: Any, frozen: Any, batch: dict[str, Array]) -> Array:
+        return self._loss(adapter, frozen, batch)[0]
 
     def _loss(self, adapter: Any, frozen: Any, batch: dict[str, Array], **how: Any) -> tuple[Array, Array]:
-        model = nnx.merge(self.graph, adapter, frozen)
+        model = nnx.merge(self._graph_of_device, adapter, frozen)
         tiles = Tiles(batch["spans"], batch["ends"])
         hidden = model.hidden_states(batch["tokens"], batch["positions"], batch["reach"], tiles=tiles, **how)
         return answer_loss(model, hidden, batch["predict_at"], batch["targets"], batch["weights"])
 
     def _update(self, state: TrainState, sums: Sums) -> tuple[TrainState, Array, Array]:
+        if self._alone:
+            sums = jax.tree.map(lambda x: jnp.sum(x, axis=0), sums)
         gradient = jax.tree.map(lambda g: g / sums.tokens, sums.gradient)
         norm = optax.global_norm(gradient)
         # Optax mixes dtypes (beta ** int32 count), which our tests otherwise forbid.
@@ -188,7 +231,7 @@ class Trainer:
 
 def arrays_of(rows: Rows) -> dict[str, np.ndarray]:
     """What a program gets of a microbatch."""
-    return {**vars(rows), **visible_tiles(rows.reach)._asdict()}
+    return {**vars(rows), **visible_tiles(rows.reach)._asdict(), "row": np.arange(len(rows), dtype=np.int32)}
 
 
 def _name(rows: Rows) -> str:

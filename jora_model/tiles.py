@@ -21,7 +21,8 @@ class Tiles(NamedTuple):
     Attributes:
         spans: int32 [B, n, 3]: first query of the block, first key of the span, first key that counts (the keys before
             it belong to the tile before). Sorted by the block; the rest is 0.
-        ends: int32 [B, blocks + 1]: the tiles of block b are spans[ends[b]:ends[b + 1]].
+        ends: int32 [B, blocks + 1]: the tiles of block b are spans[ends[b]:ends[b + 1]]. The blocks behind a row's last
+            token have none, and nothing of them is computed.
     """
 
     spans: np.ndarray
@@ -72,16 +73,29 @@ def causal_tiles(rows: int, length: int) -> Tiles:
     return Tiles(*(np.repeat(array, rows, axis=0) for array in one))
 
 
+def last_place(reach: np.ndarray) -> np.ndarray:
+    """How many positions of each row come before its padding, which sees itself only: [B, S] -> [B].
+
+    A last token that nothing follows looks like padding; it predicts nothing, and nothing sees it.
+    """
+    longer = reach > np.arange(1, reach.shape[1] + 1)
+    return np.where(longer, reach, 0).max(axis=1)
+
+
 def _tiles_of(reach: np.ndarray) -> list[list[tuple[int, int, int]]]:
     """Spans for each block of queries."""
     length, block = len(reach), block_size(len(reach))
     whole = padded_length(length)
     grain = min(_GRAIN, block)
+    used = last_place(reach[None])[0]
     # How far the keys of a grain are seen; padding behind the row sees itself.
     seen = np.concatenate([reach, np.arange(length + 1, whole + 1, dtype=reach.dtype)])
     seen = np.maximum.reduceat(seen, np.arange(0, whole, grain))
-    blocks = []
+    blocks: list[list[tuple[int, int, int]]] = []
     for first in range(0, whole, block):
+        if first >= used > 0:
+            blocks.append([])
+            continue
         spans: list[tuple[int, int, int]] = []
         end = 0
         for key in (np.flatnonzero(seen[: -(-(first + block) // grain)] > first) * grain).tolist():

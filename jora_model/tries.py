@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jora_model.sequences import Sequence
+from jora_model.tiles import last_place
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Rows:
     @property
     def used(self) -> int:
         """Positions that hold a token: the end of the last trie of each row, summed."""
-        longer = self.reach > np.arange(1, self.reach.shape[1] + 1)
-        return int(np.where(longer, self.reach, 0).max(axis=1).sum())
+        return int(last_place(self.reach).sum())
 
     def slice(self, start: int, count: int) -> "Rows":
         """`count` rows from `start`, filled up with empty rows."""
@@ -188,8 +188,25 @@ def pack_evenly(sequences: Seq[Sequence], row_length: int, parts: int = 1) -> Ro
         if longest <= length < row_length and rows.used <= length * count:
             shorter = pack(sequences, length)
             if len(shorter) <= count:
-                return shorter
-    return rows
+                rows = shorter
+                break
+    return _dealt(rows, parts)
+
+
+def _dealt(rows: Rows, parts: int) -> Rows:
+    """The rows in such an order that `parts` devices, taking turns, get about the same work each."""
+    if parts == 1:
+        return rows
+    positions = last_place(rows.reach)
+    pairs = (rows.reach - np.arange(rows.reach.shape[1])).sum(axis=1)
+    # Measured (SmolLM2-135M, one core): a position costs as much as 1,250 visible pairs.
+    order = np.argsort(-(pairs + 1250 * positions), kind="stable")
+    rounds = [order[start : start + parts] for start in range(0, len(order), parts)]
+    # There and back again, so that who takes the largest of one round takes the smallest of the next.
+    order = np.concatenate(
+        [part[::-1] if number % 2 and len(part) == parts else part for number, part in enumerate(rounds)]
+    )
+    return Rows(**{name: array[order] for name, array in vars(rows).items()})
 
 
 def row_lengths(row_length: int) -> list[int]:

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 # An unrelated edit must not throw hours away: `version` alone stands for the code. Raise it when training changes.
-@stage(name="train-adapter", version=2, code_digest=False, retries=1, retry_on=(OSError, RuntimeError))
+@stage(name="train-adapter", version=3, code_digest=False, retries=1, retry_on=(OSError, RuntimeError))
 def train_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:

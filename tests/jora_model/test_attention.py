@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jora_model.attention import attend, visible
-from jora_model.blocked_attention import attend_blocked
-from jora_model.tiles import Tiles, block_size, causal_tiles, most_tiles, padded_length, visible_tiles
+from jora_model.attention import attend, rotary, visible
+from jora_model.blocked_attention import attend_blocked, block_rope
+from jora_model.tiles import Tiles, block_size, causal_tiles, last_place, most_tiles, padded_length, visible_tiles
 
 
 def random_reach(length: int, seed: int) -> np.ndarray:
@@ -28,6 +28,13 @@ def random_reach(length: int, seed: int) -> np.ndarray:
     return reach
 
 
+def rotated(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """`[B, T, N, H]` as `rotate_half` of transformers has it, in float32."""
+    cos, sin = (part.swapaxes(1, 2)[:, :, None] for part in rope)
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=3)
+    return (x.astype(jnp.float32) * cos + jnp.concatenate((-second, first), axis=3) * sin).astype(x.dtype)
+
+
 @pytest.mark.parametrize("tiled", [True, False])
 @pytest.mark.parametrize(
     ("length", "dtype", "tolerance"),
@@ -41,22 +48,28 @@ def random_reach(length: int, seed: int) -> np.ndarray:
 )
 def test_blocked_equals_dense(length, dtype, tolerance, tiled):
     random = np.random.default_rng(1)
-    q, k, v = (jnp.asarray(random.normal(size=(2, heads, 16, length)), dtype) for heads in (6, 2, 2))
-    probe = jnp.asarray(random.normal(size=q.shape), jnp.float32)
-    reach = jnp.asarray(np.stack([random_reach(length, 0), random_reach(length, 1)]))
+    q, k, v = (jnp.asarray(random.normal(size=(2, length, heads, 16)), dtype) for heads in (6, 2, 2))
+    reach = np.stack([random_reach(length, 0), random_reach(length, 1)])
+    # Nothing is asked of padding, whose blocks are skipped.
+    real = np.arange(length)[None] < last_place(reach)[:, None]
+    probe = jnp.asarray(random.normal(size=q.shape) * real[:, :, None, None], jnp.float32)
+    reach = jnp.asarray(reach)
+    rope = rotary(jnp.asarray(random.integers(0, 99, (2, length)), jnp.int32), np.array([1.0, 0.3, 0.1] * 3)[:8])
 
     def dense(q, k, v):
+        q, k = (rotated(x, rope) for x in (q, k))
         return attend(q, k, v, visible(reach))
 
     tiles = Tiles(*map(jnp.asarray, visible_tiles(np.asarray(reach)))) if tiled else None
 
     def blocked(q, k, v):
-        return attend_blocked(q, k, v, reach, tiles)
+        return attend_blocked(q, k, v, block_rope(rope, 3), reach, tiles)
 
     def gradients(f):
         return jax.grad(lambda *qkv: jnp.sum(f(*qkv).astype(jnp.float32) * probe), argnums=(0, 1, 2))(q, k, v)
 
-    pairs = [(blocked(q, k, v), dense(q, k, v)), *zip(gradients(blocked), gradients(dense), strict=True)]
+    outputs = tuple(f(q, k, v) * real[:, :, None, None].astype(dtype) for f in (blocked, dense))
+    pairs = [outputs, *zip(gradients(blocked), gradients(dense), strict=True)]
     for ours, reference in pairs:
         reference = np.asarray(reference, np.float32)
         np.testing.assert_allclose(
@@ -96,9 +109,13 @@ def test_tiles_hold_every_visible_pair_once(length):
             assert first == number * block
             assert 0 <= key <= whole - block
             found[first : first + block, max(key, low) : key + block] += 1
-    seen = np.asarray(visible(jnp.asarray(reach))[0])
+    # Blocks that hold nothing but padding have no tiles.
+    used = -(-last_place(reach)[0] // block) * block
+    seen = np.array(visible(jnp.asarray(reach))[0])
+    seen[used:] = False
     assert found.max() == 1
     assert (found[:length, :length][seen] == 1).all()
+    assert not found[used:].any()
 
 
 def test_hidden_tiles_are_skipped():

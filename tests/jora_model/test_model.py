@@ -114,7 +114,10 @@ def test_dropout_is_live_and_off_without_key(tmp_path):
     model = load_model(tmp_path / "base", adapter=tmp_path / "a", compute_dtype=jnp.float32)
     inputs = plain(tokens((1, 20)))
     off = np.asarray(model.hidden_states(*inputs))
-    one, two = (np.asarray(model.hidden_states(*inputs, dropout_key=jax.random.key(s))) for s in (0, 1))
+    one, two = (
+        np.asarray(model.hidden_states(*inputs, dropout_keys=jax.random.split(jax.random.key(s), len(inputs[0]))))
+        for s in (0, 1)
+    )
     assert not np.allclose(off, one)
     assert not np.allclose(one, two)
 
