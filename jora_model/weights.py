@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from jora_model.abstract import adapter_shapes, base_shapes
 from jora_model.config import ModelConfig
+from jora_model.distributed import put
 from jora_model.lora import fresh_adapter, read_adapter
 from jora_model.model import Llama
 from jora_model.parameters import Parameter, parameters_of, shape_of
@@ -122,7 +123,7 @@ def load_model(
     for target, places in (adapter_shapes(config, lora, mesh) if lora else {}).items():
         a, b = factors[target]
         pair = (a, np.ascontiguousarray(b.swapaxes(1, 2)))
-        a, b = (jax.device_put(x, like.sharding) for x, like in zip(pair, places, strict=True))
+        a, b = (put(x, like.sharding) for x, like in zip(pair, places, strict=True))
         placed[target] = (a, b)
     return Llama(config, base, placed, lora, mesh, compute_dtype)
 
