@@ -70,7 +70,7 @@ def _receive(place: Place, job: str) -> dict[int, Connection]:
         raise ValueError(f"--coordinator {place.coordinator}: cannot listen there ({error.strerror})") from None
     came: dict[int, Connection] = {}
     begun = reminded = time.monotonic()
-    server.settimeout(1.0)
+    server.settimeout(0.2)
     with server:
         while missing := sorted(set(range(1, place.processes)) - set(came)):
             names = ", ".join(map(str, missing))

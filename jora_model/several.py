@@ -22,6 +22,13 @@ from jora_model.meeting import LOOPBACK, Place, meet
 from jora_model.process import EXIT_INPUT_ERROR, run_job_file, watch_parent
 
 _CLUSTERS = ("auto", "slurm", "k8s", "ompi", "mpi4py")
+OPTIONS = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+OPTIONS.add_argument("--coordinator")
+OPTIONS.add_argument("--processes", type=int)
+OPTIONS.add_argument("--process", type=int)
+OPTIONS.add_argument("--cluster", choices=_CLUSTERS)
+OPTIONS.add_argument("--wait", type=float, default=300.0)  # seconds within which all must have come
+
 _BY_HAND = "give --coordinator, --processes and --process instead"
 # XLA's errors begin with a status; some come as ValueError, which is otherwise what a person did wrong.
 _XLA_ERROR = re.compile(r"[A-Z_]+: ")
@@ -29,15 +36,9 @@ _XLA_ERROR = re.compile(r"[A-Z_]+: ")
 
 def run_job(work: Callable[[Path, int], None]) -> None:
     """The main function of a job module that may run as several processes: calls `work(job file, processes)`."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--coordinator")
-    parser.add_argument("--processes", type=int)
-    parser.add_argument("--process", type=int)
-    parser.add_argument("--cluster", choices=_CLUSTERS)
-    parser.add_argument("--wait", type=float, default=300.0)
     try:
-        options, sys.argv[1:] = parser.parse_known_args()
-        place = _place(options)
+        options, sys.argv[1:] = OPTIONS.parse_known_args()
+        place = place_of(options)
     except (argparse.ArgumentError, ValueError) as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(EXIT_INPUT_ERROR)
@@ -51,7 +52,7 @@ def run_job(work: Callable[[Path, int], None]) -> None:
         _run_together(place, Path(sys.argv[1]), work)
 
 
-def _place(options: argparse.Namespace) -> Place | None:
+def place_of(options: argparse.Namespace) -> Place | None:
     """What the options say; None for a process by itself.
 
     Raises:
@@ -129,5 +130,6 @@ def _join(place: Place, address: str) -> None:
         cluster_detection_method="deactivate",
         # The lifeline notices what is lost, and knows a pause (of all processes) from a loss.
         heartbeat_timeout_seconds=600,
+        shutdown_timeout_seconds=60,
         coordinator_bind_address=address if place.host in LOOPBACK else None,
     )

@@ -54,9 +54,9 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_GRACE", 1.0)
-    monkeypatch.setattr(module, "_OWN_WORDS", 0.5)
-    monkeypatch.setattr(module, "_PARTING", 1.0)
+    monkeypatch.setattr(module, "_GRACE", 0.3)
+    monkeypatch.setattr(module, "_OWN_WORDS", 0.3)
+    monkeypatch.setattr(module, "_PARTING", 0.5)
 
 
 def in_thread(call, *args) -> threading.Thread:
@@ -94,8 +94,8 @@ def test_process_0_is_missed_as_well():
 
 def test_silence_is_a_loss():
     """Of a machine that is gone, no network tells."""
-    run = Run(2, watched=1, silence=1.5)
-    assert "process 1 of this run is lost (no sign of life for 2 s)" in run.ended()[0][0]
+    run = Run(2, watched=1, silence=1.0)
+    assert "process 1 of this run is lost (no sign of life for 1 s)" in run.ended()[0][0]
 
 
 def test_what_a_person_did_wrong_is_said_once():
@@ -162,7 +162,7 @@ def test_a_port_that_is_taken_is_named(coordinator, tmp_path):
 )
 def test_a_process_of_another_run_is_refused(coordinator, tmp_path: Path, changes, other, message):
     (tmp_path / "job.json").write_text("{}")
-    place = Place(coordinator, 3, 0, wait=1.0)
+    place = Place(coordinator, 3, 0, wait=0.5)
 
     def wait_in_vain() -> None:
         with pytest.raises(ValueError, match="1, 2 did not come"):
