@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.monitoring
 
+from jora_model.distributed import wait_for_all
+
 
 def usable_cores() -> int:
     """Cores that this process may run on."""
@@ -87,6 +89,7 @@ class Programs:
             begun = time.monotonic()
             with CompilationCount() as count:
                 self.compiled[name] = function.lower(*args).compile()
+                wait_for_all(name)
             self.compilations[name] = Compilation(time.monotonic() - begun, count.cached == count.programs > 0)
         return self.compiled[name](*args)
 

@@ -43,12 +43,15 @@ def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[st
 
 
 def adapter_factors(model: "Llama") -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The adapter of a model on the host: target -> (A `[L, R, in]`, B `[L, out, R]`)."""
+    """The adapter of a model on the host: target -> (A `[L, R, in]`, B `[L, out, R]`). Of several processes, all must
+    call this."""
+    from jora_model.distributed import whole  # here, so that JAX stays out of what reads settings
+
     found = {}
     for target in LINEAR_BY_NAME:
         linear = getattr(model.layers, target)
         if linear.adapted:
-            found[target] = (np.asarray(linear.lora_a[...]), np.asarray(linear.lora_b[...]).swapaxes(1, 2))
+            found[target] = (whole(linear.lora_a[...]), whole(linear.lora_b[...]).swapaxes(1, 2))
     return found
 
 

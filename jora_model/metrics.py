@@ -65,6 +65,22 @@ class Metrics:
         os.fsync(self._file.fileno())
 
 
+class NoMetrics:
+    """Of a process that leaves the telling to another."""
+
+    def __enter__(self) -> "NoMetrics":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
+        """Nothing."""
+
+
 def check_tensorboard() -> None:
     """Raises:
     ValueError: the package is not installed; with the command that installs it.

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 PARENT_FD = "JORA_PARENT_FD"
-#: Exit codes: what a person did wrong, and the parent is gone (EX_TEMPFAIL: the same job can be run again).
+#: Exit codes: what a person did wrong, and (EX_TEMPFAIL: the same job can be run again) parent or fellow is gone.
 EXIT_INPUT_ERROR = 2
-EXIT_ORPHANED = 75
+EXIT_AGAIN = 75
 
 
 def watch_parent() -> None:
@@ -27,7 +27,7 @@ def watch_parent() -> None:
 
     def wait_for_end() -> None:
         os.read(descriptor, 1)  # nothing is ever written: this returns at end-of-file
-        os._exit(EXIT_ORPHANED)
+        os._exit(EXIT_AGAIN)
 
     threading.Thread(target=wait_for_end, name="watch-parent", daemon=True).start()
 

@@ -26,33 +26,50 @@ RULES: Rules = {
 BATCH = PartitionSpec(("data", "fsdp"))
 
 
-def provide_cpu_devices(settings: MeshSettings) -> None:
+def provide_cpu_devices(settings: MeshSettings, processes: int = 1) -> None:
     """Without an accelerator, a mesh is made of CPU devices, one for each of its places; before JAX is first used.
 
     Two of them on two cores train faster than one on both: a device's small operations are not worth sharing out.
+
+    Raises:
+        ValueError: the mesh's devices cannot be shared out evenly among the processes.
     """
+    if settings.devices % processes:
+        raise ValueError(
+            f"{_describe(settings)} has {settings.devices} devices, which {processes} processes cannot share evenly; "
+            "make their number a multiple of the processes"
+        )
     if settings.devices > 1:
-        jax.config.update("jax_num_cpu_devices", settings.devices)
+        jax.config.update("jax_num_cpu_devices", settings.devices // processes)
 
 
 def make_mesh(settings: MeshSettings) -> Mesh:
-    """A mesh with axes `data`, `fsdp`, `tp` over the first devices of this machine.
+    """A mesh with axes `data`, `fsdp`, `tp` over the first devices of this machine, or of each process.
 
     Raises:
         ValueError: more devices are asked for than there are.
     """
-    devices = jax.devices()
-    if settings.devices > len(devices):
-        raise ValueError(
-            f"the mesh data={settings.data} x fsdp={settings.fsdp} x tp={settings.tp} needs {settings.devices} "
-            f"devices and this machine has {len(devices)}; lower one of them"
-        )
+    processes = jax.process_count()
+    share = settings.devices // processes
+    devices = []
+    for process in range(processes):
+        local = [device for device in jax.devices() if device.process_index == process]
+        if share > len(local):
+            whose = "this machine" if processes == 1 else f"process {process}"
+            raise ValueError(
+                f"{_describe(settings)} needs {share} devices and {whose} has {len(local)}; lower one of them"
+            )
+        devices += local[:share]
     return jax.make_mesh(
         (settings.data, settings.fsdp, settings.tp),
         ("data", "fsdp", "tp"),
         axis_types=(AxisType.Auto,) * 3,
-        devices=devices[: settings.devices],
+        devices=devices,
     )
+
+
+def _describe(settings: MeshSettings) -> str:
+    return f"the mesh data={settings.data} x fsdp={settings.fsdp} x tp={settings.tp}"
 
 
 def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:

@@ -14,6 +14,7 @@ from jax.stages import Lowered
 from jaxtyping import Array
 
 from jora_model.compilation import Programs
+from jora_model.distributed import put, whole
 from jora_model.job import TrainSettings
 from jora_model.loss import answer_loss
 from jora_model.model import Llama, LoraParam
@@ -84,7 +85,7 @@ class Trainer:
 
     def accumulate(self, sums: Sums, rows: Rows, update: int, microbatch: int) -> Sums:
         """Add one microbatch; `update` and `microbatch` decide its dropout. The old sums are gone."""
-        numbers = jax.device_put(np.array([self.settings.seed, update, microbatch], np.uint32), self._whole())
+        numbers = put(np.array([self.settings.seed, update, microbatch], np.uint32), self._whole())
         return self.programs.run(
             f"accumulate {_name(rows)}",
             self._accumulate,
@@ -103,7 +104,7 @@ class Trainer:
     def evaluate(self, microbatches: Iterable[Rows]) -> float:
         """Loss sum with the adapter as it is, without dropout; forward only, and one wait for the devices."""
         devices = (self._alone,) if self._alone else ()
-        total = jax.device_put(np.zeros(devices, np.float32), self._sums_places.loss)
+        total = put(np.zeros(devices, np.float32), self._sums_places.loss)
         for rows in microbatches:
             # Each waits for the one before, through the total: a CPU would run several at once, with memory for each.
             total = self.programs.run(
@@ -114,7 +115,7 @@ class Trainer:
                 total,
                 self._batch(rows),
             )
-        return float(np.sum(jax.device_get(total)))
+        return float(np.sum(whole(total)))
 
     def lower(self, rows: Rows) -> dict[str, Lowered]:
         """The programs of an update on rows of this shape, not yet compiled; of an abstract model as of a real one."""
@@ -150,11 +151,11 @@ class Trainer:
         )
         if isinstance(jax.tree.leaves(adapter)[0], jax.ShapeDtypeStruct):
             return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), empty, places)
-        return jax.device_put(self.optimizer.init(adapter), places)
+        return jax.jit(self.optimizer.init, out_shardings=places)(adapter)
 
     def _batch(self, rows: Rows) -> dict[str, Array]:
         # Not jnp.asarray, which would compile a program for each shape.
-        return {name: jax.device_put(array, self._rows_sharding()) for name, array in arrays_of(rows).items()}
+        return {name: put(array, self._rows_sharding()) for name, array in arrays_of(rows).items()}
 
     def _rows_sharding(self) -> Sharding:
         return self._whole() if self.mesh is None else NamedSharding(self.mesh, BATCH)

@@ -1,4 +1,4 @@
-"""Train an adapter from a job file, in this process: `python -m jora_model.train JOB.json`.
+"""Train an adapter from a job file, in this process: `python -m jora_model.train JOB.json`; as several: see several.py.
 
 The same job on the same devices gives the same bytes, killed and started again or not. Writes to the output folder
 adapter_config.json and adapter_model.safetensors (PEFT), metrics.jsonl (a line for each update), loss.png,
@@ -25,13 +25,14 @@ from jora_model.checkpoints import Checkpoints
 from jora_model.compilation import CompilationCount, compilation_facts, describe_compilation, use_compilation_cache
 from jora_model.config import ModelConfig
 from jora_model.curve import draw_curve
+from jora_model.distributed import is_first
 from jora_model.job import TrainJob, TrainSettings, read_job
 from jora_model.lora import adapter_factors, write_adapter
-from jora_model.metrics import Metrics, check_tensorboard
+from jora_model.metrics import Metrics, NoMetrics, check_tensorboard
 from jora_model.optimizer import learning_rate_at
-from jora_model.process import run_job_file
 from jora_model.sampler import Sampler
 from jora_model.sequences import Sequence, read_sequences
+from jora_model.several import run_job
 from jora_model.sharding import check_divisible, check_rows, make_mesh, provide_cpu_devices, replicated_note
 from jora_model.step import Trainer
 from jora_model.tracing import Trace
@@ -73,7 +74,8 @@ def train(job: TrainJob) -> None:
     updates = sampler.updates_per_epoch * settings.epochs
     updates = min(updates, settings.max_updates or updates)
     output = Path(job.output)
-    output.mkdir(parents=True, exist_ok=True)
+    if is_first():
+        output.mkdir(parents=True, exist_ok=True)
     with CompilationCount() as compiled:
         model = load_model(
             Path(job.base), lora=job.lora, mesh=mesh, seed=settings.seed, compute_dtype=settings.compute_dtype
@@ -88,7 +90,10 @@ def train(job: TrainJob) -> None:
     if validation and settings.keep_best:
         trainer.state = trainer.state._replace(adapter=validation.adapter)
         summary["adapter_of_update"] = validation.best.update
-    write_adapter(output, adapter_factors(trainer.model), job.lora, job.base_name)
+    factors = adapter_factors(trainer.model)
+    if not is_first():
+        return
+    write_adapter(output, factors, job.lora, job.base_name)
     draw_curve(output / "metrics.jsonl", output / "loss.png")
     summary["compilation"] = compilation_facts(trainer.programs, compiled)
     (output / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -114,9 +119,9 @@ def _loop(
     stored = example_tokens = rows_used = 0
     started, first = time.monotonic(), done
     stopped, held_out = validation is not None and validation.stops, ""
-    trace = Trace(output / "profile", settings.profile, first, updates)
-    bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr)
-    with bar, Metrics(output, done, settings.tensorboard) as metrics, trace:
+    trace = Trace(output / "profile", settings.profile if is_first() else 0, first, updates)
+    bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr, disable=not is_first())
+    with bar, Metrics(output, done, settings.tensorboard) if is_first() else NoMetrics() as metrics, trace:
         if not stopped and done < updates:
             members, rows = _prepare(sampler, sequences, done, settings)
         while done < updates and not stopped:
@@ -255,10 +260,10 @@ def _fingerprint(job: TrainJob) -> str:
     return digest.hexdigest()
 
 
-def main(path: Path) -> None:
-    """Train from a job file, in a process that has not used JAX yet."""
+def main(path: Path, processes: int) -> None:
+    """Train from a job file, in a process, of so many, that has not used JAX yet."""
     job = read_job(path, TrainJob)
-    provide_cpu_devices(job.mesh)
+    provide_cpu_devices(job.mesh, processes)
     train(job)
 
 
@@ -266,4 +271,4 @@ if __name__ == "__main__":
     # By force: an import has set the root logger's format already.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("jora_model").setLevel(logging.INFO)
-    run_job_file(main)
+    run_job(main)

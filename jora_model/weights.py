@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from jora_model.abstract import adapter_shapes, base_shapes
 from jora_model.config import ModelConfig
+from jora_model.distributed import put
 from jora_model.lora import fresh_adapter, read_adapter
 from jora_model.model import Llama
 from jora_model.parameters import Parameter, parameters_of, shape_of
@@ -29,7 +30,6 @@ class Checkpoint:
     def __init__(self, folder: Path):
         """Raises ValueError when the folder has no safetensors, or a file is damaged."""
         self.folder = Path(folder)
-        self._files: dict[str, Any] = {}
         self._home = self._find()
 
     def names(self) -> set[str]:
@@ -37,7 +37,11 @@ class Checkpoint:
         return set(self._home)
 
     def slice(self, name: str) -> Any:
-        """A lazy slice of a tensor (`get_shape()`, indexing reads from disk)."""
+        """A lazy slice of a tensor (`get_shape()`, indexing reads from disk); let it go once it is read.
+
+        Its file is mapped as long as it lives, and what was read counts as this process's memory: kept open, the
+        files of a model would take as much again as the model (measured, bench/loading.py).
+        """
         return self._open(self._home[name]).get_slice(name)
 
     def _find(self) -> dict[str, str]:
@@ -52,14 +56,12 @@ class Checkpoint:
         return dict.fromkeys(self._open("model.safetensors").keys(), "model.safetensors")
 
     def _open(self, file: str) -> Any:
-        if file not in self._files:
-            try:
-                self._files[file] = safe_open(self.folder / file, framework="numpy")
-            except FileNotFoundError:
-                raise ValueError(f"{self.folder} lacks {file}, which its index names") from None
-            except SafetensorError as error:
-                raise ValueError(f"{self.folder / file} is damaged: {error}") from None
-        return self._files[file]
+        try:
+            return safe_open(self.folder / file, framework="numpy")
+        except FileNotFoundError:
+            raise ValueError(f"{self.folder} lacks {file}, which its index names") from None
+        except SafetensorError as error:
+            raise ValueError(f"{self.folder / file} is damaged: {error}") from None
 
 
 def check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:
@@ -122,7 +124,7 @@ def load_model(
     for target, places in (adapter_shapes(config, lora, mesh) if lora else {}).items():
         a, b = factors[target]
         pair = (a, np.ascontiguousarray(b.swapaxes(1, 2)))
-        a, b = (jax.device_put(x, like.sharding) for x, like in zip(pair, places, strict=True))
+        a, b = (put(x, like.sharding) for x, like in zip(pair, places, strict=True))
         placed[target] = (a, b)
     return Llama(config, base, placed, lora, mesh, compute_dtype)
 
@@ -135,10 +137,14 @@ def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, li
     def read(index: tuple[slice, ...]) -> np.ndarray:
         if not parameter.stacked:
             return convert(_read(checkpoint, names[0], index))
-        layers = range(*index[0].indices(len(names)))
-        return np.stack([convert(_read(checkpoint, names[layer], index[1:])) for layer in layers])
+        bounds = [range(*part.indices(size)) for part, size in zip(index, like.shape, strict=True)]
+        stack = np.empty([len(part) for part in bounds], like.dtype)
+        for place, layer in enumerate(bounds[0]):
+            stack[place] = convert(_read(checkpoint, names[layer], index[1:]))
+        return stack
 
-    return jax.make_array_from_callback(like.shape, like.sharding, read)
+    # Waited for: else the host copies of several parameters would live at once.
+    return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
 def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...]) -> np.ndarray:

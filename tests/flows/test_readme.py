@@ -16,6 +16,8 @@ from command_line import ROOT
 
 from flows.cli import app
 from flows.config import load_config
+from jora_model import several
+from jora_model.job import TrainJob
 
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -73,6 +75,18 @@ def test_prefect(command: str) -> None:
     _, bound = _app.parse_args(arguments, exit_on_error=False, print_error=False)[:2]
     if arguments[:2] == ["deployment", "run"]:
         assert bound.arguments["name"] in deployments()
+
+
+def test_job_file_and_its_commands() -> None:
+    """The job has known fields, and each command names its process, or the cluster that does."""
+    (job,) = (text for language, text in BLOCK.findall(README) if language == "json")
+    assert TrainJob.model_validate_json(job).mesh.devices == 2
+    found = re.findall(r"^(?:srun )?\.venv/bin/python -m jora_model\.train job\.json (.*?) +#", README, re.MULTILINE)
+    assert len(found) == 2
+    for arguments in found:
+        options, rest = several.OPTIONS.parse_known_args(shlex.split(arguments))
+        assert not rest
+        assert options.cluster or several.place_of(options) == ("HOST:1234", 2, 0, 300.0, None)
 
 
 def deployments() -> set[str]:
