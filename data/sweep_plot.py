@@ -24,8 +24,9 @@ def draw_sweep(over: str, points: Sequence[Point], base: Mapping[str, Score], pi
     panels = _panels(over, points)
     scores = [point.token_f1 for point in points]
     middle = [100 * score["value"] for score in scores]
-    below = [100 * (score["value"] - score["low"]) for score in scores]
-    above = [100 * (score["high"] - score["value"]) for score in scores]
+    # Rounding can put an end of the interval on the wrong side of the value, which matplotlib refuses.
+    below = [max(0.0, 100 * (score["value"] - score["low"])) for score in scores]
+    above = [max(0.0, 100 * (score["high"] - score["value"])) for score in scores]
     untuned = {name: 100 * value for name, value in base["token_f1"].items()}
     figure = Figure(figsize=(1.5 + 3.5 * len(panels), 4), layout="constrained")
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

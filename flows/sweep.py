@@ -63,8 +63,8 @@ def raft_sweep(over: str, values: tuple[str, ...], config: RunConfig) -> SweepRe
         for name in _SHARED:
             if runs[-1].artifacts[name] != runs[0].artifacts[name]:
                 raise ValueError(
-                    f"{over}={value}: the {name} of {over}={values[0]} was another, so the two do not compare; what "
-                    "was read has changed meanwhile: run the same command again"
+                    f"{over}={value}: not the same {name} as for {over}={values[0]}, so the two do not compare; "
+                    "what is read has changed meanwhile: run the same command again"
                 )
     store = Store(config.work_dir)
     compared = compare_runs(

@@ -142,7 +142,7 @@ def test_documents_that_change_meanwhile(shop: Shop) -> None:
     logger, handler = logging.getLogger("prefect.flow_runs"), Edit()
     logger.addHandler(handler)
     try:
-        with pytest.raises(ValueError, match=r"^rank=4: the questions of rank=2 was another"):
+        with pytest.raises(ValueError, match=r"^rank=4: not the same questions as for rank=2, so the two"):
             raft_sweep("rank", ("2", "4"), shop.config)
     finally:
         logger.removeHandler(handler)
