@@ -177,7 +177,7 @@ def summarize(name: str, scores: Sequence[AnswerScore], *, seed: int = 0) -> dic
 def rung_table(rungs: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table, aligned so that it reads well as plain text too: a row a rung, percent with 95% intervals."""
     rows = [["", "questions", *COLUMNS.values()]]
-    rows += [[rung["name"], str(rung["questions"]), *(_percent(rung[key]) for key in COLUMNS)] for rung in rungs]
+    rows += [[rung["name"], str(rung["questions"]), *(percent(rung[key]) for key in COLUMNS)] for rung in rungs]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -186,7 +186,7 @@ def rung_table(rungs: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _percent(score: Mapping[str, float] | None) -> str:
+def percent(score: Mapping[str, float] | None) -> str:
     if score is None:
         return "-"
     return f"{100 * score['value']:.1f} ({100 * score['low']:.1f} to {100 * score['high']:.1f})"

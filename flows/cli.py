@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.sweep_values import SWEEPS
+
 app = typer.Typer(
     name="jora",
     help="Retrieval augmented fine-tuning: documents in, a better small language model out.",
@@ -83,6 +85,49 @@ def ask(
     from flows.ask import ask as answer
 
     answer(question, work_dir, tuned=not base)
+
+
+@app.command()
+def sweep(
+    over: Annotated[str, typer.Argument(help="What to vary.", metavar="|".join(SWEEPS))],
+    values: Annotated[
+        str | None,
+        typer.Option(
+            "--values",
+            help=f"With commas between them; if left out {'; '.join(f'{n} {s.default}' for n, s in SWEEPS.items())}.",
+        ),
+    ] = None,
+    config: Config = None,
+    corpus: Corpus = None,
+    questions: Questions = None,
+    base_model: BaseModel = None,
+    work_dir: WorkDir = None,
+    sets: Sets = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Where to put the plot, a PNG [below WORK_DIR/sweeps].")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Quality against cost: a run for each value of one setting, all else the same; a table and a plot.
+
+    What the values have in common is built once, and what was run before is not run again. latest/ stays as it is.
+    """
+    from flows.config import load_config
+    from flows.sweep_values import check_plot, check_values, find_sweep, read_values
+
+    chosen = read_values(over, find_sweep(over).default if values is None else values)
+    options = {"corpus": corpus, "questions": questions, "base_model": base_model, "work_dir": work_dir}
+    settings = load_config(config, options, sets or ())
+    check_values(settings, over, chosen, sets or ())
+    check_plot(plot)
+    if dry_run:
+        from flows.dry_run import look_at_sweep
+
+        look_at_sweep(settings, over, chosen)
+    else:
+        from flows.console import run_sweep
+
+        run_sweep(settings, over, chosen, plot)
 
 
 @app.command()

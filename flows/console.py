@@ -1,7 +1,8 @@
-"""Run a flow from the terminal: a line for each stage, then the ladder, an example and the paths of the results."""
+"""Run a flow from the terminal: a line for each stage, then its tables and the paths of the results."""
 
 import logging
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from flows.config import RunConfig
 
 # Prefect's own lines go to its UI; the terminal gets ours.
 _QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-_TASKS = str(Path(__file__).resolve().parent.parent / "tasks")
+_OURS = tuple(str(Path(__file__).resolve().parent.parent / name) for name in ("tasks", "flows"))
 
 
 class _StageLines(logging.Handler):
@@ -24,9 +25,14 @@ class _StageLines(logging.Handler):
         self.start = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
-        ours = record.pathname.startswith(_TASKS) or record.name.split(".")[0] in ("data", "jora_model", "flows")
+        ours = record.pathname.startswith(_OURS) or record.name.split(".")[0] in ("data", "jora_model")
         if ours:
             typer.echo(f"[{time.monotonic() - self.start:5.0f} s] {record.getMessage()}", err=True)
+
+
+def _is_no_failed_run(record: logging.LogRecord) -> bool:
+    """Prefect tells of a failure once for the task and once for each flow around it; then it is raised here as well."""
+    return not (record.name in ("prefect.task_runs", "prefect.flow_runs") and record.levelno >= logging.ERROR)
 
 
 def run_flow(config: RunConfig, goal: str) -> None:
@@ -35,6 +41,37 @@ def run_flow(config: RunConfig, goal: str) -> None:
     Raises:
         ValueError: what a person did wrong, from whichever stage found it.
     """
+    _prepare(config)
+    from flows import raft
+
+    flow: Any = {"dataset": raft.build_dataset, "adapter": raft.train_adapter}.get(goal, raft.raft_finetune)
+    parameters = config.parameters() | {"until": goal}
+    results = _call(flow, {name: parameters[name] for name in flow.parameters.properties})
+    _show(results, goal)
+
+
+def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path | None) -> None:
+    """Run the flow of a sweep here and show its table; the plot lies beside the table and, on request, at `plot`.
+
+    Raises:
+        ValueError: what a person did wrong; where it is about one value, the line names it.
+    """
+    _prepare(config)
+    from flows.sweep import raft_sweep
+
+    results = _call(raft_sweep, {"over": over, "values": values, "config": config})
+    outcomes = [outcome for run in results.runs for outcome in run.outcomes]
+    cached = sum(outcome.cached for outcome in outcomes)
+    typer.echo(f"\n{len(outcomes)} stages: {cached} cached, {len(outcomes) - cached} built\n", err=True)
+    typer.echo((results.folder / "sweep.md").read_text(encoding="utf-8"))
+    if plot is not None:
+        shutil.copyfile(results.folder / "sweep.png", plot)
+    typer.echo(f"table  {_short(results.folder / 'sweep.csv')}")
+    typer.echo(f"plot   {_short(plot or results.folder / 'sweep.png')}")
+
+
+def _prepare(config: RunConfig) -> None:
+    """Look at the sources while that costs nothing, and listen to what the flow says."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     from flows.dry_run import preflight
@@ -42,21 +79,24 @@ def run_flow(config: RunConfig, goal: str) -> None:
     store = preflight(config)
     _check_server()
     typer.echo(f"work directory {store.work_dir}; starting Prefect ...", err=True)
-    from prefect.exceptions import ParameterTypeError
+    from flows import raft  # noqa: F401  with it Prefect sets up its logging, which ours changes
 
-    from flows import raft
-
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_no_failed_run)
     lines = _StageLines()
     for name in ("prefect.task_runs", "prefect.flow_runs", "data", "jora_model"):
         logging.getLogger(name).addHandler(lines)
     logging.getLogger("data").propagate = False
     logging.getLogger("faiss").setLevel(logging.WARNING)
-    parameters = config.parameters()
+
+
+def _call(flow: Any, arguments: dict[str, Any]) -> Any:
+    from prefect.exceptions import ParameterTypeError
+
     try:
-        results = _flow_call(raft, goal, parameters)
+        return flow(**arguments)
     except ParameterTypeError as error:
         raise ValueError(str(error)) from None
-    _show(results, goal)
 
 
 def _check_server() -> None:
@@ -69,15 +109,6 @@ def _check_server() -> None:
             f"no Prefect server answers at {url}; start it with: prefect server start; or run without one: unset "
             "PREFECT_API_URL, in the environment or with: prefect config unset PREFECT_API_URL"
         )
-
-
-def _flow_call(raft: Any, goal: str, parameters: dict[str, Any]) -> Any:
-    flow = {"dataset": raft.build_dataset, "adapter": raft.train_adapter}.get(goal, raft.raft_finetune)
-    known = set(flow.parameters.properties)
-    arguments = {name: value for name, value in parameters.items() if name in known}
-    if "until" in known:
-        arguments["until"] = goal
-    return flow(**arguments)
 
 
 def _show(results: Any, goal: str) -> None:

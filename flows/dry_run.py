@@ -1,4 +1,4 @@
-"""Check a run before it costs anything: files, settings, model facts, budgets; and say which stages are cached.
+"""Check a run or a sweep before it costs anything: files, settings, model facts, budgets; and say what is cached.
 
 No weights are read. The sources are really looked at (and their small snapshots written to the work directory).
 """
@@ -11,16 +11,20 @@ import typer
 from flows.checks import describe
 from flows.config import RunConfig
 from flows.pipeline import Pipeline
+from flows.sweep_values import with_value
 from tasks.cache import Stage
 from tasks.report import describe_counts
-from tasks.store import Store
+from tasks.store import Artifact, Store
+
+_NOTHING = "nothing was built; leave --dry-run out to run it"
 
 
 @dataclass(frozen=True)
 class Pending:
-    """Stands for the result of a stage that would run."""
+    """Stands for the result of a stage that would run; the same stage of the same things has the same result."""
 
     stage: str
+    args: tuple[Any, ...]
 
 
 def look(config: RunConfig, goal: str) -> None:
@@ -29,27 +33,51 @@ def look(config: RunConfig, goal: str) -> None:
     Raises:
         ValueError: the first thing that would stop the run.
     """
-    lines: list[tuple[str, str]] = []
-
-    def call(stage: Stage[Any], store: Store, *args: Any) -> Any:
-        found: Any = None
-        if not stage.cache:
-            found = stage.fn(store, *args)
-            what = f"read{describe_counts(found)}"
-        elif any(map(_pending, args)) or (found := stage.peek(store, *args)) is None:
+    pipeline, stages = _walk(config, goal)
+    typer.echo(describe(config, pipeline.model))
+    width = max(len(stage.name) for stage, _ in stages)
+    for stage, result in stages:
+        if isinstance(result, Pending):
             what = "would run"
         else:
-            what = f"cached{describe_counts(found)}"
-        lines.append((stage.name, what))
-        return found or Pending(stage.name)
+            what = f"{'cached' if stage.cache else 'read'}{describe_counts(result)}"
+        typer.echo(f"{stage.name:<{width}}  {what}")
+    typer.echo(_NOTHING)
+
+
+def look_at_sweep(config: RunConfig, over: str, values: tuple[str, ...]) -> None:
+    """Print what each value of a sweep would run that the values before it have not run already.
+
+    Raises:
+        ValueError: the first thing that would stop the sweep.
+    """
+    seen: set[Pending] = set()
+    for value in values:
+        pipeline, stages = _walk(with_value(config, over, value), "evaluation")
+        fresh = [result for _, result in stages if isinstance(result, Pending) and result not in seen]
+        seen.update(fresh)
+        names = f": {', '.join(pending.stage for pending in fresh)}" if fresh else ""
+        typer.echo(f"{over}={value}: {describe(pipeline.config, pipeline.model)}")
+        typer.echo(f"  would run {len(fresh)} of {len(stages)} stages{names}")
+    typer.echo(_NOTHING)
+
+
+def _walk(config: RunConfig, goal: str) -> tuple[Pipeline, list[tuple[Stage[Any], Artifact | Pending]]]:
+    """Go the pipeline's way as far as a goal and build nothing: each stage, with what it gave or would give."""
+    stages: list[tuple[Stage[Any], Artifact | Pending]] = []
+
+    def call(stage: Stage[Any], store: Store, *args: Any) -> Artifact | Pending:
+        found: Artifact | None = None
+        if not stage.cache:
+            found = stage.fn(store, *args)
+        elif not any(map(_pending, args)):
+            found = stage.peek(store, *args)
+        stages.append((stage, found or Pending(stage.name, args)))
+        return stages[-1][1]
 
     pipeline = Pipeline(Store(config.work_dir), config, call)
     pipeline.until(goal)
-    typer.echo(describe(config, pipeline.model))
-    width = max(len(name) for name, _ in lines)
-    for name, what in lines:
-        typer.echo(f"{name:<{width}}  {what}")
-    typer.echo("nothing was built; leave --dry-run out to run it")
+    return pipeline, stages
 
 
 def preflight(config: RunConfig) -> Store:
@@ -61,7 +89,7 @@ def preflight(config: RunConfig) -> Store:
     store = Store(config.work_dir)
 
     def call(stage: Stage[Any], store: Store, *args: Any) -> Any:
-        return Pending(stage.name) if stage.cache else stage.fn(store, *args)
+        return Pending(stage.name, args) if stage.cache else stage.fn(store, *args)
 
     Pipeline(store, config, call).sources()
     return store

@@ -1,6 +1,10 @@
-"""What a person sees of a run in Prefect's UI: the dataset, the loss curve and the ladder, as Markdown artifacts."""
+"""What a person sees of a run or a sweep in Prefect's UI, as Markdown artifacts.
+
+Of a run: the dataset, the loss curve and the ladder. Of a sweep: its table and its plot.
+"""
 
 import base64
+from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
@@ -19,6 +23,15 @@ def show_in_prefect(store: Store, results: Results) -> None:
     if "evaluation" in results.paths:
         lines += ["", (results.paths["evaluation"] / "summary.md").read_text(encoding="utf-8")]
     if "training" in results.paths:
-        picture = base64.b64encode((results.paths["training"] / "loss.png").read_bytes()).decode()
-        lines += ["", f"![loss curve](data:image/png;base64,{picture})"]
+        lines += ["", _picture("loss curve", results.paths["training"] / "loss.png")]
     create_markdown_artifact("\n".join(lines), key="run", description="What this run built")
+
+
+def show_sweep_in_prefect(over: str, folder: Path) -> None:
+    """One page for the sweep."""
+    lines = [(folder / "sweep.md").read_text(encoding="utf-8"), _picture(f"{over} sweep", folder / "sweep.png")]
+    create_markdown_artifact("\n".join(lines), key="sweep", description=f"Quality against cost over {over}")
+
+
+def _picture(name: str, path: Path) -> str:
+    return f"![{name}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})"

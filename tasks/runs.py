@@ -1,4 +1,7 @@
-"""What the last run of a work directory left: `latest/` with links to the results, and run.json with the references."""
+"""What runs of a work directory left, as links to the results.
+
+`latest/` is the last run, with run.json, which holds the references; `sweeps/NAME` is the last sweep of a name.
+"""
 
 import json
 import os
@@ -9,7 +12,7 @@ from typing import Any
 
 from tasks.store import Artifact, Outcome, Store
 
-LATEST = "latest"
+LATEST, SWEEPS = "latest", "sweeps"
 _RUN = "run.json"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
@@ -45,10 +48,7 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
         if not target.exists():
             (folder / name).unlink(missing_ok=True)
             continue
-        fresh = folder / f".{name}-{secrets.token_hex(4)}"
-        # Relative, so that a work directory can be moved.
-        fresh.symlink_to(os.path.relpath(target, folder))
-        fresh.replace(folder / name)
+        _point(folder / name, target)
         shown[name] = folder / name
     record = {
         "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
@@ -58,6 +58,22 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
     fresh.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     fresh.replace(folder / _RUN)
     return Results(store.work_dir, tuple(store.outcomes), shown)
+
+
+def publish_sweep(store: Store, over: str, sweep: Artifact) -> Path:
+    """Point WORK_DIR/sweeps/NAME at a sweep's table and plot; `latest/` stays with the run that a person chose."""
+    link = store.work_dir / SWEEPS / over
+    link.parent.mkdir(exist_ok=True)
+    _point(link, store.path(sweep))
+    return link
+
+
+def _point(link: Path, target: Path) -> None:
+    """Make or replace a link, by one rename."""
+    fresh = link.with_name(f".{link.name}-{secrets.token_hex(4)}")
+    # Relative, so that a work directory can be moved.
+    fresh.symlink_to(os.path.relpath(target, link.parent))
+    fresh.replace(link)
 
 
 def read_latest(work_dir: Path) -> tuple[dict[str, Artifact], dict[str, Any]]:

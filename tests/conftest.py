@@ -16,6 +16,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # The same small programs are compiled by many tests, and by the next run of them.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "xla")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+# Else a program's key holds the folder of the cache, which differs from one work directory to the next.
+os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 # Prefect without the parts that only slow tests down. Read when its settings are first made, so before it is imported;
 # the server and child processes inherit them.
 os.environ.update(

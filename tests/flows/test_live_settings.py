@@ -19,29 +19,21 @@ from typing import Any
 
 import jax
 import pytest
+from jobs_here import run_jobs_here, share_programs
 from pydantic import BaseModel
 from small_runs import SMALL, copy_samples, tiny_base
 
-import tasks.evaluation
-import tasks.training
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig, load_config
 from flows.dry_run import preflight
 from flows.pipeline import Pipeline
 from jora_model.decode import Decoder
-from jora_model.generate import generate_answers
-from jora_model.job import GenerateJob, TrainJob, read_job
 from jora_model.step import Trainer
-from jora_model.train import train
 from jora_model.tries import Rows
 from tasks.cache import Stage
 from tasks.store import Artifact, Store
 
 TESTS = Path(__file__).parents[1]
-JOBS = {
-    "jora_model.train": lambda path: train(read_job(path, TrainJob)),
-    "jora_model.generate": lambda path: generate_answers(read_job(path, GenerateJob)),
-}
 # How far the pipeline must go for a stage; the others belong to the dataset.
 GOALS = {
     "train-adapter": "adapter",
@@ -58,10 +50,7 @@ class Workshop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = Store(folder / "work")
-        # What an earlier run of the tests compiled.
-        programs = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
-        programs.mkdir(parents=True, exist_ok=True)
-        (self.store.work_dir / "xla").symlink_to(programs)
+        share_programs(self.store)
         self.kept: dict[str, Artifact] = {}
         documents, questions = copy_samples(folder, 3)
         _spoil_some(questions)
@@ -116,12 +105,8 @@ def _spoil_some(questions: Path) -> None:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    def run_job(module: str, job_file: Path, *, log: object) -> None:
-        JOBS[module](job_file)
-
     with pytest.MonkeyPatch.context() as patch:
-        for stages in (tasks.training, tasks.evaluation):
-            patch.setattr(stages, "run_job", run_job)
+        run_jobs_here(patch)
         yield Workshop(tmp_path_factory.mktemp("live"))
 
 

@@ -1,0 +1,78 @@
+"""The flow of a sweep: one run after another, each as far as the evaluation, then their comparison.
+
+Each value is a flow run of its own within it. Nothing is handed from one to the next but the cache: what two values
+have in common is built once, a sweep that was killed goes on where it stood, and a value that has been run costs
+nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from flows.config import RunConfig
+from flows.pages import show_sweep_in_prefect
+from flows.pipeline import Pipeline
+from flows.sweep_values import check_values, with_value
+from tasks.runs import publish_sweep
+from tasks.store import Artifact, Outcome, Store
+from tasks.sweeps import compare_runs
+
+# What decides the prompts; no value of a sweep may change it.
+_SHARED = ("questions", "chunks", "index", "embedder", "base")
+
+
+@dataclass(frozen=True)
+class ValueRun:
+    """The run of one value: what each of its stages did, and what it gave by name."""
+
+    value: str
+    outcomes: tuple[Outcome, ...]
+    artifacts: dict[str, Artifact]
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """The runs of a sweep, and the folder with sweep.md, sweep.csv and sweep.png."""
+
+    runs: tuple[ValueRun, ...]
+    folder: Path
+
+
+@flow(name="sweep-value", flow_run_name="{over}={value}")
+def run_value(over: str, value: str, config: RunConfig) -> ValueRun:
+    """One value: dataset, training, evaluation ladder."""
+    store = Store(config.work_dir)
+    pipeline = Pipeline(store, with_value(config, over, value))
+    pipeline.until("evaluation")
+    return ValueRun(value, tuple(store.outcomes), pipeline.artifacts)
+
+
+@flow(name="raft-sweep", flow_run_name="raft-sweep {over}")
+def raft_sweep(over: str, values: tuple[str, ...], config: RunConfig) -> SweepResults:
+    """Quality against cost over the values of one setting. One trains after the other: a machine has room for one."""
+    check_values(config, over, values)
+    runs: list[ValueRun] = []
+    for number, value in enumerate(values, 1):
+        get_run_logger().info("%s=%s (%d of %d)", over, value, number, len(values))
+        try:
+            runs.append(run_value(over, value, config))
+        except ValueError as error:
+            raise ValueError(f"{over}={value}: {error}") from error
+        for name in _SHARED:
+            if runs[-1].artifacts[name] != runs[0].artifacts[name]:
+                raise ValueError(
+                    f"{over}={value}: not the same {name} as for {over}={values[0]}, so the two do not compare; "
+                    "what is read has changed meanwhile: run the same command again"
+                )
+    store = Store(config.work_dir)
+    compared = compare_runs(
+        store,
+        over,
+        values,
+        *(tuple(run.artifacts[name] for run in runs) for name in ("dataset", "adapter", "evaluation")),
+    )
+    folder = publish_sweep(store, over, compared)
+    show_sweep_in_prefect(over, folder)
+    return SweepResults(tuple(runs), folder)
