@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,3 +14,22 @@ def describe_machine(*packages: str) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     found = ", ".join(f"{package} {version(package)}" for package in packages)
     return f"{name}, {len(processors)} cores, {memory:.0f} GiB; Python {platform.python_version()}, {found}"
+
+
+def product_peak() -> float:
+    """Operations a second of a bf16 product with float32 sums, on all of JAX's devices at once."""
+    import jax
+    import jax.numpy as jnp
+
+    M, inner, out = 4096, 576, 1536
+    product = jax.jit(lambda x, w: jnp.einsum("mi,oi->mo", x, w, preferred_element_type=jnp.float32))
+    pairs = [
+        jax.device_put((jnp.ones((M, inner), jnp.bfloat16), jnp.ones((out, inner), jnp.bfloat16)), device)
+        for device in jax.devices()
+    ]
+    best = float("inf")
+    for _ in range(8):
+        begun = time.monotonic()
+        jax.block_until_ready([product(*pair) for pair in pairs])
+        best = min(best, time.monotonic() - begun)
+    return 2.0 * M * inner * out * len(pairs) / best

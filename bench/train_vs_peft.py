@@ -6,12 +6,17 @@ SDPA, bf16, sorted by length, 2 threads, no gradient checkpointing, the best of 
 parameters in bf16 throughout or float32 adapters under autocast. Each side lives in a process of its own; they take
 turns (A/B/A/B) and the medians are compared. Compiling is not counted; PEFT's optimizer step is not counted either.
 
-About 15 minutes; --quick (fewer examples, two turns) about 3.
+Memory is compared at about as many tokens a microbatch: two rows of ours, four examples of the peer. The share of the
+peak counts what the model needs (products only, nothing that is computed again), against a bf16 product of 4096 x 576 x
+1536 on every core at once, by JAX, measured beside it.
+
+About 15 minutes; --quick (fewer examples, two turns) about 4.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -74,25 +79,34 @@ def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "row_length": arguments.row_length,
         "turns": 2 if arguments.quick else 4,
         "peer_examples": 8 if arguments.quick else 24,
-        "batch_sizes": [1, 2] if arguments.quick else [1, 2, 4, 8],
+        "batch_sizes": [1, 2, 4] if arguments.quick else [1, 2, 4, 8],
     }
 
 
 def _compare(ours: "_Worker", peer: "_Worker", turns: int) -> None:
     print(ours.call("warm"), flush=True)
-    print(peer.call("warm"), flush=True)
+    warmed = peer.call("warm")
+    print(warmed["line"], flush=True)
+    shares: dict[str, list[float]] = {"layers": [], "all": []}
     speeds: dict[str, list[float]] = {"ours": [], "peer": []}
     for turn in range(turns):
         for worker in (ours, peer):
             answer = worker.call("run", turn=turn)
             speeds[worker.side].append(answer["examples"] / answer["seconds"])
+            if worker.side == "ours":
+                for kind, flops in answer["flops"].items():
+                    shares[kind].append(100 * flops / answer["seconds"] / answer["peak"])
             print(
                 f"{worker.side}: {answer['examples']} examples in {answer['seconds']:.1f} s: "
                 f"{speeds[worker.side][-1]:.2f} examples/s, {answer['tokens'] / answer['seconds']:,.0f} tokens/s",
                 flush=True,
             )
     ratios = [a / b for a, b in zip(speeds["ours"], speeds["peer"], strict=True)]
-    print(f"peak resident memory: ours {ours.peak_mb():,} MB, peer {peer.peak_mb():,} MB (its largest batch)")
+    ours_mb, peer_mb = ours.peak_mb(), warmed["peak_mb"]
+    print(f"peak resident memory: ours {ours_mb:,} MB, peer {peer_mb:,} MB with four examples a batch")
+    print(f"figure memory_ratio {ours_mb / peer_mb:.2f}")
+    print(f"figure percent_of_peak_without_attention {statistics.median(shares['layers']):.0f}")
+    print(f"figure percent_of_peak {statistics.median(shares['all']):.0f}")
     print(f"figure examples_per_second_ours {statistics.median(speeds['ours']):.3f}")
     print(f"figure examples_per_second_peer {statistics.median(speeds['peer']):.3f}")
     print(f"figure train_speed_ratio {statistics.median(ratios):.2f}")
@@ -162,12 +176,14 @@ def _serve(side: str) -> None:
 def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     import jax
 
+    from bench.machine import product_peak
+    from jora_model.flops import model_flops
     from jora_model.job import TrainSettings
     from jora_model.sampler import Sampler
     from jora_model.settings import LoraSettings, MeshSettings
     from jora_model.sharding import make_mesh, provide_cpu_devices
     from jora_model.step import Trainer
-    from jora_model.tries import pack_evenly
+    from jora_model.tries import Rows, pack_evenly
     from jora_model.weights import load_model
 
     mesh = MeshSettings(data=settings["devices"])
@@ -182,6 +198,15 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     model = load_model(folder / "base", lora=lora, mesh=make_mesh(mesh) if mesh.devices > 1 else None)
     trainer = Trainer(model, training, sampler.updates_per_epoch)
 
+    def needed(rows: Rows) -> dict[str, float]:
+        """Operations that the model needs for rows, without attention's over visible pairs, and with them."""
+        # A plain row of S sees (S + 1) / 2 keys on average: of one half a key, and of one.
+        half, one = (model_flops(model.config, lora, length) for length in (0, 1))
+        pair = 2 * (one.per_token - half.per_token)
+        layers = (one.per_token - pair) * rows.used + one.per_answer_token * float(rows.weights.sum())
+        seen = rows.reach - np.arange(rows.reach.shape[1])
+        return {"layers": layers, "all": layers + pair * float(seen[seen > 1].sum())}
+
     def update(number: int) -> dict[str, Any]:
         members = sampler.update(number)
         started = time.monotonic()
@@ -193,7 +218,8 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
         seconds = time.monotonic() - started
         tokens = sum(len(sequences[place].tokens) for place in members)
         packed = {"rows": len(rows), "length": rows.tokens.shape[1], "used": rows.used}
-        return {"examples": len(members), "tokens": tokens, "seconds": seconds, **packed}
+        answer = {"examples": len(members), "tokens": tokens, "seconds": seconds, **packed}
+        return answer | {"flops": needed(rows), "peak": product_peak()}
 
     def warm() -> str:
         # Every update once, so that no length of rows is compiled while it is measured.
@@ -253,20 +279,23 @@ def _peer(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 
     best: dict[str, Any] = {}
 
-    def warm() -> str:
+    def warm() -> dict[str, Any]:
         middle = len(examples) // 2
         found = {}
+        peak_mb = 0
         for autocast in (False, True):
             run_over(examples[middle : middle + 1], 1, autocast)
             for size in settings["batch_sizes"]:
                 some = examples[max(0, middle - size) : max(0, middle - size) + max(size, 2)]
                 found[size, autocast] = run_over(some, size, autocast) / len(some)
+                if size <= 4 and not autocast:
+                    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         best["size"], best["autocast"] = min(found, key=lambda how: found[how])
         told = ", ".join(
             f"batch {size}{' autocast' if autocast else ''} {1 / seconds:.3f}"
             for (size, autocast), seconds in found.items()
         )
-        return f"peer: examples/s {told}"
+        return {"line": f"peer: examples/s {told}", "peak_mb": peak_mb}
 
     def run(turn: int) -> dict[str, Any]:
         del turn

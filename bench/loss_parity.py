@@ -1,0 +1,136 @@
+"""Loss on held-out examples against PEFT's: `python -m bench.loss_parity --squad FILE [--quick]`.
+
+The same RAFT examples of a SQuAD file in the same order, the same first adapter, the same number of updates of AdamW
+with clipping at 1; SmolLM2-135M in bf16, rank 16 on all linears, adapters in float32. Ours: the Trainer that `jora
+train` runs. Peer: transformers and PEFT under bf16 autocast, one example a batch, the loss of an update the mean over
+its learnt tokens. Both adapters are then measured by one yardstick: our forward pass in float32 over examples of other
+contexts. The question is whether the difference lies within the spread that another seed (adapter and order) makes.
+
+About 12 minutes; --quick (fewer and shorter) about 3.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Sequence as Seq
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.machine import describe_machine
+from jora_model.base import resolve_base
+from jora_model.gguf_import import import_gguf
+from jora_model.job import TrainSettings
+from jora_model.lora import adapter_factors, write_adapter
+from jora_model.sequences import Sequence, read_sequences
+from jora_model.settings import LoraSettings, MeshSettings
+from jora_model.sharding import make_mesh, provide_cpu_devices
+from jora_model.step import Trainer
+from jora_model.tries import families, pack_evenly
+from jora_model.weights import load_model
+
+LORA = LoraSettings(rank=16, alpha=32.0, target_modules=("all-linear",))
+MESH = MeshSettings(data=2)
+ROW_LENGTH = 2560
+
+
+def main() -> None:
+    """Train both on each seed, measure both, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--squad", type=Path, required=True, help="a SQuAD-format file")
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    provide_cpu_devices(MESH)
+    print(describe_machine("jax", "jaxlib", "torch", "transformers", "peft"), flush=True)
+    seeds, updates, size, held_out = (2, 3, 8, 16) if arguments.quick else (3, 6, 16, 64)
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sequences = _prepare(folder, arguments.squad)
+        groups = [sequences[place] for family in families(sequences, len(sequences)) for place in _flat(family)]
+        evaluation, training = groups[:held_out], groups[held_out:]
+        for seed in range(seeds):
+            order = np.random.default_rng(seed).permutation(len(training))[: updates * size]
+            batches = [[training[place] for place in part] for part in order.reshape(updates, size)]
+            settings = TrainSettings(
+                seed=seed, learning_rate=4e-4, schedule="constant", warmup_fraction=0.0, row_length=ROW_LENGTH
+            )
+            start, ours, peer = (folder / f"{side} {seed}" for side in ("start", "ours", "peer"))
+            model = load_model(folder / "base", lora=LORA, mesh=make_mesh(MESH), seed=seed)
+            write_adapter(start, adapter_factors(model), LORA, "base")
+            trainer = Trainer(model, settings, updates)
+            _train_ours(trainer, batches)
+            write_adapter(ours, adapter_factors(trainer.model), LORA, "base")
+            _train_peer(folder / "base", start, batches, settings, peer)
+            losses = [_measure(folder / "base", adapter, evaluation) for adapter in (start, ours, peer)]
+            print("seed {}: at first {:.4f}, ours {:.4f}, peer {:.4f}".format(seed, *losses), flush=True)
+            found.append(losses)
+    ours_losses, peer_losses = [loss[1] for loss in found], [loss[2] for loss in found]
+    differences = [a - b for a, b in zip(ours_losses, peer_losses, strict=True)]
+    print(f"figure evaluation_loss_ours {statistics.mean(ours_losses):.4f}")
+    print(f"figure evaluation_loss_peer {statistics.mean(peer_losses):.4f}")
+    print(f"figure evaluation_loss_difference {statistics.mean(differences):+.4f}")
+    print(f"figure evaluation_loss_largest_difference {max(differences, key=abs):+.4f}")
+    print(f"figure evaluation_loss_spread_of_seeds {max(peer_losses) - min(peer_losses):.4f}")
+
+
+def _prepare(folder: Path, squad: Path) -> list[Sequence]:
+    from bench.squad_workload import squad_sequences
+    from data.sequences import write_sequences
+
+    import_gguf(resolve_base("embedded"), folder / "base")
+    write_sequences(folder, squad_sequences(squad, folder / "base"))
+    return read_sequences(folder)
+
+
+def _flat(family: Any) -> list[int]:
+    return [family] if isinstance(family, int) else [place for member in family for place in _flat(member)]
+
+
+def _train_ours(trainer: Trainer, batches: Seq[Seq[Sequence]]) -> None:
+    for number, batch in enumerate(tqdm(batches, desc="ours", unit="update")):
+        rows = pack_evenly(batch, ROW_LENGTH, MESH.devices)
+        sums = trainer.zero()
+        for microbatch, start in enumerate(range(0, len(rows), MESH.devices)):
+            sums = trainer.accumulate(sums, rows.slice(start, MESH.devices), number, microbatch)
+        trainer.apply(sums)
+
+
+def _train_peer(base: Path, adapter: Path, batches: Seq[Seq[Sequence]], settings: TrainSettings, out: Path) -> None:
+    import peft
+    import torch
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, attn_implementation="sdpa")
+    model = peft.PeftModel.from_pretrained(model, adapter, is_trainable=True, autocast_adapter_dtype=True).train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert all(parameter.dtype == torch.float32 for parameter in trained)
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    for batch in tqdm(batches, desc="peer", unit="update"):
+        tokens = sum(len(sequence.learnt) for sequence in batch)
+        optimizer.zero_grad()
+        for sequence in batch:
+            ids = torch.from_numpy(sequence.tokens.astype(np.int64))[None]
+            places = torch.from_numpy(sequence.learnt.astype(np.int64))
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                logits = model(input_ids=ids).logits[0, places].float()
+            wanted = ids[0, places + 1]
+            (torch.nn.functional.cross_entropy(logits, wanted, reduction="sum") / tokens).backward()
+        torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)
+        optimizer.step()
+    model.save_pretrained(out)
+
+
+def _measure(base: Path, adapter: Path, sequences: Seq[Sequence]) -> float:
+    """Mean loss over the learnt tokens, in float32."""
+    model = load_model(base, adapter=adapter, mesh=make_mesh(MESH), compute_dtype="float32")
+    trainer = Trainer(model, TrainSettings(row_length=ROW_LENGTH, compute_dtype="float32"), 1)
+    rows = pack_evenly(sequences, ROW_LENGTH, MESH.devices)
+    total = trainer.evaluate(rows.slice(start, MESH.devices) for start in range(0, len(rows), MESH.devices))
+    return total / float(rows.weights.sum())
+
+
+if __name__ == "__main__":
+    main()
