@@ -24,6 +24,7 @@ from jora_model.base import resolve_base
 from jora_model.gguf_import import import_gguf
 from jora_model.job import TrainSettings
 from jora_model.lora import adapter_factors, write_adapter
+from jora_model.optimizer import learning_rate_at
 from jora_model.sequences import Sequence, read_sequences
 from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import make_mesh, provide_cpu_devices
@@ -108,7 +109,10 @@ def _train_peer(base: Path, adapter: Path, batches: Seq[Seq[Sequence]], settings
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert all(parameter.dtype == torch.float32 for parameter in trained)
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    for batch in tqdm(batches, desc="peer", unit="update"):
+    rates = np.asarray(learning_rate_at(settings, len(batches))(np.arange(len(batches), dtype=np.float32)))
+    for rate, batch in zip(rates.tolist(), tqdm(batches, desc="peer", unit="update"), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
         tokens = sum(len(sequence.learnt) for sequence in batch)
         optimizer.zero_grad()
         for sequence in batch:
