@@ -138,6 +138,10 @@ def plan(
     ] = None,
     config: Config = None,
     sets: Sets = None,
+    topology: Annotated[
+        str | None,
+        typer.Option("--topology", help="Compile for TPUs that need not be here, such as v5e:2x2."),
+    ] = None,
     device_memory: Annotated[
         str | None, typer.Option("--device-memory", help="Such as 24GB: find the longest row that fits.")
     ] = None,
@@ -153,7 +157,7 @@ def plan(
     from flows.plan import plan as answer
 
     settings = load_config(config, {"base_model": model}, sets or ())
-    answer(settings, device_memory=device_memory, devices=devices, longest=longest, plot=plot)
+    answer(settings, topology=topology, device_memory=device_memory, devices=devices, longest=longest, plot=plot)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from flows.checks import describe
 from flows.config import RunConfig, one_line
 from jora_model.longest_plot import draw_longest
 from jora_model.named_config import config_of
-from jora_model.plan_job import Footprint, Longest, PlanAnswer, PlanJob
+from jora_model.plan_job import Chip, Footprint, Longest, PlanAnswer, PlanJob
 from tasks.jobs import run_job
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,9 @@ _UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
 
 
-def plan(config: RunConfig, *, device_memory: str | None, devices: str, longest: int, plot: Path | None) -> None:
+def plan(
+    config: RunConfig, *, topology: str | None, device_memory: str | None, devices: str, longest: int, plot: Path | None
+) -> None:
     """Print the plan for the settings' mesh and row length; with `device_memory`, the longest rows.
 
     Raises:
@@ -40,6 +42,7 @@ def plan(config: RunConfig, *, device_memory: str | None, devices: str, longest:
                 mesh=config.mesh,
                 training=config.training,
                 device_memory=None if device_memory is None else parse_size(device_memory),
+                topology=topology,
                 devices=_parse_devices(devices),
                 longest=longest,
             )
@@ -50,7 +53,7 @@ def plan(config: RunConfig, *, device_memory: str | None, devices: str, longest:
         run_job("jora_model.plan", job_file, log=log)
         answer = PlanAnswer.model_validate_json(Path(job.output).read_bytes())
     if answer.footprint:
-        lines = [describe(config, facts), *footprint_lines(answer.footprint)]
+        lines = [describe(config, facts), *footprint_lines(answer.footprint, answer.chip)]
     else:
         lines = longest_lines(answer.longest)
     typer.echo("\n".join([*lines, *answer.notes]))
@@ -74,7 +77,7 @@ def _parse_devices(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in counts}))
 
 
-def footprint_lines(found: Footprint) -> list[str]:
+def footprint_lines(found: Footprint, chip: Chip | None = None) -> list[str]:
     """The table of one plan."""
     mesh = found.mesh
     parts = {
@@ -86,17 +89,23 @@ def footprint_lines(found: Footprint) -> list[str]:
         "activations and temporaries": found.temporaries,
         "total": found.total,
     }
-    extra = found.program_flops / found.model_flops
+    if chip and chip.memory:
+        parts["a program may use"] = chip.memory
+    flops = f"FLOPs per token of a full row: {found.model_flops / 1e9:,.2f} G by the model"
+    if found.program_flops is not None:
+        extra = found.program_flops / found.model_flops
+        flops += f", {found.program_flops / 1e9:,.2f} G in the compiled program "
+        flops += f"({extra:.2f} times: computed again, or masked)"
+    compiler = f"the compiler of {chip.name}" if chip else "XLA's CPU backend"
     return [
         f"mesh data={mesh.data} fsdp={mesh.fsdp} tp={mesh.tp}; {found.rows_per_microbatch} row(s) of "
-        f"{found.row_length:,} tokens a microbatch; temporaries as XLA's CPU backend assigns them",
+        f"{found.row_length:,} tokens a microbatch; temporaries as {compiler} assigns them",
         "",
         f"{'on each device':<28} {'MiB':>12}",
         *(f"{name:<28} {size / 2**20:>12,.1f}" for name, size in parts.items()),
         "",
         f"compiled in {found.compile_seconds:.1f} s",
-        f"FLOPs per token of a full row: {found.model_flops / 1e9:,.2f} G by the model, "
-        f"{found.program_flops / 1e9:,.2f} G in the compiled program ({extra:.2f} times: computed again, or masked)",
+        flops,
         f"FLOPs per learnt token, in the head: {found.answer_flops / 1e9:,.2f} G",
     ]
 
@@ -108,7 +117,8 @@ def longest_lines(answers: Sequence[Longest]) -> list[str]:
     for answer in answers:
         mesh = f"fsdp={answer.mesh.fsdp} tp={answer.mesh.tp}"
         if answer.footprint is None:
-            fit = f"none fits: the shortest needs {answer.needed / 2**20:,.0f} MiB"
+            needed = "more than the chip has" if answer.needed is None else f"{answer.needed / 2**20:,.0f} MiB"
+            fit = f"none fits: the shortest needs {needed}"
         else:
             found = answer.footprint
             length = f"{'>=' if answer.capped else ''}{found.row_length:,}"

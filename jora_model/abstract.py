@@ -19,20 +19,28 @@ from jora_model.settings import LoraSettings
 from jora_model.sharding import adapter_specs, named, parameter_spec, rules_for, tp_size
 
 
-def base_shapes(config: ModelConfig, mesh: Mesh | None, compute_dtype: Any) -> dict[str, ShapeDtypeStruct]:
-    """The base weights by our names: bf16 as uint16 bits (see `linear.as_float`), or float32."""
+def base_shapes(
+    config: ModelConfig, mesh: Mesh | None, compute_dtype: Any, device: jax.Device | None = None
+) -> dict[str, ShapeDtypeStruct]:
+    """The base weights by our names: bf16 as uint16 bits (see `linear.as_float`), or float32.
+
+    Args:
+        device: without a mesh, the one that holds all; by default JAX's first.
+    """
     dtype = jnp.uint16 if jnp.dtype(compute_dtype) == jnp.bfloat16 else jnp.float32
     rules = rules_for(config, tp_size(mesh))
     return {
         parameter.name: ShapeDtypeStruct(
-            shape_of(parameter, config), dtype, sharding=named(mesh, parameter_spec(parameter, rules)) or _one_device()
+            shape_of(parameter, config),
+            dtype,
+            sharding=named(mesh, parameter_spec(parameter, rules)) or _one_device(device),
         )
         for parameter in parameters_of(config)
     }
 
 
 def adapter_shapes(
-    config: ModelConfig, lora: LoraSettings, mesh: Mesh | None
+    config: ModelConfig, lora: LoraSettings, mesh: Mesh | None, device: jax.Device | None = None
 ) -> dict[str, tuple[ShapeDtypeStruct, ShapeDtypeStruct]]:
     """The adapter: target -> (A `[L, R, in]`, B transposed `[L, R, out]`), float32."""
     sizes = dim_sizes(config)
@@ -42,19 +50,21 @@ def adapter_shapes(
         out, inner = (sizes[dim] for dim in LINEAR_BY_NAME[target].dims)
         shapes = ((config.num_layers, lora.rank, inner), (config.num_layers, lora.rank, out))
         a, b = (
-            ShapeDtypeStruct(shape, jnp.float32, sharding=named(mesh, partition) or _one_device())
+            ShapeDtypeStruct(shape, jnp.float32, sharding=named(mesh, partition) or _one_device(device))
             for shape, partition in zip(shapes, adapter_specs(target, rules), strict=True)
         )
         found[target] = (a, b)
     return found
 
 
-def abstract_model(config: ModelConfig, lora: LoraSettings, mesh: Mesh | None, compute_dtype: Any) -> Llama:
+def abstract_model(
+    config: ModelConfig, lora: LoraSettings, mesh: Mesh | None, compute_dtype: Any, device: jax.Device | None = None
+) -> Llama:
     """The model that `weights.load_model` would give, without arrays."""
-    base: Any = base_shapes(config, mesh, compute_dtype)
-    adapter: Any = adapter_shapes(config, lora, mesh)
+    base: Any = base_shapes(config, mesh, compute_dtype, device)
+    adapter: Any = adapter_shapes(config, lora, mesh, device)
     return Llama(config, base, adapter, lora, mesh, compute_dtype)
 
 
-def _one_device() -> Sharding:
-    return SingleDeviceSharding(jax.devices()[0])
+def _one_device(device: jax.Device | None) -> Sharding:
+    return SingleDeviceSharding(device or jax.devices()[0])

@@ -8,6 +8,7 @@ prefix tries save is saved in the number of rows, not in the memory of one.
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from jora_model.flops import model_flops, program_flops
 from jora_model.job import TrainSettings
 from jora_model.plan_job import Footprint
 from jora_model.position_blocks import POSITION_BLOCKS, positions_of_block
-from jora_model.sequences import Sequence
+from jora_model.sequences import Sequence as Example
 from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import check_divisible, check_rows, make_mesh
 from jora_model.step import Trainer, arrays_of
@@ -28,38 +29,66 @@ from jora_model.tiles import block_count, most_tiles
 from jora_model.tries import Rows, pack
 
 
-def measure(config: ModelConfig, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings) -> Footprint:
+class OutOfMemoryError(ValueError):
+    """The compiler of a chip found that the step does not fit it."""
+
+
+def measure(
+    config: ModelConfig,
+    lora: LoraSettings,
+    mesh: MeshSettings,
+    training: TrainSettings,
+    chips: Sequence[jax.Device] = (),
+) -> Footprint:
     """Compile the step for this mesh (needs as many devices, virtual ones will do) and read off its sizes.
 
+    Args:
+        chips: devices of a topology, to compile for the first of them instead of JAX's own.
+
     Raises:
+        OutOfMemoryError: a chip's compiler refuses the step.
         ValueError: the mesh does not divide the model or the rows, or there are too few devices.
     """
     check_divisible(config, mesh)
     check_rows(training.rows_per_microbatch, mesh)
-    model = abstract_model(config, lora, make_mesh(mesh) if mesh.devices > 1 else None, training.compute_dtype)
+    placed = make_mesh(mesh, chips) if mesh.devices > 1 else None
+    model = abstract_model(config, lora, placed, training.compute_dtype, chips[0] if chips else None)
     trainer = Trainer(model, training, updates=2)
     rows = full_rows(training)
     begun = time.monotonic()
-    programs = {name: lowered.compile() for name, lowered in trainer.lower(rows).items()}
+    try:
+        programs = {name: lowered.compile() for name, lowered in trainer.lower(rows).items()}
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = str(error).splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ")
+        raise OutOfMemoryError(f"rows of {training.row_length:,} tokens do not fit: {said}") from None
     compile_seconds = time.monotonic() - begun
     needed = model_flops(config, lora, training.row_length)
-    done = program_flops(programs["accumulate"].as_text(), _full_turns(config, mesh, training.row_length))
-    adapter = _bytes(trainer.state.adapter)
+    program = programs["accumulate"]
+    # A TPU's program has convolutions instead of dots, and its loops do not tell their turns.
+    counted = not chips
+    done = program_flops(program.as_text(), _full_turns(config, mesh, training.row_length)) if counted else None
+    weights, adapter = _bytes(trainer.frozen), _bytes(trainer.state.adapter)
+    # Summed on the devices that run the rows, each for itself or together: the adapter and two numbers.
+    sums = adapter + 2 * np.dtype(np.float32).itemsize
+    batch = sum(array.nbytes for array in arrays_of(rows).values()) // (mesh.data * mesh.fsdp)
+    # A TPU fills arrays up to whole tiles.
+    filled = max(program.memory_analysis().argument_size_in_bytes - (weights + adapter + sums + batch), 0)
     return Footprint(
         mesh=mesh,
         row_length=training.row_length,
         rows_per_microbatch=training.rows_per_microbatch,
-        weights=_bytes(trainer.frozen),
+        weights=weights,
         adapter=adapter,
         optimizer=_bytes(trainer.state.optimizer),
-        # Summed on the devices that run the rows, each for itself or together: the adapter and two numbers.
-        sums=adapter + 2 * np.dtype(np.float32).itemsize,
-        rows=sum(array.nbytes for array in arrays_of(rows).values()) // (mesh.data * mesh.fsdp),
+        sums=sums,
+        rows=batch,
         # `zero` makes the sums themselves, which are counted above.
-        temporaries=max(_scratch(programs[name]) for name in ("accumulate", "apply")),
+        temporaries=filled + max(_scratch(programs[name]) for name in ("accumulate", "apply")),
         compile_seconds=compile_seconds,
         model_flops=needed.per_token,
-        program_flops=done.fixed * mesh.devices / rows.tokens.size,
+        program_flops=done.fixed * mesh.devices / rows.tokens.size if done else None,
         answer_flops=needed.per_answer_token,
     )
 
@@ -77,7 +106,7 @@ def _full_turns(config: ModelConfig, mesh: MeshSettings, length: int) -> dict[st
 def full_rows(training: TrainSettings) -> Rows:
     """A microbatch of rows with one example each, learnt from its second token to its end."""
     length = training.row_length
-    example = Sequence("full", np.ones(length, np.int32), np.arange(length) > 0)
+    example = Example("full", np.ones(length, np.int32), np.arange(length) > 0)
     return pack([example] * training.rows_per_microbatch, length)
 
 

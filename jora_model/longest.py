@@ -3,10 +3,13 @@
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
 
 from jora_model.config import ModelConfig
-from jora_model.footprint import measure
+from jora_model.footprint import OutOfMemoryError, measure
 from jora_model.job import TrainSettings
 from jora_model.plan_job import Footprint, Longest
 from jora_model.settings import LoraSettings, MeshSettings
@@ -36,12 +39,21 @@ def meshes(config: ModelConfig, devices: int) -> list[MeshSettings]:
 
 
 def longest_row(
-    config: ModelConfig, lora: LoraSettings, training: TrainSettings, devices: int, memory: int, limit: int
+    config: ModelConfig,
+    lora: LoraSettings,
+    training: TrainSettings,
+    devices: int,
+    memory: int,
+    limit: int,
+    chips: Sequence[jax.Device] = (),
 ) -> Longest:
     """Search the mesh and the longest row (a multiple of 256, at most `limit`) that fit `memory` bytes a device.
 
     Two short rows of each mesh say which one goes furthest; on that one the longest row is searched, and each row that
     is looked at is compiled.
+
+    Args:
+        chips: see `measure`; what their compiler refuses does not fit.
 
     Raises:
         ValueError: no mesh of so many devices divides the model.
@@ -51,10 +63,14 @@ def longest_row(
         raise ValueError(f"no mesh of {devices} devices divides the model; choose another number of devices")
 
     @functools.cache
-    def need(mesh: MeshSettings, row_length: int) -> Footprint:
+    def need(mesh: MeshSettings, row_length: int) -> Footprint | None:
         # Every device of `fsdp` needs a row of its own.
         changes = {"row_length": row_length, "rows_per_microbatch": mesh.fsdp}
-        found = measure(config, lora, mesh, training.model_copy(update=changes))
+        try:
+            found = measure(config, lora, mesh, training.model_copy(update=changes), chips)
+        except OutOfMemoryError as error:
+            log.info("fsdp=%d tp=%d: %s", mesh.fsdp, mesh.tp, error)
+            return None
         log.info(
             "fsdp=%d tp=%d, %6d tokens: %6.2f GB (%.0f s)",
             mesh.fsdp,
@@ -65,31 +81,38 @@ def longest_row(
         )
         return found
 
+    def size(mesh: MeshSettings, row_length: int) -> float:
+        found = need(mesh, row_length)
+        return found.total if found else math.inf
+
     def reach(mesh: MeshSettings) -> float:
         """Tokens that would just fit, by the line through the probes."""
-        a, b = (need(mesh, length).total for length in PROBES)
+        a, b = (size(mesh, length) for length in PROBES)
+        if math.isinf(b):
+            return PROBES[0] if a <= memory else 0
         return PROBES[0] + (memory - a) / max(b - a, 1) * (PROBES[1] - PROBES[0])
 
     best = max(candidates, key=reach)
-    known = {length: need(best, length).total for length in PROBES}
-    found = largest_fit(lambda length: need(best, length).total, known, memory, limit)
+    known = {length: size(best, length) for length in PROBES}
+    found = largest_fit(lambda length: size(best, length), known, memory, limit)
+    shown = need(best, found or STEP)
     return Longest(
         devices=devices,
         mesh=best,
-        footprint=need(best, found) if found else None,
-        needed=need(best, found or STEP).total,
+        footprint=shown if found else None,
+        needed=shown.total if shown else None,
         capped=found > limit - STEP,
     )
 
 
-def largest_fit(size: Callable[[int], int], known: Mapping[int, int], memory: int, limit: int) -> int:
+def largest_fit(size: Callable[[int], float], known: Mapping[int, float], memory: int, limit: int) -> int:
     """The largest multiple of STEP up to `limit` whose size fits, 0 for none, where longer is larger.
 
     Each size costs a compilation, of which long rows take longest. So the line through the two nearest known sizes is
     followed, upwards at most to four times what fits; every other turn halves, so that a bent line costs little.
 
     Args:
-        known: sizes of two lengths or more.
+        known: sizes of two lengths or more; infinite where a compiler only refuses.
     """
     sizes = dict(known)
     end = limit // STEP * STEP + STEP  # out of bounds, as if it did not fit
@@ -111,7 +134,7 @@ def largest_fit(size: Callable[[int], int], known: Mapping[int, int], memory: in
     raise AssertionError
 
 
-def _nearest(sizes: Mapping[int, int], low: int, high: int) -> tuple[int, int]:
+def _nearest(sizes: Mapping[int, float], low: int, high: int) -> tuple[int, int]:
     """Two known lengths on both sides of the edge, or the two nearest to it."""
     if low in sizes and high in sizes:
         return low, high

@@ -169,6 +169,8 @@ class Llama(nnx.Module):
         self.config = config
         self.mesh = mesh
         self.compute_dtype = jnp.dtype(compute_dtype)
+        # Of the devices that hold the weights, which need not be JAX's own: a plan may be for a chip that is not here.
+        self.platform = next(iter(base["embed"].sharding.device_set)).platform
         self.frequencies = tuple(rope_frequencies(config).tolist())
         self.embed = Frozen(base["embed"])
         self.final_norm = Frozen(base["final_norm"])
@@ -215,7 +217,7 @@ class Llama(nnx.Module):
         rope = block_rope(self.rope(positions), self.config.num_heads // self.config.num_kv_heads)
         graph, stacked = nnx.split(self.layers)
         L = self.config.num_layers
-        in_blocks = remat == "full" and jax.default_backend() == "cpu" and self.mesh is None
+        in_blocks = remat == "full" and self.platform == "cpu" and self.mesh is None
         keys = None if dropout_keys is None else jax.vmap(partial(jax.random.split, num=L), out_axes=1)(dropout_keys)
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:

@@ -18,6 +18,7 @@ class PlanJob(BaseModel):
     mesh: MeshSettings = MeshSettings()
     training: TrainSettings = TrainSettings()
     device_memory: int | None = Field(None, ge=1, description="Bytes that a device has; searches the longest row.")
+    topology: str | None = Field(None, description="Compile for this, such as v5e:2x2, and not for virtual devices.")
     devices: tuple[int, ...] = Field((1, 2, 4, 8), min_length=1, description="Numbers of devices to search for.")
     longest: int = Field(32_768, ge=LARGE, description="Longer rows are not looked at.")
 
@@ -29,10 +30,12 @@ class Footprint(BaseModel):
         weights, adapter, optimizer: there all the time; sums of the device's shards.
         sums: the running gradient of an update.
         rows: one microbatch's arrays.
-        temporaries: activations and all other scratch of the hungriest program, and its code.
+        temporaries: activations and all other scratch of the hungriest program, and its code; and on a chip that fills
+            arrays up to whole tiles, what it fills.
         compile_seconds: of all programs of an update.
         model_flops, program_flops: per token of a full row, without the head; all devices together. What the
             program does beyond the model's is computed again in the backward pass (`remat`, and the scores), or masked.
+            None for a chip, whose program does not tell.
         answer_flops: of the head, per learnt token.
     """
 
@@ -49,7 +52,7 @@ class Footprint(BaseModel):
     temporaries: int
     compile_seconds: float
     model_flops: float
-    program_flops: float
+    program_flops: float | None
     answer_flops: float
 
     @property
@@ -64,7 +67,7 @@ class Longest(BaseModel):
     Attributes:
         mesh: the one that goes furthest.
         footprint: of the longest row that fits; None when not even the shortest does.
-        needed: bytes that this row needs, or the shortest where none fits.
+        needed: bytes that this row needs, or the shortest where none fits; None where a chip's compiler only refuses.
         capped: the limit of the search fits, so that a longer row may.
     """
 
@@ -73,8 +76,17 @@ class Longest(BaseModel):
     devices: int
     mesh: MeshSettings
     footprint: Footprint | None
-    needed: int
+    needed: int | None
     capped: bool
+
+
+class Chip(BaseModel):
+    """What a topology is made of: the name of its devices, and the bytes that a program may use on each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    memory: int | None
 
 
 class PlanAnswer(BaseModel):
@@ -84,4 +96,5 @@ class PlanAnswer(BaseModel):
 
     footprint: Footprint | None = None
     longest: tuple[Longest, ...] = ()
+    chip: Chip | None = None
     notes: tuple[str, ...] = ()

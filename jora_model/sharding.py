@@ -1,7 +1,7 @@
 """One mesh, one table from logical dim to mesh axis; the adapter's sharding follows from its base layer's."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -43,12 +43,17 @@ def provide_cpu_devices(settings: MeshSettings, processes: int = 1) -> None:
         jax.config.update("jax_num_cpu_devices", settings.devices // processes)
 
 
-def make_mesh(settings: MeshSettings) -> Mesh:
+def make_mesh(settings: MeshSettings, chips: Sequence[jax.Device] = ()) -> Mesh:
     """A mesh with axes `data`, `fsdp`, `tp` over the first devices of this machine, or of each process.
+
+    Args:
+        chips: take the first of these instead.
 
     Raises:
         ValueError: more devices are asked for than there are.
     """
+    if chips:
+        return _mesh_of(settings, chips[: settings.devices])
     processes = jax.process_count()
     share = settings.devices // processes
     devices = []
@@ -60,6 +65,10 @@ def make_mesh(settings: MeshSettings) -> Mesh:
                 f"{_describe(settings)} needs {share} devices and {whose} has {len(local)}; lower one of them"
             )
         devices += local[:share]
+    return _mesh_of(settings, devices)
+
+
+def _mesh_of(settings: MeshSettings, devices: Sequence[jax.Device]) -> Mesh:
     return jax.make_mesh(
         (settings.data, settings.fsdp, settings.tp),
         ("data", "fsdp", "tp"),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.stages import Lowered
 from jaxtyping import Array
 
@@ -160,9 +160,9 @@ class Trainer:
         return self._whole() if self.mesh is None else NamedSharding(self.mesh, BATCH)
 
     def _whole(self) -> Sharding:
-        """On every device."""
+        """On every device; without a mesh, on the one that holds the weights."""
         if self.mesh is None:
-            return SingleDeviceSharding(jax.devices()[0])
+            return jax.tree.leaves(self.frozen)[0].sharding
         return NamedSharding(self.mesh, PartitionSpec())
 
     def _zeros(self, adapter: Any) -> Sums:

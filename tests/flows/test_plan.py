@@ -79,6 +79,7 @@ def test_rows_that_do_not_fit_have_their_line():
             ["llama-2-7b", "--device-memory", "24GB", "--longest", "64"],
             "longest: Input should be greater",
         ),
+        (["llama-2-7b", "--topology", "h100"], "--topology h100: write a TPU and its layout, such as v5e:2x2"),
         (["llama-2-7b", "--plot", "x.png"], "--plot draws the longest rows; give --device-memory as well"),
     ],
 )
