@@ -14,6 +14,7 @@ in and out as a whole, between two loops: fused with something else, that would 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -71,21 +72,26 @@ def attend_blocked(
     """
     if tiles is None:
         tiles = Tiles(*map(jnp.asarray, causal_tiles(*reach.shape)))
+    return over_mesh(_attend_rows, mesh, (q, k, v), (rope, reach, tiles))
+
+
+def over_mesh(attend: Callable[..., Array], mesh: Mesh | None, qkv: tuple[Array, Array, Array], rest: Any) -> Array:
+    """`attend(*qkv, *rest)`, on a mesh by each device for its own rows and heads.
+
+    Args:
+        rest: of rows, the same for every head.
+    """
     if mesh is None:
-        return _attend_rows(q, k, v, rope, reach, tiles)
+        return attend(*qkv, *rest)
+    q, k, v = qkv
     copies = mesh.shape["tp"] // k.shape[2] if k.shape[2] % mesh.shape["tp"] else 1
     k, v = (jnp.repeat(x, copies, axis=2) for x in (k, v))
     rows = ("data", "fsdp")
     heads, whole = PartitionSpec(rows, None, "tp"), PartitionSpec(rows)
     # Each device loops over the tiles of its own rows; left to the compiler, the loop would gather all rows first.
-    local = jax.shard_map(
-        _attend_rows,
-        mesh=mesh,
-        in_specs=(heads, heads, heads, (whole, whole), whole, Tiles(whole, whole)),
-        out_specs=heads,
-        check_vma=False,
-    )
-    return local(q, k, v, rope, reach, tiles)
+    places = (heads, heads, heads, *(whole for _ in rest))
+    local = jax.shard_map(attend, mesh=mesh, in_specs=places, out_specs=heads, check_vma=False)
+    return local(q, k, v, *rest)
 
 
 def used_blocks(ends: Int[Array, "*b ends"]) -> Int[Array, "*b"]:

@@ -11,7 +11,7 @@ The tree of variables (L layers, R rank):
     layers.q_proj.lora_a [L, R, in], layers.q_proj.lora_b [L, R, out] ...     LoraParam, float32
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from jora_model.config import ModelConfig
 from jora_model.dropout import Draws, draws_of
 from jora_model.linear import PRODUCT, as_bits, as_float, contract, linear
 from jora_model.parameters import LINEARS
+from jora_model.plain_attention import Attention, attend_plain
 from jora_model.position_blocks import over_blocks, positions_of_block
 from jora_model.settings import LoraSettings, Remat
 from jora_model.sharding import BATCH, named, rules_for, tp_size
@@ -109,15 +110,12 @@ class Layer(nnx.Module):
         h = (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(x.dtype)
         return x + self._pin(self.down_proj(h, draws["down_proj"]), whole)
 
-    def __call__(
-        self, x: Float[Array, "B T D"], rope: Any, reach: Int[Array, "B T"], tiles: Tiles | None, keys: Any
-    ) -> Array:
+    def __call__(self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any) -> Array:
         draws = draws_of(keys, NAMES)
-        q, k, v = self.qkv(x, draws)
-        return self.finish(x, attend_blocked(q, k, v, rope, reach, tiles, self.mesh), draws)
+        return self.finish(x, attend(*self.qkv(x, draws)), draws)
 
     def in_blocks(
-        self, x: Float[Array, "B T D"], rope: Any, reach: Int[Array, "B T"], tiles: Tiles | None, keys: Any
+        self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any
     ) -> Array:
         """The same, block by block of positions but for the attention (position_blocks.py)."""
         T = x.shape[1]
@@ -129,7 +127,7 @@ class Layer(nnx.Module):
         graph, adapter, frozen = nnx.split(self, LoraParam, ...)
         fixed = (frozen, keys)
         q, k, v = over_blocks(partial(_qkv_of_block, graph), size, adapter, fixed, (x,), count)
-        attended = attend_blocked(q, k, v, rope, reach, tiles, self.mesh)
+        attended = attend(q, k, v)
         return over_blocks(partial(_finish_block, graph), size, adapter, fixed, (x, attended), count)
 
     def _pin(self, x: Array, partition: PartitionSpec) -> Array:
@@ -202,6 +200,7 @@ class Llama(nnx.Module):
         tiles: Tiles | None = None,
         dropout_keys: Array | None = None,
         remat: Remat = "none",
+        attention: Attention = "tiles",
     ) -> Float[Array, "B T D"]:
         """States after the final norm, in the compute dtype.
 
@@ -212,9 +211,16 @@ class Llama(nnx.Module):
             remat: what the backward pass computes again. "full" keeps each layer's input and its attention, "dots" the
                 results of its products as well. On a CPU that holds the whole model, "full" goes through what lies
                 before and after the attention in blocks of positions.
+            attention: another than "tiles" only where `reach` is plain (`plain_attention.is_plain`); the backward pass
+                computes it again, unless `remat` is "none".
         """
         x = self.embed_tokens(tokens)
-        rope = block_rope(self.rope(positions), self.config.num_heads // self.config.num_kv_heads)
+        rope = self.rope(positions)
+        if attention == "tiles":
+            blocks = block_rope(rope, self.config.num_heads // self.config.num_kv_heads)
+            attend = partial(attend_blocked, rope=blocks, reach=reach, tiles=tiles, mesh=self.mesh)
+        else:
+            attend = partial(attend_plain, rope=rope, implementation=attention, mesh=self.mesh)
         graph, stacked = nnx.split(self.layers)
         L = self.config.num_layers
         in_blocks = remat == "full" and self.platform == "cpu" and self.mesh is None
@@ -225,7 +231,7 @@ class Llama(nnx.Module):
             x = _kept_as_bits(x)
             layer = nnx.merge(graph, state)
             run = layer.in_blocks if in_blocks else layer
-            return run(x, rope, reach, tiles, key), None
+            return run(x, attend, tiles, key), None
 
         if remat != "none":
             names = (SAVED, PRODUCT) if remat == "dots" else (SAVED,)

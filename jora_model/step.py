@@ -19,6 +19,7 @@ from jora_model.job import TrainSettings
 from jora_model.loss import answer_loss
 from jora_model.model import Llama, LoraParam
 from jora_model.optimizer import make_optimizer
+from jora_model.plain_attention import Attention
 from jora_model.sharding import BATCH
 from jora_model.tiles import Tiles, visible_tiles
 from jora_model.tries import Rows
@@ -45,12 +46,14 @@ class Trainer:
 
     Attributes:
         state: adapter and optimizer, replaced by every update.
+        attention: of all rows; see `Llama.hidden_states`.
         traces: how often the gradient function was traced; one for a run, or something retraces.
         programs: what was compiled, and how long it took.
     """
 
-    def __init__(self, model: Llama, settings: TrainSettings, updates: int):
+    def __init__(self, model: Llama, settings: TrainSettings, updates: int, attention: Attention = "tiles"):
         self.settings = settings
+        self.attention = attention
         self.mesh = model.mesh
         self.optimizer = make_optimizer(settings, updates)
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
@@ -224,6 +227,7 @@ class Trainer:
             dropout_keys=dropout_keys,
             # Without a gradient nothing is computed again; but a row goes through in blocks, as in training.
             remat=self.settings.remat,
+            attention=self.attention,
         )
         return answer_loss(model, hidden, batch["predict_at"], batch["targets"], batch["weights"])
 

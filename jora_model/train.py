@@ -12,6 +12,7 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ from jora_model.job import TrainJob, TrainSettings, read_job
 from jora_model.lora import adapter_factors, write_adapter
 from jora_model.metrics import Metrics, NoMetrics, check_tensorboard
 from jora_model.optimizer import learning_rate_at
+from jora_model.plain_attention import backend_name, choose_attention
 from jora_model.sampler import Sampler
 from jora_model.sequences import Sequence, read_sequences
 from jora_model.several import run_job
@@ -73,6 +75,9 @@ def train(job: TrainJob) -> None:
     sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
     updates = sampler.updates_per_epoch * settings.epochs
     updates = min(updates, settings.max_updates or updates)
+    reaches = _reaches(sampler, sequences, held_out, settings, updates)
+    attention, reason = choose_attention(backend_name(), settings.compute_dtype, config.head_dim, reaches)
+    log.info("attention: %s (%s)", attention, reason)
     output = Path(job.output)
     if is_first():
         output.mkdir(parents=True, exist_ok=True)
@@ -80,7 +85,7 @@ def train(job: TrainJob) -> None:
         model = load_model(
             Path(job.base), lora=job.lora, mesh=mesh, seed=settings.seed, compute_dtype=settings.compute_dtype
         )
-        trainer = Trainer(model, settings, updates)
+        trainer = Trainer(model, settings, updates, attention)
         validation = Validation(held_out, settings, trainer.state.adapter) if held_out else None
         checkpoints = Checkpoints(Path(job.checkpoints), _fingerprint(job))
         try:
@@ -210,6 +215,20 @@ def _prepare(
     members = sampler.update(update)
     chosen = [sequences[place] for place in members]
     return members, pack_evenly(chosen, settings.row_length, settings.rows_per_microbatch)
+
+
+def _reaches(
+    sampler: Sampler,
+    sequences: Seq[Sequence],
+    held_out: Seq[Sequence] | None,
+    settings: TrainSettings,
+    updates: int,
+) -> Iterator[np.ndarray]:
+    """`reach` of all rows of a run, packed one update at a time."""
+    if held_out:
+        yield pack_evenly(held_out, settings.row_length, settings.rows_per_microbatch).reach
+    for update in range(updates):
+        yield _prepare(sampler, sequences, update, settings)[1].reach
 
 
 def _check_finite(update: int, loss: float, norm: float, ids: list[str]) -> None:
