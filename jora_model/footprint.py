@@ -61,14 +61,16 @@ def measure(
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        said = str(error).splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ")
-        raise OutOfMemoryError(f"rows of {training.row_length:,} tokens do not fit: {said}") from None
+        said = str(error).splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
+        raise OutOfMemoryError(
+            f"rows of {training.row_length:,} tokens do not fit ({said}); lower training.row_length, or use more "
+            "devices (mesh.fsdp, mesh.tp)"
+        ) from None
     compile_seconds = time.monotonic() - begun
     needed = model_flops(config, lora, training.row_length)
     program = programs["accumulate"]
     # A TPU's program has convolutions instead of dots, and its loops do not tell their turns.
-    counted = not chips
-    done = program_flops(program.as_text(), _full_turns(config, mesh, training.row_length)) if counted else None
+    done = None if chips else program_flops(program.as_text(), _full_turns(config, mesh, training.row_length))
     weights, adapter = _bytes(trainer.frozen), _bytes(trainer.state.adapter)
     # Summed on the devices that run the rows, each for itself or together: the adapter and two numbers.
     sums = adapter + 2 * np.dtype(np.float32).itemsize

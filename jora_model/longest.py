@@ -68,8 +68,8 @@ def longest_row(
         changes = {"row_length": row_length, "rows_per_microbatch": mesh.fsdp}
         try:
             found = measure(config, lora, mesh, training.model_copy(update=changes), chips)
-        except OutOfMemoryError as error:
-            log.info("fsdp=%d tp=%d: %s", mesh.fsdp, mesh.tp, error)
+        except OutOfMemoryError:
+            log.info("fsdp=%d tp=%d, %6d tokens: more than the chip has", mesh.fsdp, mesh.tp, row_length)
             return None
         log.info(
             "fsdp=%d tp=%d, %6d tokens: %6.2f GB (%.0f s)",

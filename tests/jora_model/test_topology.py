@@ -17,7 +17,8 @@ INSTALLED = importlib.util.find_spec("libtpu") is not None
 
 
 def plan(folder: Path, **changes: object) -> tuple[int, str]:
-    job = {"model": str(hf_folder(folder / "base")), "output": str(folder / "answer.json"), **changes}
+    model = changes.pop("model", None) or str(hf_folder(folder / "base"))
+    job = {"model": model, "output": str(folder / "answer.json"), **changes}
     (folder / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "jora_model.plan", str(folder / "job.json")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -48,3 +49,23 @@ def test_what_libtpu_does_not_have(tmp_path):
     assert "--topology v9:2x2: write a TPU and its layout" in plan(tmp_path, topology="v9:2x2")[1]
     few = plan(tmp_path, topology="v5e:2x2", device_memory=10**9)[1]
     assert few == "error: --topology v5e:2x2 has 4 devices and --devices asks for 8; change one of them"
+
+
+@pytest.mark.skipif(not INSTALLED, reason="needs libtpu (extra tpu)")
+def test_the_longest_row_of_a_topology(tmp_path):
+    """The next longer one, by itself, needs more."""
+    memory = 6 * 2**20
+    assert plan(tmp_path, topology="v5e:2x2", device_memory=memory, devices=[1], longest=4096)[0] == 0
+    (found,) = PlanAnswer.model_validate_json((tmp_path / "answer.json").read_bytes()).longest
+    assert found.footprint and found.footprint.total <= memory and not found.capped
+    assert plan(tmp_path, topology="v5e:2x2", training={"row_length": found.footprint.row_length + 256})[0] == 0
+    longer = PlanAnswer.model_validate_json((tmp_path / "answer.json").read_bytes()).footprint
+    assert longer and longer.total > memory
+
+
+@pytest.mark.skipif(not INSTALLED, reason="needs libtpu (extra tpu)")
+def test_a_step_that_the_chip_cannot_hold_is_one_line(tmp_path):
+    code, line = plan(tmp_path, model="llama-2-7b", topology="v5e:2x2", training={"row_length": 8192})
+    assert code == 2
+    assert line.startswith("error: rows of 8,192 tokens do not fit (Ran out of memory on HBM")
+    assert line.endswith("); lower training.row_length, or use more devices (mesh.fsdp, mesh.tp)")
