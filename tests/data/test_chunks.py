@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from data.chunks import ChunkSettings, chunk_document, chunk_documents
-from data.documents import make_document, read_documents
+from data.corpus import read_documents
+from data.documents import make_document
 from data.sentences import sentence_spans
 
 
