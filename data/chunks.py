@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.blocks import Block, read_blocks
+from data.blocks import Block, lines_of, read_blocks, units_of
 from data.documents import Document, is_plain
 from data.sentences import sentence_spans, trim_span
 
@@ -27,6 +28,17 @@ class ChunkSettings(BaseModel):
         ge=0,
         description="A chunk repeats whole sentences, up to this many tokens, from the end of the chunk before it in "
         "the same section.",
+    )
+    near_duplicate: float | None = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="A chunk is left out when it shares this much of its runs of three words with one before it and "
+        "holds the same numbers; 1: only when it is the same; null: never.",
+    )
+    heading_path: bool = Field(
+        default=True,
+        description="The headings above a chunk stand before its text where it is embedded and where it is shown.",
     )
 
     @model_validator(mode="after")
@@ -48,6 +60,7 @@ class Chunk:
         start, end: offsets in characters of the document's text.
         heading_path: the headings above it, outermost first, those inside its own text included.
         text: begins and ends with a character that is not white space.
+        pages: the numbers, from 1, of the pages or slides that it stands on; empty where there are none.
     """
 
     id: str
@@ -57,6 +70,15 @@ class Chunk:
     end: int
     heading_path: tuple[str, ...]
     text: str
+    pages: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where a person finds it: "handbook.pdf, pages 3 to 4"."""
+        if not self.pages:
+            return self.document_path
+        numbers = " to ".join(str(page) for page in dict.fromkeys((self.pages[0], self.pages[-1])))
+        return f"{self.document_path}, {'page' if len(self.pages) == 1 else 'pages'} {numbers}"
 
     @property
     def search_text(self) -> str:
@@ -72,9 +94,9 @@ def chunk_documents(documents: Iterable[Document], count_tokens: CountTokens, se
 def chunk_document(document: Document, count_tokens: CountTokens, settings: ChunkSettings) -> list[Chunk]:
     """Cuts a document into chunks that together hold all its text.
 
-    Neighbouring paragraphs of a section are joined as long as they fit; a paragraph that is too long is cut between
-    sentences, a sentence that is too long between words, a word that is too long between characters. A heading stays
-    with the text that follows it.
+    Neighbouring paragraphs of a section are joined as long as they fit; a paragraph that is too long is cut between its
+    list items and around tables and listings; of these, one that is too long is cut between sentences or lines, such
+    a one between words, a word that is too long between characters. A heading stays with the text that follows it.
 
     Args:
         count_tokens: the number of tokens of each text, by the base model's tokenizer and without special tokens.
@@ -91,11 +113,18 @@ def chunk_document(document: Document, count_tokens: CountTokens, settings: Chun
                     document_path=document.path,
                     start=start,
                     end=end,
-                    heading_path=heading_path,
+                    heading_path=heading_path if settings.heading_path else (),
                     text=document.text[start:end],
+                    pages=_pages(document, start, end),
                 )
             )
     return chunks
+
+
+def _pages(document: Document, start: int, end: int) -> tuple[int, ...]:
+    """Numbers of the pages that the span touches. A page without text begins where the next one does."""
+    first, last = bisect_right(document.pages, start), bisect_left(document.pages, end)
+    return tuple(range(first, last + 1)) if document.pages else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +177,27 @@ class _Cutter:
         return [*chunks, (start, end)]
 
     def cut(self, paragraph: _Paragraph) -> list[Span]:
-        """The paragraph whole, or its sentences, the first with the headings, the too long ones in pieces."""
+        """The paragraph whole, or its parts, the first with the headings, the too long ones in pieces."""
         if self._fits(paragraph.start, paragraph.end):
             return [(paragraph.start, paragraph.end)]
-        spans = sentence_spans(self.text[paragraph.body : paragraph.end])
-        sentences = [(paragraph.body + start, paragraph.body + end) for start, end in spans]
-        sentences[0] = (paragraph.start, sentences[0][1])
-        return [piece for sentence in sentences for piece in self._cut_sentence(*sentence)]
+        parts = self._parts(paragraph.body, paragraph.end)
+        parts[0] = (paragraph.start, parts[0][1])
+        return [piece for part in parts for piece in self._cut_sentence(*part)]
+
+    def _parts(self, start: int, end: int) -> list[Span]:
+        """Items, listings and tables that fit whole; the sentences and lines of what does not fit."""
+        parts: list[Span] = []
+        for unit in units_of(self.text[start:end]):
+            first, last = start + unit.start, start + unit.end
+            text = self.text[first:last]
+            if unit.kind != "prose" and self._fits(first, last):
+                parts.append((first, last))
+            elif unit.kind == "lines":
+                lines = (trim_span(self.text, first + at, first + at + len(line)) for at, line in lines_of(text))
+                parts.extend((begin, stop) for begin, stop in lines if begin < stop)
+            else:
+                parts.extend((first + begin, first + stop) for begin, stop in sentence_spans(text))
+        return parts
 
     def _cut_sentence(self, start: int, end: int) -> list[Span]:
         pieces = []
@@ -166,8 +209,7 @@ class _Cutter:
 
     def _longest_prefix(self, start: int, end: int) -> int:
         """Where to cut: after the last word that fits, or inside a word that is longer than a chunk."""
-        # Few texts have more characters a token; without this window a long text would be tokenized once per piece.
-        end = min(end, start + 20 * self.settings.max_tokens)
+        end = min(end, start + self._window)
         words = [start + match.end() for match in re.finditer(r"\S+", self.text[start:end])]
         if self._fits(start, words[0]):
             return self._last_that_fits(start, words)
@@ -193,5 +235,15 @@ class _Cutter:
                 return start
         return piece[0]
 
+    @property
+    def _window(self) -> int:
+        """Few texts have more characters a token; without it a long text would be tokenized whole for each piece."""
+        return 20 * self.settings.max_tokens
+
     def _fits(self, start: int, end: int) -> bool:
+        length = self._window
+        while length < end - start:
+            if self.count_tokens([self.text[start : start + length]])[0] > self.settings.max_tokens:
+                return False
+            length *= 2
         return self.count_tokens([self.text[start:end]])[0] <= self.settings.max_tokens

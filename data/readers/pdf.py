@@ -23,8 +23,8 @@ _SHORT = 0.75  # of a full line
 _FULL_LINE = 40  # characters; a page of shorter lines is no running text
 _STREAM_LIMITS = ("zlib", "lzw", "run_length", "array_based_stream")
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’»)\]]*$")
-_BROKEN_WORD = re.compile(r"([^\W\d_]+)[-\u00ad]\n([^\W\d_]+)")
-_COMPOUND = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
+_BROKEN_WORD = re.compile(r"\b([^\W\d_]++)[-\u00ad]\n([^\W\d_]++)")
+_COMPOUND = re.compile(r"\b[^\W\d_]++(?:-[^\W\d_]++)+")
 
 
 def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Fault]:

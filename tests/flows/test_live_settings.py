@@ -226,6 +226,8 @@ ROWS = {
     "documents.max_document_characters": Row("10", what_is_read, given=MIXED),
     "chunking.max_tokens": Row("64", CHUNKS),
     "chunking.overlap_tokens": Row("48", CHUNKS),
+    "chunking.heading_path": Row("false", CHUNKS),
+    "chunking.near_duplicate": Row("0.05", CHUNKS, given=("chunking.max_tokens=20",)),
     "embedding.embedder": Row("{folder}/other/embedder", "index-chunks/index.faiss"),
     "embedding.batch_size": Row("8", embedded_at_once),
     "grounding.reject_unquoted": Row("true", QUESTIONS),

@@ -1,7 +1,6 @@
 """Small files of every kind that is read, made by real libraries."""
 
 import io
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +37,7 @@ def mixed_documents(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "rows.csv").write_text("text,body\nOne text.,Another body.\n")
     (folder / "old.txt").write_bytes(("Der Müller mahlt für die Genossenschaft, außer im März. " * 9).encode("cp1252"))
-    (folder / "linked.md").symlink_to(folder.parent / "documents" / sorted(os.listdir(folder.parent / "documents"))[0])
+    (folder / "linked.md").symlink_to(min((folder.parent / "documents").iterdir()))
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[1])
     slide.shapes.title.text = "The mill"
