@@ -204,23 +204,36 @@ class _Cutter:
         while not self._fits(start, end):
             cut = self._longest_prefix(start, end)
             pieces.append(trim_span(self.text, start, cut))
-            start = trim_span(self.text, cut, end)[0]
+            while self.text[cut].isspace():
+                cut += 1
+            start = cut
         return [*pieces, (start, end)]
 
     def _longest_prefix(self, start: int, end: int) -> int:
         """Where to cut: after the last word that fits, or inside a word that is longer than a chunk."""
-        end = min(end, start + self._window)
+        end = self._window_end(start, end)
         words = [start + match.end() for match in re.finditer(r"\S+", self.text[start:end])]
         if self._fits(start, words[0]):
             return self._last_that_fits(start, words)
         return self._last_that_fits(start, range(start + 1, words[0] + 1))
 
     def _last_that_fits(self, start: int, ends: Sequence[int]) -> int:
-        low, high = 0, len(ends)  # ends[low] fits; ends[high] is not known to
+        most = self.settings.max_tokens
+        low, high = 0, len(ends) - 1  # ends[low] fits, ends[high] does not
+        below, above = self._count(start, ends[low]), self._count(start, ends[high])
+        assert below <= most, "one character has more tokens than a chunk"
+        if above <= most:
+            return ends[high]
+        halve = False  # every other time, lest uneven text make the guesses slow
         while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._fits(start, ends[middle]) else (low, middle)
-        assert self._fits(start, ends[low]), "one character has more tokens than a chunk"
+            share = 0.5 if halve else (most - below) / (above - below)
+            middle = min(max(low + int((high - low) * share), low + 1), high - 1)
+            count = self._count(start, ends[middle])
+            if count <= most:
+                low, below = middle, count
+            else:
+                high, above = middle, count
+            halve = not halve
         return ends[low]
 
     def _overlap_start(self, previous: Span, piece: Span) -> int:
@@ -235,15 +248,19 @@ class _Cutter:
                 return start
         return piece[0]
 
-    @property
-    def _window(self) -> int:
-        """Few texts have more characters a token; without it a long text would be tokenized whole for each piece."""
-        return 20 * self.settings.max_tokens
-
     def _fits(self, start: int, end: int) -> bool:
-        length = self._window
-        while length < end - start:
-            if self.count_tokens([self.text[start : start + length]])[0] > self.settings.max_tokens:
-                return False
+        return self._window_end(start, end) == end and self._count(start, end) <= self.settings.max_tokens
+
+    def _window_end(self, start: int, end: int) -> int:
+        """The end, or one before it up to which there are too many tokens already.
+
+        Without it a long text would be tokenized whole for each of its pieces.
+        """
+        length = 5 * self.settings.max_tokens  # characters; of prose about as many as there may be
+        # A cut inside a word adds a few tokens.
+        while length < end - start and self._count(start, start + length) <= self.settings.max_tokens + 8:
             length *= 2
-        return self.count_tokens([self.text[start:end]])[0] <= self.settings.max_tokens
+        return min(end, start + length)
+
+    def _count(self, start: int, end: int) -> int:
+        return self.count_tokens([self.text[start:end]])[0]

@@ -24,9 +24,12 @@ def read_html(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
     decoded = decode(raw, _known(declared[1].decode()) if declared else settings.encoding)
     try:
         # Bytes, since lxml refuses a string that declares an encoding; UTF-8 whatever it declares.
-        tree = document_fromstring(decoded.text.encode("utf-8", "replace"), parser=HTMLParser(encoding="utf-8"))
+        parser = HTMLParser(encoding="utf-8")
+        tree = document_fromstring(decoded.text.encode("utf-8", "replace"), parser=parser)
     except (LxmlError, ValueError) as error:
         raise Unreadable(f"no HTML that can be parsed ({error}): correct the file or remove it") from None
+    if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
+        raise Unreadable("nested too deeply, so that the parser leaves text out: simplify the page")
     title = " ".join((tree.findtext(".//title") or "").split()) or None
     for element in tree.xpath("//script | //style | //noscript | //template"):
         element.drop_tree()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import datasets
 import pytest
-from small_files import pdf
 
+from bench.small_files import pdf
 from data.corpus import Unread, list_folder, read_corpus, read_documents
 from data.documents import DocumentSettings
 

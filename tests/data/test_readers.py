@@ -13,8 +13,8 @@ import pytest
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
 from pyarrow import parquet
-from small_files import pdf, rezipped
 
+from bench.small_files import pdf, rezipped
 from data.documents import DocumentSettings
 from data.readers.extracted import Extracted, Fault, Unreadable
 from data.readers.html import read_html
@@ -123,6 +123,11 @@ def test_html_without_a_main_text_is_taken_whole_and_told():
     item = one(read_html(b"<html><body><script>x()</script><div>Keys: Mara.</div></body></html>", DEFAULT))
     assert item.text.strip() == "Keys: Mara."
     assert item.counts == {"whole_pages": 1} or not item.remarks
+
+
+def test_html_that_is_too_deep_is_refused_rather_than_cut():
+    with pytest.raises(Unreadable, match="nested too deeply"):
+        list(read_html(b"<div>" * 10_000 + b"Lost.", DEFAULT))
 
 
 # PDF

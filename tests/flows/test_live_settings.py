@@ -21,8 +21,8 @@ import datasets
 import jax
 import pytest
 from jobs_here import run_jobs_here, share_programs
+from mixed_corpus import mixed_documents
 from pydantic import BaseModel
-from small_files import mixed_documents
 from small_runs import SMALL, copy_samples, tiny_base
 
 from data.embeddings import resolve_embedder

@@ -3,7 +3,6 @@
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
@@ -28,21 +27,6 @@ def pdf(pages: Sequence[Sequence[str]], password: str | None = None) -> bytes:
     written = io.BytesIO()
     writer.write(written)
     return written.getvalue()
-
-
-def mixed_documents(folder: Path) -> None:
-    """A folder with rows, slides with notes, a text in an old encoding, and a link out of it."""
-    import pptx
-
-    folder.mkdir(parents=True)
-    (folder / "rows.csv").write_text("text,body\nOne text.,Another body.\n")
-    (folder / "old.txt").write_bytes(("Der Müller mahlt für die Genossenschaft, außer im März. " * 9).encode("cp1252"))
-    (folder / "linked.md").symlink_to(min((folder.parent / "documents").iterdir()))
-    presentation = pptx.Presentation()
-    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
-    slide.shapes.title.text = "The mill"
-    slide.notes_slide.notes_text_frame.text = "Speak slowly."
-    presentation.save(str(folder / "slides.pptx"))
 
 
 def rezipped(archive: bytes, changes: Mapping[str, bytes]) -> bytes:
