@@ -118,6 +118,11 @@ def _pdf_cycle() -> bytes:
     return _raw_pdf([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R] /Count 9 >>"])
 
 
+def _disguised_folder(folder: Path) -> None:
+    (folder / "a.md").mkdir()
+    (folder / "a.md" / "b.md").write_text(PROSE)
+
+
 def _deep_folders(folder: Path) -> None:
     for _ in range(120):
         folder = folder / "deep"
@@ -287,9 +292,7 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile("link to its own folder", _link("again", "."), "listed"),
     Hostile("file of 10 GB that is a hole", _sparse, "listed"),
     Hostile("file without permission", _forbidden, "read" if os.geteuid() == 0 else "listed"),
-    Hostile(
-        "folder called .md", lambda folder: (folder / "a.md").mkdir() or _file("b.md", PROSE)(folder / "a.md"), "read"
-    ),
+    Hostile("folder called .md", _disguised_folder, "read"),
     Hostile("folders 120 deep", _deep_folders, "read"),
     # Names
     Hostile("name with line breaks", _file("two\nlines\r.md", PROSE), "read"),

@@ -13,10 +13,12 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from data.documents import Document, DocumentSettings, make_document
 from data.readers.extracted import Extracted, Fault, Unreadable
+from data.readers.memory import ReadingMemory
 from data.readers.registry import KINDS, READERS
 from data.readers.rows import is_dataset, read_dataset
 
@@ -61,8 +63,11 @@ class FolderListing:
     skipped: tuple[Unread, ...]
 
 
-def read_corpus(path: Path | str, settings: DocumentSettings) -> Corpus:
+def read_corpus(path: Path | str, settings: DocumentSettings, memory: ReadingMemory | None = None) -> Corpus:
     """Reads a folder of documents, one file, a folder of the library `datasets`, or a data set of the Hub by its id.
+
+    Args:
+        memory: of what files held when they were read before.
 
     Raises:
         ValueError: nothing is there, nothing can be read (with the first reasons), or `strict` and something cannot.
@@ -75,12 +80,12 @@ def read_corpus(path: Path | str, settings: DocumentSettings) -> Corpus:
         listing = FolderListing((), (), ())
     elif path.is_dir():
         listing = list_folder(path, settings)
-        items = [(_name(file, path), item) for file in listing.files for item in _file(file, settings)]
+        items = [(_name(file, path), item) for file in listing.files for item in _file(file, settings, memory)]
     elif path.is_file():
         if path.suffix.lower() not in READERS:
             raise ValueError(f"{path} is no kind of document that is read: give {KINDS}, or a folder of these")
         listing = FolderListing((path,), (), ())
-        items = [(path.name, item) for item in _file(path, settings)]
+        items = [(path.name, item) for item in _file(path, settings, memory)]
     else:
         raise ValueError(f"no documents at {path}: name a folder, a file ({KINDS}) or a data set's id")
     corpus = _collect(items, listing, settings)
@@ -147,10 +152,13 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
     return FolderListing(tuple(sorted(files)), _sorted(unreadable), _sorted(skipped))
 
 
-def _file(path: Path, settings: DocumentSettings) -> Iterator[Extracted | Fault]:
+def _file(path: Path, settings: DocumentSettings, memory: ReadingMemory | None) -> Iterator[Extracted | Fault]:
     """What is in a file; a file that cannot be read is one fault without a part."""
+    suffix = path.suffix.lower()
     try:
-        yield from READERS[path.suffix.lower()](_bytes(path, settings.max_file_bytes), settings)
+        raw = _bytes(path, settings.max_file_bytes)
+        read = partial(READERS[suffix], raw, settings)
+        yield from memory.read(suffix, raw, settings, read) if memory else read()
     except Unreadable as error:
         yield Fault("", str(error))
     except (MemoryError, RecursionError) as error:

@@ -7,8 +7,10 @@ from data.documents import DocumentSettings
 from data.embeddings import resolve_embedder
 from data.jsonl import write_jsonl
 from data.question_files import read_questions, squad_documents
+from data.readers.memory import ReadingMemory
 from jora_model.base import resolve_base
 from tasks.cache import stage
+from tasks.code import code_digest
 from tasks.store import Artifact, Store
 
 # What a base model folder may hold that is used, exported or needed by transformers; other files are not taken.
@@ -25,8 +27,10 @@ def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -
         ValueError: nothing is there or can be read, or `strict` and a file cannot; one line that says which and why.
     """
     path = Path(corpus).expanduser()
-    squad = path.is_file() and path.suffix == ".json"
-    found = Corpus(tuple(squad_documents(path)), (), (), {}) if squad else read_corpus(path, documents)
+    if path.is_file() and path.suffix == ".json":
+        found = Corpus(tuple(squad_documents(path)), (), (), {})
+    else:
+        found = read_corpus(path, documents, ReadingMemory(store.work_dir / "readings", code_digest(read_corpus)))
     with store.build("documents", settings=documents) as build:
         write_jsonl(build.folder / "documents.jsonl", found.documents)
         write_jsonl(build.folder / "unreadable.jsonl", found.unreadable)

@@ -12,6 +12,9 @@ import pytest
 from bench.small_files import pdf
 from data.corpus import Unread, list_folder, read_corpus, read_documents
 from data.documents import DocumentSettings
+from data.readers.extracted import Unreadable
+from data.readers.memory import ReadingMemory
+from data.readers.registry import READERS
 
 DEFAULT = DocumentSettings()
 
@@ -176,3 +179,25 @@ def test_a_corpus_must_be_there_and_hold_something_that_can_be_read(tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"%PDF")
     with pytest.raises(ValueError, match=r"no document can be read from .*: 1 files or parts .*a\.pdf \(a broken PDF"):
         read_corpus(tmp_path, DEFAULT)
+
+
+def test_what_was_read_before_is_not_read_again(corpus, tmp_path, monkeypatch):
+    (corpus / "a.pdf").write_bytes(pdf([["First."], ["Second."]]))
+    (corpus / "broken.pdf").write_bytes(b"%PDF-")
+
+    def found(code="1", **settings):
+        return read_corpus(corpus, DocumentSettings(**settings), ReadingMemory(tmp_path / "memory", code))
+
+    first = found()
+    assert first == read_corpus(corpus, DEFAULT)
+    (kept,) = (tmp_path / "memory").iterdir()
+
+    def fails(raw, settings):
+        raise Unreadable("read again")
+
+    monkeypatch.setattr("data.corpus.READERS", dict(READERS) | {".pdf": fails})
+    assert found().documents == first.documents
+    for changed in (found("2"), found(max_unpacked_bytes=9)):
+        assert [item.reason for item in changed.unreadable] == ["read again"] * 2
+    kept.write_text("[{")
+    assert len(found().unreadable) == 2, "what is damaged counts as forgotten"
