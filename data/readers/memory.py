@@ -1,4 +1,4 @@
-"""What readers gave, kept by the content of the file: a snapshot of a thousand PDFs that were read before takes seconds.
+"""What readers gave, kept by the files' content: a snapshot of a thousand PDFs takes minutes once, and seconds then.
 
 FOLDER/<key>.json   one file for each file that was read; any of them may be deleted at any time
 """
@@ -21,6 +21,8 @@ from data.readers.extracted import Extracted, Fault
 _KEPT = (".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml")
 _LIBRARIES = ("charset-normalizer", "lxml", "pypdf", "python-docx", "python-pptx", "trafilatura")
 
+_NO_MATTER = {"strict", "follow_links"}  # to what is in a file
+
 Items = list[Extracted | Fault]
 
 
@@ -42,7 +44,7 @@ class ReadingMemory:
         """What `read` gives for these bytes, or gave before. What it raises is not remembered."""
         if suffix not in _KEPT:
             return list(read())
-        facts = json.dumps([suffix, self._code, settings.model_dump(mode="json")], sort_keys=True)
+        facts = json.dumps([suffix, self._code, settings.model_dump(mode="json", exclude=_NO_MATTER)], sort_keys=True)
         path = self._folder / f"{hashlib.sha256(facts.encode() + raw).hexdigest()}.json"
         items = _load(path)
         if items is None:
@@ -70,4 +72,4 @@ def _load(path: Path) -> Items | None:
 
 def _item(kind: str, fields: dict[str, object]) -> Extracted | Fault:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return {"Extracted": Extracted, "Fault": Fault}[kind](**values)  # type: ignore[arg-type]
+    return {"Extracted": Extracted, "Fault": Fault}[kind](**values)
