@@ -76,13 +76,15 @@ def run(store: Store, base: Artifact, corpus: Path, absent: tuple[str, ...]) -> 
 
 
 def tree(folder: Path, without: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of everything below a folder, the work directory left out."""
+    """Size and time of every file below a folder, and its folders, the work directory left out."""
     found = {}
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if Path(place, name) != without]
         for name in files + folders:
-            status = Path(place, name).lstat()
-            found[os.path.join(place, name)] = (status.st_size, status.st_mtime_ns)  # noqa: PTH118  names of any bytes
+            path = Path(place, name)
+            status = path.lstat()
+            # Of a folder its content counts, which is listed as well.
+            found[str(path)] = (0, 0) if path.is_dir() else (status.st_size, status.st_mtime_ns)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import re
 from collections.abc import Iterator
 
@@ -20,6 +21,7 @@ def read_html(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
     from lxml.etree import LxmlError
     from lxml.html import HTMLParser, document_fromstring
 
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it tells of every page that it finds no text in
     declared = _DECLARED.search(raw[:_HEAD])
     decoded = decode(raw, _known(declared[1].decode()) if declared else settings.encoding)
     try:

@@ -27,7 +27,8 @@ def read_docx(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
         title = document.core_properties.title
     except _broken() as error:
         raise _not_word(error, "DOCX") from None
-    yield Extracted(text, title.strip() or None)
+    # Often left over from a template, so a heading of the text is preferred.
+    yield Extracted(text, None if re.search(r"^#+ ", text, re.MULTILINE) else title.strip() or None)
 
 
 def read_pptx(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
@@ -42,10 +43,9 @@ def read_pptx(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
             text += "\n\n" if text else ""
             starts.append(len(text))
             text += "\n\n".join(_slide_blocks(slide, number, settings.slide_notes))
-        title = deck.core_properties.title
     except _broken() as error:
         raise _not_word(error, "PPTX") from None
-    yield Extracted(text, title.strip() or None, pages=tuple(starts))
+    yield Extracted(text, pages=tuple(starts))
 
 
 def _broken() -> tuple[type[Exception], ...]:

@@ -243,11 +243,18 @@ def word() -> bytes:
 
 def test_docx_is_markdown_in_the_order_of_the_body():
     item = one(read_docx(word(), DEFAULT))
-    assert item.title == "Handbook"
+    assert item.title is None  # the first heading of the text is better
     assert item.text == (
         "# The mill\n\nIt grinds the grain\tof nineteen farms.\n\n## Prices\n\n- by the sack\n1. by the hour\n\n"
         "| Grain | Price |\n| --- | --- |\n| Rye | 3\\|4 |\n\nInserted.\n\nControlled."
     )
+
+
+def test_docx_without_headings_has_the_title_of_its_properties():
+    document = docx.Document()
+    document.core_properties.title = " Handbook "
+    document.add_paragraph("It grinds.")
+    assert one(read_docx(saved(document), DEFAULT)).title == "Handbook"
 
 
 def deck() -> bytes:
