@@ -94,9 +94,10 @@ def chunk_documents(documents: Iterable[Document], count_tokens: CountTokens, se
 def chunk_document(document: Document, count_tokens: CountTokens, settings: ChunkSettings) -> list[Chunk]:
     """Cuts a document into chunks that together hold all its text.
 
-    Neighbouring paragraphs of a section are joined as long as they fit; a paragraph that is too long is cut between its
-    list items and around tables and listings; of these, one that is too long is cut between sentences or lines, such
-    a one between words, a word that is too long between characters. A heading stays with the text that follows it.
+    Neighbouring paragraphs of a section are joined as long as they fit. A paragraph that is too long is cut between
+    sentences, but its list items, tables and listings stay whole where they fit; of those that do not, items are cut
+    between sentences, tables and listings between lines. A sentence or line that is too long is cut between words, a
+    word that is too long between characters. A heading stays with the text that follows it.
 
     Args:
         count_tokens: the number of tokens of each text, by the base model's tokenizer and without special tokens.

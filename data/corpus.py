@@ -122,7 +122,8 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
     while waiting:
         current = waiting.pop()
         try:
-            entries = [Path(entry.path) for entry in os.scandir(current) if not entry.name.startswith(".")]
+            # Sorted, since the first of two ways to a folder is the one that is taken.
+            entries = sorted(Path(entry.path) for entry in os.scandir(current) if not entry.name.startswith("."))
         except OSError as error:
             if current == folder:
                 raise ValueError(f"{folder} cannot be read ({error.strerror}): check its permissions") from None

@@ -36,7 +36,8 @@ def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Fau
 def _csv_rows(
     text: str, delimiter: str, head: Sequence[str], settings: DocumentSettings
 ) -> Iterator[Extracted | Fault]:
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    # Strict: a quote that is never closed would make one text of all rows after it.
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     next(rows)
     for number in count(1):
         try:

@@ -343,6 +343,11 @@ def test_csv_finds_the_text_column(delimiter):
         list(read_csv(raw, DocumentSettings(text_column="body")))
 
 
+def test_csv_with_a_quote_that_is_never_closed_is_not_one_long_text():
+    first, fault = read_csv(b'id,text\n1,First.\n2,"Second.\n3,Third.\n', DEFAULT)
+    assert first.text == "First." and isinstance(fault, Fault) and "not CSV" in fault.reason
+
+
 def test_csv_takes_long_cells_and_leaves_the_module_as_it_was():
     before = csv.field_size_limit()
     raw = ("text\n" + "word " * 100_000 + "\n").encode()
