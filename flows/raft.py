@@ -5,6 +5,7 @@ from typing import Any, Literal
 from prefect import flow
 
 from data.chunks import ChunkSettings
+from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
@@ -37,6 +38,7 @@ def raft_finetune(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
@@ -57,6 +59,7 @@ def raft_finetune(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,
@@ -77,6 +80,7 @@ def build_dataset(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
@@ -90,6 +94,7 @@ def build_dataset(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,
@@ -104,6 +109,7 @@ def train_adapter(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
@@ -120,6 +126,7 @@ def train_adapter(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,

@@ -9,7 +9,7 @@ from data.jsonl import read_jsonl, write_jsonl
 from data.questions import QuestionSettings, RawQuestion
 from data.split import SplitSettings, split_documents, split_questions
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_documents, open_embedder, open_index
+from tasks.loading import open_chunks, open_documents, open_duplicates, open_embedder, open_index
 from tasks.store import Artifact, Store
 
 _RAW = "raw_questions.jsonl"
@@ -58,6 +58,7 @@ def prepare_questions(
         questions,
         embed,
         search,
+        open_duplicates(store, chunks),
     )
     if not grounded:
         first = rejected[0]
