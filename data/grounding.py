@@ -1,8 +1,9 @@
 """Ties questions to documents, to quotes that stand there verbatim, and to the chunks that hold the quotes.
 
-A quote that is given is found in the document, or, when all but a slip of it stands there, repaired. Without one, it is the sentence that holds the answer, or, when the
-answer does not stand in the document word for word, the sentence nearest to question and answer by embedding. Without
-a document, retrieval finds the chunk. What cannot be tied is returned with its reason.
+A quote that is given is found in the document, or repaired where all but a slip of it stands there. Without one, it is
+the sentence that holds the answer, or, when the answer does not stand in the document word for word, the sentence
+nearest to question and answer by embedding. Without a document, retrieval finds the chunk. What cannot be tied is
+returned with its reason.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Whether a question can be understood by someone who has not seen the text that it was written from.
 
-A retriever sees the question alone: "What does the author say about it?" finds nothing. Two kinds are known here, each by
-its patterns: words for the text itself ("according to the passage"), in several languages, and English pronouns that
-nothing before them explains ("What did he do?"). Text in other languages is never held against a question.
+A retriever sees the question alone: "What does the author say about it?" finds nothing. Two kinds are known here, each
+by its patterns: words for the text itself ("according to the passage"), in several languages, and English pronouns
+that nothing before them explains ("What did he do?"). A language without patterns is never held against a question.
 """
 
 from __future__ import annotations
 
 import re
 
-# Words for the text, and those that may as well be a thing in the corpus: "the document that Luther nailed to the door".
+# Words for the text, and those that may as well be a thing in the corpus: "the document that Luther nailed to a door".
 _TEXT = r"(?:text|passage|paragraph|excerpt|snippet|extract|context)s?"
 _THING = r"(?:document|article|section|chapter|report|story|page|essay|author|writer|narrator|source|chunk|material)s?"
 # What comes after it says which one is meant.
@@ -54,10 +54,11 @@ _BE_OR_DO = (
     r"(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)(?:n['’]t| not)?"
 )
 # "What do they call ...": everybody does. "Which school has its origins ...": its own.
-_PERSONAL = r"(?:he|she|they(?!\s+(?:call|say)\b)|him|them|this|these|those|(?<!\bha[sd] )(?<!\bhave )(?:his|her|their))"
+_NOT_OWN = r"(?<!\bha[sd] )(?<!\bhave )"
+_PERSONAL = rf"(?:he|she|they(?!\s+(?:call|say)\b)|him|them|this|these|those|{_NOT_OWN}(?:his|her|their))"
 # "How long does it take to ...", "Is it true that ...": nothing is meant by it.
 _MEANS_NOTHING = r"(?!(?:\s+[\w'’-]+){0,4}\s+(?:to|that|when|if|for|like|since|from|until|because)\b|\s+takes?\s+\w)"
-_IT = rf"(?:it{_MEANS_NOTHING}|(?<!\bha[sd] )(?<!\bhave )its)"
+_IT = rf"(?:it{_MEANS_NOTHING}|{_NOT_OWN}its)"
 _PRONOUNS = tuple(
     re.compile(pattern)
     for pattern in (

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data.chunks import ChunkSettings
+from data.critic_settings import CriticSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
@@ -42,6 +43,7 @@ class RunConfig(BaseModel):
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     grounding: QuestionSettings = QuestionSettings()
+    critic: CriticSettings = CriticSettings()
     split: SplitSettings = SplitSettings()
     raft: RaftSettings = RaftSettings()
     lora: LoraSettings = LoraSettings()
