@@ -10,7 +10,11 @@ from __future__ import annotations
 import re
 
 # Words for the text, and those that may as well be a thing in the corpus: "the document that Luther nailed to a door".
-_TEXT = r"(?:text|passage|paragraph|excerpt|snippet|extract|context)s?"
+# "The text editor" and "the context switch" are things too.
+_TEXT = (
+    r"(?:text(?!\s+(?:editor|file|message|box|field))|passage|paragraph|excerpt|snippet|extract"
+    r"|context(?=\W*$|[,.?]|\s+(?:above|below|given|provided|explain|say|state|mention|describe)))s?"
+)
 _THING = r"(?:document|article|section|chapter|report|story|page|essay|author|writer|narrator|source|chunk|material)s?"
 # What comes after it says which one is meant.
 _UNNAMED = r"(?!['’]?\w|[ -](?:of|that|which|who|whose|on|about|by|for|from|to|called|named|titled|entitled|[A-Z\d]))"
@@ -24,7 +28,7 @@ _REFERENCES = tuple(
     re.compile(pattern)
     for pattern in (
         # in the text, according to the passage above, from this excerpt
-        rf"(?i:\b(?:in|from|to|on|by|of|per|within|does|do|did|is|are|was)\s+(?:the|this|these)\s+{_TEXT}\b){_UNNAMED}",
+        rf"(?i:\b(?:in|from|to|on|by|of|per|within|does|do|did)\s+(?:the|this|these)\s+{_TEXT}\b){_UNNAMED}",
         rf"(?i:\b(?:according to|based on|per)\s+the\s+{_THING}\b){_UNNAMED}",
         rf"(?i:\b(?:this|these|the {_SHOWN}|the same)\s+(?:{_TEXT}|document|article|section|chapter|excerpt|essay)\b)",
         rf"(?i:\bthe\s+(?:{_TEXT}|document|article|section|chapter|author|writer|narrator)\s+{_SAYS}\b)",

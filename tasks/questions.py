@@ -56,8 +56,13 @@ def prepare_questions(
     def search(texts: Sequence[str], k: int) -> list[list[str]]:
         return found_index.search(model.embed(texts), k)[1]
 
+    vectors: dict[str, np.ndarray] = {}
+
     def embed(texts: Sequence[str]) -> np.ndarray:
-        return model.embed(texts)
+        """Each text once: critic and split look at the same questions."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in vectors]
+        vectors.update(zip(fresh, model.embed(fresh), strict=True))
+        return np.stack([vectors[text] for text in texts]) if texts else model.embed(texts)
 
     judged = judge_questions(
         read_jsonl(store.path(raw) / _RAW, RawQuestion),
