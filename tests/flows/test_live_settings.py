@@ -94,12 +94,16 @@ class Workshop:
 
 
 def _spoil_some(questions: Path) -> None:
-    """Some questions without document and quote, and one whose answer stands nowhere."""
+    """Some questions without document and quote, one whose answer stands nowhere, and one of each fault."""
     items = [json.loads(line) for line in questions.read_text().splitlines()]
     for item in items[::2]:
         del item["document"], item["quote"]
     items[1] |= {"answer": "in all likelihood"}
     del items[1]["quote"]
+    items[3] |= {"question": f"According to the passage, {items[3]['question']}"}
+    items[5] |= {"question": "Warum wurden denn die Karten jede Woche aus dem Kasten geholt?"}
+    items[7] |= {"quote": items[7]["quote"].replace("e", "é", 1)}
+    items[9] |= {"answer": f"{items[9]['answer']}, {items[9]['answer']}, 777"}
     questions.write_text("".join(json.dumps(item) + "\n" for item in items))
 
 
@@ -115,6 +119,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 def where_it_is_written(workshop: Workshop, config: RunConfig) -> object:
     return preflight(config).work_dir
+
+
+def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
+    return sorted(workshop.run(config, "dataset"))
 
 
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
@@ -194,6 +202,7 @@ SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
+JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
 
 ROWS = {
@@ -207,6 +216,18 @@ ROWS = {
     "embedding.batch_size": Row("8", embedded_at_once),
     "grounding.reject_unquoted": Row("true", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
+    "critic.judge": Row("all", QUESTIONS),
+    "critic.repair_edits": Row("0", QUESTIONS),
+    "critic.question_length": Row("[4, 90]", QUESTIONS, given=JUDGED),
+    "critic.answer_length": Row("[1, 12]", QUESTIONS, given=JUDGED),
+    "critic.self_contained": Row("false", QUESTIONS, given=JUDGED),
+    "critic.languages": Row("[de, en]", QUESTIONS, given=JUDGED),
+    "critic.language_confidence": Row("1", QUESTIONS, given=JUDGED),
+    "critic.answer_recall": Row("null", QUESTIONS, given=JUDGED),
+    "critic.answer_cosine": Row("0.01", QUESTIONS, given=JUDGED),
+    "critic.strict_numbers": Row("false", QUESTIONS, given=JUDGED),
+    "critic.near_duplicate": Row("0.5", QUESTIONS, given=JUDGED),
+    "critic.round_trip": Row("0", stages_that_run, given=JUDGED),
     "split.eval_fraction": Row("0.7", QUESTIONS),
     "split.validation_fraction": Row("0.3", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
