@@ -106,7 +106,8 @@ def rewrite(quote: str, rng: random.Random) -> str:
 
 def other_words(question: str) -> str:
     """The question with a small change of wording."""
-    return next(question.replace(old, new, 1) for old, new in REPEATS if old in question)
+    changed = (question.replace(old, new, 1) for old, new in REPEATS if old in question)
+    return next(changed, f"Please tell: {question}")
 
 
 def swap_answers(raws: Sequence[RawQuestion], rng: random.Random) -> list[RawQuestion]:

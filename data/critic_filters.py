@@ -107,19 +107,24 @@ def number_filter(chunks: Sequence[Chunk]) -> Callable[[Question], Fault]:
 def repetition_filter(
     questions: Sequence[Question], at_least: float, embed: Embed, judged: Collection[tuple[str, str]]
 ) -> Callable[[Question], Fault]:
-    """Nearly repeats a better question, of whatever document. Questions that differ in a number are not the same.
+    """Nearly repeats a better question, of whatever document.
+
+    To an embedder "When was it founded?" and "Who founded it?" are near, and so are two years: questions that differ in
+    a number, or are answered in other words, are not the same.
 
     Args:
         judged: (question, answer) of those that may be rejected; the others come first.
     """
     vectors = embed([question.question for question in questions])
     numbers = [[w for w in split_words(question.question) if w[0].isdecimal()] for question in questions]
+    answers = [set(split_words(question.answer)) for question in questions]
     near: dict[int, list[int]] = {}
     for first in range(0, len(questions), _BLOCK):
         cosines = vectors[first : first + _BLOCK] @ vectors.T
         for row, column in np.argwhere(cosines >= at_least).tolist():
-            if first + row != column and numbers[first + row] == numbers[column]:
-                near.setdefault(first + row, []).append(column)
+            place = first + row
+            if place != column and numbers[place] == numbers[column] and _alike(answers[place], answers[column]):
+                near.setdefault(place, []).append(column)
 
     def worse(place: int) -> tuple[bool, int, int]:
         question = questions[place]
@@ -134,3 +139,8 @@ def repetition_filter(
         else:
             kept.add(place)
     return lambda question: faults.get(question.id)
+
+
+def _alike(words: set[str], others: set[str]) -> bool:
+    """More than half of the words of the shorter answer stand in the other."""
+    return words == others or 2 * len(words & others) > min(len(words), len(others))

@@ -63,7 +63,7 @@ class CriticSettings(BaseModel):
     )
     near_duplicate: Share | None = Field(
         default=0.95,
-        description="Of questions whose cosine is at least this and whose numbers are equal, one is kept; null: all.",
+        description="Of questions with a cosine of at least this and like answers and numbers one is kept; null: all.",
     )
     round_trip: float | None = Field(
         default=None,
