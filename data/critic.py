@@ -31,8 +31,8 @@ from data.questions import Question, QuestionSettings, RawQuestion, Rejected
 from data.repair import Repaired, Repairs
 
 AnyQuestion = TypeVar("AnyQuestion", RawQuestion, Question)
-#: (question, answer) of the questions that are judged -> where they were read.
-Sources = dict[tuple[str, str], str]
+#: Wording of the questions that are judged -> where they were read.
+Sources = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def judge_questions(
 def judged_sources(raw_questions: Sequence[RawQuestion], settings: CriticSettings) -> Sources:
     """The questions that are judged, with the (first) place where each was read."""
     chosen = [raw for raw in raw_questions if settings.judge == "all" or (settings.judge == "written" and raw.written)]
-    return {(raw.question, raw.answer): raw.source for raw in reversed(chosen)}
+    return {raw.question: raw.source for raw in reversed(chosen)}
 
 
 def count_reasons(rejected: Sequence[Rejected]) -> dict[str, int]:
@@ -125,7 +125,7 @@ def _sift(
     """The questions without fault; the others go to the rejected ones, and both are counted."""
     kept = []
     for item in items:
-        source = sources.get((item.question, item.answer))
+        source = sources.get(item.question)
         if source is None or (fault := fault_of(item)) is None:
             kept.append(item)
         else:

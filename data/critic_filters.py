@@ -105,7 +105,7 @@ def number_filter(chunks: Sequence[Chunk]) -> Callable[[Question], Fault]:
 
 
 def repetition_filter(
-    questions: Sequence[Question], at_least: float, embed: Embed, judged: Collection[tuple[str, str]]
+    questions: Sequence[Question], at_least: float, embed: Embed, judged: Collection[str]
 ) -> Callable[[Question], Fault]:
     """Nearly repeats a better question, of whatever document.
 
@@ -113,7 +113,7 @@ def repetition_filter(
     a number, or are answered in other words, are not the same.
 
     Args:
-        judged: (question, answer) of those that may be rejected; the others come first.
+        judged: wordings of those that may be rejected; the others come first.
     """
     vectors = embed([question.question for question in questions])
     numbers = [[w for w in split_words(question.question) if w[0].isdecimal()] for question in questions]
@@ -128,7 +128,7 @@ def repetition_filter(
 
     def worse(place: int) -> tuple[bool, int, int]:
         question = questions[place]
-        return (question.question, question.answer) in judged, _SUREST[question.quote_source], place
+        return question.question in judged, _SUREST[question.quote_source], place
 
     faults: dict[str, Fault] = {}
     kept: set[int] = set()

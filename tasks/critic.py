@@ -13,7 +13,7 @@ from data.round_trip import agreement, disagreement, oracle_prompt
 from data.sequences import encode_prompts, read_answers, read_prompts, write_prompts
 from tasks.cache import stage
 from tasks.loading import open_chunks, open_questions, open_tokenizer
-from tasks.questions import write_questions
+from tasks.questions import write_parts
 from tasks.store import Artifact, Store
 
 PARTS = ("train", "validation", "eval")
@@ -33,7 +33,7 @@ def ask_again(
     sources = judged_sources(read_jsonl(store.path(raw) / "raw_questions.jsonl", RawQuestion), critic)
     by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
     asked = [question for part in PARTS for question in open_questions(store, questions, part)]
-    asked = [question for question in asked if question.oracle_ids and (question.question, question.answer) in sources]
+    asked = [question for question in asked if question.quotes and question.question in sources]
     prompts = [oracle_prompt(question, [by_id[name] for name in question.oracle_ids]) for question in asked]
     tokenizer = open_tokenizer(store, base)
     encoded = encode_prompts([question.id for question in asked], prompts, tokenizer, style)
@@ -80,7 +80,7 @@ def keep_answered(
     funnel.append(asdict(Filtered("round trip", len(by_id) - len(failed), len(failed))))
     with store.build("questions", settings=critic, inputs=(questions, prompts, answers, base)) as build:
         write_jsonl(build.folder / "round_trip.jsonl", trips)
-        write_questions(
+        write_parts(
             build,
             kept,
             rejected,

@@ -86,7 +86,7 @@ def prepare_questions(
     dropped = Filtered("split", len(grounded) - len(parts.dropped), len(parts.dropped))
     settings = {"questions": questions, "critic": critic, "split": split}
     with store.build("questions", settings=settings, inputs=(raw, documents, chunks, index, embedder)) as build:
-        write_questions(
+        write_parts(
             build,
             {"train": parts.train, "validation": parts.validation, "eval": parts.eval},
             rejected,
@@ -97,7 +97,7 @@ def prepare_questions(
     return build.artifact
 
 
-def write_questions(
+def write_parts(
     build: Build,
     parts: Mapping[str, Sequence[Question]],
     rejected: Sequence[Rejected],

@@ -11,6 +11,7 @@ from data.questions import Rejected
 from data.round_trip import RoundTrip
 from data.sequences import read_prompts
 from flows.config import load_config
+from flows.console import _show_filters
 from flows.pipeline import Pipeline
 from jora_model.prompt_files import write_tokens
 from tasks.critic import ask_again, keep_answered
@@ -86,3 +87,12 @@ def test_a_round_trip_that_leaves_nothing_says_what_to_do(run):
     count = len(read_prompts(run.store.path(prompts)))
     with pytest.raises(ValueError, match=rf"no question of the part 'train' \({count} of {count} came back .* lower"):
         kept(run, prompts, ["a pelican"] * count, 0.9)
+
+
+def test_the_filters_are_shown_at_the_end_of_a_build(run, capsys):
+    _show_filters(run.store.path(run.artifacts["questions"]))
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["questions", "kept", "rejected"]
+    names = ["length", "self-contained", "grounding", "language", "support", "numbers", "near-duplicates", "split"]
+    assert [line.split()[0] for line in shown[1:9]] == names
+    assert all(line.split()[1:] == ["65", "0"] for line in shown[1:9]), shown
