@@ -182,7 +182,7 @@ def main() -> None:
         near = fair.model_copy(update={"near_duplicate": threshold})
         left = {q.question for q in bench.judge([*raws, *pairs.values()], near).questions}
         caught = sum(not {first, second.question} <= left for first, second in pairs.items())
-        print(f"repeated: of {caught} of {len(pairs)} pairs one is left at a cosine of {threshold}")
+        print(f"repeated: {caught} of {len(pairs)} pairs lose one at a cosine of {threshold}")
     figures["repeated_questions_caught_percent"] = percent(caught, len(pairs))
 
     for name, value in figures.items():

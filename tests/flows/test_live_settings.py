@@ -104,6 +104,7 @@ def _spoil_some(questions: Path) -> None:
     items[5] |= {"question": "Warum wurden denn die Karten jede Woche aus dem Kasten geholt?"}
     items[7] |= {"quote": items[7]["quote"].replace("e", "é", 1)}
     items[9] |= {"answer": f"{items[9]['answer']}, {items[9]['answer']}, 777"}
+    items[13] = items[11] | {"question": items[11]["question"].replace("?", ", then?")}
     questions.write_text("".join(json.dumps(item) + "\n" for item in items))
 
 
@@ -226,7 +227,7 @@ ROWS = {
     "critic.answer_recall": Row("null", QUESTIONS, given=JUDGED),
     "critic.answer_cosine": Row("0.01", QUESTIONS, given=JUDGED),
     "critic.strict_numbers": Row("false", QUESTIONS, given=JUDGED),
-    "critic.near_duplicate": Row("0.5", QUESTIONS, given=JUDGED),
+    "critic.near_duplicate": Row("null", QUESTIONS, given=JUDGED),
     "critic.round_trip": Row("0", stages_that_run, given=JUDGED),
     "split.eval_fraction": Row("0.7", QUESTIONS),
     "split.validation_fraction": Row("0.3", QUESTIONS),
