@@ -1,8 +1,9 @@
 """Ties questions to documents, to quotes that stand there verbatim, and to the chunks that hold the quotes.
 
-A quote that is given is found in the document. Without one, it is the sentence that holds the answer, or, when the
-answer does not stand in the document word for word, the sentence nearest to question and answer by embedding. Without
-a document, retrieval finds the chunk. What cannot be tied is returned with its reason.
+A quote that is given is found in the document, or repaired where all but a slip of it stands there. Without one, it is
+the sentence that holds the answer, or, when the answer does not stand in the document word for word, the sentence
+nearest to question and answer by embedding. Without a document, retrieval finds the chunk. What cannot be tied is
+returned with its reason.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from data.chunks import Chunk, Span
 from data.documents import Document
 from data.duplicates import Duplicate
 from data.library import DocumentText, Library, Proof
+from data.prompts import fold_space
 from data.questions import (
     Question,
     QuestionSettings,
@@ -28,6 +30,7 @@ from data.questions import (
     TiedBy,
     same_wording,
 )
+from data.repair import Repaired, Repairs
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ def ground_questions(
     embed: Embed,
     search: Search,
     duplicates: Sequence[Duplicate] = (),
+    repairs: Repairs | None = None,
 ) -> tuple[list[Question], list[Rejected]]:
     """Ties each question to its document, quotes and oracle chunks, or rejects it with a reason.
 
@@ -55,6 +59,7 @@ def ground_questions(
         duplicates: the chunks that were collapsed, which are not among `chunks`.
         embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
         search: (texts, k) to the ids of the best k chunks of each text, best first.
+        repairs: how far given quotes may be repaired, and where to note those that were; without it none is.
 
     Returns:
         The questions and the rejected ones, each in the order of `raw_questions`.
@@ -64,7 +69,7 @@ def ground_questions(
     drafts: list[_Draft | Rejected] = []
     for raw in raw_questions:
         try:
-            drafts.append(_draft(raw, library, hits.get(_retrieval_text(raw), ()), settings))
+            drafts.append(_draft(raw, library, hits.get(_retrieval_text(raw), ()), settings, repairs))
         except _Unusable as why:
             drafts.append(Rejected(raw.question, why.reason, why.detail, raw.source))
     _choose_nearest([draft for draft in drafts if isinstance(draft, _Draft)], embed)
@@ -144,17 +149,19 @@ def _retrieve(raw_questions: Sequence[RawQuestion], search: Search, depth: int) 
     return dict(zip(texts, search(texts, depth), strict=True)) if texts else {}
 
 
-def _draft(raw: RawQuestion, library: Library, hits: Sequence[str], settings: QuestionSettings) -> _Draft:
+def _draft(
+    raw: RawQuestion, library: Library, hits: Sequence[str], settings: QuestionSettings, repairs: Repairs | None
+) -> _Draft:
     if not raw.answer.strip():
         raise _Unusable("no answer")
     if raw.document is not None:
         text = _named(raw.document, library)
         within = (0, len(text.text))
     else:
-        text, within = _tie_by_retrieval(raw, library, hits)
+        text, within = _tie_by_retrieval(raw, library, hits, repairs)
     tied_by: TiedBy = "retrieval" if raw.document is None else "given"
     if raw.quotes:
-        return _Draft(raw, text, tied_by, "given", _given_quotes(raw, text, library), [])
+        return _Draft(raw, text, tied_by, "given", _given_quotes(raw, text, library, repairs), [])
 
     source: QuoteSource = "sentence"
     spans = text.sentences_with(raw.answer, within)
@@ -192,10 +199,10 @@ def _named(name: str, library: Library) -> DocumentText:
     return texts[0]
 
 
-def _given_quotes(raw: RawQuestion, text: DocumentText, library: Library) -> list[Proof]:
+def _given_quotes(raw: RawQuestion, text: DocumentText, library: Library, repairs: Repairs | None) -> list[Proof]:
     quotes: list[Span] = []
     for quote in raw.quotes:
-        span = text.find_quote(quote)
+        span = text.find_quote(quote) or _repaired(quote, raw, text, repairs)
         if span is None:
             raise _Unusable("quote not in document", f"{quote!r} does not stand in {text.document.path}")
         pieces = text.cut_at_borders(span)
@@ -208,7 +215,24 @@ def _given_quotes(raw: RawQuestion, text: DocumentText, library: Library) -> lis
     return proofs
 
 
-def _tie_by_retrieval(raw: RawQuestion, library: Library, hits: Sequence[str]) -> tuple[DocumentText, Span]:
+def _repaired(quote: str, raw: RawQuestion, text: DocumentText, repairs: Repairs | None) -> Span | None:
+    """Where a quote stands but for a few characters; None when it stands nowhere."""
+    places = text.near_quote(quote, repairs.most_edits) if repairs else []
+    if repairs is None or not places:
+        return None
+    if len(places) > 1:
+        raise _Unusable("ambiguous quote", f"{quote!r} is as near to {len(places)} places of {text.document.path}")
+    (place,) = places
+    repaired = text.text[slice(*place.span)]
+    if fold_space(raw.answer) in fold_space(quote) and fold_space(raw.answer) not in fold_space(repaired):
+        raise _Unusable("quote differs at the answer", f"{quote!r} reads {repaired!r} in {text.document.path}")
+    repairs.done.append(Repaired(raw.question, quote, repaired, place.edits, raw.source))
+    return place.span
+
+
+def _tie_by_retrieval(
+    raw: RawQuestion, library: Library, hits: Sequence[str], repairs: Repairs | None
+) -> tuple[DocumentText, Span]:
     """The retrieved chunk that holds the quote or the answer, else any document with the quote, else the best chunk."""
     chunks = [library.chunks[hit] for hit in hits]
     assert chunks, "a search that finds nothing"
@@ -220,8 +244,29 @@ def _tie_by_retrieval(raw: RawQuestion, library: Library, hits: Sequence[str]) -
         if all(map(text.find_quote, raw.quotes)):
             return text, (0, len(text.text))
     if raw.quotes:
+        if repairs and (nearest := _nearest_to_quotes(raw, library, chunks, repairs.most_edits)):
+            return nearest, (0, len(nearest.text))
         raise _Unusable("quote not in document", f"{raw.quotes[0]!r} stands in none of the documents")
     return library.texts[chunks[0].document_id], (chunks[0].start, chunks[0].end)
+
+
+def _nearest_to_quotes(
+    raw: RawQuestion, library: Library, chunks: Sequence[Chunk], most_edits: int
+) -> DocumentText | None:
+    """Of the retrieved documents the one in which the quotes stand with the fewest edits."""
+    by_edits: dict[int, list[DocumentText]] = {}
+    for document_id in dict.fromkeys(chunk.document_id for chunk in chunks):
+        text = library.texts[document_id]
+        places = [text.near_quote(quote, most_edits) for quote in raw.quotes]
+        if all(places):
+            by_edits.setdefault(sum(place[0].edits for place in places), []).append(text)
+    if not by_edits:
+        return None
+    nearest = by_edits[min(by_edits)]
+    if len(nearest) > 1:
+        paths = ", ".join(text.document.path for text in nearest)
+        raise _Unusable("ambiguous quote", f"{raw.quotes[0]!r} is as near to places of {paths}")
+    return nearest[0]
 
 
 def _choose_nearest(drafts: Sequence[_Draft], embed: Embed) -> None:

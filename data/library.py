@@ -14,6 +14,7 @@ from data.blocks import lines_of, read_blocks, units_of
 from data.chunks import Chunk, Span
 from data.documents import Document, is_plain
 from data.duplicates import Duplicate
+from data.repair import FoldedText, Place
 from data.sentences import sentence_spans, trim_span
 
 # Words that stand in most documents and prove nothing there.
@@ -69,6 +70,14 @@ class DocumentText:
         pattern = r"\s+".join(map(re.escape, quote.split()))
         spans = [match.span() for match in re.finditer(pattern, self.text)]
         return next((span for span in spans if self.holders(span)), spans[0] if spans else None)
+
+    @cached_property
+    def _folded(self) -> FoldedText:
+        return FoldedText(self.text)
+
+    def near_quote(self, quote: str, most_edits: int) -> list[Place]:
+        """The places nearest to a quote that does not stand here; more than one where nobody can say which is meant."""
+        return self._folded.places(quote, most_edits)
 
     def sentences_with(self, answer: str, within: Span) -> list[Span]:
         """The sentence, or neighbouring sentences, around each place where the answer stands as whole words."""

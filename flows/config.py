@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data.chunks import ChunkSettings
+from data.critic_settings import CriticSettings
 from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
@@ -46,6 +47,7 @@ class RunConfig(BaseModel):
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     grounding: QuestionSettings = QuestionSettings()
+    critic: CriticSettings = CriticSettings()
     split: SplitSettings = SplitSettings()
     raft: RaftSettings = RaftSettings()
     lora: LoraSettings = LoraSettings()

@@ -13,6 +13,7 @@ from flows.checks import check_run, model_facts
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from tasks.cache import Stage
+from tasks.critic import ask_again, keep_answered
 from tasks.dataset import build_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
@@ -69,11 +70,23 @@ class Pipeline:
             a["index"],
             a["embedder"],
             c.grounding,
+            c.critic,
             c.split,
         )
+        if c.critic.round_trip is not None:
+            self._round_trip()
         a["dataset"] = self._run(
             build_dataset, a["questions"], a["chunks"], a["index"], a["embedder"], a["base"], c.raft
         )
+
+    def _round_trip(self) -> None:
+        """Questions asked again over their oracles; those that come back answered otherwise are left out."""
+        c, a = self.config, self.artifacts
+        asked = self._run(
+            ask_again, a["raw_questions"], a["questions"], a["chunks"], a["base"], c.critic, c.raft.prompt_style
+        )
+        answers = self._run(generate_answers, a["base"], None, asked, c.generation)
+        a["questions"] = self._run(keep_answered, a["questions"], asked, answers, a["base"], c.critic)
 
     def adapter(self) -> None:
         """Dataset to adapter."""

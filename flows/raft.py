@@ -5,6 +5,7 @@ from typing import Any, Literal
 from prefect import flow
 
 from data.chunks import ChunkSettings
+from data.critic_settings import CriticSettings
 from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
@@ -42,6 +43,7 @@ def raft_finetune(
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
     lora: LoraSettings = _DEFAULTS.lora,
@@ -63,6 +65,7 @@ def raft_finetune(
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
         lora=lora,
@@ -84,8 +87,10 @@ def build_dataset(
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
+    generation: GenerationSettings = _DEFAULTS.generation,
 ) -> Results:
     """Documents and questions to a RAFT dataset in Alpaca format."""
     return _run(
@@ -98,8 +103,10 @@ def build_dataset(
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
+        generation=generation,
     )
 
 
@@ -113,11 +120,13 @@ def train_adapter(
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
     lora: LoraSettings = _DEFAULTS.lora,
     mesh: MeshSettings = _DEFAULTS.mesh,
     training: TrainSettings = _DEFAULTS.training,
+    generation: GenerationSettings = _DEFAULTS.generation,
 ) -> Results:
     """As far as the trained adapter; a dataset that is there already is not built again."""
     return _run(
@@ -130,9 +139,11 @@ def train_adapter(
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
         lora=lora,
         mesh=mesh,
         training=training,
+        generation=generation,
     )

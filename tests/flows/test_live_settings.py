@@ -97,12 +97,17 @@ class Workshop:
 
 
 def _spoil_some(questions: Path) -> None:
-    """Some questions without document and quote, and one whose answer stands nowhere."""
+    """Some questions without document and quote, one whose answer stands nowhere, and one of each fault."""
     items = [json.loads(line) for line in questions.read_text().splitlines()]
     for item in items[::2]:
         del item["document"], item["quote"]
     items[1] |= {"answer": "in all likelihood"}
     del items[1]["quote"]
+    items[3] |= {"question": f"According to the passage, {items[3]['question']}"}
+    items[5] |= {"question": "Warum wurden denn die Karten jede Woche aus dem Kasten geholt?"}
+    items[7] |= {"quote": items[7]["quote"].replace("e", "é", 1)}
+    items[9] |= {"answer": f"{items[9]['answer']}, {items[9]['answer']}, 777"}
+    items[13] = items[11] | {"question": items[11]["question"].replace("?", ", then?")}
     questions.write_text("".join(json.dumps(item) + "\n" for item in items))
 
 
@@ -127,6 +132,10 @@ def what_is_read(workshop: Workshop, config: RunConfig) -> object:
     except ValueError as error:
         return str(error)
     return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+
+
+def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
+    return sorted(workshop.run(config, "dataset"))
 
 
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
@@ -206,6 +215,7 @@ SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
+JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
 MIXED = ("corpus={folder}/other/mixed",)
 
@@ -232,6 +242,18 @@ ROWS = {
     "embedding.batch_size": Row("8", embedded_at_once),
     "grounding.reject_unquoted": Row("true", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
+    "critic.judge": Row("all", QUESTIONS),
+    "critic.repair_edits": Row("0", QUESTIONS),
+    "critic.question_length": Row("[4, 90]", QUESTIONS, given=JUDGED),
+    "critic.answer_length": Row("[1, 12]", QUESTIONS, given=JUDGED),
+    "critic.self_contained": Row("false", QUESTIONS, given=JUDGED),
+    "critic.languages": Row("[de, en]", QUESTIONS, given=JUDGED),
+    "critic.language_confidence": Row("1", QUESTIONS, given=JUDGED),
+    "critic.answer_recall": Row("null", QUESTIONS, given=JUDGED),
+    "critic.answer_cosine": Row("0.01", QUESTIONS, given=JUDGED),
+    "critic.strict_numbers": Row("false", QUESTIONS, given=JUDGED),
+    "critic.near_duplicate": Row("null", QUESTIONS, given=JUDGED),
+    "critic.round_trip": Row("0", stages_that_run, given=JUDGED),
     "split.eval_fraction": Row("0.7", QUESTIONS),
     "split.validation_fraction": Row("0.3", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
