@@ -3,6 +3,8 @@
 A quote that is given is found in the document. Without one, it is the sentence that holds the answer, or, when the
 answer does not stand in the document word for word, the sentence nearest to question and answer by embedding. Without
 a document, retrieval finds the chunk. What cannot be tied is returned with its reason.
+
+A question whose answer is the abstention is unanswerable: it is tied like the others, and keeps no quote.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 from data.chunks import Chunk, Span
 from data.documents import Document
 from data.library import DocumentText, Library
+from data.prompts import ABSTENTION, is_abstention
 from data.questions import (
     Question,
     QuestionSettings,
@@ -151,7 +154,7 @@ def _draft(raw: RawQuestion, library: Library, hits: Sequence[str], settings: Qu
     source: QuoteSource = "sentence"
     spans = text.sentences_with(raw.answer, within)
     if not spans:
-        if settings.reject_unquoted:
+        if settings.reject_unquoted and not is_abstention(raw.answer):
             raise _Unusable("answer not in document", f"{raw.answer!r} does not stand in {text.document.path}")
         source = "nearest"
         spans = [span for span in text.sentences if within[0] <= span[0] and span[1] <= within[1]]
@@ -230,12 +233,14 @@ def _wording(draft: _Draft, spans: Sequence[Span]) -> str:
 def _question(draft: _Draft) -> Question:
     raw, document = draft.raw, draft.text.document
     oracles = (draft.text.holders(span)[0].id for span in draft.quotes)
+    # An unanswerable question has a chunk that is near it, and no evidence.
+    abstains = is_abstention(raw.answer)
     digest = hashlib.sha256("\0".join((raw.question, raw.answer, document.path)).encode()).hexdigest()
     return Question(
         id=digest[:16],
         question=raw.question,
-        answer=raw.answer,
-        quotes=tuple(document.text[start:end] for start, end in draft.quotes),
+        answer=ABSTENTION if abstains else raw.answer,
+        quotes=() if abstains else tuple(document.text[start:end] for start, end in draft.quotes),
         document_id=document.id,
         oracle_ids=tuple(dict.fromkeys(oracles)),
         quote_source=draft.quote_source,

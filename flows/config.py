@@ -15,6 +15,7 @@ from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft import RaftSettings
 from data.split import SplitSettings
+from data.teacher import TeacherSettings
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 
@@ -31,7 +32,9 @@ class RunConfig(BaseModel):
         str(SAMPLES / "documents"), min_length=1, description="Folder of .md and .txt documents, or a SQuAD file."
     )
     questions: str = Field(
-        str(SAMPLES / "questions.jsonl"), min_length=1, description="Questions: JSONL, Alpaca JSON or SQuAD JSON."
+        str(SAMPLES / "questions.jsonl"),
+        min_length=1,
+        description="Questions: JSONL, Alpaca JSON or SQuAD JSON; not read where a teacher writes them.",
     )
     base_model: str = Field(
         "embedded",
@@ -41,6 +44,7 @@ class RunConfig(BaseModel):
     work_dir: str = Field(".jora", min_length=1, description="Where results and the cache live.")
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    teacher: TeacherSettings = TeacherSettings()
     grounding: QuestionSettings = QuestionSettings()
     split: SplitSettings = SplitSettings()
     raft: RaftSettings = RaftSettings()

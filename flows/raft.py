@@ -10,6 +10,7 @@ from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft import RaftSettings
 from data.split import SplitSettings
+from data.teacher import TeacherSettings
 from flows.config import RunConfig
 from flows.pages import show_in_prefect
 from flows.pipeline import Pipeline
@@ -39,6 +40,7 @@ def raft_finetune(
     work_dir: str = _DEFAULTS.work_dir,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
@@ -59,6 +61,7 @@ def raft_finetune(
         work_dir=work_dir,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
         split=split,
         raft=raft,
@@ -79,6 +82,7 @@ def build_dataset(
     work_dir: str = _DEFAULTS.work_dir,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
@@ -92,6 +96,7 @@ def build_dataset(
         work_dir=work_dir,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
         split=split,
         raft=raft,
@@ -106,6 +111,7 @@ def train_adapter(
     work_dir: str = _DEFAULTS.work_dir,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
@@ -122,6 +128,7 @@ def train_adapter(
         work_dir=work_dir,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
         split=split,
         raft=raft,
