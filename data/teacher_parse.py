@@ -17,8 +17,9 @@ from data.questions import RawQuestion, Rejected
 from data.teacher import Kind
 from data.teacher_plan import TeacherCall
 
-MAX_CHARACTERS = 400_000  # of an answer: more than any sampling of ours allows, and little enough to search
+MAX_CHARACTERS = 100_000  # of an answer: far more than fifty questions take, and quick to search whatever it holds
 
+_OBJECT = re.compile(r'\{\s*"')
 # A comma before a closing bracket; the first branch takes whole texts, so that none inside them is touched.
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 
@@ -65,15 +66,15 @@ class _Unusable(Exception):
 
 def _items(text: str) -> Iterator[dict[str, Any]]:
     decoder = json.JSONDecoder(strict=False)  # a line break inside a text is forgiven
-    place = text.find("{")
-    while place >= 0:
+    match = _OBJECT.search(text)
+    while match:
         try:
-            value, end = decoder.raw_decode(text, place)
+            value, end = decoder.raw_decode(text, match.start())
         except (json.JSONDecodeError, RecursionError):
-            end = place + 1  # the items inside of what is broken may be whole
+            end = match.end()  # the items inside of what is broken may be whole
         else:
             yield from _within(value)
-        place = text.find("{", end)
+        match = _OBJECT.search(text, end)
 
 
 def _within(value: Any) -> Iterator[dict[str, Any]]:
