@@ -1,4 +1,4 @@
-"""A server on loopback that speaks the OpenAI protocol, answers as a function of the prompt, and counts what it is asked.
+"""A server on loopback that speaks the OpenAI protocol, answers as a function of the prompt, and counts the calls.
 
 It is no model: its questions are made of the sentences that it is shown. A script can let it misbehave.
 """
@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -40,7 +40,7 @@ class Reply:
     resets: bool = False
 
 
-# (number of the request, from 0; its body; its headers) -> a reply, or None for a good answer.
+# (number of the request, from 0; its body; its headers by lower-case names) -> a reply, or None for a good answer.
 Script = Callable[[int, dict[str, Any], Mapping[str, str]], Reply | None]
 
 
@@ -94,7 +94,7 @@ class TeacherServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                reply = outer._reply(body, dict(self.headers))
+                reply = outer._reply(body, {name.lower(): value for name, value in self.headers.items()})
                 if reply.resets:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.connection.close()
@@ -120,10 +120,8 @@ class TeacherServer:
                     self.close_connection = True
 
             def finish(self) -> None:
-                try:
+                with suppress(OSError, ValueError):
                     super().finish()
-                except (OSError, ValueError):
-                    pass
 
         return Quiet
 

@@ -10,7 +10,13 @@ from data.teacher_parse import MAX_CHARACTERS, find_items, read_answer
 from data.teacher_plan import TeacherCall
 
 CHUNK = make_chunk("c", "The mill opened in 1931. It grinds rye.", "mill")
-ONE = {"kind": "fact", "question": "When did the mill open?", "reason": "It says so.", "quotes": ["The mill opened in 1931."], "answer": "1931"}  # fmt: skip
+ONE = {
+    "kind": "fact",
+    "question": "When did the mill open?",
+    "reason": "It says so.",
+    "quotes": ["The mill opened in 1931."],
+    "answer": "1931",
+}
 TWO = {"kind": "why", "question": "Why?", "reason": "So.", "quotes": ["It grinds rye."], "answer": 'rye, {1} "2"'}
 WHOLE = json.dumps({"questions": [ONE, TWO]})
 
@@ -33,8 +39,8 @@ def call(*kinds: Kind) -> TeacherCall:
         WHOLE.replace("It says so.", "It says\nso."),
         json.dumps({"data": {"items": [ONE, TWO]}}),
     ],
-    ids="whole indented list lines fenced thoughts commas cut_after line_break wrapped".split(),
-)  # fmt: skip
+    ids=["whole", "indented", "list", "lines", "fenced", "thoughts", "commas", "cut_after", "line_break", "wrapped"],
+)
 def test_both_questions_are_found(text: str) -> None:
     questions, rejected = read_answer(call("fact", "why"), text)
     assert not rejected
@@ -112,7 +118,7 @@ def test_one_quote_and_a_number_are_forgiven() -> None:
 
 @pytest.mark.parametrize("change", [{}, {"answer": ""}, {"answer": "Not in the documents."}, {"kind": "fact"}])
 def test_an_unanswerable_question_abstains_and_is_tied_to_its_chunk(change: dict[str, object]) -> None:
-    item = {"kind": "unanswerable", "question": "Who built it?", "reason": "No name.", "quotes": [], "answer": "not in the documents"}  # fmt: skip
+    item = {"kind": "unanswerable", "question": "Who built it?", "quotes": [], "answer": "not in the documents"}
     questions, rejected = read_answer(call("unanswerable"), json.dumps(item | change))
     assert not rejected
     assert (questions[0].answer, questions[0].quotes) == ("not in the documents", (CHUNK.text,))
