@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _WANTED = re.compile(r"^\d+\. (fact|why|how_to|compare|unanswerable):", re.MULTILINE)
-_TEXT = re.compile(r"^Text \d+ \((.*)\):\n(.*?)(?=^Text \d+ \(|^Write )", re.MULTILINE | re.DOTALL)
+_TEXT = re.compile(r"^Text \d+ \(([^\n]*)\):\n(.*?)(?=^Text \d+ \(|^Write )", re.MULTILINE | re.DOTALL)
 _SENTENCE = re.compile(r"[A-Z][^.!?\n]{20,}[.!?]")
 
 
