@@ -84,12 +84,13 @@ class Runs:
         """
         self.server.bodies.clear()
         self.server.asked.clear()
-        kills = sorted(self.moments.sample(range(1, calls), KILLS)) if calls else []
+        # Not near the end: a run must still be at it when its moment comes.
+        kills = sorted(self.moments.sample(range(1, calls * 2 // 3), KILLS)) if calls else []
         for moment in kills:
             with self._start(work) as process:
-                reached = wait_for(lambda at=moment: len(self.server.bodies) >= at or process.poll() is not None, LIMIT)
+                self._await_calls(max(moment, len(self.server.bodies) + 1), process)
                 time.sleep(self.moments.uniform(0, SECONDS))
-                if not reached or process.poll() is not None:
+                if process.poll() is not None:
                     raise RuntimeError(f"the run ended before it was killed; see {work}.log")
                 if everything:
                     for child in _teacher_processes(process.pid):
@@ -102,6 +103,9 @@ class Runs:
         print(f"{work.name}: finished with {len(self.server.bodies)} calls", flush=True)
         artifacts = json.loads((work / "latest" / "run.json").read_bytes())["artifacts"]
         return {name: artifacts[name]["digest"] for name in ("raw_questions", "questions", "dataset")}
+
+    def _await_calls(self, calls: int, process: "subprocess.Popen[bytes]") -> None:
+        wait_for(lambda: len(self.server.bodies) >= calls or process.poll() is not None, LIMIT)
 
     def _start(self, work: Path) -> "subprocess.Popen[bytes]":
         sets = {
