@@ -97,7 +97,7 @@ TROUBLE = {
     "HTTP 503": error(503, "overloaded"),
     "no connection": Reply(resets=True),
     "no connection (cut)": Reply(body=completion("x")[:40], missing=40),
-    "no answer in 0.5 s": Reply(hangs=20),
+    "no answer in 1 s": Reply(hangs=20),
     "an answer that is no JSON": Reply(body=completion("x")[:40]),
     "an answer that is no chat completion": Reply(body=b'{"error": "later"}'),
     "an answer that is no chat completion (list)": Reply(body=b"[]"),
@@ -109,7 +109,7 @@ TROUBLE = {
 @pytest.mark.parametrize("how", TROUBLE)
 def test_trouble_is_tried_again(how: str, tmp_path: Path) -> None:
     with serve(at_first(TROUBLE[how], TROUBLE[how])) as server:
-        answers = ask(settings_for(server, timeout_seconds=0.5), tmp_path)
+        answers = ask(settings_for(server, timeout_seconds=1 if how == "no answer in 1 s" else 20), tmp_path)
         assert len(answers) == len(CHUNKS)
         assert len(server.bodies) == len(CHUNKS) + 2
     failed = [entry["outcome"] for entry in ledger(tmp_path) if entry["outcome"] != "answered"]
@@ -198,7 +198,7 @@ def test_a_field_that_the_server_does_not_take_is_left_out(
 
 
 def test_the_number_of_calls_at_once(tmp_path: Path) -> None:
-    with serve(seconds=0.1) as server:
+    with serve(seconds=0.3) as server:
         ask(settings_for(server, concurrency=3), tmp_path)
         assert server.most_busy == 3
 
@@ -233,8 +233,11 @@ def test_told_to_stop_it_keeps_the_calls_on_their_way(tmp_path: Path) -> None:
 
         async def ask_and_stop() -> None:
             endpoint = Endpoint(settings, book, KEY)
-            asyncio.get_running_loop().call_later(0.2, endpoint.stop)
-            await endpoint.ask(keyed(settings))
+            asking = asyncio.create_task(endpoint.ask(keyed(settings)))
+            while len(server.bodies) < 2:
+                await asyncio.sleep(0.01)
+            endpoint.stop()
+            await asking
 
         with book.held(), pytest.raises(Interrupted):
             asyncio.run(ask_and_stop())

@@ -198,7 +198,7 @@ def test_every_setting_of_the_teacher_is_live(name: str, tmp_path: Path) -> None
 def test_every_setting_of_the_asking_is_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """base_url, concurrency, timeout_seconds, max_retries, price_in, price_out, budget_tokens, budget_cost."""
     monkeypatch.setattr(data.teacher_endpoint, "FIRST_PAUSE_SECONDS", 0.01)
-    with serve(seconds=0.05) as server, serve() as other:
+    with serve(seconds=0.3) as server, serve() as other:
         here(server, tmp_path, "three", concurrency=3)
         assert server.most_busy == 3
         here(other, tmp_path, "other")
