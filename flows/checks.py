@@ -4,6 +4,7 @@ from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from jora_model.metrics import check_tensorboard
 from jora_model.sharding import check_divisible, check_rows
+from tasks.embedding import check_workers
 from tasks.store import Artifact, Store
 
 # Wording of the prompt, the question and the chat template, beside the chunks; generous.
@@ -33,6 +34,7 @@ def check_run(config: RunConfig, model: ModelConfig) -> None:
             f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "
             "above 0 or leave it out"
         )
+    check_workers(config.embedding)
     if config.training.tensorboard:
         check_tensorboard()
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data.chunks import ChunkSettings
 from data.embeddings import EmbeddingSettings
+from data.index_kinds import IndexSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft import RaftSettings
+from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
@@ -41,6 +43,8 @@ class RunConfig(BaseModel):
     work_dir: str = Field(".jora", min_length=1, description="Where results and the cache live.")
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    index: IndexSettings = IndexSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
     grounding: QuestionSettings = QuestionSettings()
     split: SplitSettings = SplitSettings()
     raft: RaftSettings = RaftSettings()

@@ -1,6 +1,6 @@
 """The data's way through the house, once: which stage follows which. Flows run it, and a dry run looks at it.
 
-documents, questions, base, embedder -> chunks -> index -> questions by split -> dataset
+documents, questions, base, embedder -> chunks -> index -> questions by split -> retrieval measured, dataset
     -> adapter -> evaluation ladder -> export
 """
 
@@ -17,8 +17,15 @@ from tasks.dataset import build_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
 from tasks.questions import check_questions, prepare_questions
-from tasks.retrieval import cut_chunks, index_chunks
-from tasks.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder, snapshot_questions
+from tasks.retrieval import cut_chunks, index_chunks, measure
+from tasks.sources import (
+    import_base,
+    snapshot_base,
+    snapshot_documents,
+    snapshot_embedder,
+    snapshot_questions,
+    snapshot_reranker,
+)
 from tasks.store import Artifact, Store
 from tasks.training import train_adapter
 
@@ -54,13 +61,15 @@ class Pipeline:
         if a["base"].kind == "gguf":
             a["base"] = self._run(import_base, a["base"])
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
+        if c.retrieval.reranker is not None:
+            a["reranker"] = self._run(snapshot_reranker, c.retrieval.reranker)
 
     def dataset(self) -> None:
         """Documents to a RAFT dataset."""
         self.sources()
         c, a = self.config, self.artifacts
         a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
-        a["index"] = self._run(index_chunks, a["chunks"], a["embedder"], c.embedding)
+        a["index"] = self._run(index_chunks, a["chunks"], a["embedder"], c.embedding, c.index, c.retrieval.hybrid)
         a["questions"] = self._run(
             prepare_questions,
             a["raw_questions"],
@@ -68,8 +77,13 @@ class Pipeline:
             a["chunks"],
             a["index"],
             a["embedder"],
+            a.get("reranker"),
+            c.retrieval,
             c.grounding,
             c.split,
+        )
+        a["retrieval"] = self._run(
+            measure, a["questions"], a["chunks"], a["index"], a["embedder"], a.get("reranker"), c.retrieval
         )
         a["dataset"] = self._run(
             build_dataset, a["questions"], a["chunks"], a["index"], a["embedder"], a["base"], c.raft
@@ -94,7 +108,9 @@ class Pipeline:
                 a["chunks"],
                 a["index"],
                 a["embedder"],
+                a.get("reranker"),
                 a["base"],
+                c.retrieval,
                 c.evaluation,
                 c.raft.prompt_style,
             )

@@ -6,9 +6,11 @@ from prefect import flow
 
 from data.chunks import ChunkSettings
 from data.embeddings import EmbeddingSettings
+from data.index_kinds import IndexSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft import RaftSettings
+from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from flows.config import RunConfig
 from flows.pages import show_in_prefect
@@ -39,6 +41,8 @@ def raft_finetune(
     work_dir: str = _DEFAULTS.work_dir,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    index: IndexSettings = _DEFAULTS.index,
+    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
@@ -59,6 +63,8 @@ def raft_finetune(
         work_dir=work_dir,
         chunking=chunking,
         embedding=embedding,
+        index=index,
+        retrieval=retrieval,
         grounding=grounding,
         split=split,
         raft=raft,
@@ -79,6 +85,8 @@ def build_dataset(
     work_dir: str = _DEFAULTS.work_dir,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    index: IndexSettings = _DEFAULTS.index,
+    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
@@ -92,6 +100,8 @@ def build_dataset(
         work_dir=work_dir,
         chunking=chunking,
         embedding=embedding,
+        index=index,
+        retrieval=retrieval,
         grounding=grounding,
         split=split,
         raft=raft,
@@ -106,6 +116,8 @@ def train_adapter(
     work_dir: str = _DEFAULTS.work_dir,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    index: IndexSettings = _DEFAULTS.index,
+    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
@@ -122,6 +134,8 @@ def train_adapter(
         work_dir=work_dir,
         chunking=chunking,
         embedding=embedding,
+        index=index,
+        retrieval=retrieval,
         grounding=grounding,
         split=split,
         raft=raft,

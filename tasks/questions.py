@@ -7,9 +7,10 @@ import numpy as np
 from data.grounding import check_names, ground_questions, tell_reasons
 from data.jsonl import read_jsonl, write_jsonl
 from data.questions import QuestionSettings, RawQuestion
+from data.retriever import RetrievalSettings
 from data.split import SplitSettings, split_documents, split_questions
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_documents, open_embedder, open_index
+from tasks.loading import open_chunks, open_documents, open_embedder, open_retriever
 from tasks.store import Artifact, Store
 
 _RAW = "raw_questions.jsonl"
@@ -32,6 +33,8 @@ def prepare_questions(
     chunks: Artifact,
     index: Artifact,
     embedder: Artifact,
+    reranker: Artifact | None,
+    retrieval: RetrievalSettings,
     questions: QuestionSettings,
     split: SplitSettings,
 ) -> Artifact:
@@ -43,10 +46,7 @@ def prepare_questions(
         ValueError: nothing is left, or the questions are about too few documents.
     """
     model = open_embedder(store, embedder)
-    found_index = open_index(store, index, embedder)
-
-    def search(texts: Sequence[str], k: int) -> list[list[str]]:
-        return found_index.search(model.embed(texts), k)[1]
+    retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         return model.embed(texts)
@@ -57,7 +57,7 @@ def prepare_questions(
         open_chunks(store, chunks),
         questions,
         embed,
-        search,
+        retriever.search,
     )
     if not grounded:
         first = rejected[0]
@@ -68,8 +68,9 @@ def prepare_questions(
     parts = split_questions(
         grounded, split_documents((question.document_id for question in grounded), split), split, embed
     )
-    settings = {"questions": questions, "split": split}
-    with store.build("questions", settings=settings, inputs=(raw, documents, chunks, index, embedder)) as build:
+    settings = {"questions": questions, "split": split, "retrieval": retrieval}
+    inputs = tuple(filter(None, (raw, documents, chunks, index, embedder, reranker)))
+    with store.build("questions", settings=settings, inputs=inputs) as build:
         write_jsonl(build.folder / "train.jsonl", parts.train)
         write_jsonl(build.folder / "validation.jsonl", parts.validation)
         write_jsonl(build.folder / "eval.jsonl", parts.eval)

@@ -16,6 +16,7 @@ LATEST, SWEEPS = "latest", "sweeps"
 _RUN = "run.json"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
+    "retrieval": ("retrieval", ""),
     "dataset": ("dataset", ""),
     "training": ("adapter", ""),
     "evaluation": ("evaluation", ""),

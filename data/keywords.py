@@ -1,0 +1,80 @@
+"""BM25 over chunks (bm25s): what shares rare words with a question, whatever an embedding makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_COUNT = "count.json"
+
+
+class KeywordIndex:
+    """Scores chunks by the words that they share with a question; words are lower-cased, not stemmed.
+
+    No stop words are left out: the list would be English only, and BM25 gives frequent words little weight.
+    """
+
+    def __init__(self, scorer: Any, count: int) -> None:
+        self._scorer = scorer
+        self._count = count
+
+    @classmethod
+    def build(cls, texts: Sequence[str]) -> KeywordIndex:
+        """An index over the texts of chunks, in their order."""
+        import bm25s
+
+        words = _words(texts)
+        if not any(words):  # bm25s indexes no empty vocabulary
+            words = [["-"] for _ in texts]
+        scorer = bm25s.BM25(method="lucene")
+        scorer.index(words, show_progress=False)
+        return cls(scorer, len(texts))
+
+    def save(self, folder: Path) -> None:
+        """Writes bm25s's files; the folder is made when it is missing."""
+        self._scorer.save(str(folder), show_progress=False)
+        (Path(folder) / _COUNT).write_text(json.dumps(self._count) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> KeywordIndex:
+        """Maps what `save` wrote into memory.
+
+        Raises:
+            ValueError: there is no such index in the folder.
+        """
+        import bm25s
+
+        try:
+            count = int(json.loads((Path(folder) / _COUNT).read_bytes()))
+            return cls(bm25s.BM25.load(str(folder), mmap=True, show_progress=False), count)
+        except (OSError, ValueError):
+            raise ValueError(f"no keyword index in {folder}: build the index with retrieval.hybrid=true") from None
+
+    def search(self, texts: Sequence[str], k: int) -> list[list[int]]:
+        """Positions of the best k chunks for each text, best first, equal scores in the chunks' order.
+
+        A chunk that shares no word with a text is not found.
+        """
+        import numpy as np
+
+        found = []
+        for words in _words(texts):
+            known = [word for word in words if word in self._scorer.vocab_dict]
+            if not known:
+                found.append([])
+                continue
+            scores = self._scorer.get_scores(known)
+            best = np.lexsort((np.arange(len(scores)), -scores))[:k]
+            found.append([int(place) for place in best if scores[place] > 0])
+        return found
+
+
+def _words(texts: Sequence[str]) -> list[list[str]]:
+    import bm25s
+
+    words: list[list[str]] = bm25s.tokenize(
+        list(texts), stopwords=None, token_pattern=r"(?u)\w+", return_ids=False, show_progress=False
+    )
+    return words
