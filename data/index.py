@@ -160,7 +160,8 @@ class ChunkIndex:
         """Scores and positions, [Q, min(k, N)]; position -1 where nothing was found."""
         k = min(k, len(self))
         if self._exact is None:
-            return _best(*self._index.search(vectors, k), k)
+            scores, positions = self._index.search(vectors, k)
+            return _best(scores, positions, k)
         found = []
         for start in range(0, len(vectors), _QUERIES_AT_ONCE):
             asked = vectors[start : start + _QUERIES_AT_ONCE]

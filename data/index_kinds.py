@@ -102,7 +102,7 @@ def build_index(vectors: np.ndarray, factory: str) -> Any:
         with _one_thread("HNSW" in factory or "NSG" in factory):
             index.add(vectors)
     except (RuntimeError, AssertionError) as error:
-        why = str(error).strip().rpartition("\n")[2] or type(error).__name__
+        why = str(error).rpartition("Error: ")[2].strip() or type(error).__name__
         raise ValueError(
             f"no index {factory!r} over {count} vectors of {dimension} numbers ({why}): {advice}"
         ) from None

@@ -59,7 +59,7 @@ class KeywordIndex:
         """
         import numpy as np
 
-        found = []
+        found: list[list[int]] = []
         for words in _words(texts):
             known = [word for word in words if word in self._scorer.vocab_dict]
             if not known:

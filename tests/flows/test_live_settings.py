@@ -22,6 +22,7 @@ import pytest
 from jobs_here import run_jobs_here, share_programs
 from pydantic import BaseModel
 from small_runs import SMALL, copy_samples, tiny_base
+from tiny_rerankers import cross_encoder
 
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig, load_config
@@ -31,6 +32,7 @@ from jora_model.decode import Decoder
 from jora_model.step import Trainer
 from jora_model.tries import Rows
 from tasks.cache import Stage
+from tasks.loading import vectors_folder
 from tasks.store import Artifact, Store
 
 TESTS = Path(__file__).parents[1]
@@ -118,10 +120,11 @@ def where_it_is_written(workshop: Workshop, config: RunConfig) -> object:
 
 
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
-    """Texts of each call of the embedder's model."""
+    """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
 
     workshop.run(config, "dataset")  # the later stages embed questions: they are to come from memory
+    shutil.rmtree(vectors_folder(workshop.store))
     return _calls(
         workshop, config, "index-chunks", SentenceTransformer, "forward", lambda _, texts: len(texts["input_ids"])
     )
@@ -189,6 +192,7 @@ class Row:
 
 CHUNKS = "chunk-documents/chunks.jsonl"
 QUESTIONS = "ground-questions/*.jsonl"
+MEASURED = "measure-retrieval/retrieval.json"
 RECORDS = "build-dataset/dataset.jsonl"
 SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
@@ -204,7 +208,13 @@ ROWS = {
     "chunking.max_tokens": Row("64", CHUNKS),
     "chunking.overlap_tokens": Row("48", CHUNKS),
     "embedding.embedder": Row("{folder}/other/embedder", "index-chunks/index.faiss"),
-    "embedding.batch_size": Row("8", embedded_at_once),
+    "embedding.batch_tokens": Row("500", embedded_at_once),
+    "index.kind": Row("hnsw", "index-chunks/index.faiss"),
+    "index.exact_up_to": Row("0", "index-chunks/index.faiss"),
+    "retrieval.hybrid": Row("true", MEASURED),
+    "retrieval.rrf_k": Row("0", MEASURED, given=("retrieval.hybrid=true",)),
+    "retrieval.depth": Row("2", MEASURED, given=("retrieval.hybrid=true",)),
+    "retrieval.reranker": Row("{folder}/other/reranker", MEASURED),
     "grounding.reject_unquoted": Row("true", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
     "split.eval_fraction": Row("0.7", QUESTIONS),
@@ -237,6 +247,8 @@ ROWS = {
 
 # Settings that another test sees change something: setting -> file::test.
 ELSEWHERE = {
+    "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
+    "index.min_recall": "data/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
     "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
     "training.patience": "jora_model/test_validation.py::test_early_stop",
     "training.keep_best": "jora_model/test_validation.py::test_the_best_adapter_is_kept",
@@ -249,6 +261,7 @@ def other(workshop: Workshop) -> None:
     folder = workshop.folder / "other"
     copy_samples(folder, 2)
     tiny_base(folder / "base", seed=1)
+    cross_encoder(folder / "reranker")
     # MiniLM that takes the first token's state instead of the mean.
     shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
     pooling = folder / "embedder" / "1_Pooling" / "config.json"
