@@ -1,7 +1,7 @@
 """Embedding throughput: `python -m bench.embedding --squad FILE [--quick]` (two minutes; quick: half a minute).
 
-The paragraphs of a SQuAD file through our `Embedder` and through plain `SentenceTransformer.encode`, both with all cores,
-in turns within one process. The peer's batch size is the best of several, found first; of each the best run counts.
+The paragraphs of a SQuAD file through our `Embedder` and through plain `SentenceTransformer.encode`, both with all
+cores, in turns within one process. The peer's batch size is the best of several, found first; the best runs count.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The default index at size: `python -m bench.index_scale --squad FILE [--quick]` (full: some ten minutes).
 
-1,000,000 vectors (quick: 100,000) of 384 numbers, made from the embedded sentences of a SQuAD file: a sentence, drawn by
-seed, plus noise of half its length, normalized. The index that `index.kind=auto` takes at that size is built, saved, and
-read mapped into memory; recall@10 is over fresh queries, made in the same way, against exact search.
+1,000,000 vectors (quick: 100,000) of 384 numbers, made from the embedded sentences of a SQuAD file: a sentence, drawn
+by seed, plus noise of half its length, normalized. The index that `index.kind=auto` takes at that size is built, saved,
+and read mapped into memory; recall@10 is over fresh queries, made in the same way, against exact search.
 """
 
 import argparse
