@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_COUNT = "count.json"
+import numpy as np
 
 
 class KeywordIndex:
@@ -16,9 +15,8 @@ class KeywordIndex:
     No stop words are left out: the list would be English only, and BM25 gives frequent words little weight.
     """
 
-    def __init__(self, scorer: Any, count: int) -> None:
+    def __init__(self, scorer: Any) -> None:
         self._scorer = scorer
-        self._count = count
 
     @classmethod
     def build(cls, texts: Sequence[str]) -> KeywordIndex:
@@ -30,12 +28,11 @@ class KeywordIndex:
             words = [["-"] for _ in texts]
         scorer = bm25s.BM25(method="lucene")
         scorer.index(words, show_progress=False)
-        return cls(scorer, len(texts))
+        return cls(scorer)
 
     def save(self, folder: Path) -> None:
         """Writes bm25s's files; the folder is made when it is missing."""
         self._scorer.save(str(folder), show_progress=False)
-        (Path(folder) / _COUNT).write_text(json.dumps(self._count) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> KeywordIndex:
@@ -47,8 +44,7 @@ class KeywordIndex:
         import bm25s
 
         try:
-            count = int(json.loads((Path(folder) / _COUNT).read_bytes()))
-            return cls(bm25s.BM25.load(str(folder), mmap=True, show_progress=False), count)
+            return cls(bm25s.BM25.load(str(folder), mmap=True, show_progress=False))
         except (OSError, ValueError):
             raise ValueError(f"no keyword index in {folder}: build the index with retrieval.hybrid=true") from None
 
@@ -57,8 +53,6 @@ class KeywordIndex:
 
         A chunk that shares no word with a text is not found.
         """
-        import numpy as np
-
         found: list[list[int]] = []
         for words in _words(texts):
             known = [word for word in words if word in self._scorer.vocab_dict]
@@ -66,8 +60,10 @@ class KeywordIndex:
                 found.append([])
                 continue
             scores = self._scorer.get_scores(known)
-            best = np.lexsort((np.arange(len(scores)), -scores))[:k]
-            found.append([int(place) for place in best if scores[place] > 0])
+            places = np.flatnonzero(scores > 0)
+            if len(places) > k:  # not all are sorted; of those that equal the last that counts, all are kept
+                places = places[scores[places] >= np.partition(scores[places], -k)[-k]]
+            found.append(places[np.lexsort((places, -scores[places]))][:k].tolist())
         return found
 
 
