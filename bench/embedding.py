@@ -8,6 +8,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,12 @@ def main() -> None:
         return vectors
 
     first, expected = ours.embed(texts), encode(32)  # and both are warm
-    tries = {size: seconds(lambda size=size: encode(size)) for size in BATCH_SIZES}
+    tries = {size: seconds(partial(encode, size)) for size in BATCH_SIZES}
     for size, taken in tries.items():
         print(f"encode, batch size {size:>2}: {len(texts) / taken:6.1f} texts a second", flush=True)
     best = min(tries, key=lambda size: tries[size])
     turns = [
-        (seconds(lambda: ours.embed(texts)), seconds(lambda: encode(best))) for _ in range(2 if options.quick else 4)
+        (seconds(partial(ours.embed, texts)), seconds(partial(encode, best))) for _ in range(2 if options.quick else 4)
     ]
     for mine, theirs in turns:
         print(f"ours {len(texts) / mine:6.1f}, encode ({best}) {len(texts) / theirs:6.1f} texts a second", flush=True)
