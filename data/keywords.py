@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,10 @@ class KeywordIndex:
     @classmethod
     def build(cls, texts: Sequence[str]) -> KeywordIndex:
         """An index over the texts of chunks, in their order."""
-        import bm25s
-
         words = _words(texts)
         if not any(words):  # bm25s indexes no empty vocabulary
             words = [["-"] for _ in texts]
-        scorer = bm25s.BM25(method="lucene")
+        scorer = _bm25s().BM25(method="lucene")
         scorer.index(words, show_progress=False)
         return cls(scorer)
 
@@ -41,10 +40,8 @@ class KeywordIndex:
         Raises:
             ValueError: there is no such index in the folder.
         """
-        import bm25s
-
         try:
-            return cls(bm25s.BM25.load(str(folder), mmap=True, show_progress=False))
+            return cls(_bm25s().BM25.load(str(folder), mmap=True, show_progress=False))
         except (OSError, ValueError):
             raise ValueError(f"no keyword index in {folder}: build the index with retrieval.hybrid=true") from None
 
@@ -67,10 +64,15 @@ class KeywordIndex:
         return found
 
 
-def _words(texts: Sequence[str]) -> list[list[str]]:
+def _bm25s() -> Any:
     import bm25s
 
-    words: list[list[str]] = bm25s.tokenize(
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # when imported it sets itself to DEBUG
+    return bm25s
+
+
+def _words(texts: Sequence[str]) -> list[list[str]]:
+    words: list[list[str]] = _bm25s().tokenize(
         list(texts), stopwords=None, token_pattern=r"(?u)\w+", return_ids=False, show_progress=False
     )
     return words
