@@ -4,7 +4,6 @@ from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from jora_model.metrics import check_tensorboard
 from jora_model.sharding import check_divisible, check_rows
-from tasks.embedding import check_workers
 from tasks.store import Artifact, Store
 
 # Wording of the prompt, the question and the chat template, beside the chunks; generous.
@@ -27,6 +26,8 @@ def check_run(config: RunConfig, model: ModelConfig) -> None:
     Raises:
         ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
     """
+    from tasks.embedding import check_workers  # and with it Prefect, which planning does not need
+
     check_divisible(model, config.mesh)
     check_rows(config.training.rows_per_microbatch, config.mesh)
     if config.training.patience is not None and config.split.validation_fraction == 0:

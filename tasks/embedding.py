@@ -18,6 +18,8 @@ from data.vectors import VectorStore, shards
 from tasks.loading import open_chunks, open_embedder, open_vectors, vectors_folder
 from tasks.store import Artifact, Store
 
+CONNECT_SECONDS = 10
+
 
 def embed_missing(
     store: Store, chunks: Artifact, embedder: Artifact, embedding: EmbeddingSettings, *others: object
@@ -74,6 +76,11 @@ def _embedder(folder: Path, batch_tokens: int | None) -> Embedder:
 
 
 def _runner(workers: str) -> TaskRunner[Any]:
+    """The task runner of the setting.
+
+    Raises:
+        ValueError: nothing answers at the scheduler's address.
+    """
     if workers == "threads":
         # Two at a time keep the embedder's own threads busy between shards; more would only wait.
         return ThreadPoolTaskRunner(max_workers=2)
@@ -82,4 +89,13 @@ def _runner(workers: str) -> TaskRunner[Any]:
     if workers == "dask":
         cores = len(os.sched_getaffinity(0))
         return DaskTaskRunner(cluster_kwargs={"n_workers": cores, "threads_per_worker": 1})
+    from distributed import Client
+
+    try:
+        Client(workers, timeout=CONNECT_SECONDS).close()
+    except OSError:
+        raise ValueError(
+            f"no Dask scheduler answers at embedding.workers={workers}: start one with `dask scheduler`, and workers "
+            'with `dask worker`; or set embedding.workers="dask" for a cluster of this machine\'s cores'
+        ) from None
     return DaskTaskRunner(address=workers)

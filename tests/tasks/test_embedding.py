@@ -11,7 +11,7 @@ from data.chunks import Chunk
 from data.embeddings import Embedder, EmbeddingSettings, resolve_embedder
 from data.index_kinds import IndexSettings
 from data.jsonl import write_jsonl
-from tasks.embedding import check_workers
+from tasks.embedding import _runner, check_workers
 from tasks.loading import open_embedder, open_vectors
 from tasks.retrieval import index_chunks
 from tasks.sources import snapshot_embedder
@@ -66,6 +66,13 @@ def test_an_index_over_kept_vectors_embeds_nothing(tmp_path, prefect_server, mon
     assert shards == 1  # fewer than a shard: the stage itself embeds them
     monkeypatch.setattr(Embedder, "embed", lambda *_: pytest.fail("embedded again"))
     assert indexed(tmp_path, EmbeddingSettings(workers="tcp://nobody.invalid:1"))[1] == first
+
+
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr("tasks.embedding.CONNECT_SECONDS", 1)
+    with pytest.raises(ValueError, match=r"no Dask scheduler answers at embedding.workers=tcp://127.0.0.1:9") as caught:
+        _runner("tcp://127.0.0.1:9")
+    assert "\n" not in str(caught.value)
 
 
 def test_workers_without_their_package_are_refused(monkeypatch):
