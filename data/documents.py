@@ -61,7 +61,7 @@ class Document:
     """A source text.
 
     Attributes:
-        id: 16 hex digits, a digest of path and text.
+        id: 16 hex digits, a digest of path, text and pages.
         path: relative to the folder that was read, with forward slashes; "table.csv#12" for the twelfth row of a file.
         text: line breaks are line feeds, no byte order mark.
         title: its first heading, or the file name without its suffix.
@@ -77,10 +77,12 @@ class Document:
 
 def make_document(path: str, text: str, title: str | None = None, pages: tuple[int, ...] = ()) -> Document:
     """A document from its parts; without a title, its first heading or else the file's stem."""
+    # Chunks hold their pages, and those of an id that was seen are kept.
+    parts = (path, text, *map(str, pages))
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     if not title:
         headings = (block.title for block in read_blocks(text, is_plain(path)) if block.level)
         title = next(headings, PurePosixPath(path).stem)
-    digest = hashlib.sha256(f"{path}\0{text}".encode()).hexdigest()
     return Document(id=digest[:16], path=path, text=text, title=title, pages=pages)
 
 

@@ -27,6 +27,8 @@ def check_run(config: RunConfig, model: ModelConfig) -> None:
     Raises:
         ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
     """
+    from tasks.embedding import check_workers  # and with it Prefect, which planning does not need
+
     check_divisible(model, config.mesh)
     check_critic(config.critic)
     check_rows(config.training.rows_per_microbatch, config.mesh)
@@ -35,6 +37,7 @@ def check_run(config: RunConfig, model: ModelConfig) -> None:
             f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "
             "above 0 or leave it out"
         )
+    check_workers(config.embedding)
     if config.training.tensorboard:
         check_tensorboard()
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens

@@ -13,9 +13,11 @@ from data.chunks import ChunkSettings
 from data.critic_settings import CriticSettings
 from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
+from data.index_kinds import IndexSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft import RaftSettings
+from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from data.teacher import TeacherSettings
 from jora_model.job import TrainSettings
@@ -50,6 +52,8 @@ class RunConfig(BaseModel):
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     teacher: TeacherSettings = TeacherSettings()
+    index: IndexSettings = IndexSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
     grounding: QuestionSettings = QuestionSettings()
     critic: CriticSettings = CriticSettings()
     split: SplitSettings = SplitSettings()

@@ -117,6 +117,7 @@ def _show(results: Any, goal: str) -> None:
     typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {len(results.outcomes) - cached} built\n", err=True)
     if goal == "dataset":
         _show_filters(results.paths["questions"])
+        typer.echo((results.paths["retrieval"] / "retrieval.txt").read_text(encoding="utf-8"))
     if "evaluation" in results.paths:
         typer.echo((results.paths["evaluation"] / "summary.txt").read_text(encoding="utf-8"))
     for name, path in results.paths.items():

@@ -8,9 +8,11 @@ from data.chunks import ChunkSettings
 from data.critic_settings import CriticSettings
 from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
+from data.index_kinds import IndexSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft import RaftSettings
+from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from data.teacher import TeacherSettings
 from flows.config import RunConfig
@@ -44,6 +46,8 @@ def raft_finetune(
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     teacher: TeacherSettings = _DEFAULTS.teacher,
+    index: IndexSettings = _DEFAULTS.index,
+    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
@@ -67,6 +71,8 @@ def raft_finetune(
         chunking=chunking,
         embedding=embedding,
         teacher=teacher,
+        index=index,
+        retrieval=retrieval,
         grounding=grounding,
         critic=critic,
         split=split,
@@ -90,6 +96,8 @@ def build_dataset(
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     teacher: TeacherSettings = _DEFAULTS.teacher,
+    index: IndexSettings = _DEFAULTS.index,
+    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
@@ -107,6 +115,8 @@ def build_dataset(
         chunking=chunking,
         embedding=embedding,
         teacher=teacher,
+        index=index,
+        retrieval=retrieval,
         grounding=grounding,
         critic=critic,
         split=split,
@@ -125,6 +135,8 @@ def train_adapter(
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     teacher: TeacherSettings = _DEFAULTS.teacher,
+    index: IndexSettings = _DEFAULTS.index,
+    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
@@ -145,6 +157,8 @@ def train_adapter(
         chunking=chunking,
         embedding=embedding,
         teacher=teacher,
+        index=index,
+        retrieval=retrieval,
         grounding=grounding,
         critic=critic,
         split=split,

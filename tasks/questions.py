@@ -12,9 +12,10 @@ from data.grounding import check_names, tell_reasons
 from data.jsonl import read_jsonl, write_jsonl
 from data.questions import Question, QuestionSettings, RawQuestion, Rejected
 from data.repair import Repaired
+from data.retriever import RetrievalSettings
 from data.split import SplitSettings, split_documents, split_questions
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_documents, open_duplicates, open_embedder, open_index
+from tasks.loading import open_chunks, open_documents, open_duplicates, open_embedder, open_retriever
 from tasks.store import Artifact, Build, Store
 
 _RAW = "raw_questions.jsonl"
@@ -37,6 +38,8 @@ def prepare_questions(
     chunks: Artifact,
     index: Artifact,
     embedder: Artifact,
+    reranker: Artifact | None,
+    retrieval: RetrievalSettings,
     questions: QuestionSettings,
     critic: CriticSettings,
     split: SplitSettings,
@@ -51,10 +54,7 @@ def prepare_questions(
         ValueError: nothing is left, or the questions are about too few documents.
     """
     model = open_embedder(store, embedder)
-    found_index = open_index(store, index, embedder)
-
-    def search(texts: Sequence[str], k: int) -> list[list[str]]:
-        return found_index.search(model.embed(texts), k)[1]
+    retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
 
     vectors: dict[str, np.ndarray] = {}
 
@@ -71,7 +71,7 @@ def prepare_questions(
         questions,
         critic,
         embed,
-        search,
+        retriever.search,
         open_duplicates(store, chunks),
     )
     grounded, rejected = judged.questions, judged.rejected
@@ -85,8 +85,9 @@ def prepare_questions(
         grounded, split_documents((question.document_id for question in grounded), split), split, embed
     )
     dropped = Filtered("split", len(grounded) - len(parts.dropped), len(parts.dropped))
-    settings = {"questions": questions, "critic": critic, "split": split}
-    with store.build("questions", settings=settings, inputs=(raw, documents, chunks, index, embedder)) as build:
+    settings = {"questions": questions, "critic": critic, "split": split, "retrieval": retrieval}
+    inputs = tuple(filter(None, (raw, documents, chunks, index, embedder, reranker)))
+    with store.build("questions", settings=settings, inputs=inputs) as build:
         write_parts(
             build,
             {"train": parts.train, "validation": parts.validation, "eval": parts.eval},

@@ -91,8 +91,22 @@ def snapshot_embedder(store: Store, embedder: str) -> Artifact:
     Raises:
         ValueError: there is no such embedder.
     """
-    source = resolve_embedder(embedder)
-    with store.build("embedder") as build:
+    return _linked(store, "embedder", resolve_embedder(embedder))
+
+
+@stage(name="snapshot-reranker", version=1, cache=False)
+def snapshot_reranker(store: Store, reranker: str) -> Artifact:
+    """The cross-encoder's folder as links.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    return _linked(store, "reranker", resolve_embedder(reranker))
+
+
+def _linked(store: Store, kind: str, source: Path) -> Artifact:
+    """All files of a model's folder, hidden ones left out."""
+    with store.build(kind) as build:
         for path in sorted(source.rglob("*")):
             name = path.relative_to(source)
             if path.is_file() and not any(part.startswith(".") for part in name.parts):

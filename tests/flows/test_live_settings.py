@@ -24,6 +24,7 @@ from jobs_here import run_jobs_here, share_programs
 from mixed_corpus import mixed_documents
 from pydantic import BaseModel
 from small_runs import SMALL, copy_samples, tiny_base
+from tiny_rerankers import cross_encoder
 
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig, load_config
@@ -33,6 +34,7 @@ from jora_model.decode import Decoder
 from jora_model.step import Trainer
 from jora_model.tries import Rows
 from tasks.cache import Stage
+from tasks.loading import vectors_folder
 from tasks.sources import snapshot_documents
 from tasks.store import Artifact, Store
 
@@ -139,10 +141,11 @@ def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
 
 
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
-    """Texts of each call of the embedder's model."""
+    """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
 
     workshop.run(config, "dataset")  # the later stages embed questions: they are to come from memory
+    shutil.rmtree(vectors_folder(workshop.store))
     return _calls(
         workshop, config, "index-chunks", SentenceTransformer, "forward", lambda _, texts: len(texts["input_ids"])
     )
@@ -210,6 +213,7 @@ class Row:
 
 CHUNKS = "chunk-documents/chunks.jsonl"
 QUESTIONS = "ground-questions/*.jsonl"
+MEASURED = "measure-retrieval/retrieval.json"
 RECORDS = "build-dataset/dataset.jsonl"
 SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
@@ -239,7 +243,13 @@ ROWS = {
     "chunking.heading_path": Row("false", CHUNKS),
     "chunking.near_duplicate": Row("0.05", CHUNKS, given=("chunking.max_tokens=20",)),
     "embedding.embedder": Row("{folder}/other/embedder", "index-chunks/index.faiss"),
-    "embedding.batch_size": Row("8", embedded_at_once),
+    "embedding.batch_tokens": Row("500", embedded_at_once),
+    "index.kind": Row("hnsw", "index-chunks/index.faiss"),
+    "index.exact_up_to": Row("0", "index-chunks/index.faiss"),
+    "retrieval.hybrid": Row("true", MEASURED),
+    "retrieval.rrf_k": Row("0", MEASURED, given=("retrieval.hybrid=true",)),
+    "retrieval.depth": Row("2", MEASURED, given=("retrieval.hybrid=true",)),
+    "retrieval.reranker": Row("{folder}/other/reranker", MEASURED),
     "grounding.reject_unquoted": Row("true", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
     "critic.judge": Row("all", QUESTIONS),
@@ -306,6 +316,8 @@ ELSEWHERE = {
     "teacher.price_out": ASKING,
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
+    "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
+    "index.min_recall": "data/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
     "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
     "training.patience": "jora_model/test_validation.py::test_early_stop",
     "training.keep_best": "jora_model/test_validation.py::test_the_best_adapter_is_kept",
@@ -321,6 +333,7 @@ def other(workshop: Workshop) -> None:
     mixed_documents(folder / "mixed")
     rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})
     datasets.DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(folder / "saved")
+    cross_encoder(folder / "reranker")
     # MiniLM that takes the first token's state instead of the mean.
     shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
     pooling = folder / "embedder" / "1_Pooling" / "config.json"
