@@ -26,6 +26,7 @@ from data.critic_filters import (
 )
 from data.critic_settings import CriticSettings
 from data.documents import Document
+from data.duplicates import Duplicate
 from data.grounding import Embed, Search, ground_questions
 from data.questions import Question, QuestionSettings, RawQuestion, Rejected
 from data.repair import Repaired, Repairs
@@ -69,11 +70,12 @@ def judge_questions(
     settings: CriticSettings,
     embed: Embed,
     search: Search,
+    duplicates: Sequence[Duplicate] = (),
 ) -> Judged:
     """Grounds the questions and keeps the good ones.
 
     Args:
-        embed, search: as of `ground_questions`.
+        embed, search, duplicates: as of `ground_questions`.
     """
     judged = Judged()
     sources = judged_sources(raw_questions, settings)
@@ -84,7 +86,7 @@ def judge_questions(
         raws = _sift(judged, sources, "self-contained", raws, reference_fault)
 
     repairs = Repairs(settings.repair_edits)
-    judged.questions, untied = ground_questions(raws, documents, chunks, grounding, embed, search, repairs)
+    judged.questions, untied = ground_questions(raws, documents, chunks, grounding, embed, search, duplicates, repairs)
     judged.repaired = repairs.done
     judged.rejected += untied
     judged.funnel.append(Filtered("grounding", len(judged.questions), len(untied)))

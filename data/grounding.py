@@ -18,7 +18,8 @@ import numpy as np
 
 from data.chunks import Chunk, Span
 from data.documents import Document
-from data.library import DocumentText, Library
+from data.duplicates import Duplicate
+from data.library import DocumentText, Library, Proof
 from data.prompts import fold_space
 from data.questions import (
     Question,
@@ -33,6 +34,8 @@ from data.repair import Repaired, Repairs
 
 log = logging.getLogger(__name__)
 
+_ONLY_IN_A_COPY = "proved only by a collapsed chunk"
+
 Embed = Callable[[Sequence[str]], np.ndarray]
 Search = Callable[[Sequence[str], int], Sequence[Sequence[str]]]
 
@@ -44,11 +47,16 @@ def ground_questions(
     settings: QuestionSettings,
     embed: Embed,
     search: Search,
+    duplicates: Sequence[Duplicate] = (),
     repairs: Repairs | None = None,
 ) -> tuple[list[Question], list[Rejected]]:
     """Ties each question to its document, quotes and oracle chunks, or rejects it with a reason.
 
+    What a collapsed chunk proves is proved by the chunk that stands for it: its document is the question's then, so
+    that the split by document keeps question and oracle together.
+
     Args:
+        duplicates: the chunks that were collapsed, which are not among `chunks`.
         embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
         search: (texts, k) to the ids of the best k chunks of each text, best first.
         repairs: how far given quotes may be repaired, and where to note those that were; without it none is.
@@ -56,7 +64,7 @@ def ground_questions(
     Returns:
         The questions and the rejected ones, each in the order of `raw_questions`.
     """
-    library = Library(documents, chunks)
+    library = Library(documents, chunks, duplicates)
     hits = _retrieve(raw_questions, search, settings.retrieval_depth)
     drafts: list[_Draft | Rejected] = []
     for raw in raw_questions:
@@ -74,7 +82,7 @@ def ground_questions(
         if isinstance(draft, Rejected):
             rejected.append(draft)
             continue
-        key = (same_wording(draft.raw.question), draft.text.document.id)
+        key = (same_wording(draft.raw.question), draft.quotes[0].chunk.document_id)
         if key in asked:
             detail = f"of the same document asked before ({asked[key]})"
             rejected.append(Rejected(draft.raw.question, "duplicate", detail, draft.raw.source))
@@ -127,8 +135,8 @@ class _Draft:
     text: DocumentText
     tied_by: TiedBy
     quote_source: QuoteSource
-    quotes: list[Span]  # each inside one chunk; empty until the nearest candidate is chosen
-    candidates: list[list[Span]]  # each is the quotes of one choice
+    quotes: list[Proof]  # all of one document; empty until the nearest candidate is chosen
+    candidates: list[list[Proof]]  # each is the quotes of one choice
 
 
 def _retrieval_text(raw: RawQuestion) -> str:
@@ -153,7 +161,7 @@ def _draft(
         text, within = _tie_by_retrieval(raw, library, hits, repairs)
     tied_by: TiedBy = "retrieval" if raw.document is None else "given"
     if raw.quotes:
-        return _Draft(raw, text, tied_by, "given", _given_quotes(raw, text, repairs), [])
+        return _Draft(raw, text, tied_by, "given", _given_quotes(raw, text, library, repairs), [])
 
     source: QuoteSource = "sentence"
     spans = text.sentences_with(raw.answer, within)
@@ -163,11 +171,22 @@ def _draft(
         source = "nearest"
         spans = [span for span in text.sentences if within[0] <= span[0] and span[1] <= within[1]]
     # Whole sentences first: one is cut only when every choice crosses a border.
-    candidates = [[span] for span in spans if text.holders(span)]
-    candidates = candidates or [cut for span in spans if (cut := text.cut_at_borders(span))]
-    if not candidates:
+    choices = [[span] for span in spans if text.holders(span)]
+    choices = choices or [cut for span in spans if (cut := text.cut_at_borders(span))]
+    if not choices:
         raise _Unusable("quote crosses a chunk border", f"no sentence of {text.document.path} lies in one chunk")
+    candidates = [proofs for choice in choices if (proofs := _proofs(raw, text, choice, library))]
+    if not candidates:
+        raise _Unusable(_ONLY_IN_A_COPY, f"{raw.answer!r} in {text.document.path}")
     return _Draft(raw, text, tied_by, source, [], candidates)
+
+
+def _proofs(raw: RawQuestion, text: DocumentText, spans: Sequence[Span], library: Library) -> list[Proof] | None:
+    """The proofs of all spans, each once; None where one has none or they are of several documents."""
+    found = [library.proof(text, span, raw.answer) for span in spans]
+    proofs = list(dict.fromkeys(proof for proof in found if proof is not None))
+    whole = None not in found and len({proof.chunk.document_id for proof in proofs}) == 1
+    return proofs if whole else None
 
 
 def _named(name: str, library: Library) -> DocumentText:
@@ -180,7 +199,7 @@ def _named(name: str, library: Library) -> DocumentText:
     return texts[0]
 
 
-def _given_quotes(raw: RawQuestion, text: DocumentText, repairs: Repairs | None) -> list[Span]:
+def _given_quotes(raw: RawQuestion, text: DocumentText, library: Library, repairs: Repairs | None) -> list[Proof]:
     quotes: list[Span] = []
     for quote in raw.quotes:
         span = text.find_quote(quote) or _repaired(quote, raw, text, repairs)
@@ -190,7 +209,10 @@ def _given_quotes(raw: RawQuestion, text: DocumentText, repairs: Repairs | None)
         if not pieces:
             raise _Unusable("quote crosses a chunk border", f"{quote!r} in {text.document.path}")
         quotes.extend(piece for piece in pieces if piece not in quotes)
-    return quotes
+    proofs = _proofs(raw, text, quotes, library)
+    if proofs is None:
+        raise _Unusable(_ONLY_IN_A_COPY, f"{raw.quotes[0]!r} in {text.document.path}")
+    return proofs
 
 
 def _repaired(quote: str, raw: RawQuestion, text: DocumentText, repairs: Repairs | None) -> Span | None:
@@ -252,13 +274,13 @@ def _choose_nearest(drafts: Sequence[_Draft], embed: Embed) -> None:
     rows: dict[str, int] = {}
     open_drafts = [draft for draft in drafts if len(draft.candidates) > 1]
     for draft in open_drafts:
-        for text in (_sought(draft), *(_wording(draft, candidate) for candidate in draft.candidates)):
+        for text in (_sought(draft), *map(_wording, draft.candidates)):
             rows.setdefault(text, len(rows))
     vectors = embed(list(rows)) if rows else np.zeros((0, 0), np.float32)
     for draft in drafts:
         best = 0
         if len(draft.candidates) > 1:
-            places = [rows[_wording(draft, candidate)] for candidate in draft.candidates]
+            places = [rows[_wording(candidate)] for candidate in draft.candidates]
             best = int(np.argmax(vectors[places] @ vectors[rows[_sought(draft)]]))
         if draft.candidates:
             draft.quotes = draft.candidates[best]
@@ -268,21 +290,20 @@ def _sought(draft: _Draft) -> str:
     return _retrieval_text(draft.raw) if draft.quote_source == "nearest" else draft.raw.question
 
 
-def _wording(draft: _Draft, spans: Sequence[Span]) -> str:
-    return " ".join(" ".join(draft.text.text[start:end].split()) for start, end in spans)
+def _wording(proofs: Sequence[Proof]) -> str:
+    return " ".join(" ".join(proof.quote.split()) for proof in proofs)
 
 
 def _question(draft: _Draft) -> Question:
-    raw, document = draft.raw, draft.text.document
-    oracles = (draft.text.holders(span)[0].id for span in draft.quotes)
-    digest = hashlib.sha256("\0".join((raw.question, raw.answer, document.path)).encode()).hexdigest()
+    raw = draft.raw
+    digest = hashlib.sha256("\0".join((raw.question, raw.answer, draft.text.document.path)).encode()).hexdigest()
     return Question(
         id=digest[:16],
         question=raw.question,
         answer=raw.answer,
-        quotes=tuple(document.text[start:end] for start, end in draft.quotes),
-        document_id=document.id,
-        oracle_ids=tuple(dict.fromkeys(oracles)),
+        quotes=tuple(proof.quote for proof in draft.quotes),
+        document_id=draft.quotes[0].chunk.document_id,
+        oracle_ids=tuple(dict.fromkeys(proof.chunk.id for proof in draft.quotes)),
         quote_source=draft.quote_source,
         tied_by=draft.tied_by,
         reason=raw.reason,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data.chunks import ChunkSettings
 from data.critic_settings import CriticSettings
+from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
@@ -29,7 +30,9 @@ class RunConfig(BaseModel):
 
     # No empty names: Path("") is the current folder, which nobody meant.
     corpus: str = Field(
-        str(SAMPLES / "documents"), min_length=1, description="Folder of .md and .txt documents, or a SQuAD file."
+        str(SAMPLES / "documents"),
+        min_length=1,
+        description="Folder of documents, one file of rows, a Hugging Face datasets folder or id, or a SQuAD file.",
     )
     questions: str = Field(
         str(SAMPLES / "questions.jsonl"), min_length=1, description="Questions: JSONL, Alpaca JSON or SQuAD JSON."
@@ -40,6 +43,7 @@ class RunConfig(BaseModel):
         description="Hugging Face id, folder of safetensors, .gguf file, or embedded (SmolLM2-135M).",
     )
     work_dir: str = Field(".jora", min_length=1, description="Where results and the cache live.")
+    documents: DocumentSettings = DocumentSettings()
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     grounding: QuestionSettings = QuestionSettings()

@@ -46,7 +46,7 @@ class Pipeline:
     def sources(self) -> None:
         """Look at what the person named, and refuse what would fail later."""
         c, a = self.config, self.artifacts
-        a["documents"] = self._run(snapshot_documents, c.corpus)
+        a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
         a["raw_questions"] = self._run(snapshot_questions, c.questions)
         check_questions(self.store, a["raw_questions"], a["documents"])
         a["base"] = self._run(snapshot_base, c.base_model)

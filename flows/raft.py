@@ -6,6 +6,7 @@ from prefect import flow
 
 from data.chunks import ChunkSettings
 from data.critic_settings import CriticSettings
+from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
@@ -38,6 +39,7 @@ def raft_finetune(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
@@ -59,6 +61,7 @@ def raft_finetune(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,
@@ -80,6 +83,7 @@ def build_dataset(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
@@ -95,6 +99,7 @@ def build_dataset(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,
@@ -111,6 +116,7 @@ def train_adapter(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
     grounding: QuestionSettings = _DEFAULTS.grounding,
@@ -129,6 +135,7 @@ def train_adapter(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
         grounding=grounding,

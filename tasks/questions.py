@@ -14,7 +14,7 @@ from data.questions import Question, QuestionSettings, RawQuestion, Rejected
 from data.repair import Repaired
 from data.split import SplitSettings, split_documents, split_questions
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_documents, open_embedder, open_index
+from tasks.loading import open_chunks, open_documents, open_duplicates, open_embedder, open_index
 from tasks.store import Artifact, Build, Store
 
 _RAW = "raw_questions.jsonl"
@@ -72,6 +72,7 @@ def prepare_questions(
         critic,
         embed,
         search,
+        open_duplicates(store, chunks),
     )
     grounded, rejected = judged.questions, judged.rejected
     if not grounded:

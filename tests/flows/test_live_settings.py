@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import datasets
 import jax
 import pytest
 from jobs_here import run_jobs_here, share_programs
+from mixed_corpus import mixed_documents
 from pydantic import BaseModel
 from small_runs import SMALL, copy_samples, tiny_base
 
@@ -31,6 +33,7 @@ from jora_model.decode import Decoder
 from jora_model.step import Trainer
 from jora_model.tries import Rows
 from tasks.cache import Stage
+from tasks.sources import snapshot_documents
 from tasks.store import Artifact, Store
 
 TESTS = Path(__file__).parents[1]
@@ -122,6 +125,15 @@ def where_it_is_written(workshop: Workshop, config: RunConfig) -> object:
     return preflight(config).work_dir
 
 
+def what_is_read(workshop: Workshop, config: RunConfig) -> object:
+    """The files of the snapshot of documents, or why there is none."""
+    try:
+        folder = workshop.store.path(snapshot_documents.fn(workshop.store, config.corpus, config.documents))
+    except ValueError as error:
+        return str(error)
+    return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+
+
 def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
     return sorted(workshop.run(config, "dataset"))
 
@@ -205,14 +217,27 @@ PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
 JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
+MIXED = ("corpus={folder}/other/mixed",)
 
 ROWS = {
     "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
     "questions": Row("{folder}/other/questions.jsonl", "snapshot-questions/raw_questions.jsonl"),
     "base_model": Row("{folder}/other/base", ADAPTER),
     "work_dir": Row("{folder}/other/work", where_it_is_written),
+    "documents.text_column": Row("body", what_is_read, given=MIXED),
+    "documents.title_column": Row("body", what_is_read, given=MIXED),
+    "documents.dataset_split": Row("test", what_is_read, given=("corpus={folder}/other/saved",)),
+    "documents.encoding": Row("cp437", what_is_read, given=MIXED),
+    "documents.slide_notes": Row("false", what_is_read, given=MIXED),
+    "documents.strict": Row("true", what_is_read, given=MIXED),
+    "documents.follow_links": Row("true", what_is_read, given=MIXED),
+    "documents.max_file_bytes": Row("100", what_is_read, given=MIXED),
+    "documents.max_unpacked_bytes": Row("1000", what_is_read, given=MIXED),
+    "documents.max_document_characters": Row("10", what_is_read, given=MIXED),
     "chunking.max_tokens": Row("64", CHUNKS),
     "chunking.overlap_tokens": Row("48", CHUNKS),
+    "chunking.heading_path": Row("false", CHUNKS),
+    "chunking.near_duplicate": Row("0.05", CHUNKS, given=("chunking.max_tokens=20",)),
     "embedding.embedder": Row("{folder}/other/embedder", "index-chunks/index.faiss"),
     "embedding.batch_size": Row("8", embedded_at_once),
     "grounding.reject_unquoted": Row("true", QUESTIONS),
@@ -271,6 +296,9 @@ def other(workshop: Workshop) -> None:
     folder = workshop.folder / "other"
     copy_samples(folder, 2)
     tiny_base(folder / "base", seed=1)
+    mixed_documents(folder / "mixed")
+    rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})
+    datasets.DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(folder / "saved")
     # MiniLM that takes the first token's state instead of the mean.
     shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
     pooling = folder / "embedder" / "1_Pooling" / "config.json"
@@ -283,8 +311,8 @@ def other(workshop: Workshop) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_every_setting_is_live(workshop: Workshop, name: str) -> None:
     row = ROWS[name]
-    to = row.to.format(folder=workshop.folder)
-    configs = [workshop.config(*row.given), workshop.config(*row.given, f"{name}={to}")]
+    to, *given = (text.format(folder=workshop.folder) for text in (row.to, *row.given))
+    configs = [workshop.config(*given), workshop.config(*given, f"{name}={to}")]
     assert configs[0] != configs[1], "the row does not change the setting"
     look = row.sees if callable(row.sees) else lambda shop, config: shop.files(config, row.sees)
     assert look(workshop, configs[0]) != look(workshop, configs[1]), f"{name} is dead: {row.to} changes nothing"
