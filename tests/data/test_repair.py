@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data.documents import read_documents
+from data.corpus import read_documents
 from data.repair import FoldedText, edit_distance
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
