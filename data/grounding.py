@@ -4,6 +4,8 @@ A quote that is given is found in the document, or repaired where all but a slip
 the sentence that holds the answer, or, when the answer does not stand in the document word for word, the sentence
 nearest to question and answer by embedding. Without a document, retrieval finds the chunk. What cannot be tied is
 returned with its reason.
+
+A question whose answer is the abstention is unanswerable: it is tied like the others, and keeps no quote.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from data.chunks import Chunk, Span
 from data.documents import Document
 from data.duplicates import Duplicate
 from data.library import DocumentText, Library, Proof
-from data.prompts import fold_space
+from data.prompts import ABSTENTION, fold_space, is_abstention
 from data.questions import (
     Question,
     QuestionSettings,
@@ -166,7 +168,7 @@ def _draft(
     source: QuoteSource = "sentence"
     spans = text.sentences_with(raw.answer, within)
     if not spans:
-        if settings.reject_unquoted:
+        if settings.reject_unquoted and not is_abstention(raw.answer):
             raise _Unusable("answer not in document", f"{raw.answer!r} does not stand in {text.document.path}")
         source = "nearest"
         spans = [span for span in text.sentences if within[0] <= span[0] and span[1] <= within[1]]
@@ -296,12 +298,14 @@ def _wording(proofs: Sequence[Proof]) -> str:
 
 def _question(draft: _Draft) -> Question:
     raw = draft.raw
+    # An unanswerable question has a chunk that is near it, and no evidence.
+    abstains = is_abstention(raw.answer)
     digest = hashlib.sha256("\0".join((raw.question, raw.answer, draft.text.document.path)).encode()).hexdigest()
     return Question(
         id=digest[:16],
         question=raw.question,
-        answer=raw.answer,
-        quotes=tuple(proof.quote for proof in draft.quotes),
+        answer=ABSTENTION if abstains else raw.answer,
+        quotes=() if abstains else tuple(proof.quote for proof in draft.quotes),
         document_id=draft.quotes[0].chunk.document_id,
         oracle_ids=tuple(dict.fromkeys(proof.chunk.id for proof in draft.quotes)),
         quote_source=draft.quote_source,

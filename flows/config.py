@@ -17,6 +17,7 @@ from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft import RaftSettings
 from data.split import SplitSettings
+from data.teacher import TeacherSettings
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 
@@ -35,7 +36,9 @@ class RunConfig(BaseModel):
         description="Folder of documents, one file of rows, a Hugging Face datasets folder or id, or a SQuAD file.",
     )
     questions: str = Field(
-        str(SAMPLES / "questions.jsonl"), min_length=1, description="Questions: JSONL, Alpaca JSON or SQuAD JSON."
+        str(SAMPLES / "questions.jsonl"),
+        min_length=1,
+        description="Questions: JSONL, Alpaca JSON or SQuAD JSON; not read where a teacher writes them.",
     )
     base_model: str = Field(
         "embedded",
@@ -46,6 +49,7 @@ class RunConfig(BaseModel):
     documents: DocumentSettings = DocumentSettings()
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    teacher: TeacherSettings = TeacherSettings()
     grounding: QuestionSettings = QuestionSettings()
     critic: CriticSettings = CriticSettings()
     split: SplitSettings = SplitSettings()

@@ -2,6 +2,8 @@
 
 documents, questions, base, embedder -> chunks -> index -> questions by split -> dataset
     -> adapter -> evaluation ladder -> export
+
+Where no questions are given, a teacher writes them from the chunks.
 """
 
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from tasks.questions import check_questions, prepare_questions
 from tasks.retrieval import cut_chunks, index_chunks
 from tasks.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder, snapshot_questions
 from tasks.store import Artifact, Store
+from tasks.teaching import ask_prompts, ask_server, local_generation, write_questions
 from tasks.training import train_adapter
 
 GOALS = ("dataset", "adapter", "evaluation", "export", "everything")
@@ -47,14 +50,17 @@ class Pipeline:
         """Look at what the person named, and refuse what would fail later."""
         c, a = self.config, self.artifacts
         a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
-        a["raw_questions"] = self._run(snapshot_questions, c.questions)
-        check_questions(self.store, a["raw_questions"], a["documents"])
+        if c.teacher.kind == "given":
+            a["raw_questions"] = self._run(snapshot_questions, c.questions)
+            check_questions(self.store, a["raw_questions"], a["documents"])
         a["base"] = self._run(snapshot_base, c.base_model)
         self.model = model_facts(self.store, a["base"])
         check_run(c, self.model)
         if a["base"].kind == "gguf":
             a["base"] = self._run(import_base, a["base"])
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
+        if c.teacher.kind == "local":
+            a["teacher"] = self._local_teacher() if c.teacher.model else a["base"]
 
     def dataset(self) -> None:
         """Documents to a RAFT dataset."""
@@ -62,6 +68,8 @@ class Pipeline:
         c, a = self.config, self.artifacts
         a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
         a["index"] = self._run(index_chunks, a["chunks"], a["embedder"], c.embedding)
+        if c.teacher.kind != "given":
+            self._teach()
         a["questions"] = self._run(
             prepare_questions,
             a["raw_questions"],
@@ -87,6 +95,21 @@ class Pipeline:
         )
         answers = self._run(generate_answers, a["base"], None, asked, c.generation)
         a["questions"] = self._run(keep_answered, a["questions"], asked, answers, a["base"], c.critic)
+
+    def _local_teacher(self) -> Any:
+        """The model that writes questions where it is not the one that is trained."""
+        model = self._run(snapshot_base, self.config.teacher.model)
+        return self._run(import_base, model) if model.kind == "gguf" else model
+
+    def _teach(self) -> None:
+        """Questions by a teacher, from the chunks."""
+        c, a = self.config, self.artifacts
+        if c.teacher.kind == "endpoint":
+            answers = self._run(ask_server, a["chunks"], c.teacher)
+        else:
+            prompts = self._run(ask_prompts, a["chunks"], a["teacher"], c.teacher, c.raft.prompt_style)
+            answers = self._run(generate_answers, a["teacher"], None, prompts, local_generation(c.teacher))
+        a["raw_questions"] = self._run(write_questions, a["chunks"], answers, a.get("teacher"), c.teacher)
 
     def adapter(self) -> None:
         """Dataset to adapter."""

@@ -12,6 +12,7 @@ from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft import RaftSettings
 from data.split import SplitSettings
+from data.teacher import TeacherSettings
 from flows.config import RunConfig
 from flows.pages import show_in_prefect
 from flows.pipeline import Pipeline
@@ -42,6 +43,7 @@ def raft_finetune(
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
@@ -64,6 +66,7 @@ def raft_finetune(
         documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
         critic=critic,
         split=split,
@@ -86,6 +89,7 @@ def build_dataset(
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
@@ -102,6 +106,7 @@ def build_dataset(
         documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
         critic=critic,
         split=split,
@@ -119,6 +124,7 @@ def train_adapter(
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
@@ -138,6 +144,7 @@ def train_adapter(
         documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
         critic=critic,
         split=split,

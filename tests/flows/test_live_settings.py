@@ -282,8 +282,30 @@ ROWS = {
     "export.max_shard_mb": Row("1", "export-model/merged/*.safetensors"),
 }
 
+ASKED = "tasks/test_teaching.py::test_every_setting_of_the_teacher_is_live"
+ASKING = "tasks/test_teaching.py::test_every_setting_of_the_asking_is_live"
+
 # Settings that another test sees change something: setting -> file::test.
 ELSEWHERE = {
+    "teacher.kind": "flows/test_teacher.py::test_a_teacher_of_each_kind_to_a_dataset",
+    "teacher.base_url": ASKING,
+    "teacher.model": ASKED,
+    "teacher.api_key_env": "tasks/test_teaching.py::test_a_refusal_is_one_line_and_the_key_is_nowhere",
+    "teacher.api_key_secret": "tasks/test_teaching.py::test_a_key_from_a_secret_block",
+    "teacher.questions_per_chunk": ASKED,
+    "teacher.kinds": ASKED,
+    "teacher.max_questions": ASKED,
+    "teacher.temperature": ASKED,
+    "teacher.seed": ASKED,
+    "teacher.max_tokens": ASKED,
+    "teacher.structured_output": ASKED,
+    "teacher.concurrency": ASKING,
+    "teacher.timeout_seconds": ASKING,
+    "teacher.max_retries": ASKING,
+    "teacher.price_in": ASKING,
+    "teacher.price_out": ASKING,
+    "teacher.budget_tokens": ASKING,
+    "teacher.budget_cost": ASKING,
     "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
     "training.patience": "jora_model/test_validation.py::test_early_stop",
     "training.keep_best": "jora_model/test_validation.py::test_the_best_adapter_is_kept",
