@@ -1,6 +1,6 @@
 """What the critic rejects: of good questions (should be none) and of spoiled ones (should be all).
 
-    .venv/bin/python -m bench.critic [--squad FILE] [--quick]
+    .venv/bin/python -m bench.critic --squad FILE [--quick]
 
 The questions of a SQuAD file (XQuAD's English part is a good one) are good: people wrote them and others checked them.
 Judged as a teacher's would be, with the default settings, what is rejected of them is a false positive. Then the same
@@ -8,7 +8,7 @@ questions are spoiled in one way each, and the share that is caught is printed:
 
     slips       one or two letters of the quote changed: repaired to the very sentence
     rewritten   the quote in other words (a third of its words left out or exchanged): rejected
-    swapped     the answer of another paragraph's question: not supported by the quote
+    swapped     the answer of a question about another document: not supported by the quote
     pointing    "According to the passage, ...", "... in the text?": not self-contained
     repeated    asked twice, the second time with other words for its first one: one of the two goes
 """
@@ -32,7 +32,6 @@ from data.index import ChunkIndex
 from data.question_files import read_questions, squad_documents
 from data.questions import QuestionSettings, RawQuestion
 
-SQUAD = Path("/work/shared/datasets/xquad_en/xquad.en.json")
 POINTERS = (
     "According to the passage, {}?",
     "{} according to the text above?",
@@ -125,7 +124,7 @@ def percent(part: int, whole: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What the critic rejects of good and of spoiled questions.")
-    parser.add_argument("--squad", type=Path, default=SQUAD)
+    parser.add_argument("--squad", type=Path, required=True, help="a SQuAD-format file")
     parser.add_argument("--quick", action="store_true", help="The first 12 articles only.")
     args = parser.parse_args()
     print(describe_machine("numpy", "py3langid", "sentence-transformers"))
