@@ -13,7 +13,7 @@ from data.chunks import ChunkSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
-from data.raft import RaftSettings
+from data.raft_settings import RaftSettings
 from data.split import SplitSettings
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings

@@ -114,6 +114,8 @@ def _check_server() -> None:
 def _show(results: Any, goal: str) -> None:
     cached = sum(outcome.cached for outcome in results.outcomes)
     typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {len(results.outcomes) - cached} built\n", err=True)
+    if "diff" in results.paths:
+        typer.echo((results.paths["diff"] / "diff.txt").read_text(encoding="utf-8"))
     if "evaluation" in results.paths:
         typer.echo((results.paths["evaluation"] / "summary.txt").read_text(encoding="utf-8"))
     for name, path in results.paths.items():

@@ -16,9 +16,18 @@ from tasks.cache import Stage
 from tasks.dataset import build_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
+from tasks.package import package_dataset
 from tasks.questions import check_questions, prepare_questions
 from tasks.retrieval import cut_chunks, index_chunks
-from tasks.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder, snapshot_questions
+from tasks.sources import (
+    import_base,
+    snapshot_base,
+    snapshot_documents,
+    snapshot_embedder,
+    snapshot_general,
+    snapshot_questions,
+    snapshot_reranker,
+)
 from tasks.store import Artifact, Store
 from tasks.training import train_adapter
 
@@ -54,9 +63,18 @@ class Pipeline:
         if a["base"].kind == "gguf":
             a["base"] = self._run(import_base, a["base"])
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
+        if c.raft.mix_file is not None:
+            a["general"] = self._run(snapshot_general, c.raft.mix_file)
+        if c.raft.guard_reranker is not None:
+            a["reranker"] = self._run(snapshot_reranker, c.raft.guard_reranker)
 
     def dataset(self) -> None:
-        """Documents to a RAFT dataset."""
+        """Documents to a RAFT dataset, in every format and with its report."""
+        self.examples()
+        self._package()
+
+    def examples(self) -> None:
+        """Documents to the examples that training reads."""
         self.sources()
         c, a = self.config, self.artifacts
         a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
@@ -72,12 +90,20 @@ class Pipeline:
             c.split,
         )
         a["dataset"] = self._run(
-            build_dataset, a["questions"], a["chunks"], a["index"], a["embedder"], a["base"], c.raft
+            build_dataset,
+            a["questions"],
+            a["chunks"],
+            a["index"],
+            a["embedder"],
+            a["base"],
+            c.raft,
+            a.get("general"),
+            a.get("reranker"),
         )
 
     def adapter(self) -> None:
-        """Dataset to adapter."""
-        self.dataset()
+        """Examples to adapter."""
+        self.examples()
         c, a = self.config, self.artifacts
         a["adapter"] = self._run(train_adapter, a["base"], a["dataset"], c.lora, c.mesh, c.training)
 
@@ -118,6 +144,23 @@ class Pipeline:
         """The whole way."""
         self.evaluation()
         self._export()
+        self._package()
+
+    def _package(self) -> None:
+        c, a = self.config, self.artifacts
+        a["package"] = self._run(
+            package_dataset,
+            a["raw_questions"],
+            a["documents"],
+            a["questions"],
+            a["chunks"],
+            a["index"],
+            a["embedder"],
+            a["base"],
+            a["dataset"],
+            c.raft,
+            a.get("retrieval"),
+        )
 
     def _export(self) -> None:
         c, a = self.config, self.artifacts

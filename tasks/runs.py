@@ -17,6 +17,8 @@ _RUN = "run.json"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
     "dataset": ("dataset", ""),
+    "package": ("package", ""),
+    "diff": ("diff", ""),
     "training": ("adapter", ""),
     "evaluation": ("evaluation", ""),
     "adapter": ("export", "adapter"),

@@ -5,7 +5,9 @@ from pathlib import Path
 from data.documents import list_folder, read_documents
 from data.embeddings import resolve_embedder
 from data.jsonl import write_jsonl
+from data.mixing import read_general
 from data.question_files import read_questions, squad_documents
+from data.reranker import resolve_reranker
 from jora_model.base import resolve_base
 from tasks.cache import stage
 from tasks.store import Artifact, Store
@@ -80,8 +82,35 @@ def snapshot_embedder(store: Store, embedder: str) -> Artifact:
     Raises:
         ValueError: there is no such embedder.
     """
-    source = resolve_embedder(embedder)
-    with store.build("embedder") as build:
+    return _linked(store, "embedder", resolve_embedder(embedder))
+
+
+@stage(name="snapshot-reranker", version=1, cache=False)
+def snapshot_reranker(store: Store, reranker: str) -> Artifact:
+    """The cross-encoder's folder as links.
+
+    Raises:
+        ValueError: there is no such cross-encoder.
+    """
+    return _linked(store, "reranker", resolve_reranker(reranker))
+
+
+@stage(name="snapshot-general", version=1, cache=False)
+def snapshot_general(store: Store, mix_file: str) -> Artifact:
+    """General records of an Alpaca file as general.jsonl.
+
+    Raises:
+        ValueError: the file is missing, broken or of another kind.
+    """
+    found = read_general(Path(mix_file).expanduser())
+    with store.build("general") as build:
+        write_jsonl(build.folder / "general.jsonl", found)
+        build.count(records=len(found))
+    return build.artifact
+
+
+def _linked(store: Store, kind: str, source: Path) -> Artifact:
+    with store.build(kind) as build:
         for path in sorted(source.rglob("*")):
             name = path.relative_to(source)
             if path.is_file() and not any(part.startswith(".") for part in name.parts):
