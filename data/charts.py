@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
-_WIDTH, _HEIGHT = 640, 220
+_WIDTH, _HEIGHT = 480, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 30, 40
 _BINS = 24
 _TICKS = 5

@@ -28,8 +28,10 @@ h3 { font-size: 1rem; margin: 1rem 0 .3rem; } p { margin: .4rem 0; } .quiet { co
 .tile span { color: var(--quiet); font-size: .85rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; padding-right: 0; padding-left: .6rem; }
-svg { width: 100%; height: auto; display: block; margin: .4rem 0; } svg text { fill: currentColor; font-size: 14px; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th:last-child, td:last-child { padding-right: 0; } th { white-space: nowrap; }
+svg { width: 100%; max-width: 36rem; height: auto; display: block; margin: .4rem 0; }
+svg text { fill: currentColor; font-size: 14px; }
 svg text.small { font-size: 13px; fill: var(--quiet); } .axis { stroke: var(--line); } .track { fill: var(--line); }
 .s0 { fill: var(--s0); } .s1 { fill: var(--s1); } .s2 { fill: var(--s2); }
 details { border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .8rem; margin: .6rem 0; }
@@ -56,20 +58,20 @@ summary { cursor: pointer; } .chunk { border-left: 3px solid var(--line); margin
 <tr><th>step</th><th class="n">came</th><th>removed, and why</th><th class="n">left</th></tr>
 {% for step in report.filters %}
 <tr><td>{{ step.name }}</td><td class="n">{{ "{:,}".format(step.came) }}</td>
-<td>{% for reason, number in step.removed.items() %}{{ reason }}: {{ "{:,}".format(number) }}<br>{% else %}none
-{% endfor %}</td><td class="n">{{ "{:,}".format(step.left) }}</td></tr>
+<td>{% for reason, number in step.removed.items() if number %}{{ reason }}: {{ "{:,}".format(number) }}<br>
+{% else %}none{% endfor %}</td><td class="n">{{ "{:,}".format(step.left) }}</td></tr>
 {% endfor %}
 </table></div>
 
 <h2>Leaks from what is held out</h2>
 {% for part in report.leaks %}
 <h3>{{ part.part }}</h3>
-<p>{% if part.leaks %}<span class="bad">{{ part.leaks | length }} leaks</span>
+<p>{% if part.leaks %}<span class="bad">{{ part.leaks | length }} leak{{ "s" if part.leaks | length > 1 }}</span>
 {% else %}<span class="good">No leak</span>
 {% endif %} among {% for what, number in part.compared.items() %}{{ "{:,}".format(number) }} {{ what }}
 {{- ", " if not loop.last else "." }} {% endfor %}</p>
 <div class="wide"><table>
-<tr><th>kind</th><th class="n">leaks</th><th>counted as one from</th><th class="n">highest that remains</th></tr>
+<tr><th>kind</th><th class="n">leaks</th><th>counted from</th><th class="n">highest left</th></tr>
 <tr><td>oracle of a held-out question</td><td class="n">{{ part.found.oracle }}</td><td>shown at all</td>
 <td></td></tr>
 <tr><td>other chunk of a held-out document</td><td class="n">{{ part.found.document }}</td><td>shown at all</td>

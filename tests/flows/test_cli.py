@@ -161,5 +161,5 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
     shown = subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert shown.returncode == 0
-    for command in ("run", "build-dataset", "train", "evaluate", "export", "ask", "sweep", "plan"):
+    for command in ("run", "build-dataset", "train", "evaluate", "export", "ask", "inspect", "sweep", "plan"):
         assert command in shown.stdout

@@ -32,6 +32,7 @@ STAGES = {
     "index-chunks",
     "ground-questions",
     "build-dataset",
+    "package-dataset",
     "train-adapter",
     "build-prompts",
     "generate-answers",
@@ -71,17 +72,17 @@ def stages(printed: str, what: str) -> set[str]:
 
 def test_every_stage_is_built_once_then_cached_and_says_so(run: Run) -> None:
     assert stages(run.first, "built") == STAGES
-    assert "18 stages: 0 cached, 18 built" in run.first
+    assert "19 stages: 0 cached, 19 built" in run.first
     assert stages(run.second, "cached") == STAGES - SNAPSHOTS
     assert stages(run.second, "built") == SNAPSHOTS
-    assert "18 stages: 14 cached, 4 built" in run.second
+    assert "19 stages: 15 cached, 4 built" in run.second
 
 
 def test_the_ladder_and_the_results_are_shown(run: Run) -> None:
     for printed in (run.first, run.second):
         for rung in ("base closed-book", "base + retrieval", "tuned + retrieval"):
             assert re.search(rf"^\| {re.escape(rung)} +\| 2 ", printed, re.MULTILINE)
-        for name in ("dataset", "training", "evaluation", "adapter", "merged"):
+        for name in ("dataset", "package", "training", "evaluation", "adapter", "merged"):
             assert re.search(rf"^{name} +{re.escape(str(run.work_dir))}/latest/{name}$", printed, re.MULTILINE)
             assert (run.work_dir / "latest" / name).is_dir()
 

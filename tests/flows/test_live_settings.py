@@ -21,6 +21,7 @@ import jax
 import pytest
 from jobs_here import run_jobs_here, share_programs
 from pydantic import BaseModel
+from small_rerankers import reranker_folder
 from small_runs import SMALL, copy_samples, tiny_base
 
 from data.embeddings import resolve_embedder
@@ -179,7 +180,7 @@ class Row:
 
     Attributes:
         to: as on the command line; "{folder}" is the workshop's.
-        given: settings for both sides, without which the one of the row means nothing.
+        given: settings for both sides, without which the one of the row means nothing; "{folder}" as in `to`.
     """
 
     to: str
@@ -195,6 +196,7 @@ ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
 DRAWN = ("generation.temperature=2",)
+MIXED = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
 
 ROWS = {
     "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
@@ -218,6 +220,15 @@ ROWS = {
     "raft.near_duplicate": Row("0.4", RECORDS),
     "raft.prompt_style": Row("alpaca", SEQUENCES),
     "raft.max_tokens": Row("300", RECORDS),
+    "raft.fewest_chunks": Row("1", RECORDS),
+    "raft.hardness": Row("[4, 9]", RECORDS),
+    "raft.questions_per_context": Row("1", RECORDS),
+    "raft.leak_cosine": Row("0.5", RECORDS),
+    "raft.leak_words": Row("0.02", RECORDS),
+    "raft.guard_reranker": Row("{folder}/other/reranker", RECORDS),
+    "raft.guard_margin": Row("0.9", RECORDS, given=("raft.guard_reranker={folder}/other/reranker",)),
+    "raft.mix_file": Row("{folder}/other/more.json", RECORDS, given=MIXED),
+    "raft.mix_fraction": Row("0.2", RECORDS, given=MIXED),
     "raft.seed": Row("1", RECORDS),
     "mesh.data": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
     "mesh.fsdp": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
@@ -249,6 +260,10 @@ def other(workshop: Workshop) -> None:
     folder = workshop.folder / "other"
     copy_samples(folder, 2)
     tiny_base(folder / "base", seed=1)
+    reranker_folder(folder / "reranker")
+    for name in ("general", "more"):
+        records = [{"instruction": f"Say {name} {n}.", "output": str(n)} for n in range(60)]
+        (folder / f"{name}.json").write_text(json.dumps(records))
     # MiniLM that takes the first token's state instead of the mean.
     shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
     pooling = folder / "embedder" / "1_Pooling" / "config.json"
@@ -262,7 +277,8 @@ def other(workshop: Workshop) -> None:
 def test_every_setting_is_live(workshop: Workshop, name: str) -> None:
     row = ROWS[name]
     to = row.to.format(folder=workshop.folder)
-    configs = [workshop.config(*row.given), workshop.config(*row.given, f"{name}={to}")]
+    given = [item.format(folder=workshop.folder) for item in row.given]
+    configs = [workshop.config(*given), workshop.config(*given, f"{name}={to}")]
     assert configs[0] != configs[1], "the row does not change the setting"
     look = row.sees if callable(row.sees) else lambda shop, config: shop.files(config, row.sees)
     assert look(workshop, configs[0]) != look(workshop, configs[1]), f"{name} is dead: {row.to} changes nothing"
