@@ -1,58 +1,171 @@
-"""Memory against row length: `python -m bench.row_length [--quick]` (2 minutes; quick: rows up to 2,048).
+"""Step time and memory against row length: `python -m bench.row_length [--quick] [--plot FILE]` (about 8 minutes).
 
-SmolLM2-135M, rank 16 on q and v, one device, by `jora plan`: temporaries of the training step with attention in blocks,
-and with the dense reference (`attention.attend`) in its place. The slope is that of a line through the logarithms: 1 is
-memory in proportion to the row, 2 to its square. (Step time against row length is not measured here.)
+SmolLM2-135M, rank 16 on all linears, one device. A row holds 8 branches of 32 learnt tokens over one prefix, which is
+all that grows: from 248 tokens to 7,928. Measured for attention in blocks and for the dense reference
+(`attention.attend`) in its place: the gradient of one row (median of 3), and the temporaries of its compiled program.
+The slope is that of a line through the logarithms: 1 is cost in proportion to the row, 2 to its square. The dense
+reference is compiled for every length, but run up to 2,048 tokens only; quick: rows up to 1,024.
 """
 
 import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence as Seq
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array
+from tqdm import tqdm
 
 import jora_model.model
 from bench.machine import describe_machine
-from jora_model.attention import attend, visible
-from jora_model.blocked_attention import attend_blocked
-from jora_model.footprint import measure
+from jora_model.attention import attend, rotate, visible
+from jora_model.base import resolve_base
+from jora_model.gguf_import import import_gguf
 from jora_model.job import TrainSettings
-from jora_model.named_config import config_of
-from jora_model.plan import use_virtual_devices
+from jora_model.sequences import Sequence
 from jora_model.settings import LoraSettings, MeshSettings
+from jora_model.sharding import provide_cpu_devices
+from jora_model.step import Trainer
+from jora_model.tries import Rows, pack_evenly
+from jora_model.weights import load_model
+from tasks.jobs import MEMORY_SETTINGS
 
 LENGTHS = (512, 1024, 2048, 4096, 8192)
-LORA = LoraSettings(rank=16, target_modules=("q_proj", "v_proj"))
+LONGEST_DENSE = 2048
+BRANCHES, LEARNT = 8, 32
+LORA = LoraSettings(rank=16, target_modules=("all-linear",))
+
+
+class Cost(NamedTuple):
+    """Of one row's gradient; seconds is None where it was only compiled."""
+
+    seconds: float | None
+    mib: float
 
 
 def main() -> None:
-    """Print a line for each row length, then the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="rows up to 2,048 tokens only")
-    lengths = LENGTHS[:3] if parser.parse_args().quick else LENGTHS
+    """Print a line for each row length, draw the plot, then print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="rows up to 1,024 tokens only")
+    parser.add_argument("--plot", type=Path, default=Path(".jora") / "row_length.png")
+    arguments = parser.parse_args()
+    if any(os.environ.get(name) != value for name, value in MEMORY_SETTINGS.items()):
+        # The allocator reads them when a process starts.
+        os.execve(
+            sys.executable, [sys.executable, "-m", "bench.row_length", *sys.argv[1:]], os.environ | MEMORY_SETTINGS
+        )
+    lengths = LENGTHS[:2] if arguments.quick else LENGTHS
     print(describe_machine("jax", "jaxlib", "flax", "optax"))
-    use_virtual_devices(1)
-    print(f"{'tokens':>7} {'blocked MiB':>12} {'dense MiB':>12}")
-    blocked, dense = [], []
-    for length in lengths:
-        blocked.append(temporaries(attend_blocked, length))
-        dense.append(temporaries(attend_dense, length))
-        print(f"{length:>7,} {blocked[-1]:>12,.0f} {dense[-1]:>12,.0f}", flush=True)
-    for name, sizes in (("blocked", blocked), ("dense", dense)):
-        slope = np.polyfit(np.log(lengths), np.log(sizes), 1)[0]
-        print(f"figure row_length_memory_slope_{name} {slope:.2f}")
-    print(f"figure row_length_memory_dense_over_blocked_{lengths[-1]} {dense[-1] / blocked[-1]:.2f}")
+    provide_cpu_devices(MeshSettings())
+    with tempfile.TemporaryDirectory() as folder:
+        import_gguf(resolve_base("embedded"), Path(folder))
+        found = {"blocked": measure(Path(folder), lengths, lengths[-1])}
+        attend_densely()
+        found["dense"] = measure(Path(folder), lengths, LONGEST_DENSE)
+    print(f"{'tokens':>7} {'blocked s':>10} {'dense s':>10} {'blocked MiB':>12} {'dense MiB':>12}")
+    for place, length in enumerate(lengths):
+        blocked, dense = found["blocked"][place], found["dense"][place]
+        print(f"{length:>7,} {_seconds(blocked):>10} {_seconds(dense):>10} {blocked.mib:>12,.0f} {dense.mib:>12,.0f}")
+    arguments.plot.parent.mkdir(parents=True, exist_ok=True)
+    draw(lengths, found, arguments.plot)
+    print(f"plot: {arguments.plot}")
+    for name, costs in found.items():
+        timed = [(length, cost.seconds) for length, cost in zip(lengths, costs, strict=True) if cost.seconds]
+        print(f"figure row_length_time_slope_{name} {slope(timed):.2f}")
+        sizes = [(length, cost.mib) for length, cost in zip(lengths, costs, strict=True)]
+        print(f"figure row_length_memory_slope_{name} {slope(sizes):.2f}")
+    last, seconds = timed[-1]
+    faster = seconds / (found["blocked"][lengths.index(last)].seconds or 1.0)
+    print(f"figure row_length_time_dense_over_blocked_{last} {faster:.2f}")
+    smaller = found["dense"][-1].mib / found["blocked"][-1].mib
+    print(f"figure row_length_memory_dense_over_blocked_{lengths[-1]} {smaller:.2f}")
 
 
-def attend_dense(q: Array, k: Array, v: Array, reach: Array, *_: object) -> Array:
-    """The reference, called as `attend_blocked` is; it needs neither tiles nor, on one device, a mesh."""
-    return attend(q, k, v, visible(reach))
+def measure(base: Path, lengths: Seq[int], longest: int) -> list[Cost]:
+    """The cost of each length, run where it is at most `longest`."""
+    model = load_model(base, lora=LORA)
+    costs = []
+    for length in tqdm(lengths, desc="rows", unit="length"):
+        trainer = Trainer(model, TrainSettings(row_length=length), updates=2)
+        rows = branched_row(length)
+        memory = trainer.lower(rows)["accumulate"].compile().memory_analysis()
+        mib = memory.temp_size_in_bytes / 2**20
+        costs.append(Cost(_time(trainer, rows) if length <= longest else None, mib))
+    return costs
 
 
-def temporaries(attention: object, row_length: int) -> float:
-    """MiB of the step with this attention in the model's layers."""
-    jora_model.model.attend_blocked = attention  # type: ignore[assignment]
-    found = measure(config_of("embedded"), LORA, MeshSettings(), TrainSettings(row_length=row_length))
-    return found.temporaries / 2**20
+def branched_row(length: int) -> Rows:
+    """One full row: branches over a prefix, whose last token is kept once for each branch, since it predicts."""
+    random = np.random.default_rng(0)
+    prefix = random.integers(1000, 40_000, length - BRANCHES * (LEARNT + 1), np.int32)
+    examples = []
+    for number in range(BRANCHES):
+        tokens = np.concatenate([prefix, random.integers(1000, 40_000, LEARNT, np.int32)])
+        examples.append(Sequence(str(number), tokens, np.arange(len(tokens)) >= len(prefix)))
+    rows = pack_evenly(examples, length)
+    assert len(rows) == 1 and rows.used == length - 1
+    return rows
+
+
+def _time(trainer: Trainer, rows: Rows) -> float:
+    times = []
+    for number in range(4):
+        sums = jax.block_until_ready(trainer.zero())
+        begun = time.monotonic()
+        jax.block_until_ready(trainer.accumulate(sums, rows, 0, number))
+        times.append(time.monotonic() - begun)
+    return statistics.median(times[1:])  # the first one compiles
+
+
+def attend_densely() -> None:
+    """From here on, models attend by the reference."""
+
+    def dense(q: Array, k: Array, v: Array, rope: Any, reach: Array, **_: Any) -> Array:
+        def turned(x: Array) -> Array:
+            rotated = rotate(x.transpose(0, 2, 3, 1), rope[0][:, None], rope[1][:, None])
+            return rotated.transpose(0, 3, 1, 2).astype(x.dtype)
+
+        return attend(turned(q), turned(k), v, visible(reach))
+
+    jora_model.model.block_rope = lambda rope, _: rope  # type: ignore[assignment]
+    jora_model.model.attend_blocked = dense  # type: ignore[assignment]
+
+
+def slope(points: Seq[tuple[int, float]]) -> float:
+    """Of a line through the logarithms."""
+    lengths, costs = np.log(np.asarray(points, np.float64)).T
+    return float(np.polyfit(lengths, costs, 1)[0])
+
+
+def draw(lengths: Seq[int], found: dict[str, list[Cost]], picture: Path) -> None:
+    """Time and memory against the row, all axes logarithmic. Writes a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, field, label in zip(panels, Cost._fields, ("seconds", "temporaries (MiB)"), strict=True):
+        for name, costs in found.items():
+            points = [(n, getattr(cost, field)) for n, cost in zip(lengths, costs, strict=True)]
+            axes.plot(*zip(*((n, cost) for n, cost in points if cost), strict=True), marker="o", label=name)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log", base=2)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:,.4g}")
+        axes.set(xlabel="row (tokens)", ylabel=label)
+        axes.grid(alpha=0.3)
+    panels[0].legend()
+    figure.suptitle("SmolLM2-135M, gradient of one row: 8 branches of 32 tokens on a prefix", fontsize=10)
+    figure.savefig(picture, dpi=120, metadata={"Software": None})
+
+
+def _seconds(cost: Cost) -> str:
+    return "-" if cost.seconds is None else f"{cost.seconds:.2f}"
 
 
 if __name__ == "__main__":
