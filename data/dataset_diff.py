@@ -1,6 +1,6 @@
 """What a new corpus changed: the documents and the examples of a dataset against those of the one before.
 
-An example is kept when the same question is asked in the same pass; its context may be another one, which is counted.
+An example is kept when the same question is asked in the same pass; whether it reads as before is counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class DatasetDiff:
     Attributes:
         documents_added, documents_changed, documents_removed: paths.
         examples_new, examples_gone: ids of examples, each with its split before it: "train/ab12-0".
-        examples_rewritten: those of the kept ones whose context or output differs.
+        examples_rewritten: those of the kept ones whose prompt or output differs.
     """
 
     documents_kept: int
@@ -86,10 +86,15 @@ def compare_datasets(
         documents_changed=_sorted(changed),
         documents_removed=_sorted(before.keys() - after.keys()),
         examples_kept=len(kept_ids),
-        examples_rewritten=_sorted(id for id in kept_ids if old[id] != new[id]),
+        examples_rewritten=_sorted(id for id in kept_ids if _text(old[id]) != _text(new[id])),
         examples_new=_sorted(new.keys() - old.keys()),
         examples_gone=_sorted(old.keys() - new.keys()),
     )
+
+
+def _text(record: AlpacaRecord) -> tuple[str, str, str]:
+    """What a model reads and writes: the ids of chunks change with any edit of their document."""
+    return record.instruction, record.input, record.output
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:

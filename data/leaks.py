@@ -158,7 +158,9 @@ def _repeats(
     rows, other_rows = np.flatnonzero(own), np.flatnonzero(others)
     places, cosines = nearest_cosines(vectors[rows], vectors[other_rows])
     alike = shared_words(
-        [chunks[row].text for row in rows], [chunks[row].text for row in other_rows], limits.chunk_words
+        [chunks[row].text for row in rows.tolist()],
+        [chunks[row].text for row in other_rows.tolist()],
+        limits.chunk_words,
     )
     found: dict[int, Repeat] = {}
     for number, row in enumerate(rows.tolist()):

@@ -19,7 +19,7 @@ TEMPLATE = """{% macro marked(pieces) %}
     --s1: #f0a163; --s2: #6cc497; --oracle: #1b3325; --mark: #6b5600; --bad: #f2867c; --good: #7fcf98; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 54rem; padding: 1.2rem 1rem 3rem; background: var(--page); color: var(--text);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1rem 0 .3rem; } p { margin: .4rem 0; } .quiet { color: var(--quiet); font-size: .9rem; }
 .tiles { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; }
@@ -29,7 +29,7 @@ h3 { font-size: 1rem; margin: 1rem 0 .3rem; } p { margin: .4rem 0; } .quiet { co
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th:last-child, td:last-child { padding-right: 0; } th { white-space: nowrap; }
+th:last-child, td:last-child { padding-right: 0; } th { white-space: nowrap; } td:first-child { min-width: 8rem; }
 svg { width: 100%; max-width: 36rem; height: auto; display: block; margin: .4rem 0; }
 svg text { fill: currentColor; font-size: 14px; }
 svg text.small { font-size: 13px; fill: var(--quiet); } .axis { stroke: var(--line); } .track { fill: var(--line); }
