@@ -15,7 +15,7 @@ _RUN = 3  # words in a run
 _PERMUTATIONS = 128
 # Candidates are looked for below the threshold, since near it MinHash misses about half of them.
 _CANDIDATES = 0.7
-_BLOCK = 1024
+_PRODUCTS = 1 << 25  # products held at once
 # In Chinese, Japanese and Thai a word has no visible border: each letter counts as one.
 _WORD = re.compile(
     r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]+"
@@ -38,10 +38,11 @@ def nearest_cosines(vectors: np.ndarray, others: np.ndarray) -> tuple[np.ndarray
         vectors, others: normalized, float32 [N, D] and [M, D]. Without others, places are 0 and cosines -1.
     """
     places, cosines = np.zeros(len(vectors), np.int64), np.full(len(vectors), -1, np.float32)
-    for start in range(0, len(vectors) if len(others) else 0, _BLOCK):
-        products = vectors[start : start + _BLOCK] @ others.T
-        places[start : start + _BLOCK] = products.argmax(axis=1)
-        cosines[start : start + _BLOCK] = products.max(axis=1)
+    step = max(_PRODUCTS // max(len(others), 1), 1)
+    for start in range(0, len(vectors) if len(others) else 0, step):
+        products = vectors[start : start + step] @ others.T
+        places[start : start + step] = products.argmax(axis=1)
+        cosines[start : start + step] = products.max(axis=1)
     return places, cosines
 
 

@@ -80,6 +80,8 @@ def package_dataset(
             "chunks": len(found),
             "questions": len(question_by_id),
             **{f"{name} examples": len(records) for name, records in splits.items()},
+            "training tokens": counts["train"]["tokens of all examples"],
+            "of them saved by sharing": counts["train"]["tokens saved by sharing"],
             "leaks": sum(len(part["leaks"]) for part in leaks),
         },
         filters=[*grounding, *(_examples_filter(name, numbers) for name, numbers in counts.items())],
