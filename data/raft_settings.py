@@ -24,7 +24,8 @@ class RaftSettings(BaseModel):
     hardness: tuple[int, int] | None = Field(
         default=None,
         description="The first and the last rank, from 1, of the chunks near the oracles that distractors are taken "
-        "from: [1, 8] are the hardest, [20, 40] easier. By default the nearest that the guard allows.",
+        "from: [1, 8] are the hardest, [20, 40] easier. Exact with questions_per_context=1; a shared context is filled "
+        "by the ranks around its own chunks. By default the nearest that the guard allows.",
     )
     questions_per_context: int | None = Field(
         default=None,
