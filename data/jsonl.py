@@ -14,8 +14,16 @@ T = TypeVar("T")
 def write_jsonl(path: Path, items: Iterable[Any]) -> None:
     """Writes one dataclass a line: sorted keys, UTF-8, line feeds."""
     with Path(path).open("w", encoding="utf-8", newline="\n") as file:
-        for item in items:
-            file.write(json.dumps(asdict(item), sort_keys=True, ensure_ascii=False) + "\n")
+        file.writelines(map(_line, items))
+
+
+def to_jsonl(items: Iterable[Any]) -> bytes:
+    """What `write_jsonl` writes."""
+    return "".join(map(_line, items)).encode()
+
+
+def _line(item: Any) -> str:
+    return json.dumps(asdict(item), sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def read_jsonl(path: Path, kind: type[T]) -> list[T]:

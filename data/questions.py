@@ -44,6 +44,7 @@ class RawQuestion:
         document: path, file name, stem or title of its document, or None.
         reason: why the quotes prove the answer, in words, or None.
         source: where it was read, for reports: "questions.jsonl line 12".
+        written: a teacher wrote it, not a person; the critic judges those by default.
     """
 
     question: str
@@ -52,6 +53,7 @@ class RawQuestion:
     document: str | None = None
     reason: str | None = None
     source: str = ""
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True)

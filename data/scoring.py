@@ -178,6 +178,11 @@ def rung_table(rungs: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table, aligned so that it reads well as plain text too: a row a rung, percent with 95% intervals."""
     rows = [["", "questions", *COLUMNS.values()]]
     rows += [[rung["name"], str(rung["questions"]), *(percent(rung[key]) for key in COLUMNS)] for rung in rungs]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table, the first row its head, padded so that it reads well as plain text too."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows

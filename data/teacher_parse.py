@@ -107,6 +107,7 @@ def _question(item: dict[str, Any], wanted: Kind | None, call: TeacherCall, sour
             document=call.chunks[0].document_path,
             reason=_text(item, "reason") or None,
             source=source,
+            written=True,
         )
     if abstains:
         raise _Unusable("no answer", _shown(item.get("answer")))
@@ -126,6 +127,7 @@ def _question(item: dict[str, Any], wanted: Kind | None, call: TeacherCall, sour
         document=call.chunks[0].document_path,
         reason=_text(item, "reason") or None,
         source=source,
+        written=True,
     )
 
 

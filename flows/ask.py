@@ -12,13 +12,13 @@ from data.prompts import Parsed, parse_output
 from data.scoring import stands_in
 from data.sequences import encode_prompts
 from flows.config import RunConfig, one_line
-from tasks.loading import open_chunks, open_embedder, open_index, open_tokenizer
+from tasks.loading import open_chunks, open_retriever, open_tokenizer
 from tasks.runs import read_latest
 from tasks.store import Store
 
 
 def ask(question: str, work_dir: str, *, tuned: bool) -> None:
-    """Print the answer, the quote that proves it, and its document.
+    """Print the answer, the quote that proves it, and where it stands: document, pages if it has any, headings.
 
     Raises:
         ValueError: no question; no run has got as far as an adapter in this work directory; a result is damaged.
@@ -40,9 +40,9 @@ def ask(question: str, work_dir: str, *, tuned: bool) -> None:
     for artifact in artifacts.values():
         store.verify(artifact)
     chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
-    vector = open_embedder(store, artifacts["embedder"]).embed([question])
-    index = open_index(store, artifacts["index"], artifacts["embedder"])
-    context = [chunks[place] for place in index.search(vector, config.evaluation.top_k)[1][0]]
+    found = (artifacts["chunks"], artifacts["index"], artifacts["embedder"], artifacts.get("reranker"))
+    retriever = open_retriever(store, *found, config.retrieval)
+    context = [chunks[place] for place in retriever.search([question], config.evaluation.top_k)[0]]
     rung = RUNG_BY_NAME["tuned + retrieval" if tuned else "base + retrieval"]
     style = config.raft.prompt_style
     tokenizer = open_tokenizer(store, artifacts["base"])
@@ -66,6 +66,6 @@ def _show(parsed: Parsed, context: list[Chunk]) -> None:
         if source is None:
             typer.echo("  (not found word for word in the retrieved documents: do not rely on it)")
         else:
-            typer.echo(f"  {source.document_path}, {' > '.join(source.heading_path)}")
+            typer.echo(f"  {', '.join(filter(None, (source.place, ' > '.join(source.heading_path))))}")
     if not parsed.quotes:
-        typer.echo("\nretrieved: " + ", ".join(sorted({chunk.document_path for chunk in context})))
+        typer.echo("\nretrieved: " + ", ".join(sorted({chunk.place for chunk in context})))

@@ -1,6 +1,6 @@
 """The data's way through the house, once: which stage follows which. Flows run it, and a dry run looks at it.
 
-documents, questions, base, embedder -> chunks -> index -> questions by split -> dataset
+documents, questions, base, embedder -> chunks -> index -> questions by split -> retrieval measured, dataset
     -> adapter -> evaluation ladder -> export
 
 Where no questions are given, a teacher writes them from the chunks.
@@ -15,12 +15,20 @@ from flows.checks import check_run, model_facts
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from tasks.cache import Stage
+from tasks.critic import ask_again, keep_answered
 from tasks.dataset import build_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
 from tasks.questions import check_questions, prepare_questions
-from tasks.retrieval import cut_chunks, index_chunks
-from tasks.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder, snapshot_questions
+from tasks.retrieval import cut_chunks, index_chunks, measure
+from tasks.sources import (
+    import_base,
+    snapshot_base,
+    snapshot_documents,
+    snapshot_embedder,
+    snapshot_questions,
+    snapshot_reranker,
+)
 from tasks.store import Artifact, Store
 from tasks.teaching import ask_prompts, ask_server, local_generation, write_questions
 from tasks.training import train_adapter
@@ -48,7 +56,7 @@ class Pipeline:
     def sources(self) -> None:
         """Look at what the person named, and refuse what would fail later."""
         c, a = self.config, self.artifacts
-        a["documents"] = self._run(snapshot_documents, c.corpus)
+        a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
         if c.teacher.kind == "given":
             a["raw_questions"] = self._run(snapshot_questions, c.questions)
             check_questions(self.store, a["raw_questions"], a["documents"])
@@ -60,13 +68,15 @@ class Pipeline:
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
         if c.teacher.kind == "local":
             a["teacher"] = self._local_teacher() if c.teacher.model else a["base"]
+        if c.retrieval.reranker is not None:
+            a["reranker"] = self._run(snapshot_reranker, c.retrieval.reranker)
 
     def dataset(self) -> None:
         """Documents to a RAFT dataset."""
         self.sources()
         c, a = self.config, self.artifacts
         a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
-        a["index"] = self._run(index_chunks, a["chunks"], a["embedder"], c.embedding)
+        a["index"] = self._run(index_chunks, a["chunks"], a["embedder"], c.embedding, c.index, c.retrieval.hybrid)
         if c.teacher.kind != "given":
             self._teach()
         a["questions"] = self._run(
@@ -76,12 +86,29 @@ class Pipeline:
             a["chunks"],
             a["index"],
             a["embedder"],
+            a.get("reranker"),
+            c.retrieval,
             c.grounding,
+            c.critic,
             c.split,
+        )
+        if c.critic.round_trip is not None:
+            self._round_trip()
+        a["retrieval"] = self._run(
+            measure, a["questions"], a["chunks"], a["index"], a["embedder"], a.get("reranker"), c.retrieval
         )
         a["dataset"] = self._run(
             build_dataset, a["questions"], a["chunks"], a["index"], a["embedder"], a["base"], c.raft
         )
+
+    def _round_trip(self) -> None:
+        """Questions asked again over their oracles; those that come back answered otherwise are left out."""
+        c, a = self.config, self.artifacts
+        asked = self._run(
+            ask_again, a["raw_questions"], a["questions"], a["chunks"], a["base"], c.critic, c.raft.prompt_style
+        )
+        answers = self._run(generate_answers, a["base"], None, asked, c.generation)
+        a["questions"] = self._run(keep_answered, a["questions"], asked, answers, a["base"], c.critic)
 
     def _local_teacher(self) -> Any:
         """The model that writes questions where it is not the one that is trained."""
@@ -117,7 +144,9 @@ class Pipeline:
                 a["chunks"],
                 a["index"],
                 a["embedder"],
+                a.get("reranker"),
                 a["base"],
+                c.retrieval,
                 c.evaluation,
                 c.raft.prompt_style,
             )

@@ -120,6 +120,7 @@ class Stage(Generic[P]):
         cache: bool,
         retries: int,
         retry_on: tuple[type[BaseException], ...],
+        prepare: Callable[..., None] | None,
     ) -> None:
         self.fn = fn
         self.name = name
@@ -129,11 +130,14 @@ class Stage(Generic[P]):
         self.cache = cache
         self.retries = retries
         self.retry_on = retry_on
+        self.prepare = prepare
         self._signature = inspect.signature(fn)
         update_wrapper(self, fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Artifact:
         """Run as a task of the current flow, in this thread; a failure comes out as the exception itself."""
+        if self.prepare is not None and self.peek(*args, **kwargs) is None:
+            self.prepare(*args, **kwargs)
         result: Artifact = self.task(self._store(args, kwargs))(*args, **kwargs)
         return result
 
@@ -257,6 +261,7 @@ def stage(
     cache: bool = True,
     retries: int = 0,
     retry_on: tuple[type[BaseException], ...] = RETRIED,
+    prepare: Callable[..., None] | None = None,
 ) -> Callable[[Callable[P, Artifact]], Stage[P]]:
     """Make a stage of a function that takes one Store, artifacts and settings, and returns an Artifact.
 
@@ -270,6 +275,8 @@ def stage(
         cache: False for a stage that must look at the world each time (a snapshot of a folder); it may take paths.
         retries: further attempts after an error of `retry_on`, with 2, 8, 32, ... seconds between them.
         retry_on: errors that another attempt may heal. Missing files and refused access never count.
+        prepare: called in the flow, with the stage's arguments, before a stage that would build. It may map tasks,
+            which a task may not (a serializable transaction waits for ever); what it leaves undone the stage does.
     """
 
     def decorate(fn: Callable[P, Artifact]) -> Stage[P]:
@@ -282,6 +289,7 @@ def stage(
             cache=cache,
             retries=retries,
             retry_on=retry_on,
+            prepare=prepare,
         )
 
     return decorate

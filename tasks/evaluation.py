@@ -11,13 +11,14 @@ from data.jsonl import read_jsonl, write_jsonl
 from data.ladder import RUNG_BY_NAME, EvaluationSettings, draw
 from data.prompts import PromptStyle, parse_output
 from data.questions import Question
+from data.retriever import RetrievalSettings
 from data.scoring import AnswerScore, rung_table, score_answer, summarize
 from data.sequences import encode_prompts, read_answers, write_prompts
 from jora_model.job import GenerateJob
 from jora_model.settings import GenerationSettings
 from tasks.cache import stage
 from tasks.jobs import run_job
-from tasks.loading import open_chunks, open_embedder, open_index, open_questions, open_tokenizer
+from tasks.loading import open_chunks, open_questions, open_retriever, open_tokenizer
 from tasks.store import Artifact, Store
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Answered:
     answer: str
     quotes: tuple[str, ...]
     context_ids: tuple[str, ...]
+    context_places: tuple[str, ...]
     oracle_ids: tuple[str, ...]
     exact_match: float
     token_f1: float
@@ -59,7 +61,9 @@ def build_prompts(
     chunks: Artifact,
     index: Artifact,
     embedder: Artifact,
+    reranker: Artifact | None,
     base: Artifact,
+    retrieval: RetrievalSettings,
     evaluation: EvaluationSettings,
     style: PromptStyle,
 ) -> Artifact:
@@ -69,15 +73,16 @@ def build_prompts(
     by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
     contexts: list[list[str]] = [[] for _ in asked]
     if kind.retrieval:
-        vectors = open_embedder(store, embedder).embed([question.question for question in asked])
-        contexts = open_index(store, index, embedder).search(vectors, evaluation.top_k)[1]
+        retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
+        contexts = retriever.search([question.question for question in asked], evaluation.top_k)
     prompts = [
         kind.prompt(question.question, [by_id[place] for place in context])
         for question, context in zip(asked, contexts, strict=True)
     ]
     encoded = encode_prompts([question.id for question in asked], prompts, open_tokenizer(store, base), style)
-    inputs = (questions, chunks, index, embedder, base)
-    with store.build("prompts", settings={"evaluation": evaluation, "rung": rung}, inputs=inputs) as build:
+    inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker, base)))
+    settings = {"evaluation": evaluation, "retrieval": retrieval, "rung": rung}
+    with store.build("prompts", settings=settings, inputs=inputs) as build:
         write_prompts(build.folder, encoded)
         shown = zip(asked, contexts, strict=True)
         write_jsonl(build.folder / "asked.jsonl", [Asked(rung, q.id, tuple(context)) for q, context in shown])
@@ -166,6 +171,7 @@ def _score(asked: Asked, question: Question, output: str, by_id: dict[str, Chunk
         answer=parsed.answer,
         quotes=parsed.quotes,
         context_ids=asked.context_ids,
+        context_places=tuple(chunk.place for chunk in shown),
         oracle_ids=question.oracle_ids,
         exact_match=score.exact_match,
         token_f1=score.token_f1,

@@ -5,22 +5,43 @@ from pathlib import Path
 
 from data.chunks import Chunk
 from data.documents import Document
+from data.duplicates import Duplicate
 from data.embeddings import Embedder
 from data.index import ChunkIndex
 from data.jsonl import read_jsonl
+from data.keywords import KeywordIndex
 from data.questions import Question
+from data.retriever import Reranker, RetrievalSettings, Retriever
 from data.tokenizer import Tokenizer, load_tokenizer
+from data.vectors import VectorStore
 from tasks.store import Artifact, Store
+
+KEYWORDS = "keywords"  # folder of an index artifact that hybrid retrieval reads
 
 
 @functools.cache
-def _embedder(folder: Path, batch_size: int) -> Embedder:
-    return Embedder(folder, batch_size)
+def _embedder(folder: Path, batch_tokens: int | None) -> Embedder:
+    return Embedder(folder, batch_tokens)
 
 
-def open_embedder(store: Store, embedder: Artifact, batch_size: int = 64) -> Embedder:
+def open_embedder(store: Store, embedder: Artifact, batch_tokens: int | None = None) -> Embedder:
     """The embedder, loaded once for the process."""
-    return _embedder(store.path(embedder), batch_size)
+    return _embedder(store.path(embedder), batch_tokens)
+
+
+def vectors_folder(store: Store) -> Path:
+    """Where vectors are kept by content."""
+    return store.work_dir / "vectors"
+
+
+def open_vectors(store: Store, embedder: Embedder) -> VectorStore:
+    """The vectors that this embedder has made in this work directory."""
+    return VectorStore(vectors_folder(store), embedder.fingerprint, embedder.dimension)
+
+
+@functools.cache
+def _reranker(folder: Path) -> Reranker:
+    return Reranker(folder)
 
 
 @functools.cache
@@ -43,13 +64,42 @@ def open_chunks(store: Store, chunks: Artifact) -> list[Chunk]:
     return read_jsonl(store.path(chunks) / "chunks.jsonl", Chunk)
 
 
+def open_duplicates(store: Store, chunks: Artifact) -> list[Duplicate]:
+    """The chunks that were left out because they repeat others."""
+    return read_jsonl(store.path(chunks) / "duplicates.jsonl", Duplicate)
+
+
 def open_index(store: Store, index: Artifact, embedder: Artifact) -> ChunkIndex:
     """The index over the chunks.
 
     Raises:
         ValueError: another embedder built it, or a file of it is damaged.
     """
-    return ChunkIndex.load(store.path(index), embedder.digest)
+    # The store has compared the files with their digests, where their times or sizes are not those it wrote.
+    return ChunkIndex.load(store.path(index), embedder.digest, check=False)
+
+
+def open_retriever(
+    store: Store,
+    chunks: Artifact,
+    index: Artifact,
+    embedder: Artifact,
+    reranker: Artifact | None,
+    retrieval: RetrievalSettings,
+) -> Retriever:
+    """What finds chunks for questions.
+
+    Raises:
+        ValueError: what `open_index` raises, or the reranker cannot be loaded.
+    """
+    return Retriever(
+        open_chunks(store, chunks),
+        open_index(store, index, embedder),
+        open_embedder(store, embedder).embed,
+        retrieval,
+        KeywordIndex.load(store.path(index) / KEYWORDS) if retrieval.hybrid else None,
+        None if reranker is None else _reranker(store.path(reranker)).score,
+    )
 
 
 def open_questions(store: Store, questions: Artifact, part: str) -> list[Question]:

@@ -1,34 +1,106 @@
-"""Chunks and their index."""
+"""Chunks, their index, and how well it finds the oracles of questions."""
 
-import numpy as np
+import json
+from dataclasses import asdict
+from functools import partial
 
+from data.chunk_memory import ChunkMemory
 from data.chunks import ChunkSettings, chunk_documents
+from data.duplicates import Duplicate, collapse_duplicates
 from data.embeddings import EmbeddingSettings
 from data.index import ChunkIndex
+from data.index_kinds import IndexSettings
 from data.jsonl import write_jsonl
+from data.keywords import KeywordIndex
+from data.retrieval_scores import measure_retrieval, retrieval_table
+from data.retriever import RetrievalSettings
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_documents, open_embedder, open_tokenizer
+from tasks.code import code_digest
+from tasks.embedding import embed_missing
+from tasks.keys import stage_key
+from tasks.loading import (
+    KEYWORDS,
+    open_chunks,
+    open_documents,
+    open_embedder,
+    open_questions,
+    open_retriever,
+    open_tokenizer,
+    open_vectors,
+)
 from tasks.store import Artifact, Store
 
 
 @stage(name="chunk-documents", version=1)
 def cut_chunks(store: Store, documents: Artifact, base: Artifact, chunking: ChunkSettings) -> Artifact:
-    """Chunks of all documents, counted in the base model's tokens."""
-    found = chunk_documents(open_documents(store, documents), open_tokenizer(store, base).count_tokens, chunking)
+    """Chunks of all documents, counted in the base model's tokens, as chunks.jsonl.
+
+    Those of documents that were cut before are kept. Those that repeat others are left out and listed in
+    duplicates.jsonl (may be empty) with what stands for them.
+    """
+    code = code_digest(chunk_documents, ("data.chunks", "data.tokenizer"))
+    way = stage_key("chunks", 1, code, {"base": base, "chunking": chunking})
+    count_tokens = open_tokenizer(store, base).count_tokens
+    found, _ = ChunkMemory(store.work_dir / "chunks" / way).chunk(
+        open_documents(store, documents), lambda fresh: chunk_documents(fresh, count_tokens, chunking)
+    )
+    duplicates: list[Duplicate] = []
+    if chunking.near_duplicate is not None:
+        found, duplicates = collapse_duplicates(found, chunking.near_duplicate)
     with store.build("chunks", settings=chunking, inputs=(documents, base)) as build:
         write_jsonl(build.folder / "chunks.jsonl", found)
+        write_jsonl(build.folder / "duplicates.jsonl", duplicates)
         build.count(chunks=len(found), documents=documents.count("documents"))
+        if duplicates:
+            build.count(collapsed_duplicates=len(duplicates))
     return build.artifact
 
 
-@stage(name="index-chunks", version=1, retries=2)
-def index_chunks(store: Store, chunks: Artifact, embedder: Artifact, embedding: EmbeddingSettings) -> Artifact:
-    """Embed every chunk and build the FAISS index."""
+@stage(name="index-chunks", version=2, retries=2, prepare=embed_missing)
+def index_chunks(
+    store: Store,
+    chunks: Artifact,
+    embedder: Artifact,
+    embedding: EmbeddingSettings,
+    index: IndexSettings,
+    hybrid: bool,
+) -> Artifact:
+    """The FAISS index over every chunk's vector, and BM25 over its words where retrieval is hybrid.
+
+    Raises:
+        ValueError: FAISS knows no such kind of index, or it finds less than `min_recall`.
+    """
     found = open_chunks(store, chunks)
-    model = open_embedder(store, embedder, embedding.batch_size)
+    model = open_embedder(store, embedder, embedding.batch_tokens)
     texts = [chunk.search_text for chunk in found]
-    vectors: np.ndarray = model.embed(texts, progress=True)
-    with store.build("index", settings=embedding, inputs=(chunks, embedder)) as build:
-        ChunkIndex.build(vectors, [chunk.id for chunk in found], embedder.digest).save(build.folder)
+    vectors = open_vectors(store, model).get(texts, partial(model.embed, progress=True))
+    built = ChunkIndex.build(vectors, [chunk.id for chunk in found], embedder.digest, index)
+    settings = {"embedding": embedding, "index": index, "quality": asdict(built.quality)}
+    with store.build("index", settings=settings, inputs=(chunks, embedder)) as build:
+        built.save(build.folder)
+        if hybrid:
+            KeywordIndex.build(texts).save(build.folder / KEYWORDS)
         build.count(chunks=len(found), dimensions=vectors.shape[1])
+    return build.artifact
+
+
+@stage(name="measure-retrieval", version=1)
+def measure(
+    store: Store,
+    questions: Artifact,
+    chunks: Artifact,
+    index: Artifact,
+    embedder: Artifact,
+    reranker: Artifact | None,
+    retrieval: RetrievalSettings,
+) -> Artifact:
+    """How well retrieval finds the oracles of each part's questions: retrieval.json, and retrieval.txt, a table."""
+    parts = {part: open_questions(store, questions, part) for part in ("train", "validation", "eval")}
+    rows = measure_retrieval(open_retriever(store, chunks, index, embedder, reranker, retrieval), parts)
+    inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker)))
+    with store.build("retrieval", settings=retrieval, inputs=inputs) as build:
+        text = json.dumps(rows, indent=1, sort_keys=True) + "\n"
+        (build.folder / "retrieval.json").write_text(text, encoding="utf-8")
+        (build.folder / "retrieval.txt").write_text(retrieval_table(rows), encoding="utf-8")
+        build.count(questions=sum(map(len, parts.values())))
     return build.artifact

@@ -16,6 +16,8 @@ LATEST, SWEEPS = "latest", "sweeps"
 _RUN = "run.json"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
+    "questions": ("questions", ""),
+    "retrieval": ("retrieval", ""),
     "dataset": ("dataset", ""),
     "training": ("adapter", ""),
     "evaluation": ("evaluation", ""),

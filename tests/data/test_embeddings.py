@@ -16,14 +16,28 @@ def test_embeddings_are_normalized_and_in_order(embedder):
     assert vectors.shape == (5, embedder.dimension) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     one_by_one = np.concatenate([embedder.embed([text]) for text in texts])
-    np.testing.assert_allclose(vectors, one_by_one, atol=1e-5)
+    np.testing.assert_array_equal(vectors, one_by_one)  # bit for bit: nothing depends on what stands beside a text
     assert embedder.embed([]).shape == (0, embedder.dimension)
 
 
-def test_the_batch_size_changes_nothing_but_speed(embedder):
-    small = Embedder(embedder.folder, batch_size=2)
-    texts = [f"Text number {i}. " * i for i in range(1, 6)]
-    np.testing.assert_allclose(small.embed(texts), embedder.embed(texts), atol=1e-5)
+def test_equals_sentence_transformers(embedder):
+    texts = [f"Text number {i}. " * i for i in range(1, 6)] + ["", "word " * 300]
+    expected = embedder._model.encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(embedder.embed(texts), expected, atol=1e-6)
+
+
+def test_batches_change_float_noise_only(embedder):
+    batched = Embedder(embedder.folder, batch_tokens=40)
+    texts = [f"Text number {i}. " * i for i in (3, 1, 30, 2, 4, 5)]
+    np.testing.assert_allclose(batched.embed(texts), embedder.embed(texts), atol=1e-6)
+    assert batched.fingerprint != embedder.fingerprint and batched.digest == embedder.digest
+
+
+def test_batches_hold_texts_of_like_length_and_so_many_tokens(embedder):
+    batched = Embedder(embedder.folder, batch_tokens=40)
+    features = [batched._tokenize("word " * words) for words in (3, 50, 8, 18, 4)]
+    batches = [(places, batch["input_ids"].shape) for places, batch in batched._batches(features, 40)]
+    assert batches == [([1], (1, 52)), ([3, 2], (2, 20)), ([4, 0], (2, 6))]
 
 
 def test_meaning_is_near(embedder):

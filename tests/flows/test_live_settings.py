@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import datasets
 import jax
 import pytest
 from jobs_here import run_jobs_here, share_programs
+from mixed_corpus import mixed_documents
 from pydantic import BaseModel
 from small_runs import SMALL, copy_samples, tiny_base
+from tiny_rerankers import cross_encoder
 
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig, load_config
@@ -31,6 +34,8 @@ from jora_model.decode import Decoder
 from jora_model.step import Trainer
 from jora_model.tries import Rows
 from tasks.cache import Stage
+from tasks.loading import vectors_folder
+from tasks.sources import snapshot_documents
 from tasks.store import Artifact, Store
 
 TESTS = Path(__file__).parents[1]
@@ -94,12 +99,17 @@ class Workshop:
 
 
 def _spoil_some(questions: Path) -> None:
-    """Some questions without document and quote, and one whose answer stands nowhere."""
+    """Some questions without document and quote, one whose answer stands nowhere, and one of each fault."""
     items = [json.loads(line) for line in questions.read_text().splitlines()]
     for item in items[::2]:
         del item["document"], item["quote"]
     items[1] |= {"answer": "in all likelihood"}
     del items[1]["quote"]
+    items[3] |= {"question": f"According to the passage, {items[3]['question']}"}
+    items[5] |= {"question": "Warum wurden denn die Karten jede Woche aus dem Kasten geholt?"}
+    items[7] |= {"quote": items[7]["quote"].replace("e", "é", 1)}
+    items[9] |= {"answer": f"{items[9]['answer']}, {items[9]['answer']}, 777"}
+    items[13] = items[11] | {"question": items[11]["question"].replace("?", ", then?")}
     questions.write_text("".join(json.dumps(item) + "\n" for item in items))
 
 
@@ -117,11 +127,25 @@ def where_it_is_written(workshop: Workshop, config: RunConfig) -> object:
     return preflight(config).work_dir
 
 
+def what_is_read(workshop: Workshop, config: RunConfig) -> object:
+    """The files of the snapshot of documents, or why there is none."""
+    try:
+        folder = workshop.store.path(snapshot_documents.fn(workshop.store, config.corpus, config.documents))
+    except ValueError as error:
+        return str(error)
+    return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+
+
+def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
+    return sorted(workshop.run(config, "dataset"))
+
+
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
-    """Texts of each call of the embedder's model."""
+    """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
 
     workshop.run(config, "dataset")  # the later stages embed questions: they are to come from memory
+    shutil.rmtree(vectors_folder(workshop.store))
     return _calls(
         workshop, config, "index-chunks", SentenceTransformer, "forward", lambda _, texts: len(texts["input_ids"])
     )
@@ -189,24 +213,57 @@ class Row:
 
 CHUNKS = "chunk-documents/chunks.jsonl"
 QUESTIONS = "ground-questions/*.jsonl"
+MEASURED = "measure-retrieval/retrieval.json"
 RECORDS = "build-dataset/dataset.jsonl"
 SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
+JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
+MIXED = ("corpus={folder}/other/mixed",)
 
 ROWS = {
     "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
     "questions": Row("{folder}/other/questions.jsonl", "snapshot-questions/raw_questions.jsonl"),
     "base_model": Row("{folder}/other/base", ADAPTER),
     "work_dir": Row("{folder}/other/work", where_it_is_written),
+    "documents.text_column": Row("body", what_is_read, given=MIXED),
+    "documents.title_column": Row("body", what_is_read, given=MIXED),
+    "documents.dataset_split": Row("test", what_is_read, given=("corpus={folder}/other/saved",)),
+    "documents.encoding": Row("cp437", what_is_read, given=MIXED),
+    "documents.slide_notes": Row("false", what_is_read, given=MIXED),
+    "documents.strict": Row("true", what_is_read, given=MIXED),
+    "documents.follow_links": Row("true", what_is_read, given=MIXED),
+    "documents.max_file_bytes": Row("100", what_is_read, given=MIXED),
+    "documents.max_unpacked_bytes": Row("1000", what_is_read, given=MIXED),
+    "documents.max_document_characters": Row("10", what_is_read, given=MIXED),
     "chunking.max_tokens": Row("64", CHUNKS),
     "chunking.overlap_tokens": Row("48", CHUNKS),
+    "chunking.heading_path": Row("false", CHUNKS),
+    "chunking.near_duplicate": Row("0.05", CHUNKS, given=("chunking.max_tokens=20",)),
     "embedding.embedder": Row("{folder}/other/embedder", "index-chunks/index.faiss"),
-    "embedding.batch_size": Row("8", embedded_at_once),
+    "embedding.batch_tokens": Row("500", embedded_at_once),
+    "index.kind": Row("hnsw", "index-chunks/index.faiss"),
+    "index.exact_up_to": Row("0", "index-chunks/index.faiss"),
+    "retrieval.hybrid": Row("true", MEASURED),
+    "retrieval.rrf_k": Row("0", MEASURED, given=("retrieval.hybrid=true",)),
+    "retrieval.depth": Row("2", MEASURED, given=("retrieval.hybrid=true",)),
+    "retrieval.reranker": Row("{folder}/other/reranker", MEASURED),
     "grounding.reject_unquoted": Row("true", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
+    "critic.judge": Row("all", QUESTIONS),
+    "critic.repair_edits": Row("0", QUESTIONS),
+    "critic.question_length": Row("[4, 90]", QUESTIONS, given=JUDGED),
+    "critic.answer_length": Row("[1, 12]", QUESTIONS, given=JUDGED),
+    "critic.self_contained": Row("false", QUESTIONS, given=JUDGED),
+    "critic.languages": Row("[de, en]", QUESTIONS, given=JUDGED),
+    "critic.language_confidence": Row("1", QUESTIONS, given=JUDGED),
+    "critic.answer_recall": Row("null", QUESTIONS, given=JUDGED),
+    "critic.answer_cosine": Row("0.01", QUESTIONS, given=JUDGED),
+    "critic.strict_numbers": Row("false", QUESTIONS, given=JUDGED),
+    "critic.near_duplicate": Row("null", QUESTIONS, given=JUDGED),
+    "critic.round_trip": Row("0", stages_that_run, given=JUDGED),
     "split.eval_fraction": Row("0.7", QUESTIONS),
     "split.validation_fraction": Row("0.3", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
@@ -259,6 +316,8 @@ ELSEWHERE = {
     "teacher.price_out": ASKING,
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
+    "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
+    "index.min_recall": "data/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
     "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
     "training.patience": "jora_model/test_validation.py::test_early_stop",
     "training.keep_best": "jora_model/test_validation.py::test_the_best_adapter_is_kept",
@@ -271,6 +330,10 @@ def other(workshop: Workshop) -> None:
     folder = workshop.folder / "other"
     copy_samples(folder, 2)
     tiny_base(folder / "base", seed=1)
+    mixed_documents(folder / "mixed")
+    rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})
+    datasets.DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(folder / "saved")
+    cross_encoder(folder / "reranker")
     # MiniLM that takes the first token's state instead of the mean.
     shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
     pooling = folder / "embedder" / "1_Pooling" / "config.json"
@@ -283,8 +346,8 @@ def other(workshop: Workshop) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_every_setting_is_live(workshop: Workshop, name: str) -> None:
     row = ROWS[name]
-    to = row.to.format(folder=workshop.folder)
-    configs = [workshop.config(*row.given), workshop.config(*row.given, f"{name}={to}")]
+    to, *given = (text.format(folder=workshop.folder) for text in (row.to, *row.given))
+    configs = [workshop.config(*given), workshop.config(*given, f"{name}={to}")]
     assert configs[0] != configs[1], "the row does not change the setting"
     look = row.sees if callable(row.sees) else lambda shop, config: shop.files(config, row.sees)
     assert look(workshop, configs[0]) != look(workshop, configs[1]), f"{name} is dead: {row.to} changes nothing"

@@ -115,10 +115,10 @@ def test_dry_run_counts_a_shared_stage_once(shop: Shop, capsys: pytest.CaptureFi
     look_at_sweep(shop.config, "rank", ("2", "4"))
     lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "would run" in line]
     tuned = "train-adapter, generate-answers, score-answers"
-    assert lines[:2] == [f"would run 4 of 16 stages: build-dataset, {tuned}"] * 2
-    assert lines[2].startswith("would run 12 of 16 stages: chunk-documents, index-chunks, ")
-    assert lines[3] == f"would run 3 of 16 stages: {tuned}"
-    assert lines[4:] == ["would run 0 of 16 stages"] * 2
+    assert lines[:2] == [f"would run 4 of 17 stages: build-dataset, {tuned}"] * 2
+    assert lines[2].startswith("would run 13 of 17 stages: chunk-documents, index-chunks, ")
+    assert lines[3] == f"would run 3 of 17 stages: {tuned}"
+    assert lines[4:] == ["would run 0 of 17 stages"] * 2
 
 
 @pytest.mark.usefixtures("ranks")
@@ -168,7 +168,7 @@ def test_documents_that_change_meanwhile(shop: Shop) -> None:
         (["rank", "--set", "lora.rank=8"], "--set lora.rank=8: a sweep over rank sets lora.rank itself; use --values"),
         (["rank", "--plot", "nowhere/plot.png"], "--plot nowhere/plot.png: give a file that ends in .png, in a folder"),
         (["rank", "--plot", "plot.jpg"], "--plot plot.jpg: give a file that ends in .png"),
-        (["rank", "--corpus", "nowhere"], "no folder of documents at nowhere"),
+        (["rank", "--corpus", "nowhere"], "no documents at nowhere"),
     ],
 )
 @pytest.mark.parametrize("dry", [True, False])

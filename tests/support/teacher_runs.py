@@ -17,7 +17,7 @@ from small_runs import SAMPLES
 
 from bench.teacher_server import TeacherServer
 from data.chunks import Chunk, ChunkSettings, chunk_documents
-from data.documents import read_documents
+from data.corpus import read_documents
 from data.jsonl import write_jsonl
 from data.teacher import TeacherSettings
 from tasks.store import Artifact, Store
