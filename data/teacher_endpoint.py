@@ -58,6 +58,7 @@ class Endpoint:
         self.book = book
         self.api_key = api_key
         self.budget = Budget(settings, Tokens())
+        self._total = self._done = 0  # calls, and answers that are kept
         self._why: Exception | None = None  # the asking stops
         self._changed = asyncio.Event()  # something ended or stopped
         self._refused: set[str] = set()  # fields of the body that this server does not take
