@@ -31,6 +31,9 @@ from data.grounding import Embed, Search, ground_questions
 from data.questions import Question, QuestionSettings, RawQuestion, Rejected
 from data.repair import Repaired, Repairs
 
+#: The filter that comes last: a question that nearly repeats a held-out one.
+SPLIT = "split"
+
 AnyQuestion = TypeVar("AnyQuestion", RawQuestion, Question)
 #: Wording of the questions that are judged -> where they were read.
 Sources = dict[str, str]

@@ -71,9 +71,14 @@ def score_ranking(found_ids: Sequence[str], oracle_ids: Sequence[str]) -> dict[s
 
 
 def retrieval_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table, aligned so that it reads well as plain text too: percent with 95% intervals."""
+    """A Markdown table, aligned so that it reads well as plain text too."""
+    return aligned(retrieval_cells(rows))
+
+
+def retrieval_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Rows of a table, the names of its columns first: percent with 95% intervals."""
     cells = [["questions", "found by", "number", *COLUMNS.values()]]
     cells += [
         [row["part"], row["step"], str(row["questions"]), *(percent(row[key]) for key in COLUMNS)] for row in rows
     ]
-    return aligned(cells)
+    return cells

@@ -195,7 +195,6 @@ class Pipeline:
         c, a = self.config, self.artifacts
         a["package"] = self._run(
             package_dataset,
-            a["raw_questions"],
             a["documents"],
             a["questions"],
             a["chunks"],
@@ -203,8 +202,8 @@ class Pipeline:
             a["embedder"],
             a["base"],
             a["dataset"],
+            a["retrieval"],
             c.raft,
-            a.get("retrieval"),
         )
 
     def _export(self) -> None:

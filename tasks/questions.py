@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from data.critic import Filtered, count_reasons, judge_questions
+from data.critic import SPLIT, Filtered, count_reasons, judge_questions
 from data.critic_settings import CriticSettings
 from data.grounding import check_names, tell_reasons
 from data.jsonl import read_jsonl, write_jsonl
@@ -84,7 +84,7 @@ def prepare_questions(
     parts = split_questions(
         grounded, split_documents((question.document_id for question in grounded), split), split, embed
     )
-    dropped = Filtered("split", len(grounded) - len(parts.dropped), len(parts.dropped))
+    dropped = Filtered(SPLIT, len(grounded) - len(parts.dropped), len(parts.dropped))
     settings = {"questions": questions, "critic": critic, "split": split, "retrieval": retrieval}
     inputs = tuple(filter(None, (raw, documents, chunks, index, embedder, reranker)))
     with store.build("questions", settings=settings, inputs=inputs) as build:
