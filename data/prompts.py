@@ -130,10 +130,10 @@ def fold_space(text: str) -> str:
 
 
 def _documents_and_question(context: Sequence[Chunk], question: str) -> str:
-    documents = (f"[{number}] {_heading(chunk)}\n{chunk.text}\n\n" for number, chunk in enumerate(context, start=1))
+    documents = (f"[{number}] {heading(chunk)}\n{chunk.text}\n\n" for number, chunk in enumerate(context, start=1))
     return f"{''.join(documents)}Question: {fold_space(question)}"
 
 
-def _heading(chunk: Chunk) -> str:
+def heading(chunk: Chunk) -> str:
     """The headings above a chunk, the document's title first, or else its file's name."""
     return fold_space(" > ".join(chunk.heading_path) or PurePosixPath(chunk.document_path).stem)

@@ -92,6 +92,20 @@ def ask(
 
 
 @app.command()
+def inspect(
+    work_dir: Annotated[str, typer.Option("--work-dir", help="The work directory of a finished run.")] = ".jora",
+    n: Annotated[int, typer.Option("--n", min=1, help="How many examples, spread over the split.")] = 3,
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "train",
+    id: Annotated[str | None, typer.Option("--id", help="Show this example, or those of this question.")] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Token by token, those that are learnt in green.")] = False,
+) -> None:
+    """Examples of the last dataset: context, oracle and quote highlighted, and what is learnt."""
+    from flows.show_examples import show_examples
+
+    show_examples(work_dir, split, n, id, tokens)
+
+
+@app.command()
 def sweep(
     over: Annotated[str, typer.Argument(help="What to vary.", metavar="|".join(SWEEPS))],
     values: Annotated[

@@ -16,7 +16,7 @@ from data.embeddings import EmbeddingSettings
 from data.index_kinds import IndexSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
-from data.raft import RaftSettings
+from data.raft_settings import RaftSettings
 from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from data.teacher import TeacherSettings

@@ -118,6 +118,8 @@ def _show(results: Any, goal: str) -> None:
     if goal == "dataset":
         _show_filters(results.paths["questions"])
         typer.echo((results.paths["retrieval"] / "retrieval.txt").read_text(encoding="utf-8"))
+    if "diff" in results.paths:
+        typer.echo((results.paths["diff"] / "diff.txt").read_text(encoding="utf-8"))
     if "evaluation" in results.paths:
         typer.echo((results.paths["evaluation"] / "summary.txt").read_text(encoding="utf-8"))
     for name, path in results.paths.items():

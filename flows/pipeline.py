@@ -19,6 +19,7 @@ from tasks.critic import ask_again, keep_answered
 from tasks.dataset import build_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
+from tasks.package import package_dataset
 from tasks.questions import check_questions, prepare_questions
 from tasks.retrieval import cut_chunks, index_chunks, measure
 from tasks.sources import (
@@ -26,6 +27,7 @@ from tasks.sources import (
     snapshot_base,
     snapshot_documents,
     snapshot_embedder,
+    snapshot_general,
     snapshot_questions,
     snapshot_reranker,
 )
@@ -70,9 +72,18 @@ class Pipeline:
             a["teacher"] = self._local_teacher() if c.teacher.model else a["base"]
         if c.retrieval.reranker is not None:
             a["reranker"] = self._run(snapshot_reranker, c.retrieval.reranker)
+        if c.raft.mix_file is not None:
+            a["general"] = self._run(snapshot_general, c.raft.mix_file)
+        if c.raft.guard_reranker is not None:
+            a["guard"] = self._run(snapshot_reranker, c.raft.guard_reranker)
 
     def dataset(self) -> None:
-        """Documents to a RAFT dataset."""
+        """Documents to a RAFT dataset, in every format and with its report."""
+        self.examples()
+        self._package()
+
+    def examples(self) -> None:
+        """Documents to the examples that training reads."""
         self.sources()
         c, a = self.config, self.artifacts
         a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
@@ -98,7 +109,15 @@ class Pipeline:
             measure, a["questions"], a["chunks"], a["index"], a["embedder"], a.get("reranker"), c.retrieval
         )
         a["dataset"] = self._run(
-            build_dataset, a["questions"], a["chunks"], a["index"], a["embedder"], a["base"], c.raft
+            build_dataset,
+            a["questions"],
+            a["chunks"],
+            a["index"],
+            a["embedder"],
+            a["base"],
+            c.raft,
+            a.get("general"),
+            a.get("guard"),
         )
 
     def _round_trip(self) -> None:
@@ -126,8 +145,8 @@ class Pipeline:
         a["raw_questions"] = self._run(write_questions, a["chunks"], answers, a.get("teacher"), c.teacher)
 
     def adapter(self) -> None:
-        """Dataset to adapter."""
-        self.dataset()
+        """Examples to adapter."""
+        self.examples()
         c, a = self.config, self.artifacts
         a["adapter"] = self._run(train_adapter, a["base"], a["dataset"], c.lora, c.mesh, c.training)
 
@@ -170,6 +189,23 @@ class Pipeline:
         """The whole way."""
         self.evaluation()
         self._export()
+        self._package()
+
+    def _package(self) -> None:
+        c, a = self.config, self.artifacts
+        a["package"] = self._run(
+            package_dataset,
+            a["raw_questions"],
+            a["documents"],
+            a["questions"],
+            a["chunks"],
+            a["index"],
+            a["embedder"],
+            a["base"],
+            a["dataset"],
+            c.raft,
+            a.get("retrieval"),
+        )
 
     def _export(self) -> None:
         c, a = self.config, self.artifacts

@@ -11,7 +11,7 @@ from data.embeddings import EmbeddingSettings
 from data.index_kinds import IndexSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
-from data.raft import RaftSettings
+from data.raft_settings import RaftSettings
 from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from data.teacher import TeacherSettings
@@ -20,6 +20,7 @@ from flows.pages import show_in_prefect
 from flows.pipeline import Pipeline
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from tasks.diff import compare, last_dataset
 from tasks.runs import Results, publish_latest
 from tasks.store import Store
 
@@ -31,6 +32,9 @@ def _run(goal: str, **parameters: Any) -> Results:
     store = Store(config.work_dir)
     pipeline = Pipeline(store, config)
     pipeline.until(goal)
+    if (last := last_dataset(store, pipeline.artifacts)) is not None:
+        made = pipeline.artifacts
+        made["diff"] = compare(store, *last, made["documents"], made["dataset"])
     results = publish_latest(store, pipeline.artifacts, config.model_dump(mode="json"))
     show_in_prefect(store, results)
     return results

@@ -11,7 +11,8 @@ from data.index import ChunkIndex
 from data.jsonl import read_jsonl
 from data.keywords import KeywordIndex
 from data.questions import Question
-from data.retriever import Reranker, RetrievalSettings, Retriever
+from data.reranker import Score, load_reranker
+from data.retriever import RetrievalSettings, Retriever
 from data.tokenizer import Tokenizer, load_tokenizer
 from data.vectors import VectorStore
 from tasks.store import Artifact, Store
@@ -40,8 +41,13 @@ def open_vectors(store: Store, embedder: Embedder) -> VectorStore:
 
 
 @functools.cache
-def _reranker(folder: Path) -> Reranker:
-    return Reranker(folder)
+def _reranker(folder: Path) -> Score:
+    return load_reranker(folder)
+
+
+def open_reranker(store: Store, reranker: Artifact | None) -> Score | None:
+    """The cross-encoder, loaded once for the process; None for none."""
+    return None if reranker is None else _reranker(store.path(reranker))
 
 
 @functools.cache
@@ -98,7 +104,7 @@ def open_retriever(
         open_embedder(store, embedder).embed,
         retrieval,
         KeywordIndex.load(store.path(index) / KEYWORDS) if retrieval.hybrid else None,
-        None if reranker is None else _reranker(store.path(reranker)).score,
+        open_reranker(store, reranker),
     )
 
 

@@ -19,6 +19,8 @@ _LINKS = {
     "questions": ("questions", ""),
     "retrieval": ("retrieval", ""),
     "dataset": ("dataset", ""),
+    "package": ("package", ""),
+    "diff": ("diff", ""),
     "training": ("adapter", ""),
     "evaluation": ("evaluation", ""),
     "adapter": ("export", "adapter"),

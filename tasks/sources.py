@@ -6,8 +6,10 @@ from data.corpus import Corpus, read_corpus
 from data.documents import DocumentSettings
 from data.embeddings import resolve_embedder
 from data.jsonl import write_jsonl
+from data.mixing import read_general
 from data.question_files import read_questions, squad_documents
 from data.readers.memory import ReadingMemory
+from data.reranker import resolve_reranker
 from jora_model.base import resolve_base
 from tasks.cache import stage
 from tasks.code import code_digest
@@ -99,9 +101,23 @@ def snapshot_reranker(store: Store, reranker: str) -> Artifact:
     """The cross-encoder's folder as links.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such cross-encoder.
     """
-    return _linked(store, "reranker", resolve_embedder(reranker))
+    return _linked(store, "reranker", resolve_reranker(reranker))
+
+
+@stage(name="snapshot-general", version=1, cache=False)
+def snapshot_general(store: Store, mix_file: str) -> Artifact:
+    """General records of an Alpaca file as general.jsonl.
+
+    Raises:
+        ValueError: the file is missing, broken or of another kind.
+    """
+    found = read_general(Path(mix_file).expanduser())
+    with store.build("general") as build:
+        write_jsonl(build.folder / "general.jsonl", found)
+        build.count(records=len(found))
+    return build.artifact
 
 
 def _linked(store: Store, kind: str, source: Path) -> Artifact:

@@ -63,6 +63,18 @@ def broken_line(folder: Path) -> None:
         (break_nothing, ["--set", "lora.target_modules=query"], "query match no layer"),
         (break_nothing, ["--set", "mesh.tp=2"], "mesh tp=2 does not divide the model's attention heads (9); allowed"),
         (break_nothing, ["--set", "raft.max_tokens=200"], "context over the budget"),
+        (
+            break_nothing,
+            ["--set", "raft.mix_fraction=0.2"],
+            "raft: mix_file and mix_fraction go together: give mix_file",
+        ),
+        (break_nothing, ["--set", "raft.hardness=[9, 2]"], "raft: hardness=[9, 2] is no first and last rank"),
+        (break_nothing, ["--set", "raft.guard_reranker=./nowhere"], "no folder ./nowhere: name a cross-encoder's"),
+        (
+            break_nothing,
+            ["--set", "raft.mix_fraction=0.2", "--set", "raft.mix_file=nowhere.json"],
+            "nowhere.json cannot be read",
+        ),
         (break_nothing, ["--set", "training.row_length=1024", "--set", "raft.max_tokens=1500"], "training.row_length"),
         (break_nothing, ["--set", "evaluation.top_k=99"], "8192 positions"),
         (break_nothing, ["--set", "training.patience=2"], "needs validation examples; set split.validation_fraction"),
@@ -157,5 +169,5 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
     shown = subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert shown.returncode == 0
-    for command in ("run", "build-dataset", "train", "evaluate", "export", "ask", "sweep", "plan"):
+    for command in ("run", "build-dataset", "train", "evaluate", "export", "ask", "inspect", "sweep", "plan"):
         assert command in shown.stdout

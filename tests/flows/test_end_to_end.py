@@ -36,6 +36,7 @@ STAGES = {
     "ground-questions",
     "measure-retrieval",
     "build-dataset",
+    "package-dataset",
     "train-adapter",
     "build-prompts",
     "generate-answers",
@@ -86,7 +87,7 @@ def test_the_ladder_and_the_results_are_shown(run: Run) -> None:
     for printed in (run.first, run.second):
         for rung in ("base closed-book", "base + retrieval", "tuned + retrieval"):
             assert re.search(rf"^\| {re.escape(rung)} +\| 2 ", printed, re.MULTILINE)
-        for name in ("dataset", "training", "evaluation", "adapter", "merged"):
+        for name in ("dataset", "package", "training", "evaluation", "adapter", "merged"):
             assert re.search(rf"^{name} +{re.escape(str(run.work_dir))}/latest/{name}$", printed, re.MULTILINE)
             assert (run.work_dir / "latest" / name).is_dir()
 

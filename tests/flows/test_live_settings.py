@@ -23,8 +23,8 @@ import pytest
 from jobs_here import run_jobs_here, share_programs
 from mixed_corpus import mixed_documents
 from pydantic import BaseModel
+from small_rerankers import reranker_folder
 from small_runs import SMALL, copy_samples, tiny_base
-from tiny_rerankers import cross_encoder
 
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig, load_config
@@ -39,7 +39,7 @@ from tasks.sources import snapshot_documents
 from tasks.store import Artifact, Store
 
 TESTS = Path(__file__).parents[1]
-# How far the pipeline must go for a stage; the others belong to the dataset.
+# How far the pipeline must go for a stage; the others belong to the examples.
 GOALS = {
     "train-adapter": "adapter",
     "build-prompts": "evaluation",
@@ -59,6 +59,7 @@ class Workshop:
         self.kept: dict[str, Artifact] = {}
         documents, questions = copy_samples(folder, 3)
         _spoil_some(questions)
+        _nearly_repeat(documents)
         self.given = {
             "corpus": str(documents),
             "questions": str(questions),
@@ -88,7 +89,7 @@ class Workshop:
     def files(self, config: RunConfig, place: str) -> list[tuple[str, bytes]]:
         """Names and contents of the files of a stage: `stage/pattern`."""
         stage, _, pattern = place.partition("/")
-        folders = [self.store.path(artifact) for artifact in self.run(config, GOALS.get(stage, "dataset"))[stage]]
+        folders = [self.store.path(artifact) for artifact in self.run(config, GOALS.get(stage, "examples"))[stage]]
         found = [
             (str(path.relative_to(folder)), path.read_bytes())
             for folder in folders
@@ -111,6 +112,13 @@ def _spoil_some(questions: Path) -> None:
     items[9] |= {"answer": f"{items[9]['answer']}, {items[9]['answer']}, 777"}
     items[13] = items[11] | {"question": items[11]["question"].replace("?", ", then?")}
     questions.write_text("".join(json.dumps(item) + "\n" for item in items))
+
+
+def _nearly_repeat(documents: Path) -> None:
+    """Of each document the beginning once more, a word longer in each paragraph; nobody asks about it."""
+    for path in sorted(documents.iterdir()):
+        beginning = path.read_text()[:1500].rpartition("\n\n")[0]
+        (documents / f"again-{path.name}").write_text(beginning.replace("\n\n", " indeed\n\n") + " indeed\n")
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +152,7 @@ def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
     """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
 
-    workshop.run(config, "dataset")  # the later stages embed questions: they are to come from memory
+    workshop.run(config, "examples")  # the later stages embed questions: they are to come from memory
     shutil.rmtree(vectors_folder(workshop.store))
     return _calls(
         workshop, config, "index-chunks", SentenceTransformer, "forward", lambda _, texts: len(texts["input_ids"])
@@ -190,7 +198,7 @@ def _calls(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, method, spy)
         try:
-            workshop.run(config, GOALS.get(stage, "dataset"))
+            workshop.run(config, GOALS.get(stage, "examples"))
         except Enough as enough:
             seen.append(enough.args[0])
     assert seen
@@ -203,7 +211,7 @@ class Row:
 
     Attributes:
         to: as on the command line; "{folder}" is the workshop's.
-        given: settings for both sides, without which the one of the row means nothing.
+        given: settings for both sides, without which the one of the row means nothing; "{folder}" as in `to`.
     """
 
     to: str
@@ -215,6 +223,7 @@ CHUNKS = "chunk-documents/chunks.jsonl"
 QUESTIONS = "ground-questions/*.jsonl"
 MEASURED = "measure-retrieval/retrieval.json"
 RECORDS = "build-dataset/dataset.jsonl"
+KEPT_OUT = "build-dataset/counts.json"
 SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
@@ -222,6 +231,7 @@ ANSWERS = "generate-answers/answers.safetensors"
 JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
 MIXED = ("corpus={folder}/other/mixed",)
+GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
 
 ROWS = {
     "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
@@ -275,6 +285,15 @@ ROWS = {
     "raft.near_duplicate": Row("0.4", RECORDS),
     "raft.prompt_style": Row("alpaca", SEQUENCES),
     "raft.max_tokens": Row("300", RECORDS),
+    "raft.fewest_chunks": Row("1", RECORDS),
+    "raft.hardness": Row("[4, 9]", RECORDS),
+    "raft.questions_per_context": Row("1", RECORDS),
+    "raft.leak_cosine": Row("1", KEPT_OUT, given=("raft.leak_words=1",)),
+    "raft.leak_words": Row("1", KEPT_OUT, given=("raft.leak_cosine=1",)),
+    "raft.guard_reranker": Row("{folder}/other/reranker", RECORDS),
+    "raft.guard_margin": Row("0.9", RECORDS, given=("raft.guard_reranker={folder}/other/reranker",)),
+    "raft.mix_file": Row("{folder}/other/more.json", RECORDS, given=GENERAL),
+    "raft.mix_fraction": Row("0.2", RECORDS, given=GENERAL),
     "raft.seed": Row("1", RECORDS),
     "mesh.data": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
     "mesh.fsdp": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
@@ -333,7 +352,10 @@ def other(workshop: Workshop) -> None:
     mixed_documents(folder / "mixed")
     rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})
     datasets.DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(folder / "saved")
-    cross_encoder(folder / "reranker")
+    reranker_folder(folder / "reranker")
+    for name in ("general", "more"):
+        records = [{"instruction": f"Say {name} {n}.", "output": str(n)} for n in range(60)]
+        (folder / f"{name}.json").write_text(json.dumps(records))
     # MiniLM that takes the first token's state instead of the mean.
     shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
     pooling = folder / "embedder" / "1_Pooling" / "config.json"
