@@ -93,8 +93,12 @@ class TeacherServer:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                reply = outer._reply(body, {name.lower(): value for name, value in self.headers.items()})
+                length = int(self.headers["Content-Length"])
+                raw = self.rfile.read(length)
+                if len(raw) < length:  # the client died in the middle of its request: nothing was asked
+                    self.close_connection = True
+                    return
+                reply = outer._reply(json.loads(raw), {name.lower(): value for name, value in self.headers.items()})
                 if reply.resets:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.connection.close()
