@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.machine import describe_machine
 from data.chunks import ChunkSettings
+from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.index_kinds import IndexSettings
 from data.sentences import sentence_spans
@@ -68,7 +69,7 @@ class Workplace:
         """Seconds, and the index: an artifact is equal to another where their bytes are."""
         store = self.store
         times = [time.monotonic()]
-        documents = snapshot_documents.fn(store, str(corpus))
+        documents = snapshot_documents.fn(store, str(corpus), DocumentSettings())
         times.append(time.monotonic())
         chunks = cut_chunks.fn(store, documents, self.base, ChunkSettings())
         times.append(time.monotonic())

@@ -17,7 +17,8 @@ from data.embeddings import Embedder, resolve_embedder
 from data.grounding import ground_questions
 from data.index import ChunkIndex
 from data.questions import QuestionSettings, RawQuestion
-from data.raft import RaftSettings, build_examples
+from data.raft import build_examples
+from data.raft_settings import RaftSettings
 from data.sequences import TokenSequence, encode_records
 from data.tokenizer import load_tokenizer
 

@@ -14,15 +14,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from data.chunks import Chunk
 from data.jsonl import read_jsonl, write_jsonl
 from data.prompts import Prompt, raft_prompt
-from data.raft import RaftExample, RaftSettings
+from data.raft import RaftExample
+from data.raft_settings import RaftSettings
 
 RECORDS_NAME = "dataset.jsonl"
 DATASETS_NAME = "datasets"
 CARD_NAME = "README.md"
+# Where a record comes from.
+DOCUMENTS, GENERAL = "documents", "general"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class AlpacaRecord:
         id: `RaftExample.id`.
         instruction, input, output: the task, which is the same for all; documents and question; what is to be written.
         question_id, group_id, context_ids, oracle_ids, oracle_shown: as in `RaftExample`.
+        source: "documents", or "general" for a record that was mixed in and shows no documents.
     """
 
     id: str
@@ -44,6 +49,7 @@ class AlpacaRecord:
     context_ids: tuple[str, ...]
     oracle_ids: tuple[str, ...]
     oracle_shown: bool
+    source: str = DOCUMENTS
 
     @property
     def prompt(self) -> Prompt:
@@ -97,25 +103,36 @@ def read_records(folder: Path) -> list[AlpacaRecord]:
     return read_jsonl(Path(folder) / RECORDS_NAME, AlpacaRecord)
 
 
-def _write_datasets_folder(folder: Path, records: Sequence[AlpacaRecord], jsonl: bytes) -> None:
+def as_dataset(records: Sequence[AlpacaRecord]) -> Any:
+    """The records as a `datasets.Dataset`."""
     import datasets
 
     text, texts = datasets.Value("string"), datasets.List(datasets.Value("string"))
     kinds = {"tuple[str, ...]": texts, "bool": datasets.Value("bool"), "str": text}
     features = datasets.Features({field.name: kinds[str(field.type)] for field in fields(AlpacaRecord)})
     columns = {field.name: [getattr(record, field.name) for record in records] for field in fields(AlpacaRecord)}
-    bars = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        datasets.Dataset.from_dict(columns, features=features).save_to_disk(folder)
-    finally:
-        if not bars:
-            datasets.enable_progress_bars()
-    # The library's fingerprint is made from its own version and history; ours from the records alone.
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+def set_fingerprint(folder: Path, jsonl: bytes) -> None:
+    """Names a saved dataset by its records alone: the library's fingerprint holds its own version and history."""
     state_path = folder / "state.json"
     state = json.loads(state_path.read_text(encoding="utf-8"))
     state["_fingerprint"] = hashlib.sha256(jsonl).hexdigest()[:16]
     state_path.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _write_datasets_folder(folder: Path, records: Sequence[AlpacaRecord], jsonl: bytes) -> None:
+    import datasets
+
+    bars = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        as_dataset(records).save_to_disk(folder)
+    finally:
+        if not bars:
+            datasets.enable_progress_bars()
+    set_fingerprint(folder, jsonl)
 
 
 def _card(records: Sequence[AlpacaRecord], settings: RaftSettings, counts: Mapping[str, int]) -> str:
@@ -133,7 +150,7 @@ configs:
 Questions over contexts of near chunks, for retrieval augmented fine-tuning (arXiv 2403.10131), as Alpaca records
 (`instruction`, `input`, `output`) with their provenance. `oracle_shown` says whether the chunks that prove the answer
 (`oracle_ids`) are in the context (`context_ids`, in the order in which they are shown); records with one `group_id`
-share their context.
+share their context. `source` is "general" for records that were mixed in from a general set.
 
 ```python
 from datasets import load_dataset, load_from_disk

@@ -16,45 +16,17 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from data.chunks import Chunk
-from data.contexts import ChunkSpace, ContextGroup, Rows, form_groups, guarded_context, hidden_context
-from data.prompts import ABSTENTION, Prompt, PromptStyle, fold_space, holds_marker, raft_output, raft_prompt
+from data.contexts import ContextGroup, form_groups, guarded_context, hidden_context
+from data.prompts import ABSTENTION, Prompt, fold_space, holds_marker, raft_output, raft_prompt
 from data.questions import Question, Rejected
+from data.raft_settings import RaftSettings
+from data.reranker import Score
+from data.space import ChunkSpace, Rows
 from data.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
-
-
-class RaftSettings(BaseModel):
-    """How RAFT examples are made from questions and chunks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    context_chunks: int = Field(default=5, ge=1, le=64, description="Chunks in a context, oracles included.")
-    oracle_fraction: float = Field(
-        default=0.8,
-        ge=0,
-        le=1,
-        description="Share of the examples whose context holds their oracles (RAFT's P), exact.",
-    )
-    no_oracle: Literal["abstain", "answer"] = Field(
-        default="abstain",
-        description='What the other examples answer: "abstain" (the documents do not say) or "answer" (from memory, as '
-        "in the paper).",
-    )
-    passes: int = Field(default=1, ge=1, le=100, description="How many contexts each question is asked over.")
-    near_duplicate: float = Field(
-        default=0.95, gt=0, le=1, description="A chunk with a larger cosine to an oracle is never its distractor."
-    )
-    prompt_style: PromptStyle = Field(
-        default="chat", description='"chat" (the tokenizer\'s chat template) or "alpaca" (Alpaca\'s template).'
-    )
-    max_tokens: int = Field(
-        default=2048, ge=32, description="Tokens of prompt and answer; distractors that do not fit are left out."
-    )
-    seed: int = Field(default=0, ge=0, description="Draws the groups, the order of chunks and who lacks its oracle.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +76,7 @@ def build_examples(
     vectors: np.ndarray,
     settings: RaftSettings,
     tokenizer: Tokenizer,
+    score: Score | None = None,
 ) -> RaftBuild:
     """One example for each question and pass, those that share a context next to each other.
 
@@ -112,11 +85,12 @@ def build_examples(
         chunks: all chunks of the training documents, and no others.
         vectors: of the chunks, normalized, float32 [N, D].
         tokenizer: the base model's, for the token budget.
+        score: the cross-encoder of `guard_reranker`, as `load_reranker` gives it.
 
     Raises:
         ValueError: no example can be built, with the reason; a question's oracle is not among the chunks.
     """
-    return _Builder(questions, chunks, vectors, settings, tokenizer).build()
+    return _Builder(questions, chunks, vectors, settings, tokenizer, score).build()
 
 
 def shown_count(oracle_fraction: float, examples: int) -> int:
@@ -143,6 +117,7 @@ class _Builder:
         vectors: np.ndarray,
         settings: RaftSettings,
         tokenizer: Tokenizer,
+        score: Score | None,
     ) -> None:
         assert len({question.id for question in questions}) == len(questions)
         assert len({chunk.id for chunk in chunks}) == len(chunks)
@@ -150,7 +125,9 @@ class _Builder:
         self.chunks = chunks
         self.settings = settings
         self.tokenizer = tokenizer
-        self.space = ChunkSpace(chunks, vectors, settings.near_duplicate)
+        self.space = ChunkSpace(
+            chunks, vectors, settings.near_duplicate, settings.hardness, score, settings.guard_margin
+        )
         self.rejected: list[Rejected] = []
         self.replaced = 0  # distractors, by the guard
         self.shared = 0  # examples without their oracles over a near group's context
@@ -190,7 +167,14 @@ class _Builder:
     def _shown(self, questions: Sequence[Question], number: int) -> tuple[list[_Draft], list[ContextGroup], np.ndarray]:
         """Every question over its own group's context; the groups of this pass and their centres, float32 [G, D]."""
         rng = np.random.default_rng([self.settings.seed, number])
-        groups = form_groups(self.space, questions, self.settings.context_chunks, rng)
+        groups = form_groups(
+            self.space,
+            questions,
+            self.settings.context_chunks,
+            rng,
+            fewest_chunks=self.settings.fewest_chunks,
+            questions_per_context=self.settings.questions_per_context,
+        )
         drafts = []
         for group in groups:
             for place in group.questions:
@@ -254,6 +238,8 @@ class _Builder:
         return [draft for draft in result if draft is not None]
 
     def _without_oracles(self, draft: _Draft, groups: Sequence[ContextGroup], centres: np.ndarray) -> _Draft | None:
+        if self.settings.questions_per_context is not None:  # one more would be too many
+            groups, centres = (), centres[:0]
         rows, shared = hidden_context(self.space, draft.question, draft.rows, groups, centres)
         if not rows:
             return None
@@ -298,6 +284,7 @@ class _Builder:
         )
 
     def _count(self, drafts: Sequence[_Draft], examples: Sequence[RaftExample]) -> dict[str, int]:
+        fewest = self.settings.fewest_chunks or self.settings.context_chunks
         counts = {
             "questions": len(self.questions),
             "examples": len(examples),
@@ -305,9 +292,11 @@ class _Builder:
             "without their oracles": sum(not example.oracle_shown for example in examples),
             "without their oracles, over a near group": self.shared,
             "contexts": len({example.group_id for example in examples}),
-            "with fewer chunks": sum(len(draft.rows) < self.settings.context_chunks for draft in drafts),
+            "with fewer chunks": sum(len(draft.rows) < fewest for draft in drafts),
             "distractors replaced by the guard": self.replaced,
         }
+        if self.settings.guard_reranker is not None:
+            counts["chunks kept from a question by the re-ranker alone"] = self.space.refused_by_score
         reasons = Counter(f"rejected: {rejected.reason}" for rejected in self.rejected)
         return counts | dict(sorted(reasons.items()))
 

@@ -11,7 +11,6 @@ Fusion is that of Cormack, Clarke and Büttcher (SIGIR 2009): a chunk's score is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,10 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from data.chunks import Chunk
 from data.index import ChunkIndex
 from data.keywords import KeywordIndex
+from data.reranker import Score
 
 Embed = Callable[[Sequence[str]], np.ndarray]
-# (question, texts) -> a score for each text.
-Score = Callable[[str, Sequence[str]], np.ndarray]
 
 
 class RetrievalSettings(BaseModel):
@@ -44,31 +42,6 @@ class RetrievalSettings(BaseModel):
     )
 
 
-class Reranker:
-    """A cross-encoder of sentence-transformers: reads question and chunk together.
-
-    Args:
-        folder: what `resolve_embedder` returns for its name.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        from safetensors import SafetensorError
-        from sentence_transformers import CrossEncoder
-
-        try:
-            self._model = CrossEncoder(str(folder), local_files_only=True)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            first_line = str(error).partition("\n")[0]
-            raise ValueError(f"{folder} cannot be loaded as a reranker ({first_line}): fetch it again") from None
-        if self._model.num_labels != 1:
-            raise ValueError(f"{folder} gives {self._model.num_labels} scores a pair: a reranker gives one")
-
-    def score(self, question: str, texts: Sequence[str]) -> np.ndarray:
-        """How well each text answers the question, float32 [N]."""
-        scores = self._model.predict([(question, text) for text in texts], show_progress_bar=False)
-        return np.asarray(scores, np.float32)
-
-
 class Retriever:
     """Finds chunks for questions.
 
@@ -76,7 +49,7 @@ class Retriever:
         chunks: those of the index, in its order.
         embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
         keywords: needed for hybrid retrieval.
-        score: a cross-encoder's; none where chunks are not ordered anew.
+        score: a cross-encoder's (`load_reranker`); none where chunks are not ordered anew.
     """
 
     def __init__(
@@ -128,7 +101,7 @@ class Retriever:
         read, rest = found[: self.settings.depth], found[self.settings.depth :]
         if not read:
             return []
-        scores = self._score(text, [self._texts[name] for name in read])
+        scores = self._score([(text, self._texts[name]) for name in read])
         return [read[place] for place in np.argsort(-scores, kind="stable")] + list(rest)
 
 

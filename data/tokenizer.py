@@ -108,6 +108,10 @@ class Tokenizer:
         text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
 
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token by itself, control tokens too; a part of a character reads as U+FFFD."""
+        return [str(self._tokenizer.decode([int(token)], clean_up_tokenization_spaces=False)) for token in tokens]
+
     def encode_prompts(self, prompts: Sequence[Prompt], style: PromptStyle) -> list[list[int]]:
         """The tokens of each prompt, up to where the model starts to write.
 

@@ -20,6 +20,8 @@ def show_in_prefect(store: Store, results: Results) -> None:
         how = "cached" if outcome.cached else f"built in {outcome.seconds:.1f} s"
         lines.append(f"| {outcome.stage} | {outcome.artifact}{describe_counts(outcome.artifact)} | {how} |")
     lines += ["", *(f"- {name}: `{path}`" for name, path in results.paths.items())]
+    if "diff" in results.paths:
+        lines += ["", (results.paths["diff"] / "diff.md").read_text(encoding="utf-8")]
     if "evaluation" in results.paths:
         lines += ["", (results.paths["evaluation"] / "summary.md").read_text(encoding="utf-8")]
     if "training" in results.paths:

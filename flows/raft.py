@@ -5,18 +5,22 @@ from typing import Any, Literal
 from prefect import flow
 
 from data.chunks import ChunkSettings
+from data.critic_settings import CriticSettings
+from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.index_kinds import IndexSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
-from data.raft import RaftSettings
+from data.raft_settings import RaftSettings
 from data.retriever import RetrievalSettings
 from data.split import SplitSettings
+from data.teacher import TeacherSettings
 from flows.config import RunConfig
 from flows.pages import show_in_prefect
 from flows.pipeline import Pipeline
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from tasks.diff import compare, last_dataset
 from tasks.runs import Results, publish_latest
 from tasks.store import Store
 
@@ -28,6 +32,9 @@ def _run(goal: str, **parameters: Any) -> Results:
     store = Store(config.work_dir)
     pipeline = Pipeline(store, config)
     pipeline.until(goal)
+    if (last := last_dataset(store, pipeline.artifacts)) is not None:
+        made = pipeline.artifacts
+        made["diff"] = compare(store, *last, made["documents"], made["dataset"])
     results = publish_latest(store, pipeline.artifacts, config.model_dump(mode="json"))
     show_in_prefect(store, results)
     return results
@@ -39,11 +46,14 @@ def raft_finetune(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     index: IndexSettings = _DEFAULTS.index,
     retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
     lora: LoraSettings = _DEFAULTS.lora,
@@ -61,11 +71,14 @@ def raft_finetune(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         index=index,
         retrieval=retrieval,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
         lora=lora,
@@ -83,13 +96,17 @@ def build_dataset(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     index: IndexSettings = _DEFAULTS.index,
     retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
+    generation: GenerationSettings = _DEFAULTS.generation,
 ) -> Results:
     """Documents and questions to a RAFT dataset in Alpaca format."""
     return _run(
@@ -98,13 +115,17 @@ def build_dataset(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         index=index,
         retrieval=retrieval,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
+        generation=generation,
     )
 
 
@@ -114,16 +135,20 @@ def train_adapter(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     index: IndexSettings = _DEFAULTS.index,
     retrieval: RetrievalSettings = _DEFAULTS.retrieval,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
     lora: LoraSettings = _DEFAULTS.lora,
     mesh: MeshSettings = _DEFAULTS.mesh,
     training: TrainSettings = _DEFAULTS.training,
+    generation: GenerationSettings = _DEFAULTS.generation,
 ) -> Results:
     """As far as the trained adapter; a dataset that is there already is not built again."""
     return _run(
@@ -132,14 +157,18 @@ def train_adapter(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         index=index,
         retrieval=retrieval,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
         lora=lora,
         mesh=mesh,
         training=training,
+        generation=generation,
     )

@@ -1,20 +1,17 @@
 """The RAFT dataset: Alpaca records with their provenance, a `datasets` folder, and the tokens that training reads."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from data.alpaca import to_records, write_dataset
-from data.chunks import Chunk
-from data.jsonl import write_jsonl
-from data.questions import Question
-from data.raft import RaftBuild, RaftSettings, build_examples
-from data.sequences import encode_records, write_sequences
-from data.tokenizer import Tokenizer
+from data.alpaca import write_dataset
+from data.assembly import Assembler, Part
+from data.jsonl import read_jsonl, write_jsonl
+from data.leaks import LEAKS_NAME
+from data.mixing import GeneralRecord
+from data.raft_settings import RaftSettings
+from data.sequences import write_sequences
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_index, open_questions, open_tokenizer
+from tasks.loading import open_chunks, open_embedder, open_index, open_questions, open_reranker, open_tokenizer
 from tasks.store import Artifact, Store
 
 
@@ -27,40 +24,48 @@ def build_dataset(
     embedder: Artifact,
     base: Artifact,
     raft: RaftSettings,
+    general: Artifact | None = None,
+    reranker: Artifact | None = None,
 ) -> Artifact:
     """RAFT examples of the training questions and, in a folder `validation`, of the validation questions if there are.
 
+    Args:
+        general: records to be mixed into the training examples, if any.
+        reranker: the cross-encoder of the false-negative guard, if any.
+
     Raises:
-        ValueError: no example can be built (nothing fits the token budget, say).
+        ValueError: no example can be built (nothing fits the token budget, say), or there are too few general records.
     """
     train, validation, evaluation = (open_questions(store, questions, part) for part in ("train", "validation", "eval"))
-    every_chunk, vectors = open_chunks(store, chunks), open_index(store, index, embedder).vectors()
-    tokenizer = open_tokenizer(store, base)
-
-    def build_without(held_out: Sequence[Question], asked: Sequence[Question]) -> tuple[RaftBuild, list[Chunk]]:
-        """Over the chunks of all but some documents: of those no chunk is shown, not even as a distractor."""
-        documents = {question.document_id for question in held_out}
-        kept = np.array([chunk.document_id not in documents for chunk in every_chunk])
-        own = [chunk for chunk, keep in zip(every_chunk, kept, strict=True) if keep]
-        return build_examples(asked, own, vectors[kept], raft, tokenizer), own
-
-    built, own = build_without([*validation, *evaluation], train)
-    with store.build("dataset", settings=raft, inputs=(questions, chunks, index, embedder, base)) as build:
-        _write(build.folder, built, own, raft, tokenizer)
-        build.count(examples=len(built.examples), contexts=built.counts["contexts"], rejected=len(built.rejected))
+    model = open_embedder(store, embedder)
+    assembler = Assembler(
+        open_chunks(store, chunks),
+        open_index(store, index, embedder).vectors(),
+        raft,
+        open_tokenizer(store, base),
+        model.embed,
+        question_cosine=store.manifest(questions).settings["split"]["near_duplicate"],
+        score=open_reranker(store, reranker),
+    )
+    mixed = read_jsonl(store.path(general) / "general.jsonl", GeneralRecord) if general is not None else []
+    part = assembler.build("training", train, [*validation, *evaluation], mixed)
+    inputs = (questions, chunks, index, embedder, base, *filter(None, (general, reranker)))
+    with store.build("dataset", settings=raft, inputs=inputs) as build:
+        _write(build.folder, part, raft)
+        build.count(examples=len(part.records), contexts=part.counts["contexts"], rejected=len(part.rejected), leaks=0)
         if validation:
-            watched, own = build_without(evaluation, validation)
+            watched = assembler.build("validation", validation, evaluation)
             (build.folder / "validation").mkdir()
-            _write(build.folder / "validation", watched, own, raft, tokenizer)
-            build.count(validation_examples=len(watched.examples))
+            _write(build.folder / "validation", watched, raft)
+            build.count(validation_examples=len(watched.records))
     return build.artifact
 
 
-def _write(folder: Path, built: RaftBuild, chunks: Sequence[Chunk], raft: RaftSettings, tokenizer: Tokenizer) -> None:
-    records = to_records(built.examples, chunks)
-    write_dataset(folder, records, raft, built.counts)
+def _write(folder: Path, part: Part, raft: RaftSettings) -> None:
+    write_dataset(folder, part.records, raft, part.counts)
     (folder / "sequences").mkdir()
-    write_sequences(folder / "sequences", encode_records(records, tokenizer, raft.prompt_style))
-    write_jsonl(folder / "rejected.jsonl", built.rejected)
-    counts = json.dumps(built.counts, indent=1, sort_keys=True) + "\n"
-    (folder / "counts.json").write_text(counts, encoding="utf-8")
+    write_sequences(folder / "sequences", part.sequences)
+    write_jsonl(folder / "rejected.jsonl", part.rejected)
+    for name, content in (("counts.json", part.counts), (LEAKS_NAME, part.leaks.as_json())):
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")

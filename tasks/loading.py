@@ -5,12 +5,14 @@ from pathlib import Path
 
 from data.chunks import Chunk
 from data.documents import Document
+from data.duplicates import Duplicate
 from data.embeddings import Embedder
 from data.index import ChunkIndex
 from data.jsonl import read_jsonl
 from data.keywords import KeywordIndex
 from data.questions import Question
-from data.retriever import Reranker, RetrievalSettings, Retriever
+from data.reranker import Score, load_reranker
+from data.retriever import RetrievalSettings, Retriever
 from data.tokenizer import Tokenizer, load_tokenizer
 from data.vectors import VectorStore
 from tasks.store import Artifact, Store
@@ -39,8 +41,13 @@ def open_vectors(store: Store, embedder: Embedder) -> VectorStore:
 
 
 @functools.cache
-def _reranker(folder: Path) -> Reranker:
-    return Reranker(folder)
+def _reranker(folder: Path) -> Score:
+    return load_reranker(folder)
+
+
+def open_reranker(store: Store, reranker: Artifact | None) -> Score | None:
+    """The cross-encoder, loaded once for the process; None for none."""
+    return None if reranker is None else _reranker(store.path(reranker))
 
 
 @functools.cache
@@ -61,6 +68,11 @@ def open_documents(store: Store, documents: Artifact) -> list[Document]:
 def open_chunks(store: Store, chunks: Artifact) -> list[Chunk]:
     """Chunks in the order of their documents."""
     return read_jsonl(store.path(chunks) / "chunks.jsonl", Chunk)
+
+
+def open_duplicates(store: Store, chunks: Artifact) -> list[Duplicate]:
+    """The chunks that were left out because they repeat others."""
+    return read_jsonl(store.path(chunks) / "duplicates.jsonl", Duplicate)
 
 
 def open_index(store: Store, index: Artifact, embedder: Artifact) -> ChunkIndex:
@@ -92,7 +104,7 @@ def open_retriever(
         open_embedder(store, embedder).embed,
         retrieval,
         KeywordIndex.load(store.path(index) / KEYWORDS) if retrieval.hybrid else None,
-        None if reranker is None else _reranker(store.path(reranker)).score,
+        open_reranker(store, reranker),
     )
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from data.chunk_memory import ChunkMemory
 from data.chunks import ChunkSettings, chunk_documents
+from data.duplicates import Duplicate, collapse_duplicates
 from data.embeddings import EmbeddingSettings
 from data.index import ChunkIndex
 from data.index_kinds import IndexSettings
@@ -32,16 +33,26 @@ from tasks.store import Artifact, Store
 
 @stage(name="chunk-documents", version=1)
 def cut_chunks(store: Store, documents: Artifact, base: Artifact, chunking: ChunkSettings) -> Artifact:
-    """Chunks of all documents, counted in the base model's tokens; those of documents that were cut before are kept."""
+    """Chunks of all documents, counted in the base model's tokens, as chunks.jsonl.
+
+    Those of documents that were cut before are kept. Those that repeat others are left out and listed in
+    duplicates.jsonl (may be empty) with what stands for them.
+    """
     code = code_digest(chunk_documents, ("data.chunks", "data.tokenizer"))
     way = stage_key("chunks", 1, code, {"base": base, "chunking": chunking})
     count_tokens = open_tokenizer(store, base).count_tokens
     found, _ = ChunkMemory(store.work_dir / "chunks" / way).chunk(
         open_documents(store, documents), lambda fresh: chunk_documents(fresh, count_tokens, chunking)
     )
+    duplicates: list[Duplicate] = []
+    if chunking.near_duplicate is not None:
+        found, duplicates = collapse_duplicates(found, chunking.near_duplicate)
     with store.build("chunks", settings=chunking, inputs=(documents, base)) as build:
         write_jsonl(build.folder / "chunks.jsonl", found)
+        write_jsonl(build.folder / "duplicates.jsonl", duplicates)
         build.count(chunks=len(found), documents=documents.count("documents"))
+        if duplicates:
+            build.count(collapsed_duplicates=len(duplicates))
     return build.artifact
 
 

@@ -16,8 +16,11 @@ LATEST, SWEEPS = "latest", "sweeps"
 _RUN = "run.json"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
+    "questions": ("questions", ""),
     "retrieval": ("retrieval", ""),
     "dataset": ("dataset", ""),
+    "package": ("package", ""),
+    "diff": ("diff", ""),
     "training": ("adapter", ""),
     "evaluation": ("evaluation", ""),
     "adapter": ("export", "adapter"),

@@ -5,7 +5,8 @@ from raft_corpus import make_corpus
 from small_tokenizers import smollm2
 
 from data.alpaca import read_records, to_records, write_dataset
-from data.raft import RaftSettings, build_examples
+from data.raft import build_examples
+from data.raft_settings import RaftSettings
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@ import pytest
 from raft_corpus import Corpus, make_chunk, make_corpus, make_question
 
 from data.chunks import Chunk
-from data.contexts import ChunkSpace, form_groups, guarded_context, hidden_context
+from data.contexts import form_groups, guarded_context, hidden_context
 from data.questions import Question
+from data.space import ChunkSpace
 
 
 def space_of(corpus: Corpus) -> ChunkSpace:

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations, pairwise
 
@@ -7,10 +8,11 @@ from raft_corpus import Corpus, make_chunk, make_corpus
 from small_tokenizers import smollm2
 
 from data.alpaca import to_records
-from data.contexts import ChunkSpace
 from data.prompts import ABSTENTION, fold_space, parse_output
-from data.raft import RaftBuild, RaftSettings, build_examples, shown_count
+from data.raft import RaftBuild, build_examples, shown_count
+from data.raft_settings import RaftSettings
 from data.sequences import TokenSequence, encode_records
+from data.space import ChunkSpace
 
 
 def build(settings: RaftSettings | None = None, corpus: Corpus | None = None) -> RaftBuild:
@@ -120,15 +122,93 @@ CHANGES = {
     "prompt_style": "alpaca",
     "max_tokens": 300,
     "seed": 1,
+    "fewest_chunks": 1,
+    "hardness": (5, 12),
+    "questions_per_context": 1,
 }
+# test_assembly.py
+OF_THE_WHOLE_DATASET = {"leak_cosine", "leak_words", "guard_reranker", "guard_margin", "mix_file", "mix_fraction"}
 
 
-@pytest.mark.parametrize("name", RaftSettings.model_fields)
+@pytest.mark.parametrize("name", RaftSettings.model_fields.keys() - OF_THE_WHOLE_DATASET)
 def test_every_setting_changes_the_tokens(name):
     corpus = make_corpus()
     before, after = RaftSettings(), RaftSettings(**{name: CHANGES[name]})
     one, other = (sequences(build(settings, corpus), corpus, settings.prompt_style) for settings in (before, after))
     assert [s.tokens.tolist() for s in one] != [s.tokens.tolist() for s in other]
+
+
+def test_sizes_are_drawn_for_each_context():
+    built = build(RaftSettings(fewest_chunks=2, context_chunks=5, oracle_fraction=1.0))
+    sizes = {example.group_id: len(example.context_ids) for example in built.examples}
+    assert set(sizes.values()) <= {2, 3, 4, 5} and len(set(sizes.values())) > 2
+    alone = build(RaftSettings(fewest_chunks=1, context_chunks=4, questions_per_context=1, oracle_fraction=1.0))
+    assert {len(example.context_ids) for example in alone.examples} == {1, 2, 3, 4}
+    assert built.counts["with fewer chunks"] == alone.counts["with fewer chunks"] == 0
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("fraction", [1.0, 0.6])
+def test_questions_of_a_context_are_at_most_as_many_as_wanted(most, fraction):
+    built = build(RaftSettings(questions_per_context=most, oracle_fraction=fraction))
+    sharing = Counter(example.group_id for example in built.examples)
+    assert max(sharing.values()) <= most and len(built.examples) == 48
+    assert all(len(example.context_ids) == 5 for example in built.examples)
+    assert build(RaftSettings(questions_per_context=most)) == build(RaftSettings(questions_per_context=most))
+
+
+@pytest.mark.parametrize("ranks", [(1, 6), (4, 12), (9, 16)])
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_distractors_come_from_the_ranks_that_are_wanted(ranks, fraction):
+    corpus = make_corpus()
+    row = {chunk.id: place for place, chunk in enumerate(corpus.chunks)}
+    settings = RaftSettings(hardness=ranks, questions_per_context=1, oracle_fraction=fraction)
+    for example in build(settings, corpus).examples:
+        (oracle,) = example.oracle_ids
+        nearness = corpus.vectors @ corpus.vectors[row[oracle]]
+        nearness[row[oracle]] = -2
+        ranking = np.argsort(-nearness, kind="stable").tolist()
+        found = [ranking.index(row[id]) + 1 for id in example.context_ids if id != oracle]
+        assert found and all(ranks[0] <= rank <= ranks[1] for rank in found)
+
+
+def test_ranks_beyond_the_last_chunk_leave_the_oracles_alone():
+    built = build(RaftSettings(hardness=(30, 40), oracle_fraction=1.0))
+    assert all(set(e.context_ids) >= set(e.oracle_ids) for e in built.examples)
+    assert built.counts["with fewer chunks"] == 48
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"fewest_chunks": 6}, "fewest_chunks=6 exceeds context_chunks=5"),
+        ({"hardness": (0, 5)}, r"hardness=\[0, 5\] is no first and last rank"),
+        ({"hardness": (5, 4)}, "is no first and last rank"),
+        ({"hardness": (1, 3)}, "leaves 3 chunks, and a context of context_chunks=5 wants 4 distractors"),
+        ({"mix_fraction": 0.1}, "mix_file and mix_fraction go together: give mix_file too"),
+        ({"mix_file": "x.json"}, "give mix_fraction above 0 too"),
+    ],
+)
+def test_settings_that_contradict_one_another_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        RaftSettings(**settings)
+
+
+def test_the_score_of_a_cross_encoder_keeps_chunks_out():
+    """One that finds Brine's chunks nearly as good as the oracle, and the others not."""
+    corpus = make_corpus()
+
+    def score(pairs):
+        names = [question.split("gears of ")[1].split("'")[0] for question, _ in pairs]
+        told = zip(names, (text for _, text in pairs), strict=True)
+        return np.array([0.9 if name in text else 0.85 if "Brine" in text else 0.5 for name, text in told], np.float32)
+
+    settings = RaftSettings(guard_reranker="given", guard_margin=0.1, oracle_fraction=1.0)
+    guarded = build_examples(corpus.questions, corpus.chunks, corpus.vectors, settings, smollm2(), score)
+    assert guarded.counts["chunks kept from a question by the re-ranker alone"] > 0
+    texts = {chunk.id: chunk.text for chunk in corpus.chunks}
+    shown = [texts[id] for e in guarded.examples for id in e.context_ids if id not in e.oracle_ids]
+    assert len(shown) > 4 * 40 and not any("Brine" in text for text in shown)
 
 
 def test_passes_ask_each_question_over_different_contexts():
@@ -252,3 +332,16 @@ def test_control_words_in_a_document_do_not_end_the_prompt():
     for sequence in sequences(built, Corpus([], chunks, corpus.vectors)):
         assert np.count_nonzero(sequence.tokens[sequence.loss_mask] == end) == 1
         assert np.count_nonzero(sequence.tokens[~sequence.loss_mask] == end) == 2  # of the system and the user's turn
+
+
+def test_an_unanswerable_question_abstains_wherever_it_is_asked():
+    corpus = make_corpus()
+    questions = [replace(q, answer=ABSTENTION, quotes=()) if n % 4 == 0 else q for n, q in enumerate(corpus.questions)]
+    corpus = Corpus(questions, corpus.chunks, corpus.vectors)
+    built = build(RaftSettings(oracle_fraction=0.8, no_oracle="answer"), corpus)
+    assert len(built.examples) == 48 and not built.rejected
+    by_id = {question.id: question for question in questions}
+    for example in built.examples:
+        parsed = parse_output(example.output)
+        assert parsed.abstained == (by_id[example.question_id].answer == ABSTENTION)
+        assert bool(parsed.quotes) == (example.oracle_shown and not parsed.abstained)

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 from raft_corpus import make_chunk, make_question
-from tiny_rerankers import cross_encoder
+from small_rerankers import reranker_folder
 
 from data.index import ChunkIndex
 from data.keywords import KeywordIndex
+from data.reranker import Score, load_reranker
 from data.retrieval_scores import measure_retrieval, retrieval_table, score_ranking
-from data.retriever import Reranker, RetrievalSettings, Retriever, fuse
+from data.retriever import RetrievalSettings, Retriever, fuse
 
 TEXTS = {
     "ferry": "Ferries leave the pier at noon, whatever the tide.",
@@ -38,8 +39,8 @@ def keywords():
 
 
 @pytest.fixture(scope="module")
-def reranker(tmp_path_factory) -> Reranker:
-    return Reranker(cross_encoder(tmp_path_factory.mktemp("cross")))
+def score(tmp_path_factory) -> Score:
+    return load_reranker(reranker_folder(tmp_path_factory.mktemp("cross")))
 
 
 def test_dense_only_is_the_index(chunks, index, embedder):
@@ -84,23 +85,18 @@ def test_hybrid_fuses_both(chunks, index, keywords, embedder):
     assert retriever.search(questions, 3) == steps["hybrid"] and steps["hybrid"][0][0] == "code"
 
 
-def test_the_cross_encoder_has_the_last_word(chunks, index, keywords, embedder, reranker):
+def test_the_cross_encoder_has_the_last_word(chunks, index, keywords, embedder, score):
     question = "Who milks?"
-    scores = reranker.score(question, [chunk.search_text for chunk in chunks])
+    scores = score([(question, chunk.search_text) for chunk in chunks])
     assert scores.shape == (5,) and len(set(scores.tolist())) == 5
     by_score = [chunks[place].id for place in np.argsort(-scores)]
-    retriever = Retriever(chunks, index, embedder.embed, RetrievalSettings(hybrid=True), keywords, reranker.score)
+    retriever = Retriever(chunks, index, embedder.embed, RetrievalSettings(hybrid=True), keywords, score)
     assert retriever.search([question], 5)[0] == by_score
     assert list(retriever.rankings([question], 2)) == ["embeddings", "BM25", "hybrid", "reranked"]
-    shallow = Retriever(chunks, index, embedder.embed, RetrievalSettings(depth=2), None, reranker.score)
+    shallow = Retriever(chunks, index, embedder.embed, RetrievalSettings(depth=2), None, score)
     first = index.search(embedder.embed([question]), 5)[1][0]
     assert set(shallow.search([question], 5)[0][:2]) == set(first[:2])
     assert shallow.search([question], 5)[0][2:] == first[2:]
-
-
-def test_what_is_no_reranker_is_refused(embedder, tmp_path):
-    with pytest.raises(ValueError, match="cannot be loaded as a reranker"):
-        Reranker(tmp_path)
 
 
 def test_scores_of_a_ranking():

@@ -30,13 +30,9 @@ def binary_document(folder: Path) -> None:
     (folder / "picture.txt").write_bytes(b"\x89PNG\0\0")
 
 
-def latin_document(folder: Path) -> None:
-    (folder / "old.txt").write_bytes("caf\u00e9".encode("latin-1"))
-
-
 def no_documents(folder: Path) -> None:
     for path in folder.iterdir():
-        path.rename(path.with_suffix(".pdf"))
+        path.rename(path.with_suffix(".zip"))
 
 
 def no_such_documents(folder: Path) -> None:
@@ -57,16 +53,28 @@ def broken_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "arguments", "message"),
     [
-        (break_nothing, ["--corpus", "nowhere"], "no folder of documents at nowhere"),
-        (empty_document, [], "empty.md is empty"),
-        (binary_document, [], "picture.txt is a binary file"),
-        (latin_document, [], "old.txt is not UTF-8 text (byte 0xe9 at offset 3)"),
+        (break_nothing, ["--corpus", "nowhere"], "no documents at nowhere: name a folder, a file"),
+        (empty_document, ["--strict"], "1 files or parts cannot be read: empty.md (empty"),
+        (binary_document, ["--strict"], "picture.txt (a binary file (NUL byte at offset 4)"),
+        (binary_document, ["--set", "documents.strict=true"], "or leave documents.strict out to go on without"),
         (broken_line, [], "questions.jsonl line 2"),
         (break_nothing, ["--questions", "nowhere.jsonl"], "nowhere.jsonl"),
         (break_nothing, ["--base-model", "no/such-model"], "no/such-model"),
         (break_nothing, ["--set", "lora.target_modules=query"], "query match no layer"),
         (break_nothing, ["--set", "mesh.tp=2"], "mesh tp=2 does not divide the model's attention heads (9); allowed"),
         (break_nothing, ["--set", "raft.max_tokens=200"], "context over the budget"),
+        (
+            break_nothing,
+            ["--set", "raft.mix_fraction=0.2"],
+            "raft: mix_file and mix_fraction go together: give mix_file",
+        ),
+        (break_nothing, ["--set", "raft.hardness=[9, 2]"], "raft: hardness=[9, 2] is no first and last rank"),
+        (break_nothing, ["--set", "raft.guard_reranker=./nowhere"], "no folder ./nowhere: name a cross-encoder's"),
+        (
+            break_nothing,
+            ["--set", "raft.mix_fraction=0.2", "--set", "raft.mix_file=nowhere.json"],
+            "nowhere.json cannot be read",
+        ),
         (break_nothing, ["--set", "training.row_length=1024", "--set", "raft.max_tokens=1500"], "training.row_length"),
         (break_nothing, ["--set", "evaluation.top_k=99"], "8192 positions"),
         (break_nothing, ["--set", "training.patience=2"], "needs validation examples; set split.validation_fraction"),
@@ -86,7 +94,7 @@ def broken_line(folder: Path) -> None:
         (broken_settings, ["--config", "{folder}/typed.yaml"], "training.epochs: Input should be a valid integer"),
         # The person's file is named, not our link to it.
         (broken_settings, ["--base-model", "{folder}/model.gguf"], "error: {folder}/model.gguf cannot be read as GGUF"),
-        (no_documents, [], "(3 other files): put .md or .txt files there"),
+        (no_documents, [], "(3 files of other kinds): put Markdown, text, HTML, PDF"),
         (no_such_documents, [], "names a document of the corpus: the first names 'accident-and-near-miss"),
     ],
 )
@@ -161,5 +169,5 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
     shown = subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert shown.returncode == 0
-    for command in ("run", "build-dataset", "train", "evaluate", "export", "ask", "sweep", "plan"):
+    for command in ("run", "build-dataset", "train", "evaluate", "export", "ask", "inspect", "sweep", "plan"):
         assert command in shown.stdout

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import ROOT, start_jora
+from jobs_here import share_programs
 from small_runs import copy_samples
+
+from tasks.store import Store
 
 SETTINGS = (
     "chunking.max_tokens=128",
@@ -33,6 +36,7 @@ STAGES = {
     "ground-questions",
     "measure-retrieval",
     "build-dataset",
+    "package-dataset",
     "train-adapter",
     "build-prompts",
     "generate-answers",
@@ -54,6 +58,7 @@ class Run:
 def run(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     documents, questions = copy_samples(folder, 6)
+    share_programs(Store(folder / "work"))
     sets = [part for item in SETTINGS for part in ("--set", item)]
     command = ["run", "--corpus", documents, "--questions", questions, "--work-dir", folder / "work", *sets]
     printed = []
@@ -82,7 +87,7 @@ def test_the_ladder_and_the_results_are_shown(run: Run) -> None:
     for printed in (run.first, run.second):
         for rung in ("base closed-book", "base + retrieval", "tuned + retrieval"):
             assert re.search(rf"^\| {re.escape(rung)} +\| 2 ", printed, re.MULTILINE)
-        for name in ("dataset", "training", "evaluation", "adapter", "merged"):
+        for name in ("dataset", "package", "training", "evaluation", "adapter", "merged"):
             assert re.search(rf"^{name} +{re.escape(str(run.work_dir))}/latest/{name}$", printed, re.MULTILINE)
             assert (run.work_dir / "latest" / name).is_dir()
 

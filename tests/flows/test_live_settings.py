@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import datasets
 import jax
 import pytest
 from jobs_here import run_jobs_here, share_programs
+from mixed_corpus import mixed_documents
 from pydantic import BaseModel
+from small_rerankers import reranker_folder
 from small_runs import SMALL, copy_samples, tiny_base
-from tiny_rerankers import cross_encoder
 
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig, load_config
@@ -33,10 +35,11 @@ from jora_model.step import Trainer
 from jora_model.tries import Rows
 from tasks.cache import Stage
 from tasks.loading import vectors_folder
+from tasks.sources import snapshot_documents
 from tasks.store import Artifact, Store
 
 TESTS = Path(__file__).parents[1]
-# How far the pipeline must go for a stage; the others belong to the dataset.
+# How far the pipeline must go for a stage; the others belong to the examples.
 GOALS = {
     "train-adapter": "adapter",
     "build-prompts": "evaluation",
@@ -56,6 +59,7 @@ class Workshop:
         self.kept: dict[str, Artifact] = {}
         documents, questions = copy_samples(folder, 3)
         _spoil_some(questions)
+        _nearly_repeat(documents)
         self.given = {
             "corpus": str(documents),
             "questions": str(questions),
@@ -85,7 +89,7 @@ class Workshop:
     def files(self, config: RunConfig, place: str) -> list[tuple[str, bytes]]:
         """Names and contents of the files of a stage: `stage/pattern`."""
         stage, _, pattern = place.partition("/")
-        folders = [self.store.path(artifact) for artifact in self.run(config, GOALS.get(stage, "dataset"))[stage]]
+        folders = [self.store.path(artifact) for artifact in self.run(config, GOALS.get(stage, "examples"))[stage]]
         found = [
             (str(path.relative_to(folder)), path.read_bytes())
             for folder in folders
@@ -96,13 +100,25 @@ class Workshop:
 
 
 def _spoil_some(questions: Path) -> None:
-    """Some questions without document and quote, and one whose answer stands nowhere."""
+    """Some questions without document and quote, one whose answer stands nowhere, and one of each fault."""
     items = [json.loads(line) for line in questions.read_text().splitlines()]
     for item in items[::2]:
         del item["document"], item["quote"]
     items[1] |= {"answer": "in all likelihood"}
     del items[1]["quote"]
+    items[3] |= {"question": f"According to the passage, {items[3]['question']}"}
+    items[5] |= {"question": "Warum wurden denn die Karten jede Woche aus dem Kasten geholt?"}
+    items[7] |= {"quote": items[7]["quote"].replace("e", "é", 1)}
+    items[9] |= {"answer": f"{items[9]['answer']}, {items[9]['answer']}, 777"}
+    items[13] = items[11] | {"question": items[11]["question"].replace("?", ", then?")}
     questions.write_text("".join(json.dumps(item) + "\n" for item in items))
+
+
+def _nearly_repeat(documents: Path) -> None:
+    """Of each document the beginning once more, a word longer in each paragraph; nobody asks about it."""
+    for path in sorted(documents.iterdir()):
+        beginning = path.read_text()[:1500].rpartition("\n\n")[0]
+        (documents / f"again-{path.name}").write_text(beginning.replace("\n\n", " indeed\n\n") + " indeed\n")
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +135,24 @@ def where_it_is_written(workshop: Workshop, config: RunConfig) -> object:
     return preflight(config).work_dir
 
 
+def what_is_read(workshop: Workshop, config: RunConfig) -> object:
+    """The files of the snapshot of documents, or why there is none."""
+    try:
+        folder = workshop.store.path(snapshot_documents.fn(workshop.store, config.corpus, config.documents))
+    except ValueError as error:
+        return str(error)
+    return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+
+
+def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
+    return sorted(workshop.run(config, "dataset"))
+
+
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
     """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
 
-    workshop.run(config, "dataset")  # the later stages embed questions: they are to come from memory
+    workshop.run(config, "examples")  # the later stages embed questions: they are to come from memory
     shutil.rmtree(vectors_folder(workshop.store))
     return _calls(
         workshop, config, "index-chunks", SentenceTransformer, "forward", lambda _, texts: len(texts["input_ids"])
@@ -169,7 +198,7 @@ def _calls(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, method, spy)
         try:
-            workshop.run(config, GOALS.get(stage, "dataset"))
+            workshop.run(config, GOALS.get(stage, "examples"))
         except Enough as enough:
             seen.append(enough.args[0])
     assert seen
@@ -182,7 +211,7 @@ class Row:
 
     Attributes:
         to: as on the command line; "{folder}" is the workshop's.
-        given: settings for both sides, without which the one of the row means nothing.
+        given: settings for both sides, without which the one of the row means nothing; "{folder}" as in `to`.
     """
 
     to: str
@@ -194,19 +223,35 @@ CHUNKS = "chunk-documents/chunks.jsonl"
 QUESTIONS = "ground-questions/*.jsonl"
 MEASURED = "measure-retrieval/retrieval.json"
 RECORDS = "build-dataset/dataset.jsonl"
+KEPT_OUT = "build-dataset/counts.json"
 SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
+JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
+MIXED = ("corpus={folder}/other/mixed",)
+GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
 
 ROWS = {
     "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
     "questions": Row("{folder}/other/questions.jsonl", "snapshot-questions/raw_questions.jsonl"),
     "base_model": Row("{folder}/other/base", ADAPTER),
     "work_dir": Row("{folder}/other/work", where_it_is_written),
+    "documents.text_column": Row("body", what_is_read, given=MIXED),
+    "documents.title_column": Row("body", what_is_read, given=MIXED),
+    "documents.dataset_split": Row("test", what_is_read, given=("corpus={folder}/other/saved",)),
+    "documents.encoding": Row("cp437", what_is_read, given=MIXED),
+    "documents.slide_notes": Row("false", what_is_read, given=MIXED),
+    "documents.strict": Row("true", what_is_read, given=MIXED),
+    "documents.follow_links": Row("true", what_is_read, given=MIXED),
+    "documents.max_file_bytes": Row("100", what_is_read, given=MIXED),
+    "documents.max_unpacked_bytes": Row("1000", what_is_read, given=MIXED),
+    "documents.max_document_characters": Row("10", what_is_read, given=MIXED),
     "chunking.max_tokens": Row("64", CHUNKS),
     "chunking.overlap_tokens": Row("48", CHUNKS),
+    "chunking.heading_path": Row("false", CHUNKS),
+    "chunking.near_duplicate": Row("0.05", CHUNKS, given=("chunking.max_tokens=20",)),
     "embedding.embedder": Row("{folder}/other/embedder", "index-chunks/index.faiss"),
     "embedding.batch_tokens": Row("500", embedded_at_once),
     "index.kind": Row("hnsw", "index-chunks/index.faiss"),
@@ -217,6 +262,18 @@ ROWS = {
     "retrieval.reranker": Row("{folder}/other/reranker", MEASURED),
     "grounding.reject_unquoted": Row("true", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
+    "critic.judge": Row("all", QUESTIONS),
+    "critic.repair_edits": Row("0", QUESTIONS),
+    "critic.question_length": Row("[4, 90]", QUESTIONS, given=JUDGED),
+    "critic.answer_length": Row("[1, 12]", QUESTIONS, given=JUDGED),
+    "critic.self_contained": Row("false", QUESTIONS, given=JUDGED),
+    "critic.languages": Row("[de, en]", QUESTIONS, given=JUDGED),
+    "critic.language_confidence": Row("1", QUESTIONS, given=JUDGED),
+    "critic.answer_recall": Row("null", QUESTIONS, given=JUDGED),
+    "critic.answer_cosine": Row("0.01", QUESTIONS, given=JUDGED),
+    "critic.strict_numbers": Row("false", QUESTIONS, given=JUDGED),
+    "critic.near_duplicate": Row("null", QUESTIONS, given=JUDGED),
+    "critic.round_trip": Row("0", stages_that_run, given=JUDGED),
     "split.eval_fraction": Row("0.7", QUESTIONS),
     "split.validation_fraction": Row("0.3", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
@@ -228,6 +285,15 @@ ROWS = {
     "raft.near_duplicate": Row("0.4", RECORDS),
     "raft.prompt_style": Row("alpaca", SEQUENCES),
     "raft.max_tokens": Row("300", RECORDS),
+    "raft.fewest_chunks": Row("1", RECORDS),
+    "raft.hardness": Row("[4, 9]", RECORDS),
+    "raft.questions_per_context": Row("1", RECORDS),
+    "raft.leak_cosine": Row("1", KEPT_OUT, given=("raft.leak_words=1",)),
+    "raft.leak_words": Row("1", KEPT_OUT, given=("raft.leak_cosine=1",)),
+    "raft.guard_reranker": Row("{folder}/other/reranker", RECORDS),
+    "raft.guard_margin": Row("0.9", RECORDS, given=("raft.guard_reranker={folder}/other/reranker",)),
+    "raft.mix_file": Row("{folder}/other/more.json", RECORDS, given=GENERAL),
+    "raft.mix_fraction": Row("0.2", RECORDS, given=GENERAL),
     "raft.seed": Row("1", RECORDS),
     "mesh.data": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
     "mesh.fsdp": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
@@ -245,8 +311,30 @@ ROWS = {
     "export.max_shard_mb": Row("1", "export-model/merged/*.safetensors"),
 }
 
+ASKED = "tasks/test_teaching.py::test_every_setting_of_the_teacher_is_live"
+ASKING = "tasks/test_teaching.py::test_every_setting_of_the_asking_is_live"
+
 # Settings that another test sees change something: setting -> file::test.
 ELSEWHERE = {
+    "teacher.kind": "flows/test_teacher.py::test_a_teacher_of_each_kind_to_a_dataset",
+    "teacher.base_url": ASKING,
+    "teacher.model": ASKED,
+    "teacher.api_key_env": "tasks/test_teaching.py::test_a_refusal_is_one_line_and_the_key_is_nowhere",
+    "teacher.api_key_secret": "tasks/test_teaching.py::test_a_key_from_a_secret_block",
+    "teacher.questions_per_chunk": ASKED,
+    "teacher.kinds": ASKED,
+    "teacher.max_questions": ASKED,
+    "teacher.temperature": ASKED,
+    "teacher.seed": ASKED,
+    "teacher.max_tokens": ASKED,
+    "teacher.structured_output": ASKED,
+    "teacher.concurrency": ASKING,
+    "teacher.timeout_seconds": ASKING,
+    "teacher.max_retries": ASKING,
+    "teacher.price_in": ASKING,
+    "teacher.price_out": ASKING,
+    "teacher.budget_tokens": ASKING,
+    "teacher.budget_cost": ASKING,
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
     "index.min_recall": "data/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
     "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
@@ -261,7 +349,13 @@ def other(workshop: Workshop) -> None:
     folder = workshop.folder / "other"
     copy_samples(folder, 2)
     tiny_base(folder / "base", seed=1)
-    cross_encoder(folder / "reranker")
+    mixed_documents(folder / "mixed")
+    rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})
+    datasets.DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(folder / "saved")
+    reranker_folder(folder / "reranker")
+    for name in ("general", "more"):
+        records = [{"instruction": f"Say {name} {n}.", "output": str(n)} for n in range(60)]
+        (folder / f"{name}.json").write_text(json.dumps(records))
     # MiniLM that takes the first token's state instead of the mean.
     shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
     pooling = folder / "embedder" / "1_Pooling" / "config.json"
@@ -274,8 +368,8 @@ def other(workshop: Workshop) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_every_setting_is_live(workshop: Workshop, name: str) -> None:
     row = ROWS[name]
-    to = row.to.format(folder=workshop.folder)
-    configs = [workshop.config(*row.given), workshop.config(*row.given, f"{name}={to}")]
+    to, *given = (text.format(folder=workshop.folder) for text in (row.to, *row.given))
+    configs = [workshop.config(*given), workshop.config(*given, f"{name}={to}")]
     assert configs[0] != configs[1], "the row does not change the setting"
     look = row.sees if callable(row.sees) else lambda shop, config: shop.files(config, row.sees)
     assert look(workshop, configs[0]) != look(workshop, configs[1]), f"{name} is dead: {row.to} changes nothing"

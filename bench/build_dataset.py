@@ -1,0 +1,110 @@
+"""From a SQuAD file to a finished dataset, embeddings excluded: how long, and whether it can be trusted.
+
+    .venv/bin/python -m bench.build_dataset --squad FILE [--base FOLDER] [--quick]
+
+The stages of the pipeline run as they are, without Prefect's server. Texts are embedded once before, and the clock runs
+over the second pass, in which vectors come from memory: documents, chunks, index, grounding, split, examples, leak
+check, every format and the report. Then the written files are looked at: each quote must stand letter for letter in
+the context of its record.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.machine import describe_machine
+from data.alpaca import AlpacaRecord
+from data.embeddings import Embedder
+from data.jsonl import read_jsonl
+from data.prompts import fold_space, parse_output
+from flows.config import RunConfig, load_config
+from flows.pipeline import Pipeline
+from tasks.cache import Stage
+from tasks.loading import open_chunks
+from tasks.package import read_leaks
+from tasks.store import Artifact, Store
+
+# What is done once for all corpora, and no part of building a dataset.
+_ONCE = ("snapshot-base", "import-base", "snapshot-embedder")
+
+
+class Remembered:
+    """Vectors by text: the embedder is asked once for each."""
+
+    def __init__(self) -> None:
+        self.vectors: dict[str, np.ndarray] = {}
+        self.asked = 0
+        self._embed = Embedder.embed
+
+    def embed(self, embedder: Embedder, texts: Sequence[str], progress: bool = False) -> np.ndarray:
+        """As `Embedder.embed`."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self.vectors]
+        self.asked += len(missing)
+        self.vectors.update(zip(missing, self._embed(embedder, missing), strict=True))
+        return np.stack([self.vectors[text] for text in texts]) if texts else self._embed(embedder, texts)
+
+
+def build(config: RunConfig) -> tuple[Store, dict[str, Any], dict[str, float]]:
+    """Every stage as far as the packaged dataset: the store, the artifacts, and the seconds of each stage."""
+    seconds: dict[str, float] = {}
+
+    def call(stage: Stage[Any], *arguments: Any) -> Artifact:
+        begun = time.monotonic()
+        made = stage.fn(*arguments)
+        seconds[stage.name] = time.monotonic() - begun
+        return made
+
+    pipeline = Pipeline(Store(config.work_dir), config, call)
+    pipeline.dataset()
+    return pipeline.store, pipeline.artifacts, seconds
+
+
+def verbatim(records: Sequence[AlpacaRecord], texts: dict[str, str]) -> tuple[int, int]:
+    """How many quotes stand in the context of their record, and how many there are."""
+    found = total = 0
+    for record in records:
+        shown = [fold_space(texts[id]) for id in record.context_ids]
+        for quote in parse_output(record.output).quotes:
+            total += 1
+            found += any(fold_space(quote) in text for text in shown)
+    return found, total
+
+
+def main() -> None:
+    """Build twice, the second time with all vectors at hand, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--squad", required=True, help="a SQuAD file")
+    parser.add_argument("--base", default="embedded", help="base model, for its tokenizer")
+    parser.add_argument("--quick", action="store_true", help="the same: it takes less than three minutes")
+    arguments = parser.parse_args()
+    print(describe_machine("datasets", "sentence-transformers", "transformers"))
+    options = {"corpus": arguments.squad, "questions": arguments.squad, "base_model": arguments.base}
+    remembered = Remembered()
+    Embedder.embed = lambda self, texts, progress=False: remembered.embed(self, texts, progress)  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory(prefix="jora-bench-") as folder:
+        begun = time.monotonic()
+        build(load_config(None, options | {"work_dir": f"{folder}/first"}))
+        print(f"first pass, with {remembered.asked} texts embedded: {time.monotonic() - begun:.1f} s")
+        remembered.asked = 0
+        store, made, seconds = build(load_config(None, options | {"work_dir": f"{folder}/second"}))
+        assert remembered.asked == 0, "a text was embedded while the clock ran"
+        for name, taken in seconds.items():
+            print(f"{name:<20} {taken:6.2f} s")
+        package = store.path(made["package"])
+        texts = {chunk.id: chunk.text for chunk in open_chunks(store, made["chunks"])}
+        records = [r for path in sorted((package / "data").glob("*.jsonl")) for r in read_jsonl(path, AlpacaRecord)]
+        found, total = verbatim(records, texts)
+        leaks = sum(len(part["leaks"]) for part in read_leaks(store, made["dataset"]))
+        print(f"{made['raw_questions'].count('questions')} questions, {len(texts)} chunks, {total} quotes")
+        print(f"figure seconds {sum(taken for name, taken in seconds.items() if name not in _ONCE):.1f}")
+        print(f"figure examples {len(records)}")
+        print(f"figure quotes_verbatim_percent {100 * found / total:.2f}")
+        print(f"figure leaks {leaks}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Texts that nearly repeat others: by the cosine of their vectors, and by the runs of words that they share.
+
+MinHash (datasketch) finds the pairs worth looking at; the share of words is then counted exactly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_RUN = 3  # words in a run
+_PERMUTATIONS = 128
+# Candidates are looked for below the threshold, since near it MinHash misses about half of them.
+_CANDIDATES = 0.7
+_PRODUCTS = 1 << 25  # products held at once
+# In Chinese, Japanese and Thai a word has no visible border: each letter counts as one.
+_WORD = re.compile(
+    r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The text that one repeats most: its place among the others, their cosine, and the share of words if looked at."""
+
+    place: int
+    cosine: float
+    words: float = 0.0
+
+
+def nearest_cosines(vectors: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each of N vectors the place of the nearest of M others and their cosine, int64 [N] and float32 [N].
+
+    Args:
+        vectors, others: normalized, float32 [N, D] and [M, D]. Without others, places are 0 and cosines -1.
+    """
+    places, cosines = np.zeros(len(vectors), np.int64), np.full(len(vectors), -1, np.float32)
+    step = max(_PRODUCTS // max(len(others), 1), 1)
+    for start in range(0, len(vectors) if len(others) else 0, step):
+        products = vectors[start : start + step] @ others.T
+        places[start : start + step] = products.argmax(axis=1)
+        cosines[start : start + step] = products.max(axis=1)
+    return places, cosines
+
+
+def shared_words(texts: Sequence[str], others: Sequence[str], least: float) -> dict[int, tuple[int, float]]:
+    """For the texts that share at least this part of their runs of words with one of the others: which, and how much.
+
+    Returns:
+        Place of the text -> place of the other that shares most, and the share (Jaccard), in the order of the texts.
+    """
+    from datasketch import MinHash, MinHashLSH
+
+    if not texts or not others:
+        return {}
+    runs_of_others = [_runs(text) for text in others]
+    index = MinHashLSH(threshold=least * _CANDIDATES, num_perm=_PERMUTATIONS)
+    with index.insertion_session() as session:
+        for place, runs in enumerate(runs_of_others):
+            session.insert(place, _minhash(MinHash, runs))
+    found: dict[int, tuple[int, float]] = {}
+    for place, text in enumerate(texts):
+        runs = _runs(text)
+        shares = [(_jaccard(runs, runs_of_others[other]), -other) for other in index.query(_minhash(MinHash, runs))]
+        if shares and max(shares)[0] >= least:
+            share, other = max(shares)
+            found[place] = (-other, share)
+    return found
+
+
+def _runs(text: str) -> frozenset[str]:
+    words = _WORD.findall(text.casefold())
+    return frozenset(" ".join(words[n : n + _RUN]) for n in range(max(len(words) - _RUN + 1, 1)))
+
+
+def _minhash(kind: type, runs: frozenset[str]) -> object:
+    minhash = kind(num_perm=_PERMUTATIONS)
+    minhash.update_batch([run.encode() for run in sorted(runs)])
+    return minhash
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other)

@@ -1,0 +1,89 @@
+"""The dataset as a product: splits, exports, card and report, beside the dataset that training reads."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from data.jsonl import read_jsonl
+from data.leaks import LEAKS_NAME
+from data.package import Package, build_test, read_splits
+from data.questions import Rejected
+from data.raft_settings import RaftSettings
+from data.report_page import Filter
+from tasks.cache import stage
+from tasks.loading import open_chunks, open_embedder, open_index, open_questions, open_tokenizer
+from tasks.store import Artifact, Store
+
+
+@stage(name="package-dataset", version=1)
+def package_dataset(
+    store: Store,
+    raw_questions: Artifact,
+    documents: Artifact,
+    questions: Artifact,
+    chunks: Artifact,
+    index: Artifact,
+    embedder: Artifact,
+    base: Artifact,
+    dataset: Artifact,
+    raft: RaftSettings,
+    retrieval: Artifact | None = None,
+) -> Artifact:
+    """Train, validation and test as JSONL, Parquet and `datasets`, in the formats of other trainers, with a report.
+
+    The test split asks the evaluation questions over their oracles and distractors from all documents.
+
+    Args:
+        retrieval: the retriever's measures, in a file retrieval.json, if there are any.
+
+    Raises:
+        ValueError: no evaluation question fits the token budget.
+    """
+    found = open_chunks(store, chunks)
+    vectors = open_index(store, index, embedder).vectors()
+    asked = {part: open_questions(store, questions, part) for part in ("train", "validation", "eval")}
+    test = build_test(asked["eval"], found, vectors, raft, open_tokenizer(store, base))
+    every = [question for part in asked.values() for question in part]
+    embedded = open_embedder(store, embedder).embed([question.question for question in every])
+    package = Package(read_splits(store.path(dataset)) | {"test": test}, found, vectors, every, embedded, raft)
+    near = questions.count("near_duplicates")
+    filters = [
+        Filter("tied to documents and quotes", raw_questions.count("questions"), _reasons(store, questions)),
+        Filter("split by document", len(every) + near, {"nearly repeats a held-out question": near}),
+    ]
+    report = package.report(documents.count("documents"), filters, _retriever(store, retrieval))
+    inputs = (raw_questions, documents, questions, chunks, index, embedder, base, dataset)
+    with store.build("package", settings=raft, inputs=(*inputs, *filter(None, [retrieval]))) as build:
+        package.write(build.folder, report)
+        build.count(**{name: len(split.records) for name, split in package.splits.items()})
+    return build.artifact
+
+
+def read_leaks(store: Store, dataset: Artifact) -> list[dict[str, Any]]:
+    """The leak report of each part that training reads."""
+    folder = store.path(dataset)
+    paths = (folder / LEAKS_NAME, folder / "validation" / LEAKS_NAME)
+    return [_read(path) for path in paths if path.is_file()]
+
+
+def _reasons(store: Store, questions: Artifact) -> dict[str, int]:
+    rejected = read_jsonl(store.path(questions) / "rejected.jsonl", Rejected)
+    return dict(Counter(item.reason for item in rejected).most_common())
+
+
+def _retriever(store: Store, retrieval: Artifact | None) -> list[list[str]]:
+    """The table of retrieval.json: a list of objects with the same keys, or one in the key "rows"."""
+    if retrieval is None:
+        return []
+    content = _read(store.path(retrieval) / "retrieval.json")
+    rows = content["rows"] if isinstance(content, dict) else content
+    return [list(rows[0]), *([_told(value) for value in row.values()] for row in rows)] if rows else []
+
+
+def _told(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

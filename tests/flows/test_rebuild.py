@@ -1,0 +1,42 @@
+"""The flow `build-dataset` over a corpus that changes: what changed is told, kept, and shown in Prefect."""
+
+import json
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from small_runs import copy_samples, tiny_base
+
+from data.chunks import ChunkSettings
+from data.raft_settings import RaftSettings
+from flows.raft import build_dataset
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_rebuild_tells_what_changed(tmp_path: Path) -> None:
+    documents, questions = copy_samples(tmp_path, 3)
+    base = tiny_base(tmp_path / "base")
+    facts = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(facts | {"max_position_embeddings": 4096}))
+    arguments = {
+        "corpus": str(documents),
+        "questions": str(questions),
+        "base_model": str(base),
+        "work_dir": str(tmp_path / "work"),
+        "chunking": ChunkSettings(max_tokens=96),
+        "raft": RaftSettings(context_chunks=2, max_tokens=512),
+    }
+    first = build_dataset(**arguments)
+    assert {"dataset", "package"} <= set(first.paths) and "diff" not in first.paths
+    again = build_dataset(**arguments)
+    assert "diff" not in again.paths, "nothing changed"
+    (documents / "new.md").write_text("# New\n\nNobody asks about this.\n")
+    rebuilt = build_dataset(**arguments)
+    told = json.loads((rebuilt.paths["diff"] / "diff.json").read_text())
+    assert told["documents_added"] == ["new.md"] and told["documents_kept"] == 3
+    with get_client(sync_client=True) as client:
+        (page,) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["run"])), sort="CREATED_DESC", limit=1
+        )
+    assert "| documents added | 1 | `new.md` |" in page.data
