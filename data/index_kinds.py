@@ -1,4 +1,4 @@
-"""Kinds of index: exact up to a size, then HNSW, then IVF-PQ, or what a `faiss.index_factory` string describes.
+"""Kinds of index: exact up to a size, then HNSW, then IVF, or what a `faiss.index_factory` string describes.
 
 An approximate index only names candidates; the exact vectors, which lie beside it, score and order them (index.py). How
 hard it looks (efSearch, nprobe) is doubled until it finds what exact search finds in a sample of the chunks, and what
@@ -39,8 +39,9 @@ class IndexSettings(BaseModel):
     kind: str = Field(
         default="auto",
         min_length=1,
-        description='"exact", "hnsw", "ivfpq", a string of faiss.index_factory such as "IVF256,SQ8", or "auto": exact '
-        "up to exact_up_to chunks, then hnsw or ivfpq by size.",
+        description='"exact", "hnsw", "ivf" (a byte a number), "ivfpq" (a byte for four, slow to train), a string of '
+        'faiss.index_factory such as "OPQ32,IVF256,PQ32", or "auto": exact up to exact_up_to chunks, then hnsw or ivf '
+        "by size.",
     )
     exact_up_to: int = Field(default=50_000, ge=0, description='With "auto", so many chunks are searched exactly.')
     min_recall: float = Field(
@@ -72,15 +73,17 @@ def choose_factory(settings: IndexSettings, count: int, dimension: int) -> str:
     """The `faiss.index_factory` string for so many vectors [count, dimension]."""
     kind = settings.kind
     if kind == "auto":
-        kind = "exact" if count <= settings.exact_up_to else "hnsw" if count <= _HNSW_UP_TO else "ivfpq"
+        kind = "exact" if count <= settings.exact_up_to else "hnsw" if count <= _HNSW_UP_TO else "ivf"
     if kind == "exact":
         return EXACT
     if kind == "hnsw":
         return "HNSW32,SQ8"
-    if kind == "ivfpq":
-        lists = 1 << max(0, round(np.log2(4 * count**0.5)))
+    if kind in ("ivf", "ivfpq"):
+        lists = 1 << max(0, round(np.log2(2 * count**0.5)))
         while lists > 1 and lists * _TRAINING_POINTS > count:
             lists //= 2
+        if kind == "ivf":
+            return f"IVF{lists},SQ8"
         codes = next(codes for codes in range(max(dimension // 4, 1), 0, -1) if dimension % codes == 0)
         return f"IVF{lists},PQ{codes}"
     return kind
@@ -95,7 +98,7 @@ def build_index(vectors: np.ndarray, factory: str) -> Any:
     import faiss
 
     count, dimension = vectors.shape
-    advice = 'set index.kind to "auto", "exact", "hnsw", "ivfpq" or a string of faiss.index_factory'
+    advice = 'set index.kind to "auto", "exact", "hnsw", "ivf", "ivfpq" or a string of faiss.index_factory'
     try:
         index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
         index.train(_training_points(vectors, index))

@@ -37,14 +37,16 @@ def test_the_kind_follows_the_size():
     auto = IndexSettings()
     assert choose_factory(auto, 50_000, 384) == "Flat"
     assert choose_factory(auto, 50_001, 384) == "HNSW32,SQ8"
-    assert choose_factory(auto, 1_000_000, 384) == "IVF4096,PQ96"
+    assert choose_factory(auto, 1_000_000, 384) == "IVF2048,SQ8"
+    assert choose_factory(IndexSettings(kind="ivfpq"), 1_000_000, 384) == "IVF2048,PQ96"
     assert choose_factory(IndexSettings(exact_up_to=10), 11, 384) == "HNSW32,SQ8"
     assert choose_factory(IndexSettings(kind="ivfpq"), 50, 31) == "IVF1,PQ1"
     assert choose_factory(IndexSettings(kind="exact"), 10**7, 384) == "Flat"
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivfpq", "IVF16,SQ4"])
-def test_approximate_kinds_find_what_exact_search_finds(vectors, kind, tmp_path, caplog):
+@pytest.mark.parametrize(("kind", "count"), [("hnsw", 3000), ("ivf", 3000), ("ivfpq", 600), ("IVF16,SQ4", 3000)])
+def test_approximate_kinds_find_what_exact_search_finds(vectors, kind, count, tmp_path, caplog):
+    vectors = vectors[:count]
     with caplog.at_level(logging.INFO, "data"):
         index = built(vectors, kind)
     assert index.quality.recall >= 0.95 and index.quality.sample == 256 and index.quality.effort
