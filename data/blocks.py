@@ -5,12 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
-_HASH_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*?)(?:[ \t]+#+)?[ \t]*$")
+_HASH_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)")
 _UNDERLINE = re.compile(r"(={3,}|-{3,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _NO_TITLE = re.compile(r"[ \t]*(?:[-*+•>|]|\d+[.)])[ \t]|[ \t]*\|")  # a list item, a quotation or a table row
+_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S")
 _SHORT_LINE = 80
+
+
+UnitKind = Literal["prose", "item", "lines"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A part of a paragraph that belongs together: the text from `start` to `end`.
+
+    Attributes:
+        kind: "prose", of sentences; "item" of a list, of sentences as well; "lines", a fenced listing or a table.
+    """
+
+    start: int
+    end: int
+    kind: UnitKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,42 @@ def read_blocks(text: str, plain: bool = False) -> list[Block]:
     return _plain_headings(text, blocks) if plain else blocks
 
 
+def units_of(text: str) -> list[Unit]:
+    """The list items, fenced listings, tables and runs of other lines of a paragraph, in order."""
+    units: list[Unit] = []
+    fence = ""
+    open_kind: UnitKind | None = None  # of the unit that the next line may go on
+    for offset, line in lines_of(text):
+        if not line.strip():
+            continue
+        kind: UnitKind = "lines"
+        goes_on = False
+        if fence:
+            goes_on = True
+            if _closes(line, fence):
+                fence = ""
+        elif opening := _FENCE.match(line):
+            fence = opening[1]
+        elif line.lstrip().startswith("|"):
+            goes_on = open_kind == "lines"
+        elif _ITEM.match(line):
+            kind = "item"
+        else:
+            kind = "item" if open_kind == "item" else "prose"
+            goes_on = kind == open_kind
+        start = units.pop().start if goes_on else offset + len(line) - len(line.lstrip())
+        units.append(Unit(start, offset + len(line.rstrip()), kind))
+        # A table below a listing is none of it.
+        open_kind = None if kind == "lines" and not line.lstrip().startswith("|") else kind
+    return units
+
+
+def _closes(line: str, fence: str) -> bool:
+    """Whether a line ends a listing that this fence began."""
+    line = line.strip()
+    return line.startswith(fence) and not line.strip(fence[0])
+
+
 def _marked_blocks(text: str) -> list[Block]:
     lines = list(lines_of(text))
     blocks: list[Block] = []
@@ -74,7 +128,7 @@ def _marked_blocks(text: str) -> list[Block]:
         elif fence:
             if line.strip():
                 paragraph.append((offset, line))
-            if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+            if _closes(line, fence):
                 fence = ""
         elif opening := _FENCE.match(line):
             fence = opening[1]
@@ -84,7 +138,7 @@ def _marked_blocks(text: str) -> list[Block]:
         elif heading := _HASH_HEADING.match(line):
             close_paragraph()
             start = offset + heading.start(1)
-            blocks.append(Block(start, offset + len(line.rstrip()), len(heading[1]), heading[2]))
+            blocks.append(Block(start, offset + len(line.rstrip()), len(heading[1]), _without_closing(heading[2])))
         elif (underline := _UNDERLINE.match(line)) and len(paragraph) == 1 and not _NO_TITLE.match(paragraph[0][1]):
             start, title = paragraph.pop()
             indent = len(title) - len(title.lstrip())
@@ -94,6 +148,13 @@ def _marked_blocks(text: str) -> list[Block]:
             paragraph.append((offset, line))
     close_paragraph()
     return blocks
+
+
+def _without_closing(title: str) -> str:
+    """ "Title ##" without its closing marks. Not in the pattern, which would try them at every space of the line."""
+    title = title.rstrip(" \t")
+    closed = title.rstrip("#")
+    return closed.rstrip(" \t") if closed != title and closed.endswith((" ", "\t")) else title
 
 
 def _front_matter_lines(lines: list[str]) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.blocks import Block, read_blocks
+from data.blocks import Block, lines_of, read_blocks, units_of
 from data.documents import Document, is_plain
 from data.sentences import sentence_spans, trim_span
 
@@ -27,6 +28,17 @@ class ChunkSettings(BaseModel):
         ge=0,
         description="A chunk repeats whole sentences, up to this many tokens, from the end of the chunk before it in "
         "the same section.",
+    )
+    near_duplicate: float | None = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="A chunk is left out when it shares this much of its runs of three words with one before it and "
+        "holds the same numbers; 1: only when it is the same; null: never.",
+    )
+    heading_path: bool = Field(
+        default=True,
+        description="The headings above a chunk stand before its text where it is embedded and where it is shown.",
     )
 
     @model_validator(mode="after")
@@ -48,6 +60,7 @@ class Chunk:
         start, end: offsets in characters of the document's text.
         heading_path: the headings above it, outermost first, those inside its own text included.
         text: begins and ends with a character that is not white space.
+        pages: the numbers, from 1, of the pages or slides that it stands on; empty where there are none.
     """
 
     id: str
@@ -57,6 +70,15 @@ class Chunk:
     end: int
     heading_path: tuple[str, ...]
     text: str
+    pages: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where a person finds it: "handbook.pdf, pages 3 to 4"."""
+        if not self.pages:
+            return self.document_path
+        numbers = " to ".join(str(page) for page in dict.fromkeys((self.pages[0], self.pages[-1])))
+        return f"{self.document_path}, {'page' if len(self.pages) == 1 else 'pages'} {numbers}"
 
     @property
     def search_text(self) -> str:
@@ -72,9 +94,10 @@ def chunk_documents(documents: Iterable[Document], count_tokens: CountTokens, se
 def chunk_document(document: Document, count_tokens: CountTokens, settings: ChunkSettings) -> list[Chunk]:
     """Cuts a document into chunks that together hold all its text.
 
-    Neighbouring paragraphs of a section are joined as long as they fit; a paragraph that is too long is cut between
-    sentences, a sentence that is too long between words, a word that is too long between characters. A heading stays
-    with the text that follows it.
+    Neighbouring paragraphs of a section are joined as long as they fit. A paragraph that is too long is cut between
+    sentences, but its list items, tables and listings stay whole where they fit; of those that do not, items are cut
+    between sentences, tables and listings between lines. A sentence or line that is too long is cut between words, a
+    word that is too long between characters. A heading stays with the text that follows it.
 
     Args:
         count_tokens: the number of tokens of each text, by the base model's tokenizer and without special tokens.
@@ -91,11 +114,18 @@ def chunk_document(document: Document, count_tokens: CountTokens, settings: Chun
                     document_path=document.path,
                     start=start,
                     end=end,
-                    heading_path=heading_path,
+                    heading_path=heading_path if settings.heading_path else (),
                     text=document.text[start:end],
+                    pages=_pages(document, start, end),
                 )
             )
     return chunks
+
+
+def _pages(document: Document, start: int, end: int) -> tuple[int, ...]:
+    """Numbers of the pages that the span touches. A page without text begins where the next one does."""
+    first, last = bisect_right(document.pages, start), bisect_left(document.pages, end)
+    return tuple(range(first, last + 1)) if document.pages else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,37 +178,63 @@ class _Cutter:
         return [*chunks, (start, end)]
 
     def cut(self, paragraph: _Paragraph) -> list[Span]:
-        """The paragraph whole, or its sentences, the first with the headings, the too long ones in pieces."""
+        """The paragraph whole, or its parts, the first with the headings, the too long ones in pieces."""
         if self._fits(paragraph.start, paragraph.end):
             return [(paragraph.start, paragraph.end)]
-        spans = sentence_spans(self.text[paragraph.body : paragraph.end])
-        sentences = [(paragraph.body + start, paragraph.body + end) for start, end in spans]
-        sentences[0] = (paragraph.start, sentences[0][1])
-        return [piece for sentence in sentences for piece in self._cut_sentence(*sentence)]
+        parts = self._parts(paragraph.body, paragraph.end)
+        parts[0] = (paragraph.start, parts[0][1])
+        return [piece for part in parts for piece in self._cut_sentence(*part)]
+
+    def _parts(self, start: int, end: int) -> list[Span]:
+        """Items, listings and tables that fit whole; the sentences and lines of what does not fit."""
+        parts: list[Span] = []
+        for unit in units_of(self.text[start:end]):
+            first, last = start + unit.start, start + unit.end
+            text = self.text[first:last]
+            if unit.kind != "prose" and self._fits(first, last):
+                parts.append((first, last))
+            elif unit.kind == "lines":
+                lines = (trim_span(self.text, first + at, first + at + len(line)) for at, line in lines_of(text))
+                parts.extend((begin, stop) for begin, stop in lines if begin < stop)
+            else:
+                parts.extend((first + begin, first + stop) for begin, stop in sentence_spans(text))
+        return parts
 
     def _cut_sentence(self, start: int, end: int) -> list[Span]:
         pieces = []
         while not self._fits(start, end):
             cut = self._longest_prefix(start, end)
             pieces.append(trim_span(self.text, start, cut))
-            start = trim_span(self.text, cut, end)[0]
+            while self.text[cut].isspace():
+                cut += 1
+            start = cut
         return [*pieces, (start, end)]
 
     def _longest_prefix(self, start: int, end: int) -> int:
         """Where to cut: after the last word that fits, or inside a word that is longer than a chunk."""
-        # Few texts have more characters a token; without this window a long text would be tokenized once per piece.
-        end = min(end, start + 20 * self.settings.max_tokens)
+        end = self._window_end(start, end)
         words = [start + match.end() for match in re.finditer(r"\S+", self.text[start:end])]
         if self._fits(start, words[0]):
             return self._last_that_fits(start, words)
         return self._last_that_fits(start, range(start + 1, words[0] + 1))
 
     def _last_that_fits(self, start: int, ends: Sequence[int]) -> int:
-        low, high = 0, len(ends)  # ends[low] fits; ends[high] is not known to
+        most = self.settings.max_tokens
+        low, high = 0, len(ends) - 1  # ends[low] fits, ends[high] does not
+        below, above = self._count(start, ends[low]), self._count(start, ends[high])
+        assert below <= most, "one character has more tokens than a chunk"
+        if above <= most:
+            return ends[high]
+        halve = False  # every other time, lest uneven text make the guesses slow
         while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._fits(start, ends[middle]) else (low, middle)
-        assert self._fits(start, ends[low]), "one character has more tokens than a chunk"
+            share = 0.5 if halve else (most - below) / (above - below)
+            middle = min(max(low + int((high - low) * share), low + 1), high - 1)
+            count = self._count(start, ends[middle])
+            if count <= most:
+                low, below = middle, count
+            else:
+                high, above = middle, count
+            halve = not halve
         return ends[low]
 
     def _overlap_start(self, previous: Span, piece: Span) -> int:
@@ -194,4 +250,18 @@ class _Cutter:
         return piece[0]
 
     def _fits(self, start: int, end: int) -> bool:
-        return self.count_tokens([self.text[start:end]])[0] <= self.settings.max_tokens
+        return self._window_end(start, end) == end and self._count(start, end) <= self.settings.max_tokens
+
+    def _window_end(self, start: int, end: int) -> int:
+        """The end, or one before it up to which there are too many tokens already.
+
+        Without it a long text would be tokenized whole for each of its pieces.
+        """
+        length = 5 * self.settings.max_tokens  # characters; of prose about as many as there may be
+        # A cut inside a word adds a few tokens.
+        while length < end - start and self._count(start, start + length) <= self.settings.max_tokens + 8:
+            length *= 2
+        return min(end, start + length)
+
+    def _count(self, start: int, end: int) -> int:
+        return self.count_tokens([self.text[start:end]])[0]

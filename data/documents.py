@@ -1,18 +1,59 @@
-"""Documents: the texts of a folder, with ids that depend on their path and content only."""
+"""Documents: texts with ids that depend on their path and content only, and the settings of how they are read."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
-import logging
-import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.blocks import read_blocks
 
-log = logging.getLogger(__name__)
+MEGABYTE = 1_000_000
+# Formats whose text has no marks: a short line that stands alone is a heading there.
+_PLAIN = (".txt", ".text", ".pdf")
 
-SUFFIXES = (".md", ".txt")
+
+class DocumentSettings(BaseModel):
+    """How the files of a corpus are read, and where reading stops."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text_column: str = Field(
+        default="text",
+        min_length=1,
+        description="The column of CSV, JSONL, Parquet and datasets that holds the text; each row is a document.",
+    )
+    title_column: str | None = Field(
+        default=None, min_length=1, description="The column that holds the title; null: the text's first heading."
+    )
+    dataset_split: str = Field(
+        default="train", min_length=1, description="The split that is read of a Hugging Face data set with splits."
+    )
+    encoding: str | None = Field(
+        default=None,
+        description="Of text files that are not UTF-8 and declare nothing; null: detected, counted and logged.",
+    )
+    slide_notes: bool = Field(default=True, description="Read the speaker's notes below each slide.")
+    strict: bool = Field(default=False, description="A file or row that cannot be read is an error.")
+    follow_links: bool = Field(default=False, description="Follow links that lead out of the corpus folder.")
+    max_file_bytes: int = Field(default=64 * MEGABYTE, ge=1, description="No larger file is read.")
+    max_unpacked_bytes: int = Field(
+        default=256 * MEGABYTE, ge=1, description="No DOCX, PPTX, PDF or Parquet file is unpacked to more than this."
+    )
+    max_document_characters: int = Field(default=5_000_000, ge=1, description="No longer document is taken.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                codecs.lookup(value)
+            except LookupError:
+                raise ValueError("no encoding of that name: give one that Python knows, such as cp1252") from None
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,110 +62,31 @@ class Document:
 
     Attributes:
         id: 16 hex digits, a digest of path and text.
-        path: relative to the folder that was read, with forward slashes.
+        path: relative to the folder that was read, with forward slashes; "table.csv#12" for the twelfth row of a file.
         text: line breaks are line feeds, no byte order mark.
         title: its first heading, or the file name without its suffix.
+        pages: the offset in `text` at which each page or slide begins, ascending; empty where there are none.
     """
 
     id: str
     path: str
     text: str
     title: str
+    pages: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FolderListing:
-    """The files of a folder: those that are documents, and those skipped because of their suffix or kind."""
-
-    documents: tuple[Path, ...]
-    skipped: tuple[Path, ...]
-
-
-def make_document(path: str, text: str, title: str | None = None) -> Document:
+def make_document(path: str, text: str, title: str | None = None, pages: tuple[int, ...] = ()) -> Document:
     """A document from its parts; without a title, its first heading or else the file's stem."""
     if not title:
         headings = (block.title for block in read_blocks(text, is_plain(path)) if block.level)
-        title = next(headings, Path(path).stem)
+        title = next(headings, PurePosixPath(path).stem)
     digest = hashlib.sha256(f"{path}\0{text}".encode()).hexdigest()
-    return Document(id=digest[:16], path=path, text=text, title=title)
+    return Document(id=digest[:16], path=path, text=text, title=title, pages=pages)
 
 
 def is_plain(path: str) -> bool:
     """Whether a document's text is plain rather than Markdown, by its path."""
-    return path.lower().endswith(".txt")
-
-
-def list_folder(folder: Path) -> FolderListing:
-    """Finds the documents below a folder, sorted by path. Hidden files and folders are not looked at.
-
-    Linked files are read; a linked folder is entered once, so a link that leads back to its parent ends.
-
-    Raises:
-        ValueError: the folder is missing, cannot be read, or holds no document.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"no folder of documents at {folder}: name a folder with {' or '.join(SUFFIXES)} files")
-    documents: list[Path] = []
-    skipped: list[Path] = []
-    seen = {folder.resolve()}
-    waiting = [folder]
-    while waiting:
-        for path in _entries(waiting.pop()):
-            if path.name.startswith("."):
-                continue
-            if path.is_dir():
-                if path.resolve() in seen:
-                    skipped.append(path)
-                else:
-                    seen.add(path.resolve())
-                    waiting.append(path)
-            elif path.is_file() and path.suffix.lower() in SUFFIXES:
-                documents.append(path)
-            else:
-                skipped.append(path)
-    if not documents:
-        raise ValueError(
-            f"no documents in {folder} ({len(skipped)} other files): put {' or '.join(SUFFIXES)} files there"
-        )
-    return FolderListing(tuple(sorted(documents)), tuple(sorted(skipped)))
-
-
-def read_documents(folder: Path) -> list[Document]:
-    """Reads every document below a folder, sorted by path. What is skipped is logged; `list_folder` returns it.
-
-    Raises:
-        ValueError: what `list_folder` raises, or a file is binary, not UTF-8, empty or unreadable; names the file.
-    """
-    folder = Path(folder)
-    listing = list_folder(folder)
-    if listing.skipped:
-        names = ", ".join(str(path.relative_to(folder)) for path in listing.skipped[:10])
-        log.warning("%d files in %s are no documents and are skipped: %s", len(listing.skipped), folder, names)
-    return [make_document(_relative(path, folder), _read_text(path)) for path in listing.documents]
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder))
-    except OSError as error:
-        raise ValueError(f"{folder} cannot be read ({error.strerror}): check its permissions") from None
-
-
-def _relative(path: Path, folder: Path) -> str:
-    name = path.relative_to(folder).as_posix()
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"the file name {name!r} is not UTF-8: rename the file") from None
-    return name
-
-
-def _read_text(path: Path) -> str:
-    text = decode_utf8(path).replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
-        raise ValueError(f"{path} is empty: write its text or remove the file")
-    return text
+    return path.lower().endswith(_PLAIN)
 
 
 def decode_utf8(path: Path) -> str:

@@ -1,8 +1,11 @@
 """Ties questions to documents, to quotes that stand there verbatim, and to the chunks that hold the quotes.
 
-A quote that is given is found in the document. Without one, it is the sentence that holds the answer, or, when the
-answer does not stand in the document word for word, the sentence nearest to question and answer by embedding. Without
-a document, retrieval finds the chunk. What cannot be tied is returned with its reason.
+A quote that is given is found in the document, or repaired where all but a slip of it stands there. Without one, it is
+the sentence that holds the answer, or, when the answer does not stand in the document word for word, the sentence
+nearest to question and answer by embedding. Without a document, retrieval finds the chunk. What cannot be tied is
+returned with its reason.
+
+A question whose answer is the abstention is unanswerable: it is tied like the others, and keeps no quote.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import numpy as np
 
 from data.chunks import Chunk, Span
 from data.documents import Document
-from data.library import DocumentText, Library
+from data.duplicates import Duplicate
+from data.library import DocumentText, Library, Proof
+from data.prompts import ABSTENTION, fold_space, is_abstention
 from data.questions import (
     Question,
     QuestionSettings,
@@ -27,8 +32,11 @@ from data.questions import (
     TiedBy,
     same_wording,
 )
+from data.repair import Repaired, Repairs
 
 log = logging.getLogger(__name__)
+
+_ONLY_IN_A_COPY = "proved only by a collapsed chunk"
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 Search = Callable[[Sequence[str], int], Sequence[Sequence[str]]]
@@ -41,22 +49,29 @@ def ground_questions(
     settings: QuestionSettings,
     embed: Embed,
     search: Search,
+    duplicates: Sequence[Duplicate] = (),
+    repairs: Repairs | None = None,
 ) -> tuple[list[Question], list[Rejected]]:
     """Ties each question to its document, quotes and oracle chunks, or rejects it with a reason.
 
+    What a collapsed chunk proves is proved by the chunk that stands for it: its document is the question's then, so
+    that the split by document keeps question and oracle together.
+
     Args:
+        duplicates: the chunks that were collapsed, which are not among `chunks`.
         embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
         search: (texts, k) to the ids of the best k chunks of each text, best first.
+        repairs: how far given quotes may be repaired, and where to note those that were; without it none is.
 
     Returns:
         The questions and the rejected ones, each in the order of `raw_questions`.
     """
-    library = Library(documents, chunks)
+    library = Library(documents, chunks, duplicates)
     hits = _retrieve(raw_questions, search, settings.retrieval_depth)
     drafts: list[_Draft | Rejected] = []
     for raw in raw_questions:
         try:
-            drafts.append(_draft(raw, library, hits.get(_retrieval_text(raw), ()), settings))
+            drafts.append(_draft(raw, library, hits.get(_retrieval_text(raw), ()), settings, repairs))
         except _Unusable as why:
             drafts.append(Rejected(raw.question, why.reason, why.detail, raw.source))
     _choose_nearest([draft for draft in drafts if isinstance(draft, _Draft)], embed)
@@ -69,7 +84,7 @@ def ground_questions(
         if isinstance(draft, Rejected):
             rejected.append(draft)
             continue
-        key = (same_wording(draft.raw.question), draft.text.document.id)
+        key = (same_wording(draft.raw.question), draft.quotes[0].chunk.document_id)
         if key in asked:
             detail = f"of the same document asked before ({asked[key]})"
             rejected.append(Rejected(draft.raw.question, "duplicate", detail, draft.raw.source))
@@ -122,8 +137,8 @@ class _Draft:
     text: DocumentText
     tied_by: TiedBy
     quote_source: QuoteSource
-    quotes: list[Span]  # each inside one chunk; empty until the nearest candidate is chosen
-    candidates: list[list[Span]]  # each is the quotes of one choice
+    quotes: list[Proof]  # all of one document; empty until the nearest candidate is chosen
+    candidates: list[list[Proof]]  # each is the quotes of one choice
 
 
 def _retrieval_text(raw: RawQuestion) -> str:
@@ -136,31 +151,44 @@ def _retrieve(raw_questions: Sequence[RawQuestion], search: Search, depth: int) 
     return dict(zip(texts, search(texts, depth), strict=True)) if texts else {}
 
 
-def _draft(raw: RawQuestion, library: Library, hits: Sequence[str], settings: QuestionSettings) -> _Draft:
+def _draft(
+    raw: RawQuestion, library: Library, hits: Sequence[str], settings: QuestionSettings, repairs: Repairs | None
+) -> _Draft:
     if not raw.answer.strip():
         raise _Unusable("no answer")
     if raw.document is not None:
         text = _named(raw.document, library)
         within = (0, len(text.text))
     else:
-        text, within = _tie_by_retrieval(raw, library, hits)
+        text, within = _tie_by_retrieval(raw, library, hits, repairs)
     tied_by: TiedBy = "retrieval" if raw.document is None else "given"
     if raw.quotes:
-        return _Draft(raw, text, tied_by, "given", _given_quotes(raw, text), [])
+        return _Draft(raw, text, tied_by, "given", _given_quotes(raw, text, library, repairs), [])
 
     source: QuoteSource = "sentence"
     spans = text.sentences_with(raw.answer, within)
     if not spans:
-        if settings.reject_unquoted:
+        if settings.reject_unquoted and not is_abstention(raw.answer):
             raise _Unusable("answer not in document", f"{raw.answer!r} does not stand in {text.document.path}")
         source = "nearest"
         spans = [span for span in text.sentences if within[0] <= span[0] and span[1] <= within[1]]
     # Whole sentences first: one is cut only when every choice crosses a border.
-    candidates = [[span] for span in spans if text.holders(span)]
-    candidates = candidates or [cut for span in spans if (cut := text.cut_at_borders(span))]
-    if not candidates:
+    choices = [[span] for span in spans if text.holders(span)]
+    choices = choices or [cut for span in spans if (cut := text.cut_at_borders(span))]
+    if not choices:
         raise _Unusable("quote crosses a chunk border", f"no sentence of {text.document.path} lies in one chunk")
+    candidates = [proofs for choice in choices if (proofs := _proofs(raw, text, choice, library))]
+    if not candidates:
+        raise _Unusable(_ONLY_IN_A_COPY, f"{raw.answer!r} in {text.document.path}")
     return _Draft(raw, text, tied_by, source, [], candidates)
+
+
+def _proofs(raw: RawQuestion, text: DocumentText, spans: Sequence[Span], library: Library) -> list[Proof] | None:
+    """The proofs of all spans, each once; None where one has none or they are of several documents."""
+    found = [library.proof(text, span, raw.answer) for span in spans]
+    proofs = list(dict.fromkeys(proof for proof in found if proof is not None))
+    whole = None not in found and len({proof.chunk.document_id for proof in proofs}) == 1
+    return proofs if whole else None
 
 
 def _named(name: str, library: Library) -> DocumentText:
@@ -173,20 +201,40 @@ def _named(name: str, library: Library) -> DocumentText:
     return texts[0]
 
 
-def _given_quotes(raw: RawQuestion, text: DocumentText) -> list[Span]:
+def _given_quotes(raw: RawQuestion, text: DocumentText, library: Library, repairs: Repairs | None) -> list[Proof]:
     quotes: list[Span] = []
     for quote in raw.quotes:
-        span = text.find_quote(quote)
+        span = text.find_quote(quote) or _repaired(quote, raw, text, repairs)
         if span is None:
             raise _Unusable("quote not in document", f"{quote!r} does not stand in {text.document.path}")
         pieces = text.cut_at_borders(span)
         if not pieces:
             raise _Unusable("quote crosses a chunk border", f"{quote!r} in {text.document.path}")
         quotes.extend(piece for piece in pieces if piece not in quotes)
-    return quotes
+    proofs = _proofs(raw, text, quotes, library)
+    if proofs is None:
+        raise _Unusable(_ONLY_IN_A_COPY, f"{raw.quotes[0]!r} in {text.document.path}")
+    return proofs
 
 
-def _tie_by_retrieval(raw: RawQuestion, library: Library, hits: Sequence[str]) -> tuple[DocumentText, Span]:
+def _repaired(quote: str, raw: RawQuestion, text: DocumentText, repairs: Repairs | None) -> Span | None:
+    """Where a quote stands but for a few characters; None when it stands nowhere."""
+    places = text.near_quote(quote, repairs.most_edits) if repairs else []
+    if repairs is None or not places:
+        return None
+    if len(places) > 1:
+        raise _Unusable("ambiguous quote", f"{quote!r} is as near to {len(places)} places of {text.document.path}")
+    (place,) = places
+    repaired = text.text[slice(*place.span)]
+    if fold_space(raw.answer) in fold_space(quote) and fold_space(raw.answer) not in fold_space(repaired):
+        raise _Unusable("quote differs at the answer", f"{quote!r} reads {repaired!r} in {text.document.path}")
+    repairs.done.append(Repaired(raw.question, quote, repaired, place.edits, raw.source))
+    return place.span
+
+
+def _tie_by_retrieval(
+    raw: RawQuestion, library: Library, hits: Sequence[str], repairs: Repairs | None
+) -> tuple[DocumentText, Span]:
     """The retrieved chunk that holds the quote or the answer, else any document with the quote, else the best chunk."""
     chunks = [library.chunks[hit] for hit in hits]
     assert chunks, "a search that finds nothing"
@@ -198,8 +246,29 @@ def _tie_by_retrieval(raw: RawQuestion, library: Library, hits: Sequence[str]) -
         if all(map(text.find_quote, raw.quotes)):
             return text, (0, len(text.text))
     if raw.quotes:
+        if repairs and (nearest := _nearest_to_quotes(raw, library, chunks, repairs.most_edits)):
+            return nearest, (0, len(nearest.text))
         raise _Unusable("quote not in document", f"{raw.quotes[0]!r} stands in none of the documents")
     return library.texts[chunks[0].document_id], (chunks[0].start, chunks[0].end)
+
+
+def _nearest_to_quotes(
+    raw: RawQuestion, library: Library, chunks: Sequence[Chunk], most_edits: int
+) -> DocumentText | None:
+    """Of the retrieved documents the one in which the quotes stand with the fewest edits."""
+    by_edits: dict[int, list[DocumentText]] = {}
+    for document_id in dict.fromkeys(chunk.document_id for chunk in chunks):
+        text = library.texts[document_id]
+        places = [text.near_quote(quote, most_edits) for quote in raw.quotes]
+        if all(places):
+            by_edits.setdefault(sum(place[0].edits for place in places), []).append(text)
+    if not by_edits:
+        return None
+    nearest = by_edits[min(by_edits)]
+    if len(nearest) > 1:
+        paths = ", ".join(text.document.path for text in nearest)
+        raise _Unusable("ambiguous quote", f"{raw.quotes[0]!r} is as near to places of {paths}")
+    return nearest[0]
 
 
 def _choose_nearest(drafts: Sequence[_Draft], embed: Embed) -> None:
@@ -207,13 +276,13 @@ def _choose_nearest(drafts: Sequence[_Draft], embed: Embed) -> None:
     rows: dict[str, int] = {}
     open_drafts = [draft for draft in drafts if len(draft.candidates) > 1]
     for draft in open_drafts:
-        for text in (_sought(draft), *(_wording(draft, candidate) for candidate in draft.candidates)):
+        for text in (_sought(draft), *map(_wording, draft.candidates)):
             rows.setdefault(text, len(rows))
     vectors = embed(list(rows)) if rows else np.zeros((0, 0), np.float32)
     for draft in drafts:
         best = 0
         if len(draft.candidates) > 1:
-            places = [rows[_wording(draft, candidate)] for candidate in draft.candidates]
+            places = [rows[_wording(candidate)] for candidate in draft.candidates]
             best = int(np.argmax(vectors[places] @ vectors[rows[_sought(draft)]]))
         if draft.candidates:
             draft.quotes = draft.candidates[best]
@@ -223,21 +292,22 @@ def _sought(draft: _Draft) -> str:
     return _retrieval_text(draft.raw) if draft.quote_source == "nearest" else draft.raw.question
 
 
-def _wording(draft: _Draft, spans: Sequence[Span]) -> str:
-    return " ".join(" ".join(draft.text.text[start:end].split()) for start, end in spans)
+def _wording(proofs: Sequence[Proof]) -> str:
+    return " ".join(" ".join(proof.quote.split()) for proof in proofs)
 
 
 def _question(draft: _Draft) -> Question:
-    raw, document = draft.raw, draft.text.document
-    oracles = (draft.text.holders(span)[0].id for span in draft.quotes)
-    digest = hashlib.sha256("\0".join((raw.question, raw.answer, document.path)).encode()).hexdigest()
+    raw = draft.raw
+    # An unanswerable question has a chunk that is near it, and no evidence.
+    abstains = is_abstention(raw.answer)
+    digest = hashlib.sha256("\0".join((raw.question, raw.answer, draft.text.document.path)).encode()).hexdigest()
     return Question(
         id=digest[:16],
         question=raw.question,
-        answer=raw.answer,
-        quotes=tuple(document.text[start:end] for start, end in draft.quotes),
-        document_id=document.id,
-        oracle_ids=tuple(dict.fromkeys(oracles)),
+        answer=ABSTENTION if abstains else raw.answer,
+        quotes=() if abstains else tuple(proof.quote for proof in draft.quotes),
+        document_id=draft.quotes[0].chunk.document_id,
+        oracle_ids=tuple(dict.fromkeys(proof.chunk.id for proof in draft.quotes)),
         quote_source=draft.quote_source,
         tied_by=draft.tied_by,
         reason=raw.reason,

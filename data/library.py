@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from data.blocks import read_blocks
+from data.blocks import lines_of, read_blocks, units_of
 from data.chunks import Chunk, Span
 from data.documents import Document, is_plain
-from data.sentences import sentence_spans
+from data.duplicates import Duplicate
+from data.repair import FoldedText, Place
+from data.sentences import sentence_spans, trim_span
 
 # Words that stand in most documents and prove nothing there.
 _YES_NO = frozenset({"yes", "no", "true", "false", "none"})
+_ALIKE = 0.8  # of two sentences that say the same, by their characters
 _LIST_MARK = re.compile(r"(?:[-*+•>]|\d{1,3}[.)])[ \t]+")
 
 
@@ -31,7 +36,7 @@ class DocumentText:
         """Sentences that can be quoted: with words, without list marks, no headings."""
         spans = []
         for block in read_blocks(self.text, is_plain(self.document.path)):
-            for start, end in sentence_spans(self.text[block.start : block.end]) if not block.level else ():
+            for start, end in _quotable(self.text[block.start : block.end]) if not block.level else ():
                 span = (block.start + start, block.start + end)
                 mark = _LIST_MARK.match(self.text, *span)
                 if re.search(r"\w", self.text[slice(*span)]):
@@ -66,6 +71,14 @@ class DocumentText:
         spans = [match.span() for match in re.finditer(pattern, self.text)]
         return next((span for span in spans if self.holders(span)), spans[0] if spans else None)
 
+    @cached_property
+    def _folded(self) -> FoldedText:
+        return FoldedText(self.text)
+
+    def near_quote(self, quote: str, most_edits: int) -> list[Place]:
+        """The places nearest to a quote that does not stand here; more than one where nobody can say which is meant."""
+        return self._folded.places(quote, most_edits)
+
     def sentences_with(self, answer: str, within: Span) -> list[Span]:
         """The sentence, or neighbouring sentences, around each place where the answer stands as whole words."""
         words = answer.strip().rstrip(".!?").split()
@@ -82,15 +95,37 @@ class DocumentText:
         return list(found)
 
 
-class Library:
-    """Documents by every name that a person may use for them."""
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A quote, letter for letter as it stands in a chunk of the index."""
 
-    def __init__(self, documents: Sequence[Document], chunks: Sequence[Chunk]) -> None:
+    chunk: Chunk
+    quote: str
+
+
+class Library:
+    """Documents by every name that a person may use for them.
+
+    A chunk that was collapsed still marks its place in its document; what it proves, its stand-in proves.
+    """
+
+    def __init__(
+        self, documents: Sequence[Document], chunks: Sequence[Chunk], duplicates: Sequence[Duplicate] = ()
+    ) -> None:
         by_document: dict[str, list[Chunk]] = {document.id: [] for document in documents}
         for chunk in chunks:
             by_document[chunk.document_id].append(chunk)
+        by_id = {document.id: document for document in documents}
+        for copy in duplicates:
+            text = by_id[copy.document_id].text[copy.start : copy.end]
+            by_document[copy.document_id].append(
+                Chunk(copy.id, copy.document_id, copy.document_path, copy.start, copy.end, (), text)
+            )
+        for own in by_document.values():
+            own.sort(key=lambda chunk: chunk.start)
         self.texts = {document.id: DocumentText(document, by_document[document.id]) for document in documents}
         self.chunks = {chunk.id: chunk for chunk in chunks}
+        self._stand_ins = {copy.id: self.chunks[copy.kept_id] for copy in duplicates}
         # The first of these that knows a name decides.
         self._names = (
             _grouped((document.path, document) for document in documents),
@@ -103,6 +138,46 @@ class Library:
         """The documents with this path, or else this file name, stem or title."""
         found: list[Document] = next((names[name] for names in self._names if name in names), [])
         return [self.texts[document.id] for document in found]
+
+    def proof(self, text: DocumentText, span: Span, answer: str) -> Proof | None:
+        """The first chunk that holds a span of a document, and the span's words.
+
+        Where only a collapsed chunk holds it, they are sought in its stand-in: as they are, or the sentence that is
+        most like them and holds the answer if they do. None where neither is there.
+        """
+        holders = text.holders(span)
+        quote = text.text[slice(*span)]
+        kept = next((chunk for chunk in holders if chunk.id not in self._stand_ins), None)
+        if kept is not None:
+            return Proof(kept, quote)
+        return self._proof_elsewhere(self._stand_ins[holders[0].id], quote, answer) if holders else None
+
+    def _proof_elsewhere(self, chunk: Chunk, quote: str, answer: str) -> Proof | None:
+        same = re.search(r"\s+".join(map(re.escape, quote.split())), chunk.text, re.IGNORECASE)
+        if same:
+            return Proof(chunk, same[0])
+        needed = answer.casefold() if answer.casefold() in quote.casefold() else ""
+        text = self.texts[chunk.document_id]
+        inside = (span for span in text.sentences if chunk.start <= span[0] and span[1] <= chunk.end)
+        sentences = [text.text[slice(*span)] for span in inside]
+        alike = {
+            sentence: SequenceMatcher(None, sentence, quote, autojunk=False).ratio()
+            for sentence in sentences
+            if needed in sentence.casefold()
+        }
+        best = max(alike, key=lambda sentence: alike[sentence], default=None)
+        return Proof(chunk, best) if best is not None and alike[best] >= _ALIKE else None
+
+
+def _quotable(paragraph: str) -> Iterator[Span]:
+    """The sentences of a paragraph; of a listing its lines, between which it may have been cut."""
+    for unit in units_of(paragraph):
+        text = paragraph[unit.start : unit.end]
+        spans = [(at, at + len(line)) for at, line in lines_of(text)] if unit.kind == "lines" else sentence_spans(text)
+        for start, end in spans:
+            start, end = trim_span(text, start, end)
+            if start < end:
+                yield unit.start + start, unit.start + end
 
 
 def _grouped(pairs: Iterable[tuple[str, Document]]) -> dict[str, list[Document]]:

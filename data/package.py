@@ -114,12 +114,19 @@ class Package:
         self._chunk_vectors = dict(zip(self.chunks, vectors, strict=True))
         self._question_vectors = dict(zip(self.questions, question_vectors, strict=True))
 
-    def report(self, documents: int, filters: Sequence[Filter], retriever: Sequence[Sequence[str]] = ()) -> Report:
+    def report(
+        self,
+        documents: int,
+        filters: Sequence[Filter],
+        rejected: Mapping[str, int],
+        retriever: Sequence[Sequence[str]] = (),
+    ) -> Report:
         """What the report shows.
 
         Args:
             documents: how many there are.
             filters: what questions went through before they were asked over contexts.
+            rejected: reasons why these rejected questions, with their numbers.
             retriever: rows of the retriever's table, the names of its columns first.
         """
         leaks = [split.leaks for split in self.splits.values() if split.leaks is not None]
@@ -141,7 +148,7 @@ class Package:
             splits={name: self._facts(split) for name, split in self.splits.items()},
             examples=self._examples_to_read(),
             leaks=leaks,
-            counts={name: split.counts for name, split in self.splits.items()},
+            counts={"rejected questions": rejected, **{name: split.counts for name, split in self.splits.items()}},
             settings=self.settings.model_dump(mode="json"),
             retriever=retriever,
         )

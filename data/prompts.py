@@ -111,7 +111,7 @@ def parse_output(text: str) -> Parsed:
     _, marker, after = text.rpartition(ANSWER)
     answer = after.strip(" \t").split("\n")[0].strip() if marker else text.strip()
     quotes = tuple(match[1].strip() for match in _QUOTE.finditer(text))
-    return Parsed(answer, quotes, abstained=_is_abstention(answer))
+    return Parsed(answer, quotes, abstained=is_abstention(answer))
 
 
 def holds_marker(text: str) -> bool:
@@ -119,13 +119,14 @@ def holds_marker(text: str) -> bool:
     return any(marker in text for marker in MARKERS)
 
 
+def is_abstention(answer: str) -> bool:
+    """Whether an answer says that the documents do not hold it."""
+    return fold_space(answer).casefold().rstrip(".! ") == ABSTENTION
+
+
 def fold_space(text: str) -> str:
     """The text with every run of white space as one space, and none at its ends."""
     return " ".join(text.split())
-
-
-def _is_abstention(answer: str) -> bool:
-    return fold_space(answer).casefold().rstrip(".! ") == ABSTENTION
 
 
 def _documents_and_question(context: Sequence[Chunk], question: str) -> str:

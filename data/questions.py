@@ -37,11 +37,14 @@ class RawQuestion:
     """A question as it stands in a file, not yet tied to a document.
 
     Attributes:
-        question, answer: the answer may be empty (SQuAD 2.0's impossible questions); grounding rejects those.
-        quotes: sentences said to prove the answer; empty when the file names none.
+        question, answer: the answer may be empty (SQuAD 2.0's impossible questions); grounding rejects those. The
+            abstention ("not in the documents") as the answer makes the question an unanswerable one.
+        quotes: sentences said to prove the answer; empty when the file names none. Of an unanswerable question: what
+            it is tied to.
         document: path, file name, stem or title of its document, or None.
         reason: why the quotes prove the answer, in words, or None.
         source: where it was read, for reports: "questions.jsonl line 12".
+        written: a teacher wrote it, not a person; the critic judges those by default.
     """
 
     question: str
@@ -50,6 +53,7 @@ class RawQuestion:
     document: str | None = None
     reason: str | None = None
     source: str = ""
+    written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class Question:
 
     Attributes:
         id: 16 hex digits, a digest of question, answer and the document's path.
-        quotes: at least one; each equals a slice of its document's text, line breaks included.
+        quotes: at least one, or none where the answer is the abstention; each equals a slice of its document's text,
+            line breaks included.
         document_id: `Document.id`.
         oracle_ids: `Chunk.id` of the chunks that hold the quotes (the first where chunks overlap), in the quotes'
             order, each once.

@@ -9,7 +9,8 @@ from data.blocks import lines_of
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S")
 _LINE_OF_ITS_OWN = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\|)")  # a heading, a table row
 _UNDERLINE = re.compile(r"(?:={3,}|-{3,})[ \t]*$")
-_END = re.compile(r"([.!?…]+)([\"'”’»)\]*_`]*)(\s+)|[。！？]+[」』”’）]*")
+# The possessive runs and the look behind keep a line of a million dots linear.
+_END = re.compile(r"(?<![.!?…])([.!?…]++)([\"'”’»)\]*_`]*+)(\s++)|(?<![。！？])[。！？]++[」』”’）]*")
 _NEXT_WORD = re.compile(r"[\"'“‘«(\[*_`]*([\w'’]*)")
 
 
@@ -31,6 +32,7 @@ _OPENING_WORDS = _words(
     "many most no not on once one only our she since so some that the their then there these they this those to until "
     "we what when where which while who why with you your"
 )
+_LOOK_BEHIND = 64  # characters; an abbreviation is shorter
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]$")
 
 
@@ -78,9 +80,11 @@ def _ends_sentence(text: str, start: int, end: int, match: re.Match[str]) -> boo
         return False
     if match[1] != "." or match[2]:
         return True
-    before = re.split(r"[\s(\[\"'“‘«*_]", text[start : match.start()])[-1]
+    behind = text[max(start, match.start() - _LOOK_BEHIND) : match.start()]
+    before = re.split(r"[\s(\[\"'“‘«*_]", behind)[-1]
     stem = before.casefold()
-    if stem in _TITLES or (before.isdigit() and not text[start : match.start()].removesuffix(before).strip()):
+    numbers_item = match.start() - start < _LOOK_BEHIND and not behind.removesuffix(before).strip()
+    if stem in _TITLES or (before.isdigit() and numbers_item):
         return False
     if stem in _BEFORE_NUMBERS and word[:1].isdigit():
         return False

@@ -18,7 +18,7 @@ from tasks.store import Store
 
 
 def ask(question: str, work_dir: str, *, tuned: bool) -> None:
-    """Print the answer, the quote that proves it, and its document.
+    """Print the answer, the quote that proves it, and where it stands: document, pages if it has any, headings.
 
     Raises:
         ValueError: no question; no run has got as far as an adapter in this work directory; a result is damaged.
@@ -66,6 +66,6 @@ def _show(parsed: Parsed, context: list[Chunk]) -> None:
         if source is None:
             typer.echo("  (not found word for word in the retrieved documents: do not rely on it)")
         else:
-            typer.echo(f"  {source.document_path}, {' > '.join(source.heading_path)}")
+            typer.echo(f"  {', '.join(filter(None, (source.place, ' > '.join(source.heading_path))))}")
     if not parsed.quotes:
-        typer.echo("\nretrieved: " + ", ".join(sorted({chunk.document_path for chunk in context})))
+        typer.echo("\nretrieved: " + ", ".join(sorted({chunk.place for chunk in context})))

@@ -1,5 +1,6 @@
 """Checks that cost nothing and come before everything that does: settings against one another and against the model."""
 
+from data.critic_settings import check_critic
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from jora_model.metrics import check_tensorboard
@@ -27,6 +28,7 @@ def check_run(config: RunConfig, model: ModelConfig) -> None:
         ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
     """
     check_divisible(model, config.mesh)
+    check_critic(config.critic)
     check_rows(config.training.rows_per_microbatch, config.mesh)
     if config.training.patience is not None and config.split.validation_fraction == 0:
         raise ValueError(

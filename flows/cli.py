@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; options here win.")]
-Corpus = Annotated[str | None, typer.Option("--corpus", help="Folder of .md and .txt documents, or a SQuAD file.")]
+Corpus = Annotated[str | None, typer.Option("--corpus", help="Folder of documents, or a file, data set or SQuAD file.")]
 Questions = Annotated[str | None, typer.Option("--questions", help="Questions: .jsonl, Alpaca .json or SQuAD .json.")]
 BaseModel = Annotated[
     str | None, typer.Option("--base-model", help="Hugging Face id, folder, .gguf file, or embedded (SmolLM2-135M).")
@@ -29,6 +29,7 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Any setting, as group.key=value: --set training.epochs=2")
 ]
 Profile = Annotated[bool, typer.Option("--profile", help="Trace three updates of training with JAX's profiler.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A document that cannot be read is an error.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would run, and stop.")]
 
 
@@ -42,6 +43,7 @@ def _flow_command(goal: str) -> Callable[..., None]:
         base_model: BaseModel = None,
         work_dir: WorkDir = None,
         sets: Sets = None,
+        strict: Strict = False,
         profile: Profile = False,
         dry_run: DryRun = False,
     ) -> None:
@@ -51,6 +53,8 @@ def _flow_command(goal: str) -> Callable[..., None]:
             if goal == "dataset":
                 raise ValueError("--profile traces training, and this command has none; give it to: jora train")
             sets = ["training.profile=3", *(sets or ())]
+        if strict:
+            sets = [*(sets or ()), "documents.strict=true"]
         options = {"corpus": corpus, "questions": questions, "base_model": base_model, "work_dir": work_dir}
         settings = load_config(config, options, sets or ())
         if dry_run:

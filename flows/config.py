@@ -10,11 +10,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data.chunks import ChunkSettings
+from data.critic_settings import CriticSettings
+from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft_settings import RaftSettings
 from data.split import SplitSettings
+from data.teacher import TeacherSettings
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 
@@ -28,10 +31,14 @@ class RunConfig(BaseModel):
 
     # No empty names: Path("") is the current folder, which nobody meant.
     corpus: str = Field(
-        str(SAMPLES / "documents"), min_length=1, description="Folder of .md and .txt documents, or a SQuAD file."
+        str(SAMPLES / "documents"),
+        min_length=1,
+        description="Folder of documents, one file of rows, a Hugging Face datasets folder or id, or a SQuAD file.",
     )
     questions: str = Field(
-        str(SAMPLES / "questions.jsonl"), min_length=1, description="Questions: JSONL, Alpaca JSON or SQuAD JSON."
+        str(SAMPLES / "questions.jsonl"),
+        min_length=1,
+        description="Questions: JSONL, Alpaca JSON or SQuAD JSON; not read where a teacher writes them.",
     )
     base_model: str = Field(
         "embedded",
@@ -39,9 +46,12 @@ class RunConfig(BaseModel):
         description="Hugging Face id, folder of safetensors, .gguf file, or embedded (SmolLM2-135M).",
     )
     work_dir: str = Field(".jora", min_length=1, description="Where results and the cache live.")
+    documents: DocumentSettings = DocumentSettings()
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    teacher: TeacherSettings = TeacherSettings()
     grounding: QuestionSettings = QuestionSettings()
+    critic: CriticSettings = CriticSettings()
     split: SplitSettings = SplitSettings()
     raft: RaftSettings = RaftSettings()
     lora: LoraSettings = LoraSettings()

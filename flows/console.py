@@ -1,5 +1,6 @@
 """Run a flow from the terminal: a line for each stage, then its tables and the paths of the results."""
 
+import json
 import logging
 import os
 import shutil
@@ -116,6 +117,8 @@ def _show(results: Any, goal: str) -> None:
     typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {len(results.outcomes) - cached} built\n", err=True)
     if "diff" in results.paths:
         typer.echo((results.paths["diff"] / "diff.txt").read_text(encoding="utf-8"))
+    if goal == "dataset":
+        _show_filters(results.paths["questions"])
     if "evaluation" in results.paths:
         typer.echo((results.paths["evaluation"] / "summary.txt").read_text(encoding="utf-8"))
     for name, path in results.paths.items():
@@ -123,6 +126,21 @@ def _show(results: Any, goal: str) -> None:
     if goal == "everything":
         typer.echo(f'\nask it: jora ask --work-dir {_short(results.work_dir)} "your question"')
     sys.stdout.flush()
+
+
+def _show_filters(questions: Path) -> None:
+    """How many questions each filter kept, and why the others were rejected."""
+    from data.critic import count_reasons
+    from data.jsonl import read_jsonl
+    from data.questions import Rejected
+
+    rows = json.loads((questions / "filters.json").read_text(encoding="utf-8"))
+    typer.echo(f"{'questions':<18}{'kept':>8}{'rejected':>10}")
+    for row in rows:
+        typer.echo(f"{row['filter']:<18}{row['kept']:>8,}{row['rejected']:>10,}")
+    for reason, count in count_reasons(read_jsonl(questions / "rejected.jsonl", Rejected)).items():
+        typer.echo(f"{count:>8,} {reason}")
+    typer.echo("")
 
 
 def _short(path: Path) -> str:

@@ -2,6 +2,8 @@
 
 documents, questions, base, embedder -> chunks -> index -> questions by split -> dataset
     -> adapter -> evaluation ladder -> export
+
+Where no questions are given, a teacher writes them from the chunks.
 """
 
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from flows.checks import check_run, model_facts
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from tasks.cache import Stage
+from tasks.critic import ask_again, keep_answered
 from tasks.dataset import build_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
@@ -29,6 +32,7 @@ from tasks.sources import (
     snapshot_reranker,
 )
 from tasks.store import Artifact, Store
+from tasks.teaching import ask_prompts, ask_server, local_generation, write_questions
 from tasks.training import train_adapter
 
 GOALS = ("dataset", "adapter", "evaluation", "export", "everything")
@@ -54,9 +58,10 @@ class Pipeline:
     def sources(self) -> None:
         """Look at what the person named, and refuse what would fail later."""
         c, a = self.config, self.artifacts
-        a["documents"] = self._run(snapshot_documents, c.corpus)
-        a["raw_questions"] = self._run(snapshot_questions, c.questions)
-        check_questions(self.store, a["raw_questions"], a["documents"])
+        a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
+        if c.teacher.kind == "given":
+            a["raw_questions"] = self._run(snapshot_questions, c.questions)
+            check_questions(self.store, a["raw_questions"], a["documents"])
         a["base"] = self._run(snapshot_base, c.base_model)
         self.model = model_facts(self.store, a["base"])
         check_run(c, self.model)
@@ -67,6 +72,8 @@ class Pipeline:
             a["general"] = self._run(snapshot_general, c.raft.mix_file)
         if c.raft.guard_reranker is not None:
             a["reranker"] = self._run(snapshot_reranker, c.raft.guard_reranker)
+        if c.teacher.kind == "local":
+            a["teacher"] = self._local_teacher() if c.teacher.model else a["base"]
 
     def dataset(self) -> None:
         """Documents to a RAFT dataset, in every format and with its report."""
@@ -79,6 +86,8 @@ class Pipeline:
         c, a = self.config, self.artifacts
         a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
         a["index"] = self._run(index_chunks, a["chunks"], a["embedder"], c.embedding)
+        if c.teacher.kind != "given":
+            self._teach()
         a["questions"] = self._run(
             prepare_questions,
             a["raw_questions"],
@@ -87,8 +96,11 @@ class Pipeline:
             a["index"],
             a["embedder"],
             c.grounding,
+            c.critic,
             c.split,
         )
+        if c.critic.round_trip is not None:
+            self._round_trip()
         a["dataset"] = self._run(
             build_dataset,
             a["questions"],
@@ -100,6 +112,30 @@ class Pipeline:
             a.get("general"),
             a.get("reranker"),
         )
+
+    def _round_trip(self) -> None:
+        """Questions asked again over their oracles; those that come back answered otherwise are left out."""
+        c, a = self.config, self.artifacts
+        asked = self._run(
+            ask_again, a["raw_questions"], a["questions"], a["chunks"], a["base"], c.critic, c.raft.prompt_style
+        )
+        answers = self._run(generate_answers, a["base"], None, asked, c.generation)
+        a["questions"] = self._run(keep_answered, a["questions"], asked, answers, a["base"], c.critic)
+
+    def _local_teacher(self) -> Any:
+        """The model that writes questions where it is not the one that is trained."""
+        model = self._run(snapshot_base, self.config.teacher.model)
+        return self._run(import_base, model) if model.kind == "gguf" else model
+
+    def _teach(self) -> None:
+        """Questions by a teacher, from the chunks."""
+        c, a = self.config, self.artifacts
+        if c.teacher.kind == "endpoint":
+            answers = self._run(ask_server, a["chunks"], c.teacher)
+        else:
+            prompts = self._run(ask_prompts, a["chunks"], a["teacher"], c.teacher, c.raft.prompt_style)
+            answers = self._run(generate_answers, a["teacher"], None, prompts, local_generation(c.teacher))
+        a["raw_questions"] = self._run(write_questions, a["chunks"], answers, a.get("teacher"), c.teacher)
 
     def adapter(self) -> None:
         """Examples to adapter."""
@@ -150,7 +186,6 @@ class Pipeline:
         c, a = self.config, self.artifacts
         a["package"] = self._run(
             package_dataset,
-            a["raw_questions"],
             a["documents"],
             a["questions"],
             a["chunks"],

@@ -5,11 +5,14 @@ from typing import Any, Literal
 from prefect import flow
 
 from data.chunks import ChunkSettings
+from data.critic_settings import CriticSettings
+from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.ladder import EvaluationSettings
 from data.questions import QuestionSettings
 from data.raft_settings import RaftSettings
 from data.split import SplitSettings
+from data.teacher import TeacherSettings
 from flows.config import RunConfig
 from flows.pages import show_in_prefect
 from flows.pipeline import Pipeline
@@ -41,9 +44,12 @@ def raft_finetune(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
     lora: LoraSettings = _DEFAULTS.lora,
@@ -61,9 +67,12 @@ def raft_finetune(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
         lora=lora,
@@ -81,11 +90,15 @@ def build_dataset(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
+    generation: GenerationSettings = _DEFAULTS.generation,
 ) -> Results:
     """Documents and questions to a RAFT dataset in Alpaca format."""
     return _run(
@@ -94,11 +107,15 @@ def build_dataset(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
+        generation=generation,
     )
 
 
@@ -108,14 +125,18 @@ def train_adapter(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
     grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
     lora: LoraSettings = _DEFAULTS.lora,
     mesh: MeshSettings = _DEFAULTS.mesh,
     training: TrainSettings = _DEFAULTS.training,
+    generation: GenerationSettings = _DEFAULTS.generation,
 ) -> Results:
     """As far as the trained adapter; a dataset that is there already is not built again."""
     return _run(
@@ -124,12 +145,16 @@ def train_adapter(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        documents=documents,
         chunking=chunking,
         embedding=embedding,
+        teacher=teacher,
         grounding=grounding,
+        critic=critic,
         split=split,
         raft=raft,
         lora=lora,
         mesh=mesh,
         training=training,
+        generation=generation,
     )

@@ -58,7 +58,7 @@ def plan(job: PlanJob) -> PlanAnswer:
         least = min(found, key=lambda answer: math.inf if answer.needed is None else answer.needed)
         needed = "more than the chip has" if least.needed is None else f"{least.needed / 1e9:.2f} GB each"
         raise ValueError(
-            f"no row fits: on {least.devices} devices the shortest needs {needed} and there "
+            f"no row fits: on {least.devices} device{'s' * (least.devices > 1)} the shortest needs {needed} and there "
             f"are {job.device_memory / 1e9:.2f}; use more devices (--devices) or a smaller model"
         )
     notes = [replicated_note(config, answer.mesh.tp) for answer in found]

@@ -44,6 +44,7 @@ class Answered:
     answer: str
     quotes: tuple[str, ...]
     context_ids: tuple[str, ...]
+    context_places: tuple[str, ...]
     oracle_ids: tuple[str, ...]
     exact_match: float
     token_f1: float
@@ -166,6 +167,7 @@ def _score(asked: Asked, question: Question, output: str, by_id: dict[str, Chunk
         answer=parsed.answer,
         quotes=parsed.quotes,
         context_ids=asked.context_ids,
+        context_places=tuple(chunk.place for chunk in shown),
         oracle_ids=question.oracle_ids,
         exact_match=score.exact_match,
         token_f1=score.token_f1,

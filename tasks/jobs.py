@@ -37,10 +37,20 @@ class Log(Protocol):
     def info(self, msg: str, /, *args: object) -> None: ...
 
 
-def run_job(module: str, job_file: Path, *, log: Log) -> None:
+def run_job(
+    module: str,
+    job_file: Path,
+    *,
+    log: Log,
+    secrets: Mapping[str, str] | None = None,
+    seconds_to_end: float = SECONDS_TO_END,
+) -> None:
     """Run `python -m module job_file` and wait for it; its stdout and stderr come out on our stderr.
 
-    When this is interrupted (Ctrl-C, a cancelled flow) the job gets SIGTERM, and SIGKILL after 5 seconds.
+    When this is interrupted (Ctrl-C, a cancelled flow) the job gets SIGTERM, and SIGKILL after `seconds_to_end`.
+
+    Args:
+        secrets: variables that this job alone gets, and no file holds.
 
     Raises:
         ValueError: the job ended with exit code 2 and a last line `error: ...`; that line.
@@ -53,7 +63,7 @@ def run_job(module: str, job_file: Path, *, log: Log) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_environment(os.environ, readable),
+            env=_environment({**os.environ, **(secrets or {})}, readable),
             pass_fds=(readable,),
             start_new_session=True,  # Ctrl-C reaches this process only, which then ends the job in order
         ) as process:
@@ -65,7 +75,7 @@ def run_job(module: str, job_file: Path, *, log: Log) -> None:
             try:
                 code = process.wait()
             except BaseException:
-                _end(process)
+                _end(process, seconds_to_end)
                 raise
             finally:
                 reader.join(timeout=SECONDS_TO_END)
@@ -116,12 +126,12 @@ def _shown(line: str) -> str:
     return line.rstrip().rsplit("\r", 1)[-1]
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
     """End the job and its children."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
-            process.wait(timeout=SECONDS_TO_END)
+            process.wait(timeout=seconds)
         except ProcessLookupError:
             return
         except subprocess.TimeoutExpired:

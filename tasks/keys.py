@@ -20,8 +20,8 @@ from tasks.store import Artifact
 def canonical(value: object, where: str = "input") -> Any:
     """`value` as plain JSON, in one form only; `where` names it in errors.
 
-    Artifacts stand for themselves by kind and digest, settings by their fields (whatever the class is called), sets
-    are sorted, lists and tuples are the same.
+    Artifacts stand for themselves by kind and digest, settings by their fields (whatever the class is called) without
+    those that it names in NO_INPUT, sets are sorted, lists and tuples are the same.
 
     Raises:
         TypeError: for anything else (paths, arrays, NaN, generators, other objects).
@@ -41,7 +41,7 @@ def canonical(value: object, where: str = "input") -> Any:
     if isinstance(value, BaseModel):
         if value.model_extra:
             raise TypeError(f"{where} has fields that its class does not declare: {sorted(value.model_extra)}")
-        names = sorted(type(value).model_fields)
+        names = sorted(type(value).model_fields.keys() - getattr(value, "NO_INPUT", frozenset()))
         return {"settings": {name: canonical(getattr(value, name), f"{where}.{name}") for name in names}}
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.chunks import Chunk
 from data.documents import Document
+from data.duplicates import Duplicate
 from data.embeddings import Embedder
 from data.index import ChunkIndex
 from data.jsonl import read_jsonl
@@ -41,6 +42,11 @@ def open_documents(store: Store, documents: Artifact) -> list[Document]:
 def open_chunks(store: Store, chunks: Artifact) -> list[Chunk]:
     """Chunks in the order of their documents."""
     return read_jsonl(store.path(chunks) / "chunks.jsonl", Chunk)
+
+
+def open_duplicates(store: Store, chunks: Artifact) -> list[Duplicate]:
+    """The chunks that were left out because they repeat others."""
+    return read_jsonl(store.path(chunks) / "duplicates.jsonl", Duplicate)
 
 
 def open_index(store: Store, index: Artifact, embedder: Artifact) -> ChunkIndex:

@@ -1,10 +1,10 @@
 """The dataset as a product: splits, exports, card and report, beside the dataset that training reads."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from data.critic import count_reasons
 from data.jsonl import read_jsonl
 from data.leaks import LEAKS_NAME
 from data.package import Package, build_test, read_splits
@@ -19,7 +19,6 @@ from tasks.store import Artifact, Store
 @stage(name="package-dataset", version=1)
 def package_dataset(
     store: Store,
-    raw_questions: Artifact,
     documents: Artifact,
     questions: Artifact,
     chunks: Artifact,
@@ -47,13 +46,13 @@ def package_dataset(
     every = [question for part in asked.values() for question in part]
     embedded = open_embedder(store, embedder).embed([question.question for question in every])
     package = Package(read_splits(store.path(dataset)) | {"test": test}, found, vectors, every, embedded, raft)
-    near = questions.count("near_duplicates")
+    rejected = count_reasons(read_jsonl(store.path(questions) / "rejected.jsonl", Rejected))
     filters = [
-        Filter("tied to documents and quotes", raw_questions.count("questions"), _reasons(store, questions)),
-        Filter("split by document", len(every) + near, {"nearly repeats a held-out question": near}),
+        Filter(row["filter"], row["kept"] + row["rejected"], {"rejected": row["rejected"]})
+        for row in _read(store.path(questions) / "filters.json")
     ]
-    report = package.report(documents.count("documents"), filters, _retriever(store, retrieval))
-    inputs = (raw_questions, documents, questions, chunks, index, embedder, base, dataset)
+    report = package.report(documents.count("documents"), filters, rejected, _retriever(store, retrieval))
+    inputs = (documents, questions, chunks, index, embedder, base, dataset)
     with store.build("package", settings=raft, inputs=(*inputs, *filter(None, [retrieval]))) as build:
         package.write(build.folder, report)
         build.count(**{name: len(split.records) for name, split in package.splits.items()})
@@ -65,11 +64,6 @@ def read_leaks(store: Store, dataset: Artifact) -> list[dict[str, Any]]:
     folder = store.path(dataset)
     paths = (folder / LEAKS_NAME, folder / "validation" / LEAKS_NAME)
     return [_read(path) for path in paths if path.is_file()]
-
-
-def _reasons(store: Store, questions: Artifact) -> dict[str, int]:
-    rejected = read_jsonl(store.path(questions) / "rejected.jsonl", Rejected)
-    return dict(Counter(item.reason for item in rejected).most_common())
 
 
 def _retriever(store: Store, retrieval: Artifact | None) -> list[list[str]]:

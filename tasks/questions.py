@@ -1,16 +1,21 @@
 """Questions tied to chunks and split by document."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
-from data.grounding import check_names, ground_questions, tell_reasons
+from data.critic import Filtered, count_reasons, judge_questions
+from data.critic_settings import CriticSettings
+from data.grounding import check_names, tell_reasons
 from data.jsonl import read_jsonl, write_jsonl
-from data.questions import QuestionSettings, RawQuestion
+from data.questions import Question, QuestionSettings, RawQuestion, Rejected
+from data.repair import Repaired
 from data.split import SplitSettings, split_documents, split_questions
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_documents, open_embedder, open_index
-from tasks.store import Artifact, Store
+from tasks.loading import open_chunks, open_documents, open_duplicates, open_embedder, open_index
+from tasks.store import Artifact, Build, Store
 
 _RAW = "raw_questions.jsonl"
 
@@ -33,11 +38,14 @@ def prepare_questions(
     index: Artifact,
     embedder: Artifact,
     questions: QuestionSettings,
+    critic: CriticSettings,
     split: SplitSettings,
 ) -> Artifact:
-    """Tie questions to quotes and oracle chunks, then split them by document.
+    """Tie questions to quotes and oracle chunks, keep the good ones and split them by document.
 
-    Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl, rejected.jsonl, near_duplicates.jsonl.
+    Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl; rejected.jsonl, each with its reason;
+    near_duplicates.jsonl, of questions held out; repaired.jsonl, quotes before and after; filters.json, a list of
+    {"filter", "kept", "rejected"} in order.
 
     Raises:
         ValueError: nothing is left, or the questions are about too few documents.
@@ -48,38 +56,64 @@ def prepare_questions(
     def search(texts: Sequence[str], k: int) -> list[list[str]]:
         return found_index.search(model.embed(texts), k)[1]
 
-    def embed(texts: Sequence[str]) -> np.ndarray:
-        return model.embed(texts)
+    vectors: dict[str, np.ndarray] = {}
 
-    grounded, rejected = ground_questions(
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        """Each text once: critic and split look at the same questions."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in vectors]
+        vectors.update(zip(fresh, model.embed(fresh), strict=True))
+        return np.stack([vectors[text] for text in texts]) if texts else model.embed(texts)
+
+    judged = judge_questions(
         read_jsonl(store.path(raw) / _RAW, RawQuestion),
         open_documents(store, documents),
         open_chunks(store, chunks),
         questions,
+        critic,
         embed,
         search,
+        open_duplicates(store, chunks),
     )
+    grounded, rejected = judged.questions, judged.rejected
     if not grounded:
         first = rejected[0]
         raise ValueError(
-            f"none of {len(rejected)} questions can be tied to the documents: {tell_reasons(rejected)}; correct them, "
-            f"beginning with {first.source} ({first.detail or first.reason})"
+            f"none of {len(rejected)} questions can be used: {tell_reasons(rejected)}; correct them, beginning with "
+            f"{first.source} ({first.detail or first.reason})"
         )
     parts = split_questions(
         grounded, split_documents((question.document_id for question in grounded), split), split, embed
     )
-    settings = {"questions": questions, "split": split}
+    dropped = Filtered("split", len(grounded) - len(parts.dropped), len(parts.dropped))
+    settings = {"questions": questions, "critic": critic, "split": split}
     with store.build("questions", settings=settings, inputs=(raw, documents, chunks, index, embedder)) as build:
-        write_jsonl(build.folder / "train.jsonl", parts.train)
-        write_jsonl(build.folder / "validation.jsonl", parts.validation)
-        write_jsonl(build.folder / "eval.jsonl", parts.eval)
-        write_jsonl(build.folder / "rejected.jsonl", rejected)
-        write_jsonl(build.folder / "near_duplicates.jsonl", parts.dropped)
-        build.count(
-            train=len(parts.train),
-            validation=len(parts.validation),
-            eval=len(parts.eval),
-            rejected=len(rejected),
-            near_duplicates=len(parts.dropped),
+        write_parts(
+            build,
+            {"train": parts.train, "validation": parts.validation, "eval": parts.eval},
+            rejected,
+            parts.dropped,
+            judged.repaired,
+            [*judged.funnel, dropped],
         )
     return build.artifact
+
+
+def write_parts(
+    build: Build,
+    parts: Mapping[str, Sequence[Question]],
+    rejected: Sequence[Rejected],
+    near_duplicates: Sequence[Question],
+    repaired: Sequence[Repaired],
+    funnel: Sequence[Filtered],
+) -> None:
+    """The files of a `questions` artifact, and its counts."""
+    for part, questions in parts.items():
+        write_jsonl(build.folder / f"{part}.jsonl", questions)
+    write_jsonl(build.folder / "rejected.jsonl", rejected)
+    write_jsonl(build.folder / "near_duplicates.jsonl", near_duplicates)
+    write_jsonl(build.folder / "repaired.jsonl", repaired)
+    rows = json.dumps([asdict(row) for row in funnel], indent=1) + "\n"
+    (build.folder / "filters.json").write_text(rows, encoding="utf-8")
+    build.count(**{part: len(questions) for part, questions in parts.items()})
+    build.count(rejected=len(rejected), near_duplicates=len(near_duplicates), repaired_quotes=len(repaired))
+    build.count(**{f"rejected: {reason}": count for reason, count in count_reasons(rejected).items()})

@@ -3,6 +3,7 @@
 import numpy as np
 
 from data.chunks import ChunkSettings, chunk_documents
+from data.duplicates import Duplicate, collapse_duplicates
 from data.embeddings import EmbeddingSettings
 from data.index import ChunkIndex
 from data.jsonl import write_jsonl
@@ -13,11 +14,20 @@ from tasks.store import Artifact, Store
 
 @stage(name="chunk-documents", version=1)
 def cut_chunks(store: Store, documents: Artifact, base: Artifact, chunking: ChunkSettings) -> Artifact:
-    """Chunks of all documents, counted in the base model's tokens."""
+    """Chunks of all documents, counted in the base model's tokens, as chunks.jsonl.
+
+    Those that repeat others are left out and listed in duplicates.jsonl (may be empty) with what stands for them.
+    """
     found = chunk_documents(open_documents(store, documents), open_tokenizer(store, base).count_tokens, chunking)
+    duplicates: list[Duplicate] = []
+    if chunking.near_duplicate is not None:
+        found, duplicates = collapse_duplicates(found, chunking.near_duplicate)
     with store.build("chunks", settings=chunking, inputs=(documents, base)) as build:
         write_jsonl(build.folder / "chunks.jsonl", found)
+        write_jsonl(build.folder / "duplicates.jsonl", duplicates)
         build.count(chunks=len(found), documents=documents.count("documents"))
+        if duplicates:
+            build.count(collapsed_duplicates=len(duplicates))
     return build.artifact
 
 

@@ -16,6 +16,7 @@ LATEST, SWEEPS = "latest", "sweeps"
 _RUN = "run.json"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
+    "questions": ("questions", ""),
     "dataset": ("dataset", ""),
     "package": ("package", ""),
     "diff": ("diff", ""),

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
-from data.documents import list_folder, read_documents
+from data.corpus import Corpus, read_corpus
+from data.documents import DocumentSettings
 from data.embeddings import resolve_embedder
 from data.jsonl import write_jsonl
 from data.mixing import read_general
 from data.question_files import read_questions, squad_documents
+from data.readers.memory import ReadingMemory
 from data.reranker import resolve_reranker
 from jora_model.base import resolve_base
 from tasks.cache import stage
+from tasks.code import code_digest
 from tasks.store import Artifact, Store
 
 # What a base model folder may hold that is used, exported or needed by transformers; other files are not taken.
@@ -17,19 +20,27 @@ _BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*
 
 
 @stage(name="snapshot-documents", version=1, cache=False)
-def snapshot_documents(store: Store, corpus: str) -> Artifact:
-    """Documents of a folder, or of a SQuAD file (`.json`), as documents.jsonl.
+def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -> Artifact:
+    """Documents of a folder, a file, a data set or a SQuAD file (`.json`).
+
+    Files: documents.jsonl; unreadable.jsonl and skipped.jsonl, what was not read and why (may be empty).
 
     Raises:
-        ValueError: nothing is there, or a file cannot be read; one line that says which and what to do.
+        ValueError: nothing is there or can be read, or `strict` and a file cannot; one line that says which and why.
     """
     path = Path(corpus).expanduser()
-    squad = path.is_file() and path.suffix == ".json"
-    documents = squad_documents(path) if squad else read_documents(path)
-    skipped = 0 if squad else len(list_folder(path).skipped)
-    with store.build("documents") as build:
-        write_jsonl(build.folder / "documents.jsonl", documents)
-        build.count(documents=len(documents), skipped_files=skipped)
+    if path.is_file() and path.suffix == ".json":
+        found = Corpus(tuple(squad_documents(path)), (), (), {})
+    else:
+        found = read_corpus(path, documents, ReadingMemory(store.work_dir / "readings", code_digest(read_corpus)))
+    with store.build("documents", settings=documents) as build:
+        write_jsonl(build.folder / "documents.jsonl", found.documents)
+        write_jsonl(build.folder / "unreadable.jsonl", found.unreadable)
+        write_jsonl(build.folder / "skipped.jsonl", found.skipped)
+        build.count(documents=len(found.documents), skipped_files=len(found.skipped))
+        if found.unreadable:
+            build.count(unreadable=len(found.unreadable))
+        build.count(**found.counts)
     return build.artifact
 
 

@@ -4,6 +4,7 @@
     WORK_DIR/tmp/                     artifacts being written; what a dead process left is removed at the next build
     WORK_DIR/results/                 Prefect's records: stage key -> Artifact (tasks/cache.py)
     WORK_DIR/scratch/                 what a stage keeps between two attempts, such as checkpoints
+    WORK_DIR/readings/                what was read of PDF and Office files and pages (data/readers/memory.py)
     WORK_DIR/locks/, digests/         lock files; remembered digests of linked files
 
 The digest covers the kind, the file names and the files' bytes, and nothing else: the same bytes are the same artifact,

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from data.chunks import ChunkSettings, chunk_document, chunk_documents
-from data.documents import make_document, read_documents
+from data.corpus import read_documents
+from data.documents import make_document
 from data.sentences import sentence_spans
 
 
@@ -146,3 +147,70 @@ def test_sample_sentences_lie_whole_in_a_chunk(request):
         own = [chunk for chunk in chunks if chunk.document_id == document.id]
         for start, end in sentence_spans(document.text):
             assert any(chunk.start <= start and end <= chunk.end for chunk in own), document.text[start:end]
+
+
+def test_items_tables_and_listings_stay_whole_where_they_fit():
+    items = [f"- {words(7, name)} {words(6, name)}" for name in "abc"]
+    table = "| a | b |\n| - | - |\n" + "\n".join(f"| {n} | row |" for n in range(2))
+    listing = "```\nfirst line here\n\nsecond. Line there\n```"
+    text = f"{words(9)}\n" + "\n".join(items) + f"\n{table}\n{listing}\n{words(4, 'z')}"
+    assert texts_of(text, max_tokens=20) == [
+        words(9),
+        items[0],
+        items[1],
+        items[2],
+        table,
+        f"{listing}\n{words(4, 'z')}",
+    ]
+
+
+def test_a_listing_or_table_that_is_too_long_is_cut_between_lines():
+    lines = [f"call{n}. Then one two three" for n in range(8)]
+    pieces = texts_of("```\n" + "\n".join(lines) + "\n```", max_tokens=16)
+    assert all(line in pieces[n // 3] for n, line in enumerate(lines))
+    rows = [f"| row {n} | Yes. No. Maybe. |" for n in range(8)]
+    assert texts_of("\n".join(rows), max_tokens=16) == ["\n".join(rows[n : n + 2]) for n in range(0, 8, 2)]
+
+
+def test_a_chunk_knows_its_pages():
+    parts = [words(9, name) for name in "abcd"]
+    text = f"{parts[0]}\n\n{parts[1]} {parts[2]}\n\n{parts[3]}"
+    second = len(parts[0]) + 2
+    pages = (0, second, second, second + len(parts[1]) + 1)  # the second page has no text
+    document = make_document("a.pdf", text, pages=pages)
+    chunks = chunk_document(document, count_words, ChunkSettings(max_tokens=18))
+    assert [(chunk.pages, chunk.place) for chunk in chunks] == [
+        ((1,), "a.pdf, page 1"),
+        ((3, 4), "a.pdf, pages 3 to 4"),
+        ((4,), "a.pdf, page 4"),
+    ]
+    assert chunk_document(make_document("a.md", text), count_words, ChunkSettings())[0].place == "a.md"
+
+
+def test_heading_path_by_setting():
+    document = make_document("a.md", "# Top\n\nText.")
+    (chunk,) = chunk_document(document, count_words, ChunkSettings(heading_path=False))
+    assert (chunk.heading_path, chunk.search_text) == ((), "# Top\n\nText.")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "." * 300_000,
+        "# a" + " " * 300_000 + "b",
+        "e.g. " * 60_000,
+        "No. 7, " * 40_000,
+        "=" * 300_000,
+        "a" + "-" * 300_000,
+        "((" * 150_000,
+        "| " * 150_000,
+        "字" * 100_000,
+        "- " * 100_000 + "x",
+        "``" * 150_000,
+        "？" * 100_000,
+    ],
+    ids=lambda line: line[:6].strip(),
+)
+def test_no_line_takes_quadratic_time(line):
+    """Each of these took minutes with a pattern that goes back over the line, or a count of all that is left."""
+    assert texts_of(line, count=count_characters, max_tokens=5000)

@@ -9,6 +9,7 @@ from data.chunks import ChunkSettings, chunk_documents
 from data.documents import make_document
 from data.grounding import ground_questions
 from data.index import ChunkIndex
+from data.prompts import ABSTENTION
 from data.questions import QuestionSettings, RawQuestion
 
 MILL = make_document(
@@ -59,7 +60,7 @@ def ground(embedder):
         by_id = {document.id: document for document in DOCUMENTS}
         of_chunk = {chunk.id: chunk for chunk in chunks}
         for question in result[0]:  # what must hold for every question
-            assert question.quotes and question.oracle_ids
+            assert question.oracle_ids and bool(question.quotes) == (question.answer != ABSTENTION)
             assert all(quote in by_id[question.document_id].text for quote in question.quotes)
             oracles = [of_chunk[id] for id in question.oracle_ids]
             assert all(any(quote in chunk.text for chunk in oracles) for quote in question.quotes)
@@ -209,3 +210,14 @@ def test_ids_are_stable_and_differ(ground):
     ids = [question.id for question in ground(*raw)[0]]
     assert len(set(ids)) == 3
     assert ids[::-1] == [question.id for question in ground(*raw[::-1])[0]]
+
+
+@pytest.mark.parametrize("quotes", [(), ("The station went on the air in 1962 from a hen house.",)])
+@pytest.mark.parametrize("document", ["radio.txt", None])
+def test_an_unanswerable_question_is_tied_and_keeps_no_quote(ground, quotes, document):
+    raw = RawQuestion("Who owned the hen house of the radio station?", "Not in the documents.", quotes, document)
+    (question,), rejected = ground(raw, reject_unquoted=True)[:2]
+    assert not rejected
+    assert (question.answer, question.quotes) == ("not in the documents", ())
+    assert len(question.oracle_ids) == 1
+    assert question.document_id == RADIO.id

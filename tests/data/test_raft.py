@@ -332,3 +332,16 @@ def test_control_words_in_a_document_do_not_end_the_prompt():
     for sequence in sequences(built, Corpus([], chunks, corpus.vectors)):
         assert np.count_nonzero(sequence.tokens[sequence.loss_mask] == end) == 1
         assert np.count_nonzero(sequence.tokens[~sequence.loss_mask] == end) == 2  # of the system and the user's turn
+
+
+def test_an_unanswerable_question_abstains_wherever_it_is_asked():
+    corpus = make_corpus()
+    questions = [replace(q, answer=ABSTENTION, quotes=()) if n % 4 == 0 else q for n, q in enumerate(corpus.questions)]
+    corpus = Corpus(questions, corpus.chunks, corpus.vectors)
+    built = build(RaftSettings(oracle_fraction=0.8, no_oracle="answer"), corpus)
+    assert len(built.examples) == 48 and not built.rejected
+    by_id = {question.id: question for question in questions}
+    for example in built.examples:
+        parsed = parse_output(example.output)
+        assert parsed.abstained == (by_id[example.question_id].answer == ABSTENTION)
+        assert bool(parsed.quotes) == (example.oracle_shown and not parsed.abstained)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.documents import read_documents
+from data.corpus import read_documents
 from data.question_files import read_questions
 from data.scoring import normalize_answer
 from data.split import SplitSettings, split_documents

@@ -8,6 +8,9 @@ import pytest
 from command_line import jora
 from small_runs import SMALL, copy_samples, run_here, tiny_base
 
+from data.chunks import Chunk
+from data.prompts import Parsed
+from flows.ask import _show
 from flows.config import load_config
 
 
@@ -37,6 +40,12 @@ def test_no_adapter_yet(monkeypatch, capsys, work):
     code, line = jora(monkeypatch, capsys, "ask", "Who?", "--work-dir", work)
     assert code == 2
     assert f"trained no adapter; run: jora train --work-dir {work}" in line
+
+
+def test_a_quote_is_shown_with_its_page(capsys):
+    chunk = Chunk("c", "d", "handbook.pdf", 0, 20, ("The mill",), "It rests in March.", pages=(3, 4))
+    _show(Parsed("in March", ("It rests in March.",), abstained=False), [chunk])
+    assert "handbook.pdf, pages 3 to 4, The mill" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("question", ["", "  \n"])

@@ -30,13 +30,9 @@ def binary_document(folder: Path) -> None:
     (folder / "picture.txt").write_bytes(b"\x89PNG\0\0")
 
 
-def latin_document(folder: Path) -> None:
-    (folder / "old.txt").write_bytes("caf\u00e9".encode("latin-1"))
-
-
 def no_documents(folder: Path) -> None:
     for path in folder.iterdir():
-        path.rename(path.with_suffix(".pdf"))
+        path.rename(path.with_suffix(".zip"))
 
 
 def no_such_documents(folder: Path) -> None:
@@ -57,10 +53,10 @@ def broken_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "arguments", "message"),
     [
-        (break_nothing, ["--corpus", "nowhere"], "no folder of documents at nowhere"),
-        (empty_document, [], "empty.md is empty"),
-        (binary_document, [], "picture.txt is a binary file"),
-        (latin_document, [], "old.txt is not UTF-8 text (byte 0xe9 at offset 3)"),
+        (break_nothing, ["--corpus", "nowhere"], "no documents at nowhere: name a folder, a file"),
+        (empty_document, ["--strict"], "1 files or parts cannot be read: empty.md (empty"),
+        (binary_document, ["--strict"], "picture.txt (a binary file (NUL byte at offset 4)"),
+        (binary_document, ["--set", "documents.strict=true"], "or leave documents.strict out to go on without"),
         (broken_line, [], "questions.jsonl line 2"),
         (break_nothing, ["--questions", "nowhere.jsonl"], "nowhere.jsonl"),
         (break_nothing, ["--base-model", "no/such-model"], "no/such-model"),
@@ -98,7 +94,7 @@ def broken_line(folder: Path) -> None:
         (broken_settings, ["--config", "{folder}/typed.yaml"], "training.epochs: Input should be a valid integer"),
         # The person's file is named, not our link to it.
         (broken_settings, ["--base-model", "{folder}/model.gguf"], "error: {folder}/model.gguf cannot be read as GGUF"),
-        (no_documents, [], "(3 other files): put .md or .txt files there"),
+        (no_documents, [], "(3 files of other kinds): put Markdown, text, HTML, PDF"),
         (no_such_documents, [], "names a document of the corpus: the first names 'accident-and-near-miss"),
     ],
 )

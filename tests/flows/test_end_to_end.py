@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import ROOT, start_jora
+from jobs_here import share_programs
 from small_runs import copy_samples
+
+from tasks.store import Store
 
 SETTINGS = (
     "chunking.max_tokens=128",
@@ -54,6 +57,7 @@ class Run:
 def run(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     documents, questions = copy_samples(folder, 6)
+    share_programs(Store(folder / "work"))
     sets = [part for item in SETTINGS for part in ("--set", item)]
     command = ["run", "--corpus", documents, "--questions", questions, "--work-dir", folder / "work", *sets]
     printed = []

@@ -10,7 +10,10 @@ import time
 from pathlib import Path
 
 from command_line import start_jora
+from jobs_here import share_programs
 from small_runs import SMALL, copy_samples, tiny_base
+
+from tasks.store import Store
 
 UPDATES = 40
 TRAINING = (f"training.max_updates={UPDATES}", "training.epochs=20", "training.checkpoint_every=1")
@@ -27,6 +30,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: P
         )
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for work in (whole, parts):
+        share_programs(Store(work))
     with start(whole) as process:
         assert process.wait() == 0, whole.with_suffix(".log").read_text()
     with start(parts) as process:
@@ -58,6 +63,7 @@ def test_a_terminated_run_leaves_no_process(tmp_path: Path) -> None:
     sets = [part for item in (*SMALL, *TRAINING) for part in ("--set", item)]
     names = ["--corpus", documents, "--questions", questions, "--base-model", tiny_base(tmp_path / "base")]
     work, home = tmp_path / "work", str(tmp_path / "prefect")
+    share_programs(Store(work))
     log = tmp_path / "log"
     with start_jora("train", *names, "--work-dir", work, *sets, prefect=None, log=log, PREFECT_HOME=home) as process:
         while lines_of_metrics(work) < 2:

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import datasets
 import jax
 import pytest
 from jobs_here import run_jobs_here, share_programs
+from mixed_corpus import mixed_documents
 from pydantic import BaseModel
 from small_rerankers import reranker_folder
 from small_runs import SMALL, copy_samples, tiny_base
@@ -32,6 +34,7 @@ from jora_model.decode import Decoder
 from jora_model.step import Trainer
 from jora_model.tries import Rows
 from tasks.cache import Stage
+from tasks.sources import snapshot_documents
 from tasks.store import Artifact, Store
 
 TESTS = Path(__file__).parents[1]
@@ -96,12 +99,17 @@ class Workshop:
 
 
 def _spoil_some(questions: Path) -> None:
-    """Some questions without document and quote, and one whose answer stands nowhere."""
+    """Some questions without document and quote, one whose answer stands nowhere, and one of each fault."""
     items = [json.loads(line) for line in questions.read_text().splitlines()]
     for item in items[::2]:
         del item["document"], item["quote"]
     items[1] |= {"answer": "in all likelihood"}
     del items[1]["quote"]
+    items[3] |= {"question": f"According to the passage, {items[3]['question']}"}
+    items[5] |= {"question": "Warum wurden denn die Karten jede Woche aus dem Kasten geholt?"}
+    items[7] |= {"quote": items[7]["quote"].replace("e", "é", 1)}
+    items[9] |= {"answer": f"{items[9]['answer']}, {items[9]['answer']}, 777"}
+    items[13] = items[11] | {"question": items[11]["question"].replace("?", ", then?")}
     questions.write_text("".join(json.dumps(item) + "\n" for item in items))
 
 
@@ -124,6 +132,19 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 def where_it_is_written(workshop: Workshop, config: RunConfig) -> object:
     return preflight(config).work_dir
+
+
+def what_is_read(workshop: Workshop, config: RunConfig) -> object:
+    """The files of the snapshot of documents, or why there is none."""
+    try:
+        folder = workshop.store.path(snapshot_documents.fn(workshop.store, config.corpus, config.documents))
+    except ValueError as error:
+        return str(error)
+    return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+
+
+def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
+    return sorted(workshop.run(config, "dataset"))
 
 
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
@@ -204,20 +225,46 @@ SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
+JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
-MIXED = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
+GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
+MIXED = ("corpus={folder}/other/mixed",)
 
 ROWS = {
     "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
     "questions": Row("{folder}/other/questions.jsonl", "snapshot-questions/raw_questions.jsonl"),
     "base_model": Row("{folder}/other/base", ADAPTER),
     "work_dir": Row("{folder}/other/work", where_it_is_written),
+    "documents.text_column": Row("body", what_is_read, given=MIXED),
+    "documents.title_column": Row("body", what_is_read, given=MIXED),
+    "documents.dataset_split": Row("test", what_is_read, given=("corpus={folder}/other/saved",)),
+    "documents.encoding": Row("cp437", what_is_read, given=MIXED),
+    "documents.slide_notes": Row("false", what_is_read, given=MIXED),
+    "documents.strict": Row("true", what_is_read, given=MIXED),
+    "documents.follow_links": Row("true", what_is_read, given=MIXED),
+    "documents.max_file_bytes": Row("100", what_is_read, given=MIXED),
+    "documents.max_unpacked_bytes": Row("1000", what_is_read, given=MIXED),
+    "documents.max_document_characters": Row("10", what_is_read, given=MIXED),
     "chunking.max_tokens": Row("64", CHUNKS),
     "chunking.overlap_tokens": Row("48", CHUNKS),
+    "chunking.heading_path": Row("false", CHUNKS),
+    "chunking.near_duplicate": Row("0.05", CHUNKS, given=("chunking.max_tokens=20",)),
     "embedding.embedder": Row("{folder}/other/embedder", "index-chunks/index.faiss"),
     "embedding.batch_size": Row("8", embedded_at_once),
     "grounding.reject_unquoted": Row("true", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
+    "critic.judge": Row("all", QUESTIONS),
+    "critic.repair_edits": Row("0", QUESTIONS),
+    "critic.question_length": Row("[4, 90]", QUESTIONS, given=JUDGED),
+    "critic.answer_length": Row("[1, 12]", QUESTIONS, given=JUDGED),
+    "critic.self_contained": Row("false", QUESTIONS, given=JUDGED),
+    "critic.languages": Row("[de, en]", QUESTIONS, given=JUDGED),
+    "critic.language_confidence": Row("1", QUESTIONS, given=JUDGED),
+    "critic.answer_recall": Row("null", QUESTIONS, given=JUDGED),
+    "critic.answer_cosine": Row("0.01", QUESTIONS, given=JUDGED),
+    "critic.strict_numbers": Row("false", QUESTIONS, given=JUDGED),
+    "critic.near_duplicate": Row("null", QUESTIONS, given=JUDGED),
+    "critic.round_trip": Row("0", stages_that_run, given=JUDGED),
     "split.eval_fraction": Row("0.7", QUESTIONS),
     "split.validation_fraction": Row("0.3", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
@@ -236,8 +283,8 @@ ROWS = {
     "raft.leak_words": Row("1", KEPT_OUT, given=("raft.leak_cosine=1",)),
     "raft.guard_reranker": Row("{folder}/other/reranker", RECORDS),
     "raft.guard_margin": Row("0.9", RECORDS, given=("raft.guard_reranker={folder}/other/reranker",)),
-    "raft.mix_file": Row("{folder}/other/more.json", RECORDS, given=MIXED),
-    "raft.mix_fraction": Row("0.2", RECORDS, given=MIXED),
+    "raft.mix_file": Row("{folder}/other/more.json", RECORDS, given=GENERAL),
+    "raft.mix_fraction": Row("0.2", RECORDS, given=GENERAL),
     "raft.seed": Row("1", RECORDS),
     "mesh.data": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
     "mesh.fsdp": Row("2", held_by_a_device, given=("training.rows_per_microbatch=2",)),
@@ -255,8 +302,30 @@ ROWS = {
     "export.max_shard_mb": Row("1", "export-model/merged/*.safetensors"),
 }
 
+ASKED = "tasks/test_teaching.py::test_every_setting_of_the_teacher_is_live"
+ASKING = "tasks/test_teaching.py::test_every_setting_of_the_asking_is_live"
+
 # Settings that another test sees change something: setting -> file::test.
 ELSEWHERE = {
+    "teacher.kind": "flows/test_teacher.py::test_a_teacher_of_each_kind_to_a_dataset",
+    "teacher.base_url": ASKING,
+    "teacher.model": ASKED,
+    "teacher.api_key_env": "tasks/test_teaching.py::test_a_refusal_is_one_line_and_the_key_is_nowhere",
+    "teacher.api_key_secret": "tasks/test_teaching.py::test_a_key_from_a_secret_block",
+    "teacher.questions_per_chunk": ASKED,
+    "teacher.kinds": ASKED,
+    "teacher.max_questions": ASKED,
+    "teacher.temperature": ASKED,
+    "teacher.seed": ASKED,
+    "teacher.max_tokens": ASKED,
+    "teacher.structured_output": ASKED,
+    "teacher.concurrency": ASKING,
+    "teacher.timeout_seconds": ASKING,
+    "teacher.max_retries": ASKING,
+    "teacher.price_in": ASKING,
+    "teacher.price_out": ASKING,
+    "teacher.budget_tokens": ASKING,
+    "teacher.budget_cost": ASKING,
     "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
     "training.patience": "jora_model/test_validation.py::test_early_stop",
     "training.keep_best": "jora_model/test_validation.py::test_the_best_adapter_is_kept",
@@ -273,6 +342,9 @@ def other(workshop: Workshop) -> None:
     for name in ("general", "more"):
         records = [{"instruction": f"Say {name} {n}.", "output": str(n)} for n in range(60)]
         (folder / f"{name}.json").write_text(json.dumps(records))
+    mixed_documents(folder / "mixed")
+    rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})
+    datasets.DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(folder / "saved")
     # MiniLM that takes the first token's state instead of the mean.
     shutil.copytree(resolve_embedder("embedded"), folder / "embedder", copy_function=os.symlink)
     pooling = folder / "embedder" / "1_Pooling" / "config.json"
@@ -285,8 +357,7 @@ def other(workshop: Workshop) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_every_setting_is_live(workshop: Workshop, name: str) -> None:
     row = ROWS[name]
-    to = row.to.format(folder=workshop.folder)
-    given = [item.format(folder=workshop.folder) for item in row.given]
+    to, *given = (text.format(folder=workshop.folder) for text in (row.to, *row.given))
     configs = [workshop.config(*given), workshop.config(*given, f"{name}={to}")]
     assert configs[0] != configs[1], "the row does not change the setting"
     look = row.sees if callable(row.sees) else lambda shop, config: shop.files(config, row.sees)

@@ -65,14 +65,14 @@ def test_greedy_equals_transformers_on_smollm2(smollm2):
         chat = [{"role": "user", "content": question}]
         ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
         prompts.append(np.array(ids, np.int32))
-    settings = GenerationSettings(max_new_tokens=24, batch_size=3)
+    settings = GenerationSettings(max_new_tokens=12, batch_size=3)
     ours = generate(load_model(smollm2, compute_dtype=jnp.float32), prompts, settings, [2])
     theirs = transformers.AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
     for prompt, answer in zip(prompts, ours, strict=True):
-        np.testing.assert_array_equal(answer, reference(theirs, prompt, 24, eos=2))
+        np.testing.assert_array_equal(answer, reference(theirs, prompt, 12, eos=2))
     assert tokenizer.decode(ours[0], skip_special_tokens=True) == "The capital of France is Paris."
     assert ours[0][-1] == 2
-    assert len(ours[1]) == 24
+    assert len(ours[1]) == 12
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -122,3 +123,13 @@ def test_error_names_the_field() -> None:
 
     with pytest.raises(TypeError, match=r"settings\.rate is nan"):
         canonical(Bad(rate=float("nan")), "settings")
+
+
+def test_fields_that_change_nothing_are_no_part_of_the_key() -> None:
+    class WithSpeed(Settings):
+        NO_INPUT: ClassVar[frozenset[str]] = frozenset({"speed"})
+
+        speed: int = 1
+
+    assert key(settings=WithSpeed(speed=2)) == key(settings=WithSpeed()) == key(settings=Settings())
+    assert key(settings=WithSpeed(size=4)) != key(settings=WithSpeed())

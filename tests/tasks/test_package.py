@@ -123,7 +123,7 @@ def test_the_retrievers_table_is_shown_when_there_is_one(store, config):
     with store.build("retrieval") as build:
         rows = [{"retriever": "dense", "recall@5": 0.91234}, {"retriever": "hybrid", "recall@5": 0.95}]
         (build.folder / "retrieval.json").write_text(json.dumps(rows))
-    names = ("raw_questions", "documents", "questions", "chunks", "index", "embedder", "base", "dataset")
+    names = ("documents", "questions", "chunks", "index", "embedder", "base", "dataset")
     made = package_dataset.fn(store, *(artifacts[name] for name in names), config.raft, build.artifact)
     assert "<td class=n>0.912</td>" in (store.path(made) / "report.html").read_text()
     # Else the same: same inputs, same bytes.
@@ -174,7 +174,7 @@ def test_a_rebuild_tells_what_changed(store, config, tmp_path):
     first = sorted(documents.iterdir())[0]
     first.write_text(first.read_text() + "\n\nA word more.\n")
     (documents / "new.md").write_text("# New\n\nNobody asks about this.\n")
-    made = before | {"documents": snapshot_documents.fn(store, str(documents))}
+    made = before | {"documents": snapshot_documents.fn(store, str(documents), config.documents)}
     last = last_dataset(store, made)
     assert last == (before["documents"], before["dataset"])
     diff = compare.fn(store, *last, made["documents"], made["dataset"])

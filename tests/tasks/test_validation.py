@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from jobs_here import share_programs
 from tiny_models import hf_folder
 
 from data.alpaca import read_records
@@ -51,6 +52,7 @@ def config(sources: dict[str, str], work: Path, *sets: str) -> RunConfig:
 def watched(sources, tmp_path_factory) -> Pipeline:
     """As far as the adapter, with held-out examples."""
     work = tmp_path_factory.mktemp("work")
+    share_programs(Store(work))
     sets = ("split.validation_fraction=0.3", "training.max_updates=2", "training.validate_every=1")
     pipeline = Pipeline(Store(work), config(sources, work, *sets), here)
     pipeline.adapter()

@@ -1,0 +1,75 @@
+"""What readers gave, kept by the files' content: a snapshot of a thousand PDFs takes minutes once, and seconds then.
+
+FOLDER/<key>.json   one file for each file that was read; any of them may be deleted at any time
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from data.documents import DocumentSettings
+from data.readers.extracted import Extracted, Fault
+
+# Formats that take long enough to be worth a file, and whose readers lean on libraries.
+_KEPT = (".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml")
+_LIBRARIES = ("charset-normalizer", "lxml", "pypdf", "python-docx", "python-pptx", "trafilatura")
+
+_NO_MATTER = {"strict", "follow_links"}  # to what is in a file
+
+Items = list[Extracted | Fault]
+
+
+class ReadingMemory:
+    """Remembers readings in a folder.
+
+    Args:
+        folder: made when something is kept.
+        code: a digest of the readers' code; another one remembers nothing of what this one does.
+    """
+
+    def __init__(self, folder: Path, code: str) -> None:
+        self._folder = folder
+        self._code = json.dumps([code, {name: version(name) for name in _LIBRARIES}])
+
+    def read(
+        self, suffix: str, raw: bytes, settings: DocumentSettings, read: Callable[[], Iterable[Extracted | Fault]]
+    ) -> Items:
+        """What `read` gives for these bytes, or gave before. What it raises is not remembered."""
+        if suffix not in _KEPT:
+            return list(read())
+        facts = json.dumps([suffix, self._code, settings.model_dump(mode="json", exclude=_NO_MATTER)], sort_keys=True)
+        path = self._folder / f"{hashlib.sha256(facts.encode() + raw).hexdigest()}.json"
+        items = _load(path)
+        if items is None:
+            items = list(read())
+            self._keep(path, items)
+        return items
+
+    def _keep(self, path: Path, items: Items) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        fields = [{type(item).__name__: asdict(item)} for item in items]
+        # ASCII, since a text may hold half a surrogate pair; written aside, so that nobody reads a half.
+        beside = path.with_suffix(f".{secrets.token_hex(4)}")
+        beside.write_text(json.dumps(fields), encoding="ascii")
+        os.replace(beside, path)  # noqa: PTH105
+
+
+def _load(path: Path) -> Items | None:
+    """The items of a file; None where there is none, or not a whole one."""
+    try:
+        entries = json.loads(path.read_bytes())
+        return [_item(*entry.popitem()) for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _item(kind: str, fields: dict[str, object]) -> Extracted | Fault:
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return {"Extracted": Extracted, "Fault": Fault}[kind](**values)

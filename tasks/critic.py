@@ -1,0 +1,91 @@
+"""The critic's round trip: questions as prompts over their oracles, and the questions that came back answered alike."""
+
+import json
+from dataclasses import asdict
+
+from data.critic import Filtered, judged_sources
+from data.critic_settings import CriticSettings
+from data.jsonl import read_jsonl, write_jsonl
+from data.prompts import PromptStyle
+from data.questions import Question, RawQuestion, Rejected
+from data.repair import Repaired
+from data.round_trip import agreement, disagreement, oracle_prompt
+from data.sequences import encode_prompts, read_answers, read_prompts, write_prompts
+from tasks.cache import stage
+from tasks.loading import open_chunks, open_questions, open_tokenizer
+from tasks.questions import write_parts
+from tasks.store import Artifact, Store
+
+PARTS = ("train", "validation", "eval")
+
+
+@stage(name="ask-again", version=1)
+def ask_again(
+    store: Store,
+    raw: Artifact,
+    questions: Artifact,
+    chunks: Artifact,
+    base: Artifact,
+    critic: CriticSettings,
+    style: PromptStyle,
+) -> Artifact:
+    """The judged questions of all parts as prompts over their oracle chunks."""
+    sources = judged_sources(read_jsonl(store.path(raw) / "raw_questions.jsonl", RawQuestion), critic)
+    by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
+    asked = [question for part in PARTS for question in open_questions(store, questions, part)]
+    asked = [question for question in asked if question.quotes and question.question in sources]
+    prompts = [oracle_prompt(question, [by_id[name] for name in question.oracle_ids]) for question in asked]
+    tokenizer = open_tokenizer(store, base)
+    encoded = encode_prompts([question.id for question in asked], prompts, tokenizer, style)
+    with store.build("prompts", settings={"style": style}, inputs=(raw, questions, chunks, base)) as build:
+        write_prompts(build.folder, encoded)
+        end = json.dumps({"end_id": tokenizer.end_id(style)}) + "\n"
+        (build.folder / "end.json").write_text(end, encoding="utf-8")
+        build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
+    return build.artifact
+
+
+@stage(name="keep-answered", version=1)
+def keep_answered(
+    store: Store, questions: Artifact, prompts: Artifact, answers: Artifact, base: Artifact, critic: CriticSettings
+) -> Artifact:
+    """The questions whose answer came back, in their parts; the others join rejected.jsonl.
+
+    Files: those of `prepare_questions`, and round_trip.jsonl.
+
+    Raises:
+        ValueError: no question is left to train on, or none to evaluate on.
+    """
+    assert critic.round_trip is not None
+    tokenizer, folder = open_tokenizer(store, base), store.path(questions)
+    parts = {part: open_questions(store, questions, part) for part in PARTS}
+    by_id = {question.id: question for part in PARTS for question in parts[part]}
+    ids = [prompt.id for prompt in read_prompts(store.path(prompts))]
+    outputs = [tokenizer.decode(tokens.tolist()) for tokens in read_answers(store.path(answers))]
+    trips = [agreement(by_id[name], output) for name, output in zip(ids, outputs, strict=True)]
+    failed = {
+        trip.question_id: fault
+        for trip in trips
+        if (fault := disagreement(trip, critic.round_trip, f"question {trip.question_id}"))
+    }
+    kept = {part: [question for question in parts[part] if question.id not in failed] for part in PARTS}
+    for part in ("train", "eval"):
+        if not kept[part]:
+            raise ValueError(
+                f"the round trip left no question of the part {part!r} ({len(failed)} of {len(trips)} came back with "
+                f"another answer): lower critic.round_trip={critic.round_trip}, or name a better base model"
+            )
+    rejected = [*read_jsonl(folder / "rejected.jsonl", Rejected), *failed.values()]
+    funnel = json.loads((folder / "filters.json").read_text(encoding="utf-8"))
+    funnel.append(asdict(Filtered("round trip", len(by_id) - len(failed), len(failed))))
+    with store.build("questions", settings=critic, inputs=(questions, prompts, answers, base)) as build:
+        write_jsonl(build.folder / "round_trip.jsonl", trips)
+        write_parts(
+            build,
+            kept,
+            rejected,
+            read_jsonl(folder / "near_duplicates.jsonl", Question),
+            read_jsonl(folder / "repaired.jsonl", Repaired),
+            [Filtered(**row) for row in funnel],
+        )
+    return build.artifact

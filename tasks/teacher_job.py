@@ -1,0 +1,120 @@
+"""`python -m tasks.teacher_job JOB.json`: ask a teacher's server in a process of its own, which outlives a killed run.
+
+When the run is killed, the calls that are on their way are not lost with it: this process begins no other, keeps their
+answers and ends. The next run waits for that, and finds them on disk.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
+
+from data.chunks import Chunk
+from data.jsonl import read_jsonl
+from data.teacher import TeacherSettings
+from data.teacher_answers import AnswerBook, call_key
+from data.teacher_endpoint import Endpoint, Interrupted, hide_key
+from data.teacher_plan import plan_calls
+from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD
+
+log = logging.getLogger(__name__)
+
+
+class TeacherJob(BaseModel):
+    """What to ask, and where the answers are kept. The key is in the variable that is named here, never in the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunks: str = Field(description="File of chunks, chunks.jsonl.")
+    answers: str = Field(description="Folder of the kept answers.")
+    key_variable: str = Field(description="Environment variable with the key; it may be unset.")
+    teacher: TeacherSettings
+
+    @property
+    def key(self) -> str | None:
+        """The key, or None where there is none."""
+        return os.environ.get(self.key_variable, "").strip() or None
+
+
+def ask_teacher(job: TeacherJob, on_start: Callable[[Endpoint], object] = lambda endpoint: None) -> None:
+    """Ask whatever is not kept yet.
+
+    Args:
+        on_start: gets what can be told to stop.
+
+    Raises:
+        ValueError: the server refuses or does not answer, or the budget is spent; one line, without the key.
+        Interrupted: it was told to stop.
+    """
+    calls = plan_calls(read_jsonl(Path(job.chunks), Chunk), job.teacher)
+    by_key = {call_key(call, job.teacher): call for call in calls}
+    book = AnswerBook(Path(job.answers))
+    if book.busy():
+        log.warning("teacher: the calls of another run come to their end; waiting for them")
+    with book.held():
+        kept = sum(book.get(key) is not None for key in by_key)
+        endpoint = Endpoint(job.teacher, book, job.key)
+        on_start(endpoint)
+        with tqdm(total=len(by_key), initial=kept, desc="teacher", unit="call", file=sys.stderr) as bar:
+
+            def progress(answered: int, spent: str) -> None:
+                bar.set_postfix_str(spent, refresh=False)
+                bar.update(answered - bar.n)
+
+            asyncio.run(endpoint.ask(by_key, progress))
+
+
+def main() -> None:
+    """Do the job; a ValueError is a last line `error: ...` and exit code 2, and nothing that is said holds the key."""
+    job = TeacherJob.model_validate_json(Path(sys.argv[1]).read_bytes())
+    key = job.key
+
+    def on_start(endpoint: Endpoint) -> None:
+        def stop(*_: object) -> None:
+            log.warning("teacher: stopping; the calls on their way come to their end first")
+            endpoint.stop()
+
+        signal.signal(signal.SIGTERM, stop)
+        _when_parent_ends(endpoint.stop)
+
+    try:
+        ask_teacher(job, on_start)
+    except ValueError as error:
+        sys.stderr.write(f"\nerror: {hide_key(' '.join(str(error).split()), key)}\n")
+        sys.exit(EXIT_INPUT_ERROR)
+    except Interrupted:
+        sys.exit(EXIT_AGAIN)
+    except Exception:
+        sys.stderr.write(hide_key(traceback.format_exc(), key))
+        sys.exit(1)
+
+
+def _when_parent_ends(act: Callable[[], object]) -> None:
+    """Act when the parent closes its end of the pipe, which the kernel does for one that is killed."""
+    value = os.environ.pop(PARENT_FD, None)
+    if value is None:
+        return
+
+    def wait_for_end() -> None:
+        os.read(int(value), 1)  # nothing is ever written
+        # Nobody reads what is said from here on, and a broken pipe must not end this.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        act()
+
+    threading.Thread(target=wait_for_end, name="watch-parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
+    logging.getLogger("data").setLevel(logging.INFO)
+    main()

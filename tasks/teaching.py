@@ -1,0 +1,167 @@
+"""Questions that a teacher writes: asked of a server or of a model loaded here, then read into raw questions.
+
+    chunks --ask_server--> answers --------------------------------\
+    chunks --ask_prompts--> prompts --generate_answers--> answers --write_questions--> raw-questions
+"""
+
+import json
+import logging
+from collections import Counter
+
+from data.jsonl import read_jsonl, write_jsonl
+from data.prompts import PromptStyle
+from data.questions import RawQuestion, Rejected
+from data.sequences import encode_prompts, read_answers, write_prompts
+from data.teacher import TeacherSettings
+from data.teacher_answers import AnswerBook, TeacherAnswer, call_key
+from data.teacher_parse import read_answer
+from data.teacher_plan import plan_calls
+from jora_model.settings import GenerationSettings
+from tasks.cache import stage
+from tasks.jobs import run_job
+from tasks.loading import open_chunks, open_tokenizer
+from tasks.store import Artifact, Store
+from tasks.teacher_job import TeacherJob
+
+log = logging.getLogger(__name__)
+
+_SECRET_VARIABLE = "JORA_TEACHER_KEY"
+_ANSWERS = "teacher_answers.jsonl"
+
+
+@stage(name="ask-teacher", version=1, modules=("data.teacher_endpoint",))
+def ask_server(store: Store, chunks: Artifact, teacher: TeacherSettings) -> Artifact:
+    """The answers of a model behind a server, in the order of the calls, and a summary of what they took.
+
+    Every answer lies in WORK_DIR/teacher as soon as it is there; what lies there is not asked again.
+
+    Raises:
+        ValueError: the server refuses or does not answer, the budget is spent, or there is no such secret.
+    """
+    book = AnswerBook(store.work_dir / "teacher")
+    secrets = {} if teacher.api_key_secret is None else {_SECRET_VARIABLE: _load_secret(teacher.api_key_secret)}
+    job = TeacherJob(
+        chunks=str(store.path(chunks) / "chunks.jsonl"),
+        answers=str(book.folder),
+        key_variable=_SECRET_VARIABLE if secrets else teacher.api_key_env,
+        teacher=teacher,
+    )
+    with store.build("teacher-answers", settings=teacher, inputs=(chunks,)) as build:
+        # Beside the artifact, not in it: it holds paths.
+        job_file = build.folder.with_suffix(".json")
+        job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        # Told to stop, it waits for the calls that are on their way.
+        run_job("tasks.teacher_job", job_file, log=log, secrets=secrets, seconds_to_end=teacher.timeout_seconds + 5)
+        job_file.unlink()
+        answers: list[TeacherAnswer] = []
+        kept: dict[str, TeacherAnswer] = {}
+        for call in plan_calls(open_chunks(store, chunks), teacher):
+            key = call_key(call, teacher)
+            answer = book.get(key)
+            assert answer is not None, f"the answer {key} was kept and is gone"
+            answers.append(answer)
+            kept[key] = answer
+        write_jsonl(build.folder / _ANSWERS, answers)
+        (build.folder / "ledger.json").write_text(_summary(list(kept.values()), teacher), encoding="utf-8")
+        build.count(calls=len(kept), tokens=sum(answer.tokens_in + answer.tokens_out for answer in kept.values()))
+    return build.artifact
+
+
+@stage(name="teacher-prompts", version=1)
+def ask_prompts(
+    store: Store, chunks: Artifact, base: Artifact, teacher: TeacherSettings, style: PromptStyle
+) -> Artifact:
+    """The same calls as prompts of a model that is loaded here."""
+    calls = plan_calls(open_chunks(store, chunks), teacher)
+    tokenizer = open_tokenizer(store, base)
+    ids = [f"call-{place}" for place in range(len(calls))]
+    encoded = encode_prompts(ids, [call.prompt for call in calls], tokenizer, style)
+    with store.build("prompts", settings=teacher, inputs=(chunks, base)) as build:
+        write_prompts(build.folder, encoded)
+        (build.folder / "end.json").write_text(json.dumps({"end_id": tokenizer.end_id(style)}) + "\n", encoding="utf-8")
+        build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
+    return build.artifact
+
+
+def local_generation(teacher: TeacherSettings) -> GenerationSettings:
+    """How a local teacher's answers are decoded."""
+    return GenerationSettings(
+        max_new_tokens=teacher.max_tokens,
+        temperature=teacher.temperature or 0.0,
+        batch_size=teacher.concurrency,
+        seed=teacher.seed,
+    )
+
+
+@stage(name="write-questions", version=1)
+def write_questions(
+    store: Store, chunks: Artifact, answers: Artifact, base: Artifact | None, teacher: TeacherSettings
+) -> Artifact:
+    """The questions in the answers; what cannot be used of them is in teacher_rejected.jsonl with its reason.
+
+    Args:
+        answers: of a server (`teacher-answers`), or of the model `base` (`answers`).
+
+    Raises:
+        ValueError: not one question can be used.
+    """
+    texts = _texts(store, answers, base)
+    questions: list[RawQuestion] = []
+    rejected: list[Rejected] = []
+    for call, text in zip(plan_calls(open_chunks(store, chunks), teacher), texts, strict=True):
+        usable, unusable = read_answer(call, text)
+        questions += usable
+        rejected += unusable
+    reasons = Counter(item.reason for item in rejected)
+    told = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    if not questions:
+        first = next((text for text in texts if text.strip()), "")
+        raise ValueError(
+            f"the teacher wrote no question that can be used in {len(texts)} answers: {told}; use a larger model or "
+            f"raise teacher.max_tokens; one answer begins: {first[:120]!r}"
+        )
+    if rejected:
+        log.warning("the teacher's answers: %d questions, not usable: %s", len(questions), told)
+    inputs = tuple(filter(None, (chunks, answers, base)))
+    with store.build("raw-questions", settings=teacher, inputs=inputs) as build:
+        write_jsonl(build.folder / "raw_questions.jsonl", questions)
+        write_jsonl(build.folder / "teacher_rejected.jsonl", rejected)
+        build.count(questions=len(questions), rejected=len(rejected))
+    return build.artifact
+
+
+def _texts(store: Store, answers: Artifact, base: Artifact | None) -> list[str]:
+    folder = store.path(answers)
+    if base is None:
+        return [answer.text for answer in read_jsonl(folder / _ANSWERS, TeacherAnswer)]
+    tokenizer = open_tokenizer(store, base)
+    return [tokenizer.decode(tokens.tolist()) for tokens in read_answers(folder)]
+
+
+def _summary(answers: list[TeacherAnswer], teacher: TeacherSettings) -> str:
+    """What the answers took, as JSON: the same for the same answers, however often a run was killed."""
+    tokens_in = sum(answer.tokens_in for answer in answers)
+    tokens_out = sum(answer.tokens_out for answer in answers)
+    summary = {
+        "calls": len(answers),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "calls_with_estimated_tokens": sum(answer.estimated for answer in answers),
+        "cost": teacher.cost(tokens_in, tokens_out),
+        "finish": dict(sorted(Counter(answer.finish for answer in answers).items())),
+    }
+    return json.dumps(summary, indent=1, sort_keys=True) + "\n"
+
+
+def _load_secret(name: str) -> str:
+    """The value of a Prefect Secret block."""
+    from prefect.blocks.system import Secret
+
+    try:
+        secret = Secret.load(name)
+    except ValueError:
+        raise ValueError(
+            f"there is no Prefect Secret block {name!r}: make it in Prefect's UI, or leave teacher.api_key_secret out"
+        ) from None
+    assert isinstance(secret, Secret)  # a coroutine only in a loop, where no stage runs
+    return str(secret.get()).strip()

@@ -1,0 +1,78 @@
+"""From documents alone to a RAFT dataset: the questions are written by a teacher."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jobs_here import run_jobs_here
+from small_runs import SMALL, copy_samples, run_here, tiny_base
+from typer.testing import CliRunner
+
+from bench.teacher_server import serve
+from data.jsonl import read_jsonl
+from data.prompts import ABSTENTION, fold_space
+from data.questions import Question
+from flows.cli import app
+from flows.config import RunConfig, load_config
+from tasks.runs import read_latest
+
+
+def config(folder: Path, *sets: str) -> RunConfig:
+    given = {
+        "corpus": str(folder / "documents"),
+        "questions": str(folder / "there_is_no_such_file.jsonl"),
+        "base_model": str(folder / "base"),
+        "work_dir": str(folder / "work"),
+    }
+    return load_config(None, given, (*SMALL, *sets))
+
+
+def test_a_teacher_of_each_kind_to_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_samples(tmp_path, 3)
+    tiny_base(tmp_path / "base")
+    with serve() as server:
+        sets = ("teacher.kind=endpoint", f"teacher.base_url={server.base_url}", "teacher.model=m")
+        store = run_here(config(tmp_path, *sets, "teacher.kinds.unanswerable=4"), "dataset")
+    artifacts, _ = read_latest(store.work_dir)
+    questions = [
+        question
+        for part in ("train", "eval")
+        for question in read_jsonl(store.path(artifacts["questions"]) / f"{part}.jsonl", Question)
+    ]
+    assert len(questions) > 0.9 * artifacts["raw_questions"].count("questions") > 30
+    assert any(len(question.oracle_ids) == 2 for question in questions), "none that compares two chunks"
+    unanswerable = [question for question in questions if question.answer == ABSTENTION]
+    assert len(unanswerable) > 5
+    assert all(not question.quotes and len(question.oracle_ids) == 1 for question in unanswerable)
+    assert all(question.quotes for question in questions if question not in unanswerable)
+
+    records = [
+        json.loads(line) for line in (store.path(artifacts["dataset"]) / "dataset.jsonl").read_text().splitlines()
+    ]
+    for record in records:
+        abstains = record["output"].endswith(ABSTENTION)
+        quotes = record["output"].count("##begin_quote##")
+        assert (quotes == 0) == abstains
+        for part in record["output"].split("##begin_quote##")[1:]:
+            assert fold_space(part.split("##end_quote##")[0]) in fold_space(record["input"])
+
+    # A local teacher: this one is random, and its answers are of no use.
+    run_jobs_here(monkeypatch)
+    with pytest.raises(ValueError, match="the teacher wrote no question that can be used"):
+        run_here(config(tmp_path, "teacher.kind=local", "teacher.max_tokens=4", "teacher.max_questions=3"), "dataset")
+    # No teacher: the file of questions is read.
+    with pytest.raises(ValueError, match="there_is_no_such_file"):
+        run_here(config(tmp_path, "teacher.kind=given"), "dataset")
+
+
+def test_a_dry_run_asks_nothing(tmp_path: Path) -> None:
+    copy_samples(tmp_path, 2)
+    tiny_base(tmp_path / "base")
+    for kind in ("endpoint", "local"):
+        sets = [f"teacher.kind={kind}", "teacher.base_url=http://127.0.0.1:1/v1", "teacher.model=embedded", *SMALL]
+        options = [part for item in sets for part in ("--set", item)]
+        names = ["--corpus", tmp_path / "documents", "--base-model", tmp_path / "base", "--work-dir", tmp_path / "work"]
+        result = CliRunner().invoke(app, ["build-dataset", "--dry-run", *map(str, names), *options])
+        assert result.exit_code == 0, result.output
+        assert ("ask-teacher" if kind == "endpoint" else "teacher-prompts") in result.output
+        assert "write-questions" in result.output
