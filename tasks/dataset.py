@@ -44,7 +44,7 @@ def build_dataset(
         raft,
         open_tokenizer(store, base),
         model.embed,
-        question_cosine=store.manifest(questions).settings["split"]["near_duplicate"],
+        question_cosine=_near_duplicate(store, questions),
         score=open_reranker(store, reranker),
     )
     mixed = read_jsonl(store.path(general) / "general.jsonl", GeneralRecord) if general is not None else []
@@ -59,6 +59,15 @@ def build_dataset(
             _write(build.folder / "validation", watched, raft)
             build.count(validation_examples=len(watched.records))
     return build.artifact
+
+
+def _near_duplicate(store: Store, questions: Artifact) -> float:
+    """The cosine from which the split took two questions for near-duplicates; filters may have come after it."""
+    manifest = store.manifest(questions)
+    while "split" not in manifest.settings:
+        manifest = store.manifest(next(item for item in manifest.inputs if item.kind == "questions"))
+    cosine: float = manifest.settings["split"]["near_duplicate"]
+    return cosine
 
 
 def _write(folder: Path, part: Part, raft: RaftSettings) -> None:

@@ -171,7 +171,7 @@ def test_a_rebuild_tells_what_changed(store, config, tmp_path):
     first = sorted(documents.iterdir())[0]
     first.write_text(first.read_text() + "\n\nA word more.\n")
     (documents / "new.md").write_text("# New\n\nNobody asks about this.\n")
-    made = before | {"documents": snapshot_documents.fn(store, str(documents))}
+    made = before | {"documents": snapshot_documents.fn(store, str(documents), config.documents)}
     last = last_dataset(store, made)
     assert last == (before["documents"], before["dataset"])
     diff = compare.fn(store, *last, made["documents"], made["dataset"])
