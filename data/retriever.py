@@ -28,7 +28,7 @@ class RetrievalSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hybrid: bool = Field(default=False, description="Fuse the ranks of BM25 with those of the embeddings.")
+    hybrid: bool = Field(default=True, description="Fuse the ranks of BM25 with those of the embeddings.")
     rrf_k: int = Field(
         default=60, ge=0, description="With hybrid: the larger, the less the first ranks stand out of the fusion."
     )
@@ -57,11 +57,11 @@ class Retriever:
         chunks: Sequence[Chunk],
         index: ChunkIndex,
         embed: Embed,
-        settings: RetrievalSettings | None = None,
+        settings: RetrievalSettings,
         keywords: KeywordIndex | None = None,
         score: Score | None = None,
     ) -> None:
-        self.settings = settings or RetrievalSettings()
+        self.settings = settings
         assert keywords is not None or not self.settings.hybrid
         assert tuple(chunk.id for chunk in chunks) == index.chunk_ids
         self._texts = {chunk.id: chunk.search_text for chunk in chunks}

@@ -12,7 +12,7 @@ from data.prompts import Parsed, parse_output
 from data.scoring import stands_in
 from data.sequences import encode_prompts
 from flows.config import RunConfig, one_line
-from tasks.loading import open_chunks, open_retriever, open_tokenizer
+from tasks.loading import open_chunks, open_embedder, open_retriever, open_tokenizer
 from tasks.runs import read_latest
 from tasks.store import Store
 
@@ -41,7 +41,8 @@ def ask(question: str, work_dir: str, *, tuned: bool) -> None:
         store.verify(artifact)
     chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
     found = (artifacts["chunks"], artifacts["index"], artifacts["embedder"], artifacts.get("reranker"))
-    retriever = open_retriever(store, *found, config.retrieval)
+    embed = open_embedder(store, artifacts["embedder"]).embed  # a question that is asked is not kept
+    retriever = open_retriever(store, *found, config.retrieval, embed)
     context = [chunks[place] for place in retriever.search([question], config.evaluation.top_k)[0]]
     rung = RUNG_BY_NAME["tuned + retrieval" if tuned else "base + retrieval"]
     style = config.raft.prompt_style

@@ -11,7 +11,7 @@ from data.mixing import GeneralRecord
 from data.raft_settings import RaftSettings
 from data.sequences import write_sequences
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_embedder, open_index, open_questions, open_reranker, open_tokenizer
+from tasks.loading import open_chunks, open_embed, open_index, open_questions, open_reranker, open_tokenizer
 from tasks.store import Artifact, Store
 
 
@@ -37,13 +37,12 @@ def build_dataset(
         ValueError: no example can be built (nothing fits the token budget, say), or there are too few general records.
     """
     train, validation, evaluation = (open_questions(store, questions, part) for part in ("train", "validation", "eval"))
-    model = open_embedder(store, embedder)
     assembler = Assembler(
         open_chunks(store, chunks),
         open_index(store, index, embedder).vectors(),
         raft,
         open_tokenizer(store, base),
-        model.embed,
+        open_embed(store, embedder),
         question_cosine=_near_duplicate(store, questions),
         score=open_reranker(store, reranker),
     )

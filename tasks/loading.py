@@ -14,7 +14,7 @@ from data.questions import Question
 from data.reranker import Score, load_reranker
 from data.retriever import RetrievalSettings, Retriever
 from data.tokenizer import Tokenizer, load_tokenizer
-from data.vectors import VectorStore
+from data.vectors import Embed, VectorStore
 from tasks.store import Artifact, Store
 
 KEYWORDS = "keywords"  # folder of an index artifact that hybrid retrieval reads
@@ -38,6 +38,14 @@ def vectors_folder(store: Store) -> Path:
 def open_vectors(store: Store, embedder: Embedder) -> VectorStore:
     """The vectors that this embedder has made in this work directory."""
     return VectorStore(vectors_folder(store), embedder.fingerprint, embedder.dimension)
+
+
+def open_embed(store: Store, embedder: Artifact) -> Embed:
+    """Texts to normalized vectors, float32 [N, D]; those that are kept are not computed again: many stages embed the
+    same questions."""
+    model = open_embedder(store, embedder)
+    vectors = open_vectors(store, model)
+    return lambda texts: vectors.get(texts, model.embed)
 
 
 @functools.cache
@@ -92,8 +100,12 @@ def open_retriever(
     embedder: Artifact,
     reranker: Artifact | None,
     retrieval: RetrievalSettings,
+    embed: Embed | None = None,
 ) -> Retriever:
     """What finds chunks for questions.
+
+    Args:
+        embed: of the questions, by default `open_embed`.
 
     Raises:
         ValueError: what `open_index` raises, or the reranker cannot be loaded.
@@ -101,7 +113,7 @@ def open_retriever(
     return Retriever(
         open_chunks(store, chunks),
         open_index(store, index, embedder),
-        open_embedder(store, embedder).embed,
+        embed or open_embed(store, embedder),
         retrieval,
         KeywordIndex.load(store.path(index) / KEYWORDS) if retrieval.hybrid else None,
         open_reranker(store, reranker),

@@ -14,7 +14,7 @@ from data.raft_settings import RaftSettings
 from data.report_page import Filter
 from data.retrieval_scores import retrieval_cells
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_embedder, open_index, open_questions, open_tokenizer
+from tasks.loading import open_chunks, open_embed, open_index, open_questions, open_tokenizer
 from tasks.store import Artifact, Store
 
 
@@ -43,7 +43,7 @@ def package_dataset(
     asked = {part: open_questions(store, questions, part) for part in ("train", "validation", "eval")}
     test = build_test(asked["eval"], found, vectors, raft, open_tokenizer(store, base))
     every = [question for part in asked.values() for question in part]
-    embedded = open_embedder(store, embedder).embed([question.question for question in every])
+    embedded = open_embed(store, embedder)([question.question for question in every])
     package = Package(read_splits(store.path(dataset)) | {"test": test}, found, vectors, every, embedded, raft)
     retriever = retrieval_cells(_read(store.path(retrieval) / "retrieval.json"))
     report = package.report(documents.count("documents"), _filters(store, questions), retriever)

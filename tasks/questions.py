@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-import numpy as np
-
 from data.critic import SPLIT, Filtered, count_reasons, judge_questions
 from data.critic_settings import CriticSettings
 from data.grounding import check_names, tell_reasons
@@ -15,7 +13,7 @@ from data.repair import Repaired
 from data.retriever import RetrievalSettings
 from data.split import SplitSettings, split_documents, split_questions
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_documents, open_duplicates, open_embedder, open_retriever
+from tasks.loading import open_chunks, open_documents, open_duplicates, open_embed, open_retriever
 from tasks.store import Artifact, Build, Store
 
 _RAW = "raw_questions.jsonl"
@@ -53,16 +51,8 @@ def prepare_questions(
     Raises:
         ValueError: nothing is left, or the questions are about too few documents.
     """
-    model = open_embedder(store, embedder)
+    embed = open_embed(store, embedder)
     retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
-
-    vectors: dict[str, np.ndarray] = {}
-
-    def embed(texts: Sequence[str]) -> np.ndarray:
-        """Each text once: critic and split look at the same questions."""
-        fresh = [text for text in dict.fromkeys(texts) if text not in vectors]
-        vectors.update(zip(fresh, model.embed(fresh), strict=True))
-        return np.stack([vectors[text] for text in texts]) if texts else model.embed(texts)
 
     judged = judge_questions(
         read_jsonl(store.path(raw) / _RAW, RawQuestion),

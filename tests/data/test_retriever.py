@@ -44,7 +44,7 @@ def score(tmp_path_factory) -> Score:
 
 
 def test_dense_only_is_the_index(chunks, index, embedder):
-    retriever = Retriever(chunks, index, embedder.embed)
+    retriever = Retriever(chunks, index, embedder.embed, RetrievalSettings(hybrid=False))
     questions = ["When does the boat go?", "How do I cook it?"]
     assert retriever.search(questions, 2) == index.search(embedder.embed(questions), 2)[1]
     assert list(retriever.rankings(questions, 2)) == ["embeddings"] and retriever.search([], 2) == []
@@ -93,7 +93,7 @@ def test_the_cross_encoder_has_the_last_word(chunks, index, keywords, embedder, 
     retriever = Retriever(chunks, index, embedder.embed, RetrievalSettings(hybrid=True), keywords, score)
     assert retriever.search([question], 5)[0] == by_score
     assert list(retriever.rankings([question], 2)) == ["embeddings", "BM25", "hybrid", "reranked"]
-    shallow = Retriever(chunks, index, embedder.embed, RetrievalSettings(depth=2), None, score)
+    shallow = Retriever(chunks, index, embedder.embed, RetrievalSettings(hybrid=False, depth=2), None, score)
     first = index.search(embedder.embed([question]), 5)[1][0]
     assert set(shallow.search([question], 5)[0][:2]) == set(first[:2])
     assert shallow.search([question], 5)[0][2:] == first[2:]

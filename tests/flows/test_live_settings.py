@@ -256,7 +256,7 @@ ROWS = {
     "embedding.batch_tokens": Row("500", embedded_at_once),
     "index.kind": Row("hnsw", "index-chunks/index.faiss"),
     "index.exact_up_to": Row("0", "index-chunks/index.faiss"),
-    "retrieval.hybrid": Row("true", MEASURED),
+    "retrieval.hybrid": Row("false", MEASURED),
     "retrieval.rrf_k": Row("0", MEASURED, given=("retrieval.hybrid=true",)),
     "retrieval.depth": Row("2", MEASURED, given=("retrieval.hybrid=true",)),
     "retrieval.reranker": Row("{folder}/other/reranker", MEASURED),
