@@ -10,6 +10,9 @@ import pytest
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+# Tests run two at a time on as many cores: with threads for both cores, torch's and FAISS's of one test spin while they
+# wait for those that the other test has pushed aside, which takes many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nothing in a test may reach for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
