@@ -138,7 +138,7 @@ def _write_datasets_folder(folder: Path, records: Sequence[AlpacaRecord], jsonl:
 def _card(records: Sequence[AlpacaRecord], settings: RaftSettings, counts: Mapping[str, int]) -> str:
     rows = "\n".join(f"| {name} | {value} |" for name, value in counts.items())
     first = {name: value for name, value in asdict(records[0]).items() if name in ("instruction", "input", "output")}
-    values = "\n".join(f"| `{name}` | `{value}` |" for name, value in settings.model_dump().items())
+    values = "\n".join(f"| `{name}` | `{value}` |" for name, value in settings.shown().items())
     return f"""---
 configs:
 - config_name: default

@@ -15,7 +15,7 @@ import numpy as np
 
 from data.alpaca import AlpacaRecord, to_records
 from data.chunks import Chunk
-from data.leaks import LeakReport, Limits, find_leaks, keep_apart, repeats_a_question
+from data.leaks import Copies, LeakReport, Limits, find_leaks, keep_apart, repeats_a_question
 from data.mixing import GeneralRecord, mix_in
 from data.questions import Question, Rejected
 from data.raft import build_examples
@@ -53,6 +53,7 @@ class Assembler:
         embed: Callable[[Sequence[str]], np.ndarray],
         question_cosine: float,
         score: Score | None = None,
+        copies: Copies | None = None,
     ) -> None:
         """
         Args:
@@ -60,6 +61,7 @@ class Assembler:
             embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
             question_cosine: from this on two questions are near-duplicates; that of the split.
             score: the cross-encoder of `guard_reranker`.
+            copies: where the chunks stood before copies of them were collapsed.
         """
         self.chunks = chunks
         self.vectors = vectors
@@ -69,6 +71,7 @@ class Assembler:
         self._vector_of: dict[str, np.ndarray] = {}
         self.limits = Limits(question_cosine, settings.leak_cosine, settings.leak_words)
         self.score = score
+        self.copies = copies or {}
 
     def build(
         self,
@@ -86,7 +89,7 @@ class Assembler:
             ValueError: no example can be built, or something that is held out would be shown.
         """
         settings = self.settings
-        allowed, kept_out = keep_apart(self.chunks, self.vectors, held_out, self.limits)
+        allowed, kept_out = keep_apart(self.chunks, self.vectors, held_out, self.limits, self.copies)
         own = [chunk for chunk, keep in zip(self.chunks, allowed, strict=True) if keep]
         usable, rejected = self._usable(asked, held_out, {leak.shown for leak in kept_out})
         built = build_examples(usable, own, self.vectors[allowed], settings, self.tokenizer, self.score)
@@ -127,6 +130,7 @@ class Assembler:
             self._asked_in(held_out),
             self.limits,
             kept_out,
+            self.copies,
         )
         _refuse(leaks)
         sequences = encode_records(records, self.tokenizer, settings.prompt_style)

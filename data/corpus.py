@@ -164,6 +164,9 @@ def _file(path: Path, settings: DocumentSettings, memory: ReadingMemory | None) 
         yield Fault("", str(error))
     except (MemoryError, RecursionError) as error:
         yield Fault("", f"too large or too deeply nested to be parsed ({type(error).__name__})")
+    except Exception as error:  # of whatever library: one file never ends the reading of the others
+        first = (str(error).strip().splitlines() or [""])[0][:200]
+        yield Fault("", f"cannot be parsed ({type(error).__name__}: {first}): save it anew or remove it")
 
 
 def _bytes(path: Path, limit: int) -> bytes:
@@ -223,8 +226,8 @@ def _collect(
 def _document(path: str, item: Extracted, settings: DocumentSettings, counts: Counter[str]) -> Document | Unread:
     text, pages = item.text, item.pages
     if "\r" in text:
-        assert not pages, "a reader of pages writes line feeds"
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        # Pages begin at offsets, which stay.
+        text = (text if pages else text.replace("\r\n", "\n")).replace("\r", "\n")
     if _HALF_PAIRS.search(text):
         counts["half_characters_replaced"] += len(_HALF_PAIRS.findall(text))
         text = _HALF_PAIRS.sub("\ufffd", text)

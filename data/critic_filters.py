@@ -110,14 +110,15 @@ def repetition_filter(
     """Nearly repeats a better question, of whatever document.
 
     To an embedder "When was it founded?" and "Who founded it?" are near, and so are two years: questions that differ in
-    a number, or are answered in other words, are not the same.
+    a number, or are answered in other words, are not the same. That the documents do not answer a question is no other
+    answer: of two such questions one is wrong, and the answered one is kept.
 
     Args:
         judged: wordings of those that may be rejected; the others come first.
     """
     vectors = embed([question.question for question in questions])
     numbers = [[w for w in split_words(question.question) if w[0].isdecimal()] for question in questions]
-    answers = [set(split_words(question.answer)) for question in questions]
+    answers = [set(split_words(question.answer)) if question.quotes else set() for question in questions]
     near: dict[int, list[int]] = {}
     for first in range(0, len(questions), _BLOCK):
         cosines = vectors[first : first + _BLOCK] @ vectors.T
@@ -126,9 +127,9 @@ def repetition_filter(
             if place != column and numbers[place] == numbers[column] and _alike(answers[place], answers[column]):
                 near.setdefault(place, []).append(column)
 
-    def worse(place: int) -> tuple[bool, int, int]:
+    def worse(place: int) -> tuple[bool, bool, int, int]:
         question = questions[place]
-        return question.question in judged, _SUREST[question.quote_source], place
+        return question.question in judged, not question.quotes, _SUREST[question.quote_source], place
 
     faults: dict[str, Fault] = {}
     kept: set[int] = set()
@@ -142,5 +143,5 @@ def repetition_filter(
 
 
 def _alike(words: set[str], others: set[str]) -> bool:
-    """More than half of the words of the shorter answer stand in the other."""
-    return words == others or 2 * len(words & others) > min(len(words), len(others))
+    """More than half of the words of the shorter answer stand in the other, or one has none."""
+    return not words or not others or 2 * len(words & others) > min(len(words), len(others))

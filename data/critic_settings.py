@@ -69,8 +69,8 @@ class CriticSettings(BaseModel):
         default=None,
         ge=0,
         le=1,
-        description="Ask the base model over the oracle chunks and keep questions whose answer has at least this token "
-        "F1; null: not asked, since it costs generation.",
+        description="Ask the base model the questions of training and validation over their oracles, and keep those "
+        "whose answer has at least this token F1; null: not asked, since it costs generation.",
     )
 
     @field_validator("question_length", "answer_length")

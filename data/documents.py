@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -50,7 +49,7 @@ class DocumentSettings(BaseModel):
     def _encoding_is_known(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                codecs.lookup(value)
+                "".encode(value)  # raises for what is no encoding of texts, such as hex, as well
             except LookupError:
                 raise ValueError("no encoding of that name: give one that Python knows, such as cp1252") from None
         return value

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.chunks import Chunk
+from data.words import WORD
 
 _WORDS = 3  # in a row; the sets of these are what is compared
 _PERMUTATIONS = 128
+_HIGHEST = 0.9  # threshold of the search, which only proposes; near 1 it cannot be built
 _RECALL_WEIGHTS = (0.1, 0.9)  # of false candidates, which are checked, and of missed ones, which are not
-# A word, or a letter of a script that puts no spaces between words.
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]|\w+")
 _NUMBER = re.compile(r"\d+")
 
 
@@ -82,7 +82,7 @@ class _NearDuplicates:
         from datasketch import MinHash, MinHashLSH
 
         self._threshold = threshold
-        self._lsh = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=_RECALL_WEIGHTS)
+        self._lsh = MinHashLSH(threshold=min(threshold, _HIGHEST), num_perm=_PERMUTATIONS, weights=_RECALL_WEIGHTS)
         self._blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
         self._kept: list[tuple[Chunk, frozenset[bytes], list[str]]] = []
 
@@ -106,5 +106,5 @@ class _NearDuplicates:
 
 
 def _runs(text: str) -> frozenset[bytes]:
-    words = _WORD.findall(text)
+    words = WORD.findall(text)
     return frozenset(" ".join(words[i : i + _WORDS]).encode() for i in range(len(words) - _WORDS + 1))

@@ -78,20 +78,25 @@ def ground_questions(
 
     questions: list[Question] = []
     rejected: list[Rejected] = []
-    asked: dict[tuple[str, str], str] = {}  # (wording, document id): source
+    # The first of each wording about a document; before a question that says it has no answer, one that is answered.
+    first: dict[tuple[str, str], _Draft] = {}
+    usable = [draft for draft in drafts if isinstance(draft, _Draft)]
+    for one in sorted(usable, key=lambda one: is_abstention(one.raw.answer)):
+        first.setdefault(one.key, one)
     cut = 0
     for draft in drafts:
         if isinstance(draft, Rejected):
             rejected.append(draft)
             continue
-        key = (same_wording(draft.raw.question), draft.quotes[0].chunk.document_id)
-        if key in asked:
-            detail = f"of the same document asked before ({asked[key]})"
+        if first[draft.key] is not draft:
+            detail = f"of the same document asked elsewhere ({first[draft.key].raw.source})"
             rejected.append(Rejected(draft.raw.question, "duplicate", detail, draft.raw.source))
             continue
-        asked[key] = draft.raw.source
         questions.append(_question(draft))
         cut += len(draft.quotes) > max(1, len(draft.raw.quotes))
+    if repairs:
+        kept = {(draft.raw.question, draft.raw.source) for draft in first.values()}
+        repairs.done = [item for item in repairs.done if (item.question, item.source) in kept]
     if rejected:
         log.warning("%d of %d questions are rejected: %s", len(rejected), len(raw_questions), tell_reasons(rejected))
     if cut:
@@ -139,6 +144,11 @@ class _Draft:
     quote_source: QuoteSource
     quotes: list[Proof]  # all of one document; empty until the nearest candidate is chosen
     candidates: list[list[Proof]]  # each is the quotes of one choice
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Wording and document: what may be asked once."""
+        return same_wording(self.raw.question), self.quotes[0].chunk.document_id
 
 
 def _retrieval_text(raw: RawQuestion) -> str:
@@ -300,7 +310,8 @@ def _question(draft: _Draft) -> Question:
     raw = draft.raw
     # An unanswerable question has a chunk that is near it, and no evidence.
     abstains = is_abstention(raw.answer)
-    digest = hashlib.sha256("\0".join((raw.question, raw.answer, draft.text.document.path)).encode()).hexdigest()
+    parts = (raw.question, raw.answer, draft.quotes[0].chunk.document_path)
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return Question(
         id=digest[:16],
         question=raw.question,

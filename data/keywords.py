@@ -26,7 +26,10 @@ class KeywordIndex:
         if not any(words):  # bm25s indexes no empty vocabulary
             words = [["-"] for _ in texts]
         scorer = _bm25s().BM25(method="lucene")
-        scorer.index(words, show_progress=False)
+        # Numbered here, in the order of the alphabet: bm25s would number a set, in another order in every process.
+        vocabulary = {word: number for number, word in enumerate(sorted({word for text in words for word in text}))}
+        numbered = [[vocabulary[word] for word in text] for text in words]
+        scorer.index((numbered, vocabulary), show_progress=False)
         return cls(scorer)
 
     def save(self, folder: Path) -> None:

@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,10 @@ from data.near_duplicates import Repeat, nearest_cosines, shared_words
 from data.questions import Question, same_wording
 
 LEAKS_NAME = "leaks.json"
+
+#: Id of a chunk -> the documents in which copies of it stood that were collapsed into it.
+Copies = Mapping[str, Collection[str]]
+_NO_COPIES: Copies = MappingProxyType({})
 
 
 class Limits(NamedTuple):
@@ -72,22 +77,32 @@ class LeakReport:
 
 
 def keep_apart(
-    chunks: Sequence[Chunk], vectors: np.ndarray, held_out: Sequence[Question], limits: Limits
+    chunks: Sequence[Chunk],
+    vectors: np.ndarray,
+    held_out: Sequence[Question],
+    limits: Limits,
+    copies: Copies = _NO_COPIES,
 ) -> tuple[np.ndarray, list[Leak]]:
     """Which chunks may be shown: those of other documents than the held-out questions', and near none of theirs.
 
     Args:
         vectors: of the chunks, normalized, float32 [N, D].
+        copies: a chunk that also stands in a held-out document, where it was collapsed, is held out.
 
     Returns:
         bool [N], and for each chunk that is kept out as a near-duplicate the one that it repeats.
     """
     documents = {question.document_id for question in held_out}
-    own = np.array([chunk.document_id not in documents for chunk in chunks], np.bool_)
+    own = ~_stands_in(chunks, documents, copies)
     repeats = _repeats(chunks, vectors, own, limits)
     allowed = own.copy()
     allowed[list(repeats)] = False
-    return allowed, _chunk_leaks(chunks, repeats, ~own)
+    kept_out = [
+        Leak("chunk", chunk.id, chunk.id, 1.0, 1.0)
+        for chunk, allows in zip(chunks, own, strict=True)
+        if not allows and chunk.document_id not in documents
+    ]
+    return allowed, [*kept_out, *_chunk_leaks(chunks, repeats, ~own)]
 
 
 def find_leaks(
@@ -101,6 +116,7 @@ def find_leaks(
     held_out_vectors: np.ndarray,
     limits: Limits,
     kept_out: Sequence[Leak] = (),
+    copies: Copies = _NO_COPIES,
 ) -> LeakReport:
     """Compares what a part of the dataset shows with what is held out from it.
 
@@ -113,7 +129,7 @@ def find_leaks(
     """
     oracles = {oracle for question in held_out for oracle in question.oracle_ids}
     documents = {question.document_id for question in held_out}
-    held_rows = np.array([chunk.document_id in documents for chunk in chunks], np.bool_)
+    held_rows = _stands_in(chunks, documents, copies)
     shown = np.array([chunk.id in shown_ids for chunk in chunks], np.bool_)
     leaks = [
         Leak("oracle" if chunk.id in oracles else "document", chunk.id, chunk.id)
@@ -148,6 +164,14 @@ def repeats_a_question(
     wordings = {same_wording(question.question) for question in held_out}
     nearest = nearest_cosines(vectors, held_out_vectors)[1]
     return [same_wording(text) in wordings or near >= cosine for text, near in zip(texts, nearest, strict=True)]
+
+
+def _stands_in(chunks: Sequence[Chunk], documents: set[str], copies: Copies) -> np.ndarray:
+    """Which chunks, or collapsed copies of them, stand in these documents, bool [N]."""
+    return np.array(
+        [chunk.document_id in documents or not documents.isdisjoint(copies.get(chunk.id, ())) for chunk in chunks],
+        np.bool_,
+    )
 
 
 def _repeats(

@@ -26,10 +26,11 @@ _LIST_MARK = re.compile(r"(?:[-*+•>]|\d{1,3}[.)])[ \t]+")
 class DocumentText:
     """A document with its chunks and sentences."""
 
-    def __init__(self, document: Document, chunks: list[Chunk]) -> None:
+    def __init__(self, document: Document, chunks: list[Chunk], collapsed: Collection[str] = ()) -> None:
         self.document = document
         self.text = document.text
         self.chunks = chunks  # both their starts and their ends ascend
+        self.collapsed = collapsed  # ids of those that another chunk stands for
 
     @cached_property
     def sentences(self) -> list[Span]:
@@ -66,10 +67,16 @@ class DocumentText:
         return runs
 
     def find_quote(self, quote: str) -> Span | None:
-        """Where the quote stands, letter for letter after white-space folding; inside one chunk if it can be."""
+        """Where the quote stands, letter for letter after white-space folding; if it can be, inside one chunk that is
+        not collapsed, else inside one."""
         pattern = r"\s+".join(map(re.escape, quote.split()))
         spans = [match.span() for match in re.finditer(pattern, self.text)]
-        return next((span for span in spans if self.holders(span)), spans[0] if spans else None)
+
+        def worse(span: Span) -> int:
+            holders = self.holders(span)
+            return 2 if not holders else int(all(chunk.id in self.collapsed for chunk in holders))
+
+        return min(spans, key=worse, default=None)
 
     @cached_property
     def _folded(self) -> FoldedText:
@@ -123,7 +130,10 @@ class Library:
             )
         for own in by_document.values():
             own.sort(key=lambda chunk: chunk.start)
-        self.texts = {document.id: DocumentText(document, by_document[document.id]) for document in documents}
+        collapsed = {copy.id for copy in duplicates}
+        self.texts = {
+            document.id: DocumentText(document, by_document[document.id], collapsed) for document in documents
+        }
         self.chunks = {chunk.id: chunk for chunk in chunks}
         self._stand_ins = {copy.id: self.chunks[copy.kept_id] for copy in duplicates}
         # The first of these that knows a name decides.

@@ -5,21 +5,18 @@ MinHash (datasketch) finds the pairs worth looking at; the share of words is the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from data.words import WORD
 
 _RUN = 3  # words in a run
 _PERMUTATIONS = 128
 # Candidates are looked for below the threshold, since near it MinHash misses about half of them.
 _CANDIDATES = 0.7
 _PRODUCTS = 1 << 25  # products held at once
-# In Chinese, Japanese and Thai a word has no visible border: each letter counts as one.
-_WORD = re.compile(
-    r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]+"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def shared_words(texts: Sequence[str], others: Sequence[str], least: float) -> d
 
 
 def _runs(text: str) -> frozenset[str]:
-    words = _WORD.findall(text.casefold())
+    words = WORD.findall(text.casefold())
     return frozenset(" ".join(words[n : n + _RUN]) for n in range(max(len(words) - _RUN + 1, 1)))
 
 

@@ -142,7 +142,7 @@ class Package:
             examples=self._examples_to_read(),
             leaks=leaks,
             counts={name: split.counts for name, split in self.splits.items()},
-            settings=self.settings.model_dump(mode="json"),
+            settings=self.settings.shown(),
             retriever=retriever,
         )
 

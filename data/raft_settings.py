@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,6 +14,9 @@ class RaftSettings(BaseModel):
     """How RAFT examples are made from questions and chunks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Their content is an input of its own, wherever the file lies.
+    NO_INPUT: ClassVar[frozenset[str]] = frozenset({"mix_file", "guard_reranker"})
 
     context_chunks: int = Field(default=5, ge=1, le=64, description="Chunks in a context, oracles included.")
     fewest_chunks: int | None = Field(
@@ -109,3 +113,8 @@ class RaftSettings(BaseModel):
             missing = "mix_file" if self.mix_file is None else "mix_fraction above 0"
             raise ValueError(f"mix_file and mix_fraction go together: give {missing} too, or neither")
         return self
+
+    def shown(self) -> dict[str, Any]:
+        """The settings as plain JSON, for cards and reports: files by their names, wherever they lie."""
+        values = self.model_dump(mode="json")
+        return values | {name: Path(values[name]).name for name in self.NO_INPUT if values[name] is not None}

@@ -45,7 +45,8 @@ class AnswerScore:
         verbatim_quotes: how many of these stand in a chunk that was shown, after white-space folding.
         cites_oracle: whether one of these stands in an oracle chunk.
         abstained: whether it says that the documents do not hold the answer.
-        recall: share of the question's oracles among the chunks shown; None when none were.
+        recall: share of the question's oracles among the chunks shown; None when none were, or where there are no
+            oracles, since the documents do not answer the question.
     """
 
     question_id: str
@@ -72,9 +73,9 @@ def score_answer(question: Question, parsed: Parsed, shown: Sequence[Chunk], ora
         token_f1=token_f1(parsed.answer, question.answer),
         quotes=len(parsed.quotes),
         verbatim_quotes=sum(stands_in(quote, shown) for quote in parsed.quotes),
-        cites_oracle=any(stands_in(quote, oracles) for quote in parsed.quotes),
+        cites_oracle=bool(question.quotes) and any(stands_in(quote, oracles) for quote in parsed.quotes),
         abstained=parsed.abstained,
-        recall=recall_at_k(shown_ids, question.oracle_ids, len(shown_ids)) if shown else None,
+        recall=recall_at_k(shown_ids, question.oracle_ids, len(shown_ids)) if shown and question.quotes else None,
     )
 
 

@@ -12,7 +12,7 @@ import re
 # Words for the text, and those that may as well be a thing in the corpus: "the document that Luther nailed to a door".
 # "The text editor" and "the context switch" are things too.
 _TEXT = (
-    r"(?:text(?!\s+(?:editor|file|message|box|field))|passage|paragraph|excerpt|snippet|extract"
+    r"(?:text(?!\s+(?:editor|file|message|box|field|column|area|encoder|decoder|model|layer|string|node|format|mode))|passage|paragraph|excerpt|snippet|extract"
     r"|context(?=\W*$|[,.?]|\s+(?:above|below|given|provided|explain|say|state|mention|describe)))s?"
 )
 _THING = r"(?:document|article|section|chapter|report|story|page|essay|author|writer|narrator|source|chunk|material)s?"
@@ -28,11 +28,12 @@ _REFERENCES = tuple(
     re.compile(pattern)
     for pattern in (
         # in the text, according to the passage above, from this excerpt
-        rf"(?i:\b(?:in|from|to|on|by|of|per|within|does|do|did)\s+(?:the|this|these)\s+{_TEXT}\b){_UNNAMED}",
+        rf"(?i:\b(?:in|from|to|on|by|of|per|within)\s+(?:the|this|these)\s+{_TEXT}\b){_UNNAMED}",
         rf"(?i:\b(?:according to|based on|per)\s+the\s+{_THING}\b){_UNNAMED}",
         rf"(?i:\b(?:this|these|the {_SHOWN}|the same)\s+(?:{_TEXT}|document|article|section|chapter|excerpt|essay)\b)",
         rf"(?i:\bthe\s+(?:{_TEXT}|document|article|section|chapter|author|writer|narrator)\s+{_SAYS}\b)",
-        rf"(?i:\b(?:do|does|did|has|have)\s+the\s+(?:{_TEXT}|document|article|author|writer|narrator)\b){_UNNAMED}",
+        rf"(?i:\b(?:do|does|did|has|have)\s+the\s+(?:author|writer|narrator)\b){_UNNAMED}",
+        rf"(?i:\b(?:do|does|did|has|have)\s+(?:the|this|these)\s+(?:{_TEXT}|document|article)\s+(?:also\s+|not\s+)?{_SAYS}\b)",
         rf"(?i:\bthe\s+(?:{_TEXT}|document|article|report|author|list|table)\s+(?:above|below)\b)",
         # mentioned above, the above-mentioned, as described earlier
         r"(?i:\b(?:mentioned|described|listed|stated|discussed|shown|quoted|named|given)\s+(?:above|below|earlier|here)\b)",
@@ -48,7 +49,7 @@ _REFERENCES = tuple(
         r"(?i:\bsegún\s+(?:el|la|este|esta)\s+(?:texto|pasaje|fragmento|párrafo|documento|autora?)\b"
         r"|\ben\s+(?:el|este)\s+(?:texto|pasaje|fragmento|párrafo)\b)",
         # Chinese, Japanese
-        r"根据(?:上文|本文|文中|这段|文章|上述|短文)|(?:这段|这篇)(?:话|文字|文章)|文中|上文|この(?:文章|段落|文書)|"
+        r"根据(?:上文|本文|文中|这段|文章|上述|短文)|(?:这段|这篇)(?:话|文字|文章)|(?:^|(?<=[，。、：\s在从据按]))文中(?!心)|上文|この(?:文章|段落|文書)|"
         r"本文(?:によると|では|中|に)|上記の",
     )
 )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from data.chunks import Chunk
+from data.prompts import heading
 from data.questions import Question
 from data.reranker import Score
+from data.words import LETTER
 
 Rows = tuple[int, ...]  # rows of the vectors, which are places in the list of chunks
 Ranks = tuple[int, int]  # the first and the last of a ranking that may be taken, from 1
 
 _REPLACEMENTS = 256  # a replacement is sought among this many near chunks; farther ones are easy distractors
 _JUDGED = 24  # near chunks that are scored for a question at once
-# A letter of a script that puts spaces between words; in Chinese, Thai and others a word has no visible border.
-_LETTER = re.compile(
-    r"[^\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]"
-)
 
 
 class ChunkSpace:
@@ -47,7 +44,7 @@ class ChunkSpace:
         self.chunks = chunks
         self._vectors = np.asarray(vectors, np.float32)
         self._row = {chunk.id: row for row, chunk in enumerate(chunks)}
-        self._texts = [_fold(chunk.text) for chunk in chunks]
+        self._texts = [_fold(f"{heading(chunk)}\n{chunk.text}") for chunk in chunks]  # as they are shown
         self._near_duplicate = near_duplicate
         self._first, self._last = ranks or (1, len(chunks))
         self._score = score
@@ -146,7 +143,7 @@ def _stands_in(words: str, text: str) -> bool:
     place = text.find(words)
     while place >= 0:
         borders = (text[max(place - 1, 0) : place + 1], text[place + len(words) - 1 : place + len(words) + 1])
-        if not any(len(_LETTER.findall(border)) == 2 for border in borders):
+        if not any(len(LETTER.findall(border)) == 2 for border in borders):
             return True
         place = text.find(words, place + 1)
     return False

@@ -110,8 +110,10 @@ class TeacherSettings(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> TeacherSettings:
         # Checked here and not field by field: the error of a field repeats its value, which may be a key.
-        if not re.fullmatch(r"[A-Za-z_]\w*", self.api_key_env, re.ASCII):
-            raise ValueError("api_key_env is the name of an environment variable, never the key: export the key there")
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_env):
+            raise ValueError(
+                "api_key_env is the name of an environment variable, in capitals, never the key: export the key there"
+            )
         if self.base_url is not None:
             parts = urlsplit(self.base_url)
             if parts.scheme not in ("http", "https") or not parts.hostname:

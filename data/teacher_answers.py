@@ -103,7 +103,7 @@ class AnswerBook:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(".new")
         with fresh.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(answer), sort_keys=True) + "\n")  # ASCII: a server may send half a surrogate
+            file.write(json.dumps(asdict(answer), sort_keys=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

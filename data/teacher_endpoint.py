@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -54,6 +55,14 @@ class Endpoint:
     """Asks a server; `ask` runs once."""
 
     def __init__(self, settings: TeacherSettings, book: AnswerBook, api_key: str | None) -> None:
+        """
+        Raises:
+            ValueError: the key cannot stand in a header.
+        """
+        if api_key is not None and not re.fullmatch(r"[!-~]+", api_key):
+            # The HTTP library would repeat it in its error.
+            held = settings.api_key_secret or settings.api_key_env
+            raise ValueError(f"what {held} holds is no key: it has spaces, line breaks or other than ASCII letters")
         self.settings = settings
         self.book = book
         self.api_key = api_key
@@ -259,7 +268,7 @@ class Endpoint:
         if not known:
             told = [len(part.encode("utf-8", "replace")) // 4 for part in (call.prompt.message, text)]
         finish = choice.finish_reason if isinstance(choice.finish_reason, str) else ""
-        return TeacherAnswer(hide_key(text, self.api_key), told[0], told[1], not known, finish)
+        return TeacherAnswer(_whole(hide_key(text, self.api_key)), told[0], told[1], not known, _whole(finish))
 
     def _note(self, key: str, outcome: str, answer: TeacherAnswer | None = None) -> None:
         entry: dict[str, Any] = {
@@ -287,6 +296,11 @@ class Endpoint:
 def hide_key(text: str, api_key: str | None) -> str:
     """The text without the key."""
     return text.replace(api_key, "[key]") if api_key and len(api_key) >= SHORTEST_SECRET else text
+
+
+def _whole(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which no file in UTF-8 can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _message(error: openai.APIStatusError) -> str:

@@ -95,6 +95,8 @@ def _question(item: dict[str, Any], wanted: Kind | None, call: TeacherCall, sour
     question = _text(item, "question")
     if not question:
         raise _Unusable("no question", _shown(item.get("question")))
+    if isinstance(item.get("answer"), list | dict):
+        raise _Unusable("the answer is no text", _shown(item["answer"]))
     answer = _text(item, "answer")
     abstains = not answer or is_abstention(answer)
     unanswerable = item.get("kind", wanted) == "unanswerable"

@@ -32,6 +32,7 @@ class VectorStore:
     """
 
     def __init__(self, folder: Path, fingerprint: str, dimension: int) -> None:
+        self.fingerprint = fingerprint
         self._shelf = Shelf(Path(folder) / fingerprint, ".npy")
         self._row = np.dtype([("key", "S32"), ("vector", "<f4", (dimension,))])
 

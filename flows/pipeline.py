@@ -116,6 +116,7 @@ class Pipeline:
             a["embedder"],
             a["base"],
             c.raft,
+            c.split.near_duplicate,
             a.get("general"),
             a.get("guard"),
         )

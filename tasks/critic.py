@@ -17,6 +17,8 @@ from tasks.questions import write_parts
 from tasks.store import Artifact, Store
 
 PARTS = ("train", "validation", "eval")
+# Not those of the evaluation: what the base model answers would choose the questions that it is measured with.
+JUDGED = ("train", "validation")
 
 
 @stage(name="ask-again", version=1)
@@ -29,10 +31,10 @@ def ask_again(
     critic: CriticSettings,
     style: PromptStyle,
 ) -> Artifact:
-    """The judged questions of all parts as prompts over their oracle chunks."""
+    """The judged questions of training and validation as prompts over their oracle chunks."""
     sources = judged_sources(read_jsonl(store.path(raw) / "raw_questions.jsonl", RawQuestion), critic)
     by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
-    asked = [question for part in PARTS for question in open_questions(store, questions, part)]
+    asked = [question for part in JUDGED for question in open_questions(store, questions, part)]
     asked = [question for question in asked if question.quotes and question.question in sources]
     prompts = [oracle_prompt(question, [by_id[name] for name in question.oracle_ids]) for question in asked]
     tokenizer = open_tokenizer(store, base)
@@ -54,7 +56,7 @@ def keep_answered(
     Files: those of `prepare_questions`, and round_trip.jsonl.
 
     Raises:
-        ValueError: no question is left to train on, or none to evaluate on.
+        ValueError: no question is left to train on, or none of those for validation.
     """
     assert critic.round_trip is not None
     tokenizer, folder = open_tokenizer(store, base), store.path(questions)
@@ -69,15 +71,15 @@ def keep_answered(
         if (fault := disagreement(trip, critic.round_trip, f"question {trip.question_id}"))
     }
     kept = {part: [question for question in parts[part] if question.id not in failed] for part in PARTS}
-    for part in ("train", "eval"):
-        if not kept[part]:
+    for part in JUDGED:
+        if parts[part] and not kept[part]:
             raise ValueError(
                 f"the round trip left no question of the part {part!r} ({len(failed)} of {len(trips)} came back with "
                 f"another answer): lower critic.round_trip={critic.round_trip}, or name a better base model"
             )
     rejected = [*read_jsonl(folder / "rejected.jsonl", Rejected), *failed.values()]
     funnel = json.loads((folder / "filters.json").read_text(encoding="utf-8"))
-    funnel.append(asdict(Filtered("round trip", len(by_id) - len(failed), len(failed))))
+    funnel.append(asdict(Filtered("round trip", sum(len(kept[part]) for part in JUDGED), len(failed))))
     with store.build("questions", settings=critic, inputs=(questions, prompts, answers, base)) as build:
         write_jsonl(build.folder / "round_trip.jsonl", trips)
         write_parts(

@@ -11,7 +11,15 @@ from data.mixing import GeneralRecord
 from data.raft_settings import RaftSettings
 from data.sequences import write_sequences
 from tasks.cache import stage
-from tasks.loading import open_chunks, open_embed, open_index, open_questions, open_reranker, open_tokenizer
+from tasks.loading import (
+    open_chunks,
+    open_duplicates,
+    open_embed,
+    open_index,
+    open_questions,
+    open_reranker,
+    open_tokenizer,
+)
 from tasks.store import Artifact, Store
 
 
@@ -24,12 +32,14 @@ def build_dataset(
     embedder: Artifact,
     base: Artifact,
     raft: RaftSettings,
+    question_cosine: float,
     general: Artifact | None = None,
     reranker: Artifact | None = None,
 ) -> Artifact:
     """RAFT examples of the training questions and, in a folder `validation`, of the validation questions if there are.
 
     Args:
+        question_cosine: from which the split takes two questions for near-duplicates.
         general: records to be mixed into the training examples, if any.
         reranker: the cross-encoder of the false-negative guard, if any.
 
@@ -37,14 +47,18 @@ def build_dataset(
         ValueError: no example can be built (nothing fits the token budget, say), or there are too few general records.
     """
     train, validation, evaluation = (open_questions(store, questions, part) for part in ("train", "validation", "eval"))
+    copies: dict[str, set[str]] = {}
+    for copy in open_duplicates(store, chunks):
+        copies.setdefault(copy.kept_id, set()).add(copy.document_id)
     assembler = Assembler(
         open_chunks(store, chunks),
         open_index(store, index, embedder).vectors(),
         raft,
         open_tokenizer(store, base),
         open_embed(store, embedder),
-        question_cosine=_near_duplicate(store, questions),
+        question_cosine=question_cosine,
         score=open_reranker(store, reranker),
+        copies=copies,
     )
     mixed = read_jsonl(store.path(general) / "general.jsonl", GeneralRecord) if general is not None else []
     part = assembler.build("training", train, [*validation, *evaluation], mixed)
@@ -58,15 +72,6 @@ def build_dataset(
             _write(build.folder / "validation", watched, raft)
             build.count(validation_examples=len(watched.records))
     return build.artifact
-
-
-def _near_duplicate(store: Store, questions: Artifact) -> float:
-    """The cosine from which the split took two questions for near-duplicates; filters may have come after it."""
-    manifest = store.manifest(questions)
-    while "split" not in manifest.settings:
-        manifest = store.manifest(next(item for item in manifest.inputs if item.kind == "questions"))
-    cosine: float = manifest.settings["split"]["near_duplicate"]
-    return cosine
 
 
 def _write(folder: Path, part: Part, raft: RaftSettings) -> None:

@@ -35,8 +35,14 @@ def embed_missing(
     vectors = open_vectors(store, open_embedder(store, embedder, embedding.batch_tokens))
     pieces = shards(vectors.missing(texts))
     if len(pieces) > 1:
-        run = embed_shards.with_options(task_runner=_runner(embedding.workers))
-        run(str(vectors_folder(store)), str(store.path(embedder)), embedding, pieces)
+        where = (str(vectors_folder(store)), str(store.path(embedder)), vectors.fingerprint, embedding)
+
+        # Here, so that the texts are no parameter of a flow: the server keeps those, and takes half a megabyte at most.
+        @flow(name="embed-shards", task_runner=_runner(embedding.workers))
+        def embed_shards() -> None:
+            embed_shard.map(*map(unmapped, where), pieces).result()
+
+        embed_shards()
 
 
 def check_workers(embedding: EmbeddingSettings) -> None:
@@ -55,16 +61,20 @@ def check_workers(embedding: EmbeddingSettings) -> None:
             ) from None
 
 
-@flow(name="embed-shards", validate_parameters=False)
-def embed_shards(vectors: str, embedder: str, embedding: EmbeddingSettings, pieces: list[list[str]]) -> None:
-    """Embed pieces of texts, each a task of this flow's task runner."""
-    embed_shard.map(unmapped(vectors), unmapped(embedder), unmapped(embedding), pieces).result()
-
-
 @task(name="embed-shard", retries=2, retry_delay_seconds=2, persist_result=False, cache_policy=NO_CACHE)
-def embed_shard(vectors: str, embedder: str, embedding: EmbeddingSettings, texts: list[str]) -> int:
-    """Embed texts and keep their vectors; gives their number."""
+def embed_shard(vectors: str, embedder: str, fingerprint: str, embedding: EmbeddingSettings, texts: list[str]) -> int:
+    """Embed texts and keep their vectors; gives their number.
+
+    Raises:
+        ValueError: this worker computes other bits than the process that asks: what it kept would never be found.
+    """
     model = _embedder(Path(embedder), embedding.batch_tokens)
+    if model.fingerprint != fingerprint:
+        raise ValueError(
+            f"a worker of embedding.workers={embedding.workers} has another processor or other versions of torch and "
+            "transformers than this machine, and would make other vectors; give workers of this kind, or set "
+            "embedding.workers=threads"
+        )
     VectorStore(Path(vectors), model.fingerprint, model.dimension).add(texts, model.embed(texts))
     return len(texts)
 

@@ -17,6 +17,7 @@ from tasks.loading import open_chunks, open_documents, open_duplicates, open_emb
 from tasks.store import Artifact, Build, Store
 
 _RAW = "raw_questions.jsonl"
+TEACHER_REJECTED = "teacher_rejected.jsonl"  # beside them: what of a teacher's answers could not be used
 
 
 def check_questions(store: Store, raw: Artifact, documents: Artifact) -> None:
@@ -64,7 +65,10 @@ def prepare_questions(
         retriever.search,
         open_duplicates(store, chunks),
     )
-    grounded, rejected = judged.questions, judged.rejected
+    grounded, rejected, funnel = judged.questions, judged.rejected, judged.funnel
+    if (unusable := store.path(raw) / TEACHER_REJECTED).is_file():
+        lost = read_jsonl(unusable, Rejected)
+        rejected, funnel = [*lost, *rejected], [Filtered("teacher", raw.count("questions"), len(lost)), *funnel]
     if not grounded:
         first = rejected[0]
         raise ValueError(
@@ -84,7 +88,7 @@ def prepare_questions(
             rejected,
             parts.dropped,
             judged.repaired,
-            [*judged.funnel, dropped],
+            [*funnel, dropped],
         )
     return build.artifact
 

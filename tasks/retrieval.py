@@ -95,7 +95,11 @@ def measure(
     retrieval: RetrievalSettings,
 ) -> Artifact:
     """How well retrieval finds the oracles of each part's questions: retrieval.json, and retrieval.txt, a table."""
-    parts = {part: open_questions(store, questions, part) for part in ("train", "validation", "eval")}
+    parts = {
+        # What the documents do not answer has no oracle to be found.
+        part: [question for question in open_questions(store, questions, part) if question.quotes]
+        for part in ("train", "validation", "eval")
+    }
     rows = measure_retrieval(open_retriever(store, chunks, index, embedder, reranker, retrieval), parts)
     inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker)))
     with store.build("retrieval", settings=retrieval, inputs=inputs) as build:

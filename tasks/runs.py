@@ -47,6 +47,8 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
     shown = {}
     for name, (kind, part) in _LINKS.items():
         if kind not in artifacts:
+            if name == "diff":  # that of another run says nothing about this one
+                (folder / name).unlink(missing_ok=True)
             continue
         target = store.path(artifacts[kind]) / part
         if not target.exists():

@@ -20,6 +20,7 @@ from jora_model.settings import GenerationSettings
 from tasks.cache import stage
 from tasks.jobs import run_job
 from tasks.loading import open_chunks, open_tokenizer
+from tasks.questions import TEACHER_REJECTED
 from tasks.store import Artifact, Store
 from tasks.teacher_job import TeacherJob
 
@@ -125,7 +126,7 @@ def write_questions(
     inputs = tuple(filter(None, (chunks, answers, base)))
     with store.build("raw-questions", settings=teacher, inputs=inputs) as build:
         write_jsonl(build.folder / "raw_questions.jsonl", questions)
-        write_jsonl(build.folder / "teacher_rejected.jsonl", rejected)
+        write_jsonl(build.folder / TEACHER_REJECTED, rejected)
         build.count(questions=len(questions), rejected=len(rejected))
     return build.artifact
 
@@ -161,7 +162,8 @@ def _load_secret(name: str) -> str:
         secret = Secret.load(name)
     except ValueError:
         raise ValueError(
-            f"there is no Prefect Secret block {name!r}: make it in Prefect's UI, or leave teacher.api_key_secret out"
+            "there is no Prefect Secret block of the name in teacher.api_key_secret: make it in Prefect's UI, or leave "
+            "the setting out"
         ) from None
     assert isinstance(secret, Secret)  # a coroutine only in a loop, where no stage runs
     return str(secret.get()).strip()

@@ -31,6 +31,9 @@ def checked_archive(raw: bytes, max_bytes: int) -> io.BytesIO:
                 raise _too_large(total, max_bytes)
             left = max_bytes
             for entry in entries:
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # Others are unpacked without a bound, and no Office program writes them.
+                    raise Unreadable("compressed in a way that no Office program uses: not opened")
                 if entry.flag_bits & 1:
                     raise Unreadable("encrypted: remove the password")
                 content = _content(source, entry, left, max_bytes)

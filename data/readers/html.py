@@ -46,6 +46,7 @@ def read_html(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
 
 def _known(encoding: str) -> str | None:
     try:
-        return codecs.lookup(encoding).name
+        found = codecs.lookup(encoding)
+        return found.name if found._is_text_encoding else None
     except LookupError:
         return None

@@ -170,9 +170,7 @@ def _slide_blocks(slide: Any, number: int, notes: bool) -> Iterator[str]:
 
 
 def _shape_blocks(shape: Any) -> Iterator[str]:
-    from pptx.enum.shapes import MSO_SHAPE_TYPE
-
-    if shape.shape_type == MSO_SHAPE_TYPE.GROUP:
+    if hasattr(shape, "shapes"):  # a group; shape_type knows not every kind, and raises
         for inner in shape.shapes:
             yield from _shape_blocks(inner)
     elif getattr(shape, "has_table", False) and shape.has_table:

@@ -19,6 +19,7 @@ from data.readers.extracted import Extracted, Fault, Unreadable
 _EDGE_LINES = 3
 _LEAST_REPEATS = 3  # pages
 _REPEATED_SHARE = 1 / 3  # of the pages: left and right pages may have headers of their own
+_NUMBER = re.compile(r"\d{1,9}")
 _SHORT = 0.75  # of a full line
 _FULL_LINE = 40  # characters; a page of shorter lines is no running text
 _STREAM_LIMITS = ("zlib", "lzw", "run_length", "array_based_stream")
@@ -112,19 +113,27 @@ def _drop_repeated(pages: list[list[str]]) -> int:
     dropped = 0
     for end in (0, -1):
         for _ in range(_EDGE_LINES):
-            found = Counter(_without_numbers(lines[end]) for lines in pages if len(lines) > 1)
-            repeated = {line for line, count in found.items() if count >= least}
+            keys = [_forms(lines[end], page) if len(lines) > 1 else set() for page, lines in enumerate(pages)]
+            found = Counter(form for forms in keys for form in forms)
+            repeated = {form for form, count in found.items() if count >= least}
             if not repeated:
                 break
-            for lines in pages:
-                if len(lines) > 1 and _without_numbers(lines[end]) in repeated:
+            for lines, forms in zip(pages, keys, strict=True):
+                if forms & repeated:
                     lines.pop(end)
                     dropped += 1
     return dropped
 
 
-def _without_numbers(line: str) -> str:
-    return re.sub(r"\d+", "#", line).casefold()
+def _forms(line: str, page: int) -> set[str]:
+    """What a running line has in common with those of other pages: itself, or itself but for a number that counts the
+    pages. Rows of a table, whose numbers do not, have nothing in common."""
+    folded = line.casefold()
+    numbers = list(_NUMBER.finditer(folded))
+    forms = {folded}
+    for match in (*numbers[:1], *numbers[-1:]):
+        forms.add(f"{folded[: match.start()]}#{int(match[0]) - page}{folded[match.end() :]}")
+    return forms
 
 
 def _paragraphs(lines: Sequence[str]) -> str:

@@ -100,12 +100,18 @@ def read_parquet(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted |
         wanted = _wanted(settings)
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         columns = [group.column(j) for group in groups for j in range(group.num_columns)]
-        size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema in wanted)
+        size = sum(
+            column.total_uncompressed_size for column in columns if column.path_in_schema.split(".")[0] in wanted
+        )
         if size > settings.max_unpacked_bytes:
             limit = settings.max_unpacked_bytes
             raise Unreadable(f"unpacks to {size:,} bytes, over documents.max_unpacked_bytes={limit:,}: raise it")
-        number = 1
+        number, left = 1, settings.max_unpacked_bytes
         for batch in file.iter_batches(batch_size=256, columns=wanted):
+            left -= batch.nbytes  # the directory counts a text that repeats once
+            if left < 0:
+                limit = settings.max_unpacked_bytes
+                raise Unreadable(f"unpacks to more than documents.max_unpacked_bytes={limit:,}: raise it")
             yield from _documents(batch.to_pylist(), settings, number)
             number += batch.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

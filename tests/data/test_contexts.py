@@ -165,3 +165,10 @@ def test_an_oracle_that_is_no_chunk_is_an_error():
         space.oracle_rows(make_question("q", ("7",), "x", ("one.",)))
     with pytest.raises(ValueError, match="give one vector a chunk"):
         ChunkSpace(chunks, vectors[:1], 0.95)
+
+
+def test_the_guard_reads_headings_as_the_model_does():
+    chunks = [make_chunk("a", "She mends nets.", headings=("Ada Fields",)), make_chunk("b", "Ada Fields mends nets.")]
+    space = ChunkSpace(chunks, np.eye(2, dtype=np.float32), 0.95)
+    question = make_question("q", ("b",), "Ada Fields", ("Ada Fields mends nets.",))
+    assert not space.allows(question, 0)

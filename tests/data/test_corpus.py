@@ -201,3 +201,20 @@ def test_what_was_read_before_is_not_read_again(corpus, tmp_path, monkeypatch):
         assert [item.reason for item in changed.unreadable] == ["read again"] * 2
     kept.write_text("[{")
     assert len(found().unreadable) == 2, "what is damaged counts as forgotten"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("hex.html", b'<meta charset="hex"><p>caf\xe9</p>'),
+        ("undefined.html", b'<meta charset="undefined"><p>caf\xe9</p>'),
+        ("quoted.csv", b'text,"ti"tle\nOne.,Two.\n'),
+        ("open.csv", b'text,"title\nOne.,Two.\n'),
+    ],
+)
+def test_a_file_that_a_library_stumbles_over_ends_nothing(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "good.md").write_text("# Good\n\nIt is read.\n")
+    corpus = read_corpus(tmp_path, DEFAULT)
+    assert corpus.documents[0].path == "good.md"
+    assert [item.path for item in corpus.unreadable] == [name] or corpus.documents[1].path == name

@@ -221,3 +221,12 @@ def test_an_unanswerable_question_is_tied_and_keeps_no_quote(ground, quotes, doc
     assert (question.answer, question.quotes) == ("not in the documents", ())
     assert len(question.oracle_ids) == 1
     assert question.document_id == RADIO.id
+
+
+def test_an_answer_wins_over_the_same_question_said_to_have_none(ground):
+    asked = "When was the studio painted?"
+    quote = "The studio was painted green in 1950."
+    none = RawQuestion(asked, ABSTENTION, quotes=("The mast is 48 metres tall",), document="radio.txt", source="one")
+    questions, rejected = ground(none, RawQuestion(asked, "1950", quotes=(quote,), document="radio.txt", source="two"))
+    assert [question.answer for question in questions] == ["1950"]
+    assert [(item.reason, item.source) for item in rejected] == [("duplicate", "one")]

@@ -130,3 +130,18 @@ def test_the_same_report_whatever_the_order_of_questions():
     held_out = [replace(question) for question in reversed(split_of(corpus)[0])]
     other = keep_apart(corpus.chunks, corpus.vectors, held_out, LIMITS)
     assert (one[0] == other[0]).all() and one[1] == other[1]
+
+
+def test_a_chunk_whose_copy_stood_in_a_held_out_document_is_kept_apart():
+    """The copy was collapsed: nothing else says that the held-out document holds the same text."""
+    corpus = make_corpus()
+    shared = next(chunk for chunk in corpus.chunks if chunk.document_id == "d1")
+    copies = {shared.id: {"d0"}}
+    held_out, _ = split_of(corpus)
+    allowed, (leak,) = keep_apart(corpus.chunks, corpus.vectors, held_out, LIMITS, copies)
+    assert leak.shown == shared.id and not allowed[corpus.chunks.index(shared)]
+    empty = np.zeros((0, corpus.vectors.shape[1]), np.float32)
+    asked = np.zeros((len(held_out), corpus.vectors.shape[1]), np.float32)
+    given = ("training", {shared.id}, [], held_out, corpus.chunks, corpus.vectors, empty, asked, LIMITS)
+    assert [leak.shown for leak in find_leaks(*given, copies=copies).leaks] == [shared.id]
+    assert not find_leaks(*given).leaks

@@ -16,10 +16,11 @@ from pyarrow import parquet
 
 from bench.small_files import pdf, rezipped
 from data.documents import DocumentSettings
+from data.readers.archives import checked_archive
 from data.readers.extracted import Extracted, Fault, Unreadable
 from data.readers.html import read_html
 from data.readers.office import read_docx, read_pptx
-from data.readers.pdf import read_pdf
+from data.readers.pdf import _drop_repeated, read_pdf
 from data.readers.rows import read_csv, read_dataset, read_jsonl, read_parquet
 from data.readers.text import decode, read_text
 
@@ -401,3 +402,29 @@ def test_datasets_folder(tmp_path):
     assert [item.text for item in read_dataset(str(tmp_path / "both"), test)] == ["Two."]
     with pytest.raises(Unreadable, match=r"no split 'dev' \(it has 'train', 'test'\): set documents\.dataset_split"):
         list(read_dataset(str(tmp_path / "both"), DocumentSettings(dataset_split="dev")))
+
+
+def test_rows_of_numbers_at_the_edges_of_pages_are_no_headers():
+    pages = [
+        [f"Handbook {n + 1}", f"20{n:02} {3 * n} {n * n + 5}", f"So {'abcdef'[n]}.", f"Page {n + 1} of 6"]
+        for n in range(6)
+    ]
+    assert _drop_repeated(pages) == 12
+    assert pages == [[f"20{n:02} {3 * n} {n * n + 5}", f"So {'abcdef'[n]}."] for n in range(6)]
+
+
+def test_an_archive_of_an_unbounded_kind_is_not_opened():
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("word/document.xml", "<w/>")
+    with pytest.raises(Unreadable, match="compressed in a way that no Office program uses"):
+        checked_archive(content.getvalue(), 1_000_000)
+
+
+def test_parquet_that_unpacks_to_more_than_its_directory_says():
+    """A text that repeats is written once."""
+    table = pa.table({"text": ["a long text " * 10_000] * 50})
+    raw = pa.BufferOutputStream()
+    parquet.write_table(table, raw)
+    with pytest.raises(Unreadable, match=r"unpacks to more than documents.max_unpacked_bytes=1,000,000"):
+        list(read_parquet(raw.getvalue().to_pybytes(), DocumentSettings(max_unpacked_bytes=1_000_000)))

@@ -1,6 +1,10 @@
 """One way from questions to chunks: embeddings, BM25, their fusion, a cross-encoder; and its scores."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from data.reranker import Score, load_reranker
 from data.retrieval_scores import measure_retrieval, retrieval_table, score_ranking
 from data.retriever import RetrievalSettings, Retriever, fuse
 
+ROOT = Path(__file__).parents[2]
 TEXTS = {
     "ferry": "Ferries leave the pier at noon, whatever the tide.",
     "goat": "Goats are milked twice a day in the long byre.",
@@ -121,3 +126,14 @@ def test_every_step_and_part_is_measured(chunks, index, keywords, embedder):
     assert rows[1]["recall_at_1"]["value"] == 1 and rows[1]["mrr"] == {"value": 1, "low": 1, "high": 1}
     table = retrieval_table(rows)
     assert table.splitlines()[0].split("|")[1].strip() == "questions" and "100.0 (100.0 to 100.0)" in table
+
+
+def test_the_same_texts_give_the_same_bytes_in_every_process(tmp_path):
+    """Sets have another order in each process."""
+    build = f"KeywordIndex.build({list(TEXTS.values())!r}).save(sys.argv[1])"
+    code = f"import sys; from data.keywords import KeywordIndex; {build}"
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", code, str(tmp_path / seed)]
+        subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed})
+    for path in (tmp_path / "1").iterdir():
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()

@@ -51,10 +51,16 @@ Selon le texte, quand le moulin a-t-il été construit ?
 D'après ce document, qui est le meunier ?
 Según el texto, ¿cuándo se construyó el molino?
 根据上文，磨坊是什么时候建成的？
+文中谁喂山羊？
 この文章によると、水車はいつ建てられましたか？
 """
 
 STANDING = """
+How does the document loader detect encodings?
+What does the text encoder output?
+Which rows in the text column are empty?
+英文中最常用的字母是什么？
+天文中心在哪里？
 When was the tidal mill on Ousel built?
 Who was the author of the Ninety-five Theses?
 What did the author of The Time Machine study?

@@ -281,3 +281,19 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path: Path) -> None:
         assert ask(settings, tmp_path) == answers
         assert len(server.bodies) == len(CHUNKS) + 1
     assert len((tmp_path / "ledger.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("key", ["sk-first-half\nsk-second-half", "sk-with space", "sk-ключ"])
+def test_what_can_be_no_key_is_refused_without_being_told(tmp_path: Path, key: str) -> None:
+    settings = TeacherSettings(kind="endpoint", base_url="http://127.0.0.1:9/v1", model="m")
+    with pytest.raises(ValueError, match="what OPENAI_API_KEY holds is no key") as caught:
+        Endpoint(settings, AnswerBook(tmp_path), key)
+    assert "sk-" not in str(caught.value)
+
+
+def test_half_a_surrogate_is_kept_as_a_question_mark(tmp_path: Path) -> None:
+    broken = completion('{"questions": [{"question": "When?\\ud800"}]} \ud800')
+    with serve(at_first(Reply(broken))) as server:
+        answers = ask(settings_for(server), tmp_path)
+    assert any("?" in text for text in answers.values())
+    assert all(text.encode() for text in answers.values())

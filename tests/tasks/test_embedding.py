@@ -11,7 +11,7 @@ from data.chunks import Chunk
 from data.embeddings import Embedder, EmbeddingSettings, resolve_embedder
 from data.index_kinds import IndexSettings
 from data.jsonl import write_jsonl
-from tasks.embedding import _runner, check_workers
+from tasks.embedding import _runner, check_workers, embed_shard
 from tasks.loading import open_embedder, open_vectors
 from tasks.retrieval import index_chunks
 from tasks.sources import snapshot_embedder
@@ -82,3 +82,16 @@ def test_workers_without_their_package_are_refused(monkeypatch):
         check_workers(EmbeddingSettings(workers="dask"))
     with pytest.raises(ValueError, match="workers"):
         EmbeddingSettings(workers="ray")
+
+
+def test_more_texts_than_a_server_takes_as_parameters(tmp_path, prefect_server, monkeypatch):
+    """Prefect keeps a flow's parameters, and refuses them over half a megabyte: texts are none."""
+    monkeypatch.setattr(Embedder, "embed", lambda model, texts, **_: np.ones((len(texts), model.dimension), np.float32))
+    monkeypatch.setattr(sys.modules[__name__], "TEXTS", [f"{number} {'word ' * 120}" for number in range(1100)])
+    assert indexed(tmp_path, EmbeddingSettings())[2] == 2
+
+
+def test_a_worker_that_makes_other_vectors_is_refused(tmp_path):
+    folder = str(resolve_embedder("embedded"))
+    with pytest.raises(ValueError, match=r"a worker of embedding.workers=dask has another processor"):
+        embed_shard.fn(str(tmp_path), folder, "other", EmbeddingSettings(workers="dask"), ["A text."])
