@@ -275,7 +275,7 @@ ROWS = {
     "critic.near_duplicate": Row("null", QUESTIONS, given=JUDGED),
     "critic.round_trip": Row("0", stages_that_run, given=JUDGED),
     "split.eval_fraction": Row("0.7", QUESTIONS),
-    "split.validation_fraction": Row("0.3", QUESTIONS),
+    "split.validation_fraction": Row("0.5", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
     "split.near_duplicate": Row("0.3", QUESTIONS),
     "raft.context_chunks": Row("3", RECORDS),
