@@ -67,8 +67,7 @@ class Assembler:
         self.vectors = vectors
         self.settings = settings
         self.tokenizer = tokenizer
-        self._embed = embed
-        self._vector_of: dict[str, np.ndarray] = {}
+        self.embed = embed
         self.limits = Limits(question_cosine, settings.leak_cosine, settings.leak_words)
         self.score = score
         self.copies = copies or {}
@@ -88,10 +87,10 @@ class Assembler:
         Raises:
             ValueError: no example can be built, or something that is held out would be shown.
         """
-        settings = self.settings
+        settings, held_vectors = self.settings, self._asked_in(held_out)
         allowed, kept_out = keep_apart(self.chunks, self.vectors, held_out, self.limits, self.copies)
         own = [chunk for chunk, keep in zip(self.chunks, allowed, strict=True) if keep]
-        usable, rejected = self._usable(asked, held_out, {leak.shown for leak in kept_out})
+        usable, rejected = self._usable(asked, held_out, held_vectors, {leak.shown for leak in kept_out})
         built = build_examples(usable, own, self.vectors[allowed], settings, self.tokenizer, self.score)
         records = to_records(built.examples, own)
         counts = built.counts
@@ -104,7 +103,7 @@ class Assembler:
 
             def repeats(asked: Sequence[str]) -> list[bool]:
                 cosine = self.limits.question_cosine
-                return repeats_a_question(asked, self.embed(asked), held_out, self._asked_in(held_out), cosine)
+                return repeats_a_question(asked, self.embed(asked), held_out, held_vectors, cosine)
 
             mixed = mix_in(
                 general,
@@ -127,7 +126,7 @@ class Assembler:
             self.chunks,
             self.vectors,
             self.embed(texts),
-            self._asked_in(held_out),
+            held_vectors,
             self.limits,
             kept_out,
             self.copies,
@@ -137,24 +136,15 @@ class Assembler:
         counts |= sharing_counts(records, sequences)
         return Part(records, sequences, [*rejected, *built.rejected], counts, leaks)
 
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """The vectors of the texts, each embedded once: in another batch the last digit would differ."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._vector_of]
-        if missing:
-            self._vector_of.update(zip(missing, self._embed(missing), strict=True))
-        return np.stack([self._vector_of[text] for text in texts]) if texts else self.vectors[:0]
-
     def _asked_in(self, questions: Sequence[Question]) -> np.ndarray:
         return self.embed([question.question for question in questions])
 
     def _usable(
-        self, asked: Sequence[Question], held_out: Sequence[Question], kept_out: set[str]
+        self, asked: Sequence[Question], held_out: Sequence[Question], held_vectors: np.ndarray, kept_out: set[str]
     ) -> tuple[list[Question], list[Rejected]]:
         """The questions that give nothing away, and those that would."""
         texts = [question.question for question in asked]
-        near = repeats_a_question(
-            texts, self._asked_in(asked), held_out, self._asked_in(held_out), self.limits.question_cosine
-        )
+        near = repeats_a_question(texts, self._asked_in(asked), held_out, held_vectors, self.limits.question_cosine)
         usable: list[Question] = []
         rejected: list[Rejected] = []
         for question, repeats in zip(asked, near, strict=True):

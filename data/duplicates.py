@@ -8,15 +8,13 @@ a form filled in with other figures states other facts, however alike its words 
 from __future__ import annotations
 
 import re
-import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.chunks import Chunk
-from data.words import WORD
+from data.words import PERMUTATIONS, Runs, jaccard, sketch, word_runs
 
-_WORDS = 3  # in a row; the sets of these are what is compared
-_PERMUTATIONS = 128
 _HIGHEST = 0.9  # threshold of the search, which only proposes; near 1 it cannot be built
 _RECALL_WEIGHTS = (0.1, 0.9)  # of false candidates, which are checked, and of missed ones, which are not
 _NUMBER = re.compile(r"\d+")
@@ -52,11 +50,13 @@ def collapse_duplicates(chunks: Sequence[Chunk], near_duplicate: float) -> tuple
     duplicates: list[Duplicate] = []
     exact: dict[str, Chunk] = {}
     near = _NearDuplicates(near_duplicate) if near_duplicate < 1 else None
-    for chunk in chunks:
-        text = " ".join(chunk.search_text.split()).casefold()
+    texts = [" ".join(chunk.search_text.split()).casefold() for chunk in chunks]
+    numbers = [tuple(sorted(_NUMBER.findall(text))) for text in texts]
+    alike = Counter(numbers)
+    for chunk, text, own in zip(chunks, texts, numbers, strict=True):
         original, similarity = exact.get(text), 1.0
-        if original is None and near is not None:
-            original, similarity = near.find(chunk, text)
+        if original is None and near is not None and alike[own] > 1:
+            original, similarity = near.find(chunk, text, own)
         if original is None:
             kept.append(chunk)
             exact[text] = chunk
@@ -79,32 +79,26 @@ class _NearDuplicates:
     """The chunks that were kept, by their runs of words. MinHash proposes, the sets themselves decide."""
 
     def __init__(self, threshold: float) -> None:
-        from datasketch import MinHash, MinHashLSH
+        from datasketch import MinHashLSH
 
         self._threshold = threshold
-        self._lsh = MinHashLSH(threshold=min(threshold, _HIGHEST), num_perm=_PERMUTATIONS, weights=_RECALL_WEIGHTS)
-        self._blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
-        self._kept: list[tuple[Chunk, frozenset[bytes], list[str]]] = []
+        self._lsh = MinHashLSH(threshold=min(threshold, _HIGHEST), num_perm=PERMUTATIONS, weights=_RECALL_WEIGHTS)
+        self._kept: list[tuple[Chunk, Runs, tuple[str, ...]]] = []
 
-    def find(self, chunk: Chunk, text: str) -> tuple[Chunk | None, float]:
-        """The kept chunk most like this one, with its similarity; none where it is new, and it is kept then."""
-        runs, numbers = _runs(text), sorted(_NUMBER.findall(text))
+    def find(self, chunk: Chunk, text: str, numbers: tuple[str, ...]) -> tuple[Chunk | None, float]:
+        """The kept chunk with the same numbers that is most like this one, with its similarity; none where it is new,
+        and it is kept then."""
+        runs = word_runs(text)
         if not runs:
             return None, 0.0
-        sketch = self._blank.copy()
-        sketch.update_batch(sorted(runs))
+        own = sketch(runs)
         best, similarity = None, 0.0
-        for place in sorted(self._lsh.query(sketch)):
+        for place in sorted(self._lsh.query(own)):
             other, other_runs, other_numbers = self._kept[place]
-            alike = len(runs & other_runs) / len(runs | other_runs)
+            alike = jaccard(runs, other_runs)
             if numbers == other_numbers and alike >= self._threshold and alike > similarity:
                 best, similarity = other, alike
         if best is None:
-            self._lsh.insert(len(self._kept), sketch)
+            self._lsh.insert(len(self._kept), own)
             self._kept.append((chunk, runs, numbers))
         return best, similarity
-
-
-def _runs(text: str) -> frozenset[bytes]:
-    words = WORD.findall(text)
-    return frozenset(" ".join(words[i : i + _WORDS]).encode() for i in range(len(words) - _WORDS + 1))

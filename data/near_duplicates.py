@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.words import WORD
+from data.words import PERMUTATIONS, WORD, Runs, jaccard, sketch, word_runs
 
-_RUN = 3  # words in a run
-_PERMUTATIONS = 128
 # Candidates are looked for below the threshold, since near it MinHash misses about half of them.
 _CANDIDATES = 0.7
 _PRODUCTS = 1 << 25  # products held at once
@@ -49,35 +47,25 @@ def shared_words(texts: Sequence[str], others: Sequence[str], least: float) -> d
     Returns:
         Place of the text -> place of the other that shares most, and the share (Jaccard), in the order of the texts.
     """
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHashLSH
 
     if not texts or not others:
         return {}
     runs_of_others = [_runs(text) for text in others]
-    index = MinHashLSH(threshold=least * _CANDIDATES, num_perm=_PERMUTATIONS)
+    index = MinHashLSH(threshold=least * _CANDIDATES, num_perm=PERMUTATIONS)
     with index.insertion_session() as session:
         for place, runs in enumerate(runs_of_others):
-            session.insert(place, _minhash(MinHash, runs))
+            session.insert(place, sketch(runs))
     found: dict[int, tuple[int, float]] = {}
     for place, text in enumerate(texts):
         runs = _runs(text)
-        shares = [(_jaccard(runs, runs_of_others[other]), -other) for other in index.query(_minhash(MinHash, runs))]
+        shares = [(jaccard(runs, runs_of_others[other]), -other) for other in index.query(sketch(runs))]
         if shares and max(shares)[0] >= least:
             share, other = max(shares)
             found[place] = (-other, share)
     return found
 
 
-def _runs(text: str) -> frozenset[str]:
-    words = WORD.findall(text.casefold())
-    return frozenset(" ".join(words[n : n + _RUN]) for n in range(max(len(words) - _RUN + 1, 1)))
-
-
-def _minhash(kind: type, runs: frozenset[str]) -> object:
-    minhash = kind(num_perm=_PERMUTATIONS)
-    minhash.update_batch([run.encode() for run in sorted(runs)])
-    return minhash
-
-
-def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    return len(one & other) / len(one | other)
+def _runs(text: str) -> Runs:
+    """The runs of a text; the whole of one that is too short for any."""
+    return word_runs(text) or frozenset((" ".join(WORD.findall(text.casefold())).encode(),))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.embeddings import LOADING
+
 #: (question, text) pairs to numbers from 0 to 1, float32 [N].
 Score = Callable[[Sequence[tuple[str, str]]], np.ndarray]
 
@@ -43,7 +45,8 @@ def load_reranker(folder: Path) -> Score:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     transformers_logging.disable_progress_bar()
     try:
-        model = CrossEncoder(str(folder), device=device, local_files_only=True)
+        with LOADING:
+            model = CrossEncoder(str(folder), device=device, local_files_only=True)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         first_line = str(error).partition("\n")[0]
         raise ValueError(f"{folder} cannot be loaded as a cross-encoder ({first_line}): fetch it again") from None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+from data.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +33,8 @@ class Shelf:
 
     def add(self, content: bytes) -> Path:
         """Writes a shard; the same bytes are the same shard."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{hashlib.sha256(content).hexdigest()[:_DIGITS]}{self.suffix}"
-        draft = self.folder / f".{path.name}-{secrets.token_hex(4)}"
-        try:
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, content, lasting=True)
         return path
 
     def shards(self) -> Iterator[Path]:

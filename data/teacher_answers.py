@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from typing import Any
 from data.teacher import TeacherSettings
 from data.teacher_plan import TeacherCall
 from data.teacher_prompts import RESPONSE_FORMAT
+from data.whole_files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +99,7 @@ class AnswerBook:
 
     def keep(self, key: str, answer: TeacherAnswer) -> None:
         """Put an answer on disk; when this returns it outlives the process and the machine."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(answer), sort_keys=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        _sync(path.parent)
-        _sync(self.answers)
+        write_whole(self._path(key), (json.dumps(asdict(answer), sort_keys=True) + "\n").encode(), lasting=True)
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the ledger."""
@@ -117,14 +108,6 @@ class AnswerBook:
 
     def _path(self, key: str) -> Path:
         return self.answers / key[:2] / f"{key}.json"
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _end_line(path: Path) -> None:

@@ -1,6 +1,6 @@
 """Vectors kept by content: (how they are computed, digest of the text) -> vector.
 
-    FOLDER/FINGERPRINT/*.npy    rows of (32 hex digits of the text's sha256, float32 [D]), in shards (shelf.py)
+    FOLDER/FINGERPRINT/*.rows    rows of (32 hex digits of the text's sha256, float32 [D]), in shards (shelf.py)
 
 A text that was embedded once is never embedded again, whatever document or index it stands in. A vector does not depend
 on what was embedded beside it (`Embedder`), so that an index over kept vectors equals one built from nothing.
@@ -9,7 +9,6 @@ on what was embedded beside it (`Embedder`), so that an index over kept vectors 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ class VectorStore:
 
     def __init__(self, folder: Path, fingerprint: str, dimension: int) -> None:
         self.fingerprint = fingerprint
-        self._shelf = Shelf(Path(folder) / fingerprint, ".npy")
+        self._shelf = Shelf(Path(folder) / fingerprint, ".rows")
         self._row = np.dtype([("key", "S32"), ("vector", "<f4", (dimension,))])
 
     def missing(self, texts: Sequence[str]) -> list[str]:
@@ -51,9 +50,7 @@ class VectorStore:
         rows = np.empty(len(texts), self._row)
         rows["key"] = [_key(text) for text in texts]
         rows["vector"] = vectors
-        content = io.BytesIO()
-        np.save(content, np.sort(rows, order="key"), allow_pickle=False)
-        self._shelf.add(content.getvalue())
+        self._shelf.add(np.sort(rows, order="key").tobytes())
 
     def get(self, texts: Sequence[str], embed: Embed) -> np.ndarray:
         """The vectors of texts, float32 [N, D]; what is missing is embedded and kept."""
@@ -74,9 +71,8 @@ class VectorStore:
 
     def _read(self) -> Iterator[np.ndarray]:
         for path in self._shelf.shards():
-            rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-            assert rows.dtype == self._row, path
-            yield rows
+            # No .npy: NumPy reads its header with ast.parse, which fails in two threads at once on CPython 3.11.
+            yield np.memmap(path, self._row, "r")
 
 
 def shards(texts: Sequence[str]) -> list[list[str]]:

@@ -21,37 +21,46 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
     return ModelConfig.read(store.path(base))
 
 
-def check_run(config: RunConfig, model: ModelConfig) -> None:
-    """Refuse what would fail later.
+def check_dataset(config: RunConfig) -> None:
+    """Refuse what would fail later on the way to a dataset.
 
     Raises:
-        ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
+        ValueError: settings that contradict one another, a missing package.
     """
     from tasks.embedding import check_workers  # and with it Prefect, which planning does not need
 
-    check_divisible(model, config.mesh)
     check_critic(config.critic)
-    check_rows(config.training.rows_per_microbatch, config.mesh)
-    if config.training.patience is not None and config.split.validation_fraction == 0:
-        raise ValueError(
-            f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "
-            "above 0 or leave it out"
-        )
     check_workers(config.embedding)
-    if config.training.tensorboard:
-        check_tensorboard()
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens
     if chunk + PROMPT_OVERHEAD > budget:
         raise ValueError(
             f"context over the budget: one chunk (chunking.max_tokens={chunk}) and about {PROMPT_OVERHEAD} tokens of "
             f"prompt and answer exceed raft.max_tokens={budget}; raise it to {chunk + PROMPT_OVERHEAD} or more"
         )
+
+
+def check_training(config: RunConfig, model: ModelConfig) -> None:
+    """Refuse what would fail later in training or evaluation.
+
+    Raises:
+        ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
+    """
+    check_divisible(model, config.mesh)
+    check_rows(config.training.rows_per_microbatch, config.mesh)
+    if config.training.patience is not None and config.split.validation_fraction == 0:
+        raise ValueError(
+            f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "
+            "above 0 or leave it out"
+        )
+    if config.training.tensorboard:
+        check_tensorboard()
+    budget = config.raft.max_tokens
     if budget > config.training.row_length:
         raise ValueError(
             f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so that an example "
             f"may not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
         )
-    asked = config.evaluation.top_k * chunk + PROMPT_OVERHEAD + config.generation.max_new_tokens
+    asked = config.evaluation.top_k * config.chunking.max_tokens + PROMPT_OVERHEAD + config.generation.max_new_tokens
     for what, length in (("training.row_length", config.training.row_length), ("evaluation.top_k", asked)):
         if length > model.max_positions:
             raise ValueError(

@@ -42,7 +42,7 @@ def run_flow(config: RunConfig, goal: str) -> None:
     Raises:
         ValueError: what a person did wrong, from whichever stage found it.
     """
-    _prepare(config)
+    _prepare(config, goal)
     from flows import raft
 
     flow: Any = {"dataset": raft.build_dataset, "adapter": raft.train_adapter}.get(goal, raft.raft_finetune)
@@ -57,7 +57,7 @@ def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path 
     Raises:
         ValueError: what a person did wrong; where it is about one value, the line names it.
     """
-    _prepare(config)
+    _prepare(config, "evaluation")
     from flows.sweep import raft_sweep
 
     results = _call(raft_sweep, {"over": over, "values": values, "config": config})
@@ -71,13 +71,13 @@ def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path 
     typer.echo(f"plot   {_short(plot or results.folder / 'sweep.png')}")
 
 
-def _prepare(config: RunConfig) -> None:
+def _prepare(config: RunConfig, goal: str) -> None:
     """Look at the sources while that costs nothing, and listen to what the flow says."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     from flows.dry_run import preflight
 
-    store = preflight(config)
+    store = preflight(config, goal)
     _check_server()
     typer.echo(f"work directory {store.work_dir}; starting Prefect ...", err=True)
     from flows import raft  # noqa: F401  with it Prefect sets up its logging, which ours changes

@@ -80,7 +80,7 @@ def _walk(config: RunConfig, goal: str) -> tuple[Pipeline, list[tuple[Stage[Any]
     return pipeline, stages
 
 
-def preflight(config: RunConfig) -> Store:
+def preflight(config: RunConfig, goal: str = "everything") -> Store:
     """Look at the sources before a server is started, so that bad input is told at once.
 
     Raises:
@@ -91,7 +91,7 @@ def preflight(config: RunConfig) -> Store:
     def call(stage: Stage[Any], store: Store, *args: Any) -> Any:
         return Pending(stage.name, args) if stage.cache else stage.fn(store, *args)
 
-    Pipeline(store, config, call).sources()
+    Pipeline(store, config, call).sources(trains=goal != "dataset")
     return store
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data.ladder import RUNGS
-from flows.checks import check_run, model_facts
+from flows.checks import check_dataset, check_training, model_facts
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from tasks.cache import Stage
@@ -55,8 +55,12 @@ class Pipeline:
     artifacts: dict[str, Any] = field(default_factory=dict)
     model: ModelConfig = field(init=False)
 
-    def sources(self) -> None:
-        """Look at what the person named, and refuse what would fail later."""
+    def sources(self, trains: bool = True) -> None:
+        """Look at what the person named, and refuse what would fail later.
+
+        Args:
+            trains: training follows; the settings of a dataset alone need not suit it.
+        """
         c, a = self.config, self.artifacts
         a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
         if c.teacher.kind == "given":
@@ -64,7 +68,9 @@ class Pipeline:
             check_questions(self.store, a["raw_questions"], a["documents"])
         a["base"] = self._run(snapshot_base, c.base_model)
         self.model = model_facts(self.store, a["base"])
-        check_run(c, self.model)
+        check_dataset(c)
+        if trains:
+            check_training(c, self.model)
         if a["base"].kind == "gguf":
             a["base"] = self._run(import_base, a["base"])
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
@@ -79,12 +85,12 @@ class Pipeline:
 
     def dataset(self) -> None:
         """Documents to a RAFT dataset, in every format and with its report."""
-        self.examples()
+        self.examples(trains=False)
         self._package()
 
-    def examples(self) -> None:
-        """Documents to the examples that training reads."""
-        self.sources()
+    def examples(self, trains: bool = True) -> None:
+        """Documents to the examples that training reads; `trains` as in `sources`."""
+        self.sources(trains)
         c, a = self.config, self.artifacts
         a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
         a["index"] = self._run(index_chunks, a["chunks"], a["embedder"], c.embedding, c.index, c.retrieval.hybrid)

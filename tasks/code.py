@@ -16,6 +16,7 @@ import json
 import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,10 @@ MACHINERY = frozenset(
     f"{TASKS}.{name}" for name in ("cache", "code", "digests", "jobs", "keys", "locks", "report", "store", "temporary")
 )
 
-# ast.parse in two threads at once can raise SystemError on CPython 3.11.
+# ast.parse in two threads at once can raise SystemError on CPython 3.11. Ours wait for one another; others in the
+# process (Prefect, inspect) know nothing of it, and what met one of them is parsed again.
 _PARSING = threading.Lock()
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ def _function_piece(function: Callable[..., object]) -> _Piece:
 
 def _parse(source: str) -> ast.Module:
     with _PARSING:
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(SystemError):
+                return ast.parse(source)
         return ast.parse(source)
 
 

@@ -5,7 +5,6 @@ tasks within it, a killed run has what its shards kept, and who computed a vecto
 """
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from prefect import flow, task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from data.embeddings import Embedder, EmbeddingSettings
+from data.embeddings import EmbeddingSettings
 from data.vectors import VectorStore, shards
-from tasks.loading import open_chunks, open_embedder, open_vectors, vectors_folder
+from tasks.loading import loaded_embedder, open_chunks, open_embedder, open_vectors, vectors_folder
 from tasks.store import Artifact, Store
 
 CONNECT_SECONDS = 10
@@ -68,7 +67,7 @@ def embed_shard(vectors: str, embedder: str, fingerprint: str, embedding: Embedd
     Raises:
         ValueError: this worker computes other bits than the process that asks: what it kept would never be found.
     """
-    model = _embedder(Path(embedder), embedding.batch_tokens)
+    model = loaded_embedder(Path(embedder), embedding.batch_tokens)
     if model.fingerprint != fingerprint:
         raise ValueError(
             f"a worker of embedding.workers={embedding.workers} has another processor or other versions of torch and "
@@ -77,12 +76,6 @@ def embed_shard(vectors: str, embedder: str, fingerprint: str, embedding: Embedd
         )
     VectorStore(Path(vectors), model.fingerprint, model.dimension).add(texts, model.embed(texts))
     return len(texts)
-
-
-@cache
-def _embedder(folder: Path, batch_tokens: int | None) -> Embedder:
-    """Loaded once for a worker."""
-    return Embedder(folder, batch_tokens)
 
 
 def _runner(workers: str) -> TaskRunner[Any]:

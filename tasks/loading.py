@@ -21,13 +21,14 @@ KEYWORDS = "keywords"  # folder of an index artifact that hybrid retrieval reads
 
 
 @functools.cache
-def _embedder(folder: Path, batch_tokens: int | None) -> Embedder:
+def loaded_embedder(folder: Path, batch_tokens: int | None) -> Embedder:
+    """The embedder of a folder, loaded once for the process."""
     return Embedder(folder, batch_tokens)
 
 
 def open_embedder(store: Store, embedder: Artifact, batch_tokens: int | None = None) -> Embedder:
     """The embedder, loaded once for the process."""
-    return _embedder(store.path(embedder), batch_tokens)
+    return loaded_embedder(store.path(embedder), batch_tokens)
 
 
 def vectors_folder(store: Store) -> Path:

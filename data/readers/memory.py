@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -16,6 +14,7 @@ from pathlib import Path
 
 from data.documents import DocumentSettings
 from data.readers.extracted import Extracted, Fault
+from data.whole_files import write_whole
 
 # Formats that take long enough to be worth a file, and whose readers lean on libraries.
 _KEPT = (".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml")
@@ -49,16 +48,9 @@ class ReadingMemory:
         items = _load(path)
         if items is None:
             items = list(read())
-            self._keep(path, items)
+            fields = [{type(item).__name__: asdict(item)} for item in items]
+            write_whole(path, json.dumps(fields).encode("ascii"))  # ASCII: a text may hold half a surrogate pair
         return items
-
-    def _keep(self, path: Path, items: Items) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        fields = [{type(item).__name__: asdict(item)} for item in items]
-        # ASCII, since a text may hold half a surrogate pair; written aside, so that nobody reads a half.
-        beside = path.with_suffix(f".{secrets.token_hex(4)}")
-        beside.write_text(json.dumps(fields), encoding="ascii")
-        os.replace(beside, path)  # noqa: PTH105
 
 
 def _load(path: Path) -> Items | None:

@@ -2,12 +2,16 @@
 
 import logging
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from small_rerankers import reranker_folder
 
 from data.embeddings import Embedder, embedder_digest, resolve_embedder
 from data.index import ChunkIndex
+from data.reranker import load_reranker
 
 
 def test_embeddings_are_normalized_and_in_order(embedder):
@@ -88,3 +92,31 @@ def test_a_damaged_model_is_refused(embedder, tmp_path):
     (folder / "model.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(ValueError, match="cannot be loaded as an embedder"):
         Embedder(folder)
+
+
+def test_models_are_loaded_one_at_a_time(embedder, tmp_path, monkeypatch):
+    """Two loads at once leave transformers' classes as neither found them."""
+    import sentence_transformers
+
+    loading: list[int] = []
+    most: list[int] = []
+
+    def slow(kind):
+        class Slow(kind):
+            def __init__(self, *args, **given):
+                loading.append(1)
+                time.sleep(0.05)
+                most.append(len(loading))
+                super().__init__(*args, **given)
+                loading.pop()
+
+        return Slow
+
+    for name in ("SentenceTransformer", "CrossEncoder"):
+        monkeypatch.setattr(sentence_transformers, name, slow(getattr(sentence_transformers, name)))
+    folder = reranker_folder(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(Embedder, embedder.folder) for _ in range(2)]
+        runs += [pool.submit(load_reranker, folder) for _ in range(2)]
+        assert all(run.result() for run in runs)
+    assert most == [1, 1, 1, 1]

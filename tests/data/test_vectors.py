@@ -56,7 +56,7 @@ def test_real_vectors_equal_those_computed_anew(embedder, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "flip"])
 def test_a_damaged_shard_is_told_and_made_again(store, tmp_path, damage, caplog):
     store.get(["a", "bb"], Counting())
-    (path,) = tmp_path.rglob("*.npy")
+    (path,) = tmp_path.rglob("*.rows")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content[:-9] if damage == "cut" else content)
@@ -82,8 +82,8 @@ def test_many_writers_at_once(tmp_path):
 
 
 def test_an_unfinished_shard_is_not_read(tmp_path):
-    shelf = Shelf(tmp_path, ".npy")
-    (tmp_path / ".0123.npy-abcd").write_bytes(b"half")
+    shelf = Shelf(tmp_path, ".rows")
+    (tmp_path / ".0123.rows-abcd").write_bytes(b"half")
     assert list(shelf.shards()) == []
     path = shelf.add(b"whole")
     assert list(shelf.shards()) == [path] and shelf.add(b"whole") == path

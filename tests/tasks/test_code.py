@@ -171,3 +171,17 @@ def test_threads_agree(folder: Path) -> None:
     function = first()
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: code_digest(function), range(64)))) == 1
+
+
+def test_a_parse_that_met_another_thread_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython 3.11: "AST constructor recursion depth mismatch", which only another thread's parse can cause."""
+    wanted, failures = source_digest(SOURCE), [SystemError("AST constructor recursion depth mismatch")] * 2
+    parse = tasks.code.ast.parse
+
+    def meets(source: str) -> object:
+        if failures:
+            raise failures.pop()
+        return parse(source)
+
+    monkeypatch.setattr(tasks.code.ast, "parse", meets)
+    assert source_digest(SOURCE) == wanted and not failures
