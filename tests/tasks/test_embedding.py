@@ -42,7 +42,7 @@ def indexed(work: Path, embedding: EmbeddingSettings) -> tuple[Store, Artifact, 
         return index_chunks(store, chunks, embedder, embedding, IndexSettings(), False)
 
     index = build()
-    return store, index, len(list((work / "vectors").rglob("*.npy")))
+    return store, index, len(list((work / "vectors").rglob("*.rows")))
 
 
 def test_dask_workers_make_the_same_vectors(tmp_path, prefect_server, few_in_a_shard):
