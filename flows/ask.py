@@ -13,12 +13,18 @@ from data.scoring import stands_in
 from data.sequences import encode_prompts
 from flows.config import RunConfig, one_line
 from tasks.loading import open_chunks, open_embedder, open_retriever, open_tokenizer
+from tasks.models import Registry
 from tasks.runs import read_latest
 from tasks.store import Store
 
 
-def ask(question: str, work_dir: str, *, tuned: bool) -> None:
+def ask(question: str, work_dir: str, *, tuned: bool, model: str = "latest") -> None:
     """Print the answer, the quote that proves it, and where it stands: document, pages if it has any, headings.
+
+    The documents are those of the last run, whichever model is asked.
+
+    Args:
+        model: `latest`, `champion`, or the name of a registered model.
 
     Raises:
         ValueError: no question; no run has got as far as an adapter in this work directory; a result is damaged.
@@ -34,6 +40,11 @@ def ask(question: str, work_dir: str, *, tuned: bool) -> None:
         raise ValueError(
             f"the last run in {work_dir} has settings that are not known here ({one_line(error)}); run it again"
         ) from None
+    style = config.raft.prompt_style
+    if model != "latest":
+        chosen = Registry(work_dir).find(model)
+        artifacts |= {name: chosen.artifacts[name] for name in ("base", "adapter")}
+        style = chosen.settings["raft"]["prompt_style"]
     store = Store(work_dir)
     if tuned and "adapter" not in artifacts:
         raise ValueError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
@@ -45,7 +56,6 @@ def ask(question: str, work_dir: str, *, tuned: bool) -> None:
     retriever = open_retriever(store, *found, config.retrieval, embed)
     context = [chunks[place] for place in retriever.search([question], config.evaluation.top_k)[0]]
     rung = RUNG_BY_NAME["tuned + retrieval" if tuned else "base + retrieval"]
-    style = config.raft.prompt_style
     tokenizer = open_tokenizer(store, artifacts["base"])
     prompt = encode_prompts(["asked"], [rung.prompt(question, context)], tokenizer, style)[0]
 
@@ -53,9 +63,9 @@ def ask(question: str, work_dir: str, *, tuned: bool) -> None:
     from jora_model.weights import load_model
 
     adapter = store.path(artifacts["adapter"]) if tuned else None
-    model = load_model(store.path(artifacts["base"]), adapter=adapter)
+    asked = load_model(store.path(artifacts["base"]), adapter=adapter)
     generation = config.generation.model_copy(update={"batch_size": 1})
-    tokens = generate(model, [prompt.tokens], generation, eos_ids=(tokenizer.end_id(style),))[0]
+    tokens = generate(asked, [prompt.tokens], generation, eos_ids=(tokenizer.end_id(style),))[0]
     _show(parse_output(tokenizer.decode(tokens.tolist())), context)
 
 

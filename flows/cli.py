@@ -18,6 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+models = typer.Typer(help="Registered models: list, compare, choose the champion.", add_completion=False)
+app.add_typer(models, name="models")
+
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; options here win.")]
 Corpus = Annotated[str | None, typer.Option("--corpus", help="Folder of documents, or a file, data set or SQuAD file.")]
 Questions = Annotated[str | None, typer.Option("--questions", help="Questions: .jsonl, Alpaca .json or SQuAD .json.")]
@@ -25,6 +28,7 @@ BaseModel = Annotated[
     str | None, typer.Option("--base-model", help="Hugging Face id, folder, .gguf file, or embedded (SmolLM2-135M).")
 ]
 WorkDir = Annotated[str | None, typer.Option("--work-dir", help="Where results and the cache live [.jora].")]
+ModelsDir = Annotated[str | None, typer.Option("--work-dir", help="The work directory of finished runs [.jora].")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Any setting, as group.key=value: --set training.epochs=2")
 ]
@@ -84,11 +88,63 @@ def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     work_dir: Annotated[str, typer.Option("--work-dir", help="The work directory of a finished run.")] = ".jora",
     base: Annotated[bool, typer.Option("--base", help="Ask the base model instead of the tuned one.")] = False,
+    model: Annotated[
+        str, typer.Option("--model", help="latest (of the last run), champion, or the name of a registered model.")
+    ] = "latest",
 ) -> None:
     """Answer a question from the documents of the last run, with the quote and where it stands."""
     from flows.ask import ask as answer
 
-    answer(question, work_dir, tuned=not base)
+    answer(question, work_dir, tuned=not base, model=model)
+
+
+@models.callback(invoke_without_command=True)
+def list_models(context: typer.Context, work_dir: ModelsDir = None) -> None:
+    """The models that runs have exported, with their scores, and which of them is the champion."""
+    context.obj = work_dir or ".jora"  # also of the commands below, which may name their own
+    if context.invoked_subcommand is None:
+        from flows.model_tables import list_models as show
+
+        show(context.obj)
+
+
+@models.command("compare")
+def compare_models(
+    context: typer.Context,
+    new: Annotated[str, typer.Argument(help="A model's name, its beginning, or champion.")],
+    standing: Annotated[str, typer.Argument(help="The one that it is compared with.")] = "champion",
+    work_dir: ModelsDir = None,
+) -> None:
+    """How two models did on the questions that both have answered."""
+    from flows.model_tables import compare_models as show
+
+    show(work_dir or context.obj, new, standing)
+
+
+@models.command("promote")
+def promote_model(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A model's name or its beginning.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the history.")] = "by hand",
+    work_dir: ModelsDir = None,
+) -> None:
+    """Make a model the champion, whatever the rule says of it."""
+    from flows.models import promote_by_hand
+
+    typer.echo(promote_by_hand(work_dir or context.obj, name, reason))
+
+
+@models.command("rollback")
+def roll_back_models(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="A champion of before [the one before this one].")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the history.")] = "by hand",
+    work_dir: ModelsDir = None,
+) -> None:
+    """Make a champion of before the champion again; no run undoes that."""
+    from flows.models import roll_back
+
+    typer.echo(roll_back(work_dir or context.obj, name, reason))
 
 
 @app.command()

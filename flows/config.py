@@ -9,6 +9,7 @@ from typing import Any, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from data.champion import PromotionSettings
 from data.chunks import ChunkSettings
 from data.critic_settings import CriticSettings
 from data.documents import DocumentSettings
@@ -64,6 +65,7 @@ class RunConfig(BaseModel):
     generation: GenerationSettings = GenerationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     export: ExportSettings = ExportSettings()
+    promotion: PromotionSettings = PromotionSettings()
 
     @model_validator(mode="after")
     def _numbers_are_finite(self) -> Self:

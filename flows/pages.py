@@ -24,6 +24,10 @@ def show_in_prefect(store: Store, results: Results) -> None:
         lines += ["", (results.paths["diff"] / "diff.md").read_text(encoding="utf-8")]
     if "evaluation" in results.paths:
         lines += ["", (results.paths["evaluation"] / "summary.md").read_text(encoding="utf-8")]
+    if "comparison" in results.paths:
+        lines += ["", (results.paths["comparison"] / "comparison.md").read_text(encoding="utf-8")]
+    if results.note:
+        lines += ["", results.note]
     if "training" in results.paths:
         lines += ["", _picture("loss curve", results.paths["training"] / "loss.png")]
     create_markdown_artifact("\n".join(lines), key="run", description="What this run built")

@@ -1,9 +1,12 @@
 """The flows that are deployed. Their parameters are the groups of `RunConfig`, so that Prefect's UI draws the form."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from prefect import flow
+from prefect.logging import get_run_logger
 
+from data.champion import PromotionSettings
 from data.chunks import ChunkSettings
 from data.critic_settings import CriticSettings
 from data.documents import DocumentSettings
@@ -18,6 +21,7 @@ from data.teacher import TeacherSettings
 from flows.config import RunConfig
 from flows.pages import show_in_prefect
 from flows.pipeline import Pipeline
+from flows.promotion import promote
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 from tasks.diff import compare, last_dataset
@@ -35,7 +39,11 @@ def _run(goal: str, **parameters: Any) -> Results:
     if (last := last_dataset(store, pipeline.artifacts)) is not None:
         made = pipeline.artifacts
         made["diff"] = compare(store, *last, made["documents"], made["dataset"])
-    results = publish_latest(store, pipeline.artifacts, config.model_dump(mode="json"))
+    note = ""
+    if "export" in pipeline.artifacts:
+        note = promote(pipeline)
+        get_run_logger().info("%s", note)
+    results = replace(publish_latest(store, pipeline.artifacts, config.model_dump(mode="json")), note=note)
     show_in_prefect(store, results)
     return results
 
@@ -62,9 +70,13 @@ def raft_finetune(
     generation: GenerationSettings = _DEFAULTS.generation,
     evaluation: EvaluationSettings = _DEFAULTS.evaluation,
     export: ExportSettings = _DEFAULTS.export,
+    promotion: PromotionSettings = _DEFAULTS.promotion,
     until: Literal["evaluation", "export", "everything"] = "everything",
 ) -> Results:
-    """Documents in, a better model out: dataset, training, evaluation ladder, PEFT adapter and merged model."""
+    """Documents in, a better model out: dataset, training, evaluation ladder, PEFT adapter and merged model.
+
+    What is exported is registered, and becomes the champion under the rule of `promotion`.
+    """
     return _run(
         until,
         corpus=corpus,
@@ -87,6 +99,7 @@ def raft_finetune(
         generation=generation,
         evaluation=evaluation,
         export=export,
+        promotion=promotion,
     )
 
 

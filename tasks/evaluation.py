@@ -158,6 +158,33 @@ def score_answers(
     return build.artifact
 
 
+@stage(name="score-rung", version=1)
+def score_rung(
+    store: Store,
+    questions: Artifact,
+    chunks: Artifact,
+    base: Artifact,
+    prompts: Artifact,
+    answers: Artifact,
+    evaluation: EvaluationSettings,
+) -> Artifact:
+    """Score the answers of one model on one rung: answers.jsonl and summary.json, as `score_answers` writes them."""
+    by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
+    by_question = {question.id: question for question in open_questions(store, questions, "eval")}
+    tokenizer = open_tokenizer(store, base)
+    asked = read_jsonl(store.path(prompts) / "asked.jsonl", Asked)
+    outputs = [tokenizer.decode(tokens.tolist()) for tokens in read_answers(store.path(answers))]
+    scored = [
+        _score(item, by_question[item.question_id], output, by_id) for item, output in zip(asked, outputs, strict=True)
+    ]
+    with store.build("evaluation", settings=evaluation, inputs=(questions, chunks, base, prompts, answers)) as build:
+        write_jsonl(build.folder / "answers.jsonl", [answered for answered, _ in scored])
+        rung = summarize(asked[0].rung, [score for _, score in scored], seed=evaluation.seed)
+        _write(build.folder / "summary.json", json.dumps([rung], indent=1, sort_keys=True))
+        build.count(rungs=1, questions=rung["questions"])
+    return build.artifact
+
+
 def _score(asked: Asked, question: Question, output: str, by_id: dict[str, Chunk]) -> tuple[Answered, AnswerScore]:
     parsed = parse_output(output)
     shown = [by_id[place] for place in asked.context_ids]

@@ -4,12 +4,11 @@
 """
 
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.links import point, replace_text
 from tasks.store import Artifact, Outcome, Store
 
 LATEST, SWEEPS = "latest", "sweeps"
@@ -23,6 +22,7 @@ _LINKS = {
     "diff": ("diff", ""),
     "training": ("adapter", ""),
     "evaluation": ("evaluation", ""),
+    "comparison": ("comparison", ""),
     "adapter": ("export", "adapter"),
     "merged": ("export", "merged"),
 }
@@ -30,11 +30,16 @@ _LINKS = {
 
 @dataclass(frozen=True)
 class Results:
-    """What a run gave: what each stage did, and name -> path of the results (below WORK_DIR/latest)."""
+    """What a run gave: what each stage did, and name -> path of the results (below WORK_DIR/latest).
+
+    Attributes:
+        note: a line for a person, such as whether the model became the champion; may be empty.
+    """
 
     work_dir: Path
     outcomes: tuple[Outcome, ...]
     paths: dict[str, Path]
+    note: str = ""
 
 
 def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[str, Any]) -> Results:
@@ -47,22 +52,20 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
     shown = {}
     for name, (kind, part) in _LINKS.items():
         if kind not in artifacts:
-            if name == "diff":  # that of another run says nothing about this one
+            if name in ("diff", "comparison"):  # those of another run say nothing about this one
                 (folder / name).unlink(missing_ok=True)
             continue
         target = store.path(artifacts[kind]) / part
         if not target.exists():
             (folder / name).unlink(missing_ok=True)
             continue
-        _point(folder / name, target)
+        point(folder / name, target)
         shown[name] = folder / name
     record = {
         "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
         "settings": settings,
     }
-    fresh = folder / f".{_RUN}-{secrets.token_hex(4)}"
-    fresh.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    fresh.replace(folder / _RUN)
+    replace_text(folder / _RUN, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return Results(store.work_dir, tuple(store.outcomes), shown)
 
 
@@ -70,16 +73,8 @@ def publish_sweep(store: Store, over: str, sweep: Artifact) -> Path:
     """Point WORK_DIR/sweeps/NAME at a sweep's table and plot; `latest/` stays with the run that a person chose."""
     link = store.work_dir / SWEEPS / over
     link.parent.mkdir(exist_ok=True)
-    _point(link, store.path(sweep))
+    point(link, store.path(sweep))
     return link
-
-
-def _point(link: Path, target: Path) -> None:
-    """Make or replace a link, by one rename."""
-    fresh = link.with_name(f".{link.name}-{secrets.token_hex(4)}")
-    # Relative, so that a work directory can be moved.
-    fresh.symlink_to(os.path.relpath(target, link.parent))
-    fresh.replace(link)
 
 
 def read_latest(work_dir: Path) -> tuple[dict[str, Artifact], dict[str, Any]]:

@@ -1,0 +1,141 @@
+"""The end of a run that exports: the model is registered and, under the rule of the settings, made the champion.
+
+A decision changes the world, so it is no cached stage; what it rests on are cached ones. The champion answers the new
+model's questions, over the new index, which is what it would be asked from now on; where nothing is new, all of that is
+cached. A model on which the rule has spoken is not judged again, and one that was rolled back from stays so.
+"""
+
+from typing import Literal
+
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+
+from flows.pipeline import Pipeline
+from tasks.evaluation import build_prompts, generate_answers, score_rung
+from tasks.judging import compare_models, read_judgement
+from tasks.models import BASE, TUNED, Decision, ModelRecord, Registry, describe_model, now
+from tasks.store import Artifact
+
+Happened = Literal["promoted", "kept", "rolled_back"]
+
+
+def promote(pipeline: Pipeline) -> str:
+    """Register what a pipeline has exported, and decide.
+
+    Returns:
+        The decision and its reason, one line.
+    """
+    store = pipeline.store
+    registry = Registry(store.work_dir)
+    context = FlowRunContext.get()
+    run = context.flow_run.name if context and context.flow_run else None
+    found = describe_model(store, pipeline.artifacts, pipeline.config.model_dump(mode="json"), run=run)
+    record = registry.register(store, found)
+    while True:
+        champion = registry.champion()
+        decision = _decide(pipeline, registry, record, champion)
+        if isinstance(decision, str):
+            return f"model {record.name}: {decision}"
+        # Otherwise another run or a person has made a champion meanwhile.
+        if registry.settle(store, record, decision):
+            break
+    what: Happened = "promoted" if decision.promoted else "kept"
+    announce(what, record, decision.reason, champion.name if champion else None)
+    if decision.promoted:
+        return f"model {record.name}: the new champion: {decision.reason}"
+    stays = f"; the champion is still {champion.name}" if champion else ""
+    return f"model {record.name}: not promoted: {decision.reason}{stays}"
+
+
+def _decide(
+    pipeline: Pipeline, registry: Registry, record: ModelRecord, champion: ModelRecord | None
+) -> Decision | str:
+    """A new decision; or, where there is none to make, a line that says so."""
+    if champion and champion.name == record.name:
+        return "already the champion"
+    if (rollback := registry.dismissed().get(record.name)) is not None:
+        return (
+            f"not promoted: it was rolled back from ({rollback.reason}); to make it champion all the same: "
+            f"jora models promote {record.name}"
+        )
+    against = champion.name if champion else None
+    comparison: Artifact | None = None
+    try:
+        if "evaluation" in pipeline.artifacts:
+            comparison = _compare(pipeline, champion)
+    except ValueError as error:  # as when a file of the champion is gone
+        decision = Decision(promoted=False, reason=f"{against} cannot be asked: {error}", when=now(), against=against)
+    else:
+        if comparison is None:
+            promoted, reason = False, "not evaluated"
+        else:
+            verdict = read_judgement(pipeline.store, comparison).verdict
+            promoted, reason = verdict.promoted, verdict.reason
+        decision = Decision(promoted=promoted, reason=reason, when=now(), against=against, comparison=comparison)
+    last = record.decision
+    if last is not None and last.against == against and (comparison is None or last.comparison == comparison):
+        return f"already judged: {last.reason}"
+    return decision
+
+
+def _compare(pipeline: Pipeline, champion: ModelRecord | None) -> Artifact:
+    """The new model against the champion or, where there is none, the base model."""
+    c, a, store, call = pipeline.config, pipeline.artifacts, pipeline.store, pipeline.call
+    if champion is None:
+        standing, rung, trained = a["evaluation"], BASE, None
+    else:
+        kept = champion.artifacts
+        prompts = call(
+            build_prompts,
+            store,
+            TUNED,
+            a["questions"],
+            a["chunks"],
+            a["index"],
+            a["embedder"],
+            a.get("reranker"),
+            kept["base"],
+            c.retrieval,
+            c.evaluation,
+            champion.settings["raft"]["prompt_style"],  # what it was trained to read
+        )
+        answers = call(generate_answers, store, kept["base"], kept["adapter"], prompts, c.generation)
+        standing = call(score_rung, store, a["questions"], a["chunks"], kept["base"], prompts, answers, c.evaluation)
+        rung, trained = TUNED, kept["questions"]
+    against = champion.name if champion else None
+    comparison: Artifact = call(
+        compare_models,
+        store,
+        a["questions"],
+        a["evaluation"],
+        TUNED,
+        standing,
+        rung,
+        against,
+        trained,
+        c.promotion,
+        c.evaluation.seed,
+    )
+    a["comparison"] = comparison
+    return comparison
+
+
+def announce(what: Happened, record: ModelRecord, reason: str, before: str | None) -> None:
+    """Tell Prefect, so that an automation can act on it (deploy/notify.yaml): an event `jora.model.WHAT`.
+
+    Args:
+        before: the champion until now, if there was one.
+    """
+    emit_event(
+        f"jora.model.{what}",
+        {"prefect.resource.id": f"jora.model.{record.name}", "prefect.resource.name": record.name},
+        payload={
+            "model": record.name,
+            "base_model": record.base_model,
+            "run": record.run,
+            "reason": reason,
+            "champion_before": before,
+            "questions": record.questions,
+            "scores": {name: score and score.model_dump() for name, score in record.scores.items()},
+        },
+    )
