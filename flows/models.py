@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_API_URL
 
 from flows.promotion import Happened, announce
 from tasks.models import Registry, Reign
@@ -45,7 +44,5 @@ def _appoint(work_dir: str, what: Happened, act: Callable[[Registry, Store], Rei
     store = Store(work_dir)
     before = registry.champion()
     reign = act(registry, store)
-    # Without a server nobody listens, and Prefect would start one for this event.
-    if PREFECT_API_URL.value():
-        announce(what, registry.find(reign.name), reign.reason, before.name if before else None)
+    announce(what, registry.find(reign.name), reign.reason, before.name if before else None)
     return f"model {reign.name}: the champion{f' instead of {before.name}' if before else ''} ({reign.reason})"

@@ -9,10 +9,11 @@ from typing import Literal
 
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.settings import PREFECT_API_URL
 
 from flows.pipeline import Pipeline
 from tasks.evaluation import build_prompts, generate_answers, score_rung
-from tasks.judging import compare_models, read_judgement
+from tasks.judging import compare_models, read_verdict
 from tasks.models import BASE, TUNED, Decision, ModelRecord, Registry, describe_model, now
 from tasks.store import Artifact
 
@@ -69,7 +70,7 @@ def _decide(
         if comparison is None:
             promoted, reason = False, "not evaluated"
         else:
-            verdict = read_judgement(pipeline.store, comparison).verdict
+            verdict = read_verdict(pipeline.store, comparison)
             promoted, reason = verdict.promoted, verdict.reason
         decision = Decision(promoted=promoted, reason=reason, when=now(), against=against, comparison=comparison)
     last = record.decision
@@ -85,6 +86,8 @@ def _compare(pipeline: Pipeline, champion: ModelRecord | None) -> Artifact:
         standing, rung, trained = a["evaluation"], BASE, None
     else:
         kept = champion.artifacts
+        for part in ("base", "adapter", "questions"):
+            store.verify(kept[part])
         prompts = call(
             build_prompts,
             store,
@@ -126,6 +129,9 @@ def announce(what: Happened, record: ModelRecord, reason: str, before: str | Non
     Args:
         before: the champion until now, if there was one.
     """
+    # Outside of a flow and without a server nobody listens, and Prefect would start one for this event.
+    if FlowRunContext.get() is None and not PREFECT_API_URL.value():
+        return
     emit_event(
         f"jora.model.{what}",
         {"prefect.resource.id": f"jora.model.{record.name}", "prefect.resource.name": record.name},

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from data.champion import Marks, PromotionSettings, Verdict, compare, comparison_table, decide, in_common
 from data.jsonl import read_jsonl
@@ -12,14 +12,6 @@ from tasks.cache import stage
 from tasks.evaluation import Answered
 from tasks.loading import open_questions
 from tasks.store import Artifact, Store
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What `compare-models` wrote: the verdict, and over how many questions."""
-
-    verdict: Verdict
-    questions: int
 
 
 @stage(name="compare-models", version=1)
@@ -76,10 +68,10 @@ def compare_models(
     return build.artifact
 
 
-def read_judgement(store: Store, comparison: Artifact) -> Judgement:
-    """What a comparison says."""
+def read_verdict(store: Store, comparison: Artifact) -> Verdict:
+    """What a comparison came to."""
     content = json.loads((store.path(comparison) / "comparison.json").read_text(encoding="utf-8"))
-    return Judgement(Verdict(content["promoted"], content["reason"]), content["questions"])
+    return Verdict(content["promoted"], content["reason"])
 
 
 def marks_of(store: Store, evaluation: Artifact, rung: str) -> list[Marks]:

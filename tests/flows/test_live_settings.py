@@ -30,10 +30,12 @@ from workshop import GOALS, Workshop
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig
 from flows.dry_run import preflight
+from flows.promotion import promote
 from jora_model.decode import Decoder
 from jora_model.step import Trainer
 from jora_model.tries import Rows
 from tasks.loading import vectors_folder
+from tasks.models import MODELS
 from tasks.sources import snapshot_documents
 
 TESTS = Path(__file__).parents[1]
@@ -89,6 +91,14 @@ def decoded_at_once(workshop: Workshop, config: RunConfig) -> object:
 def held_by_a_device(workshop: Workshop, config: RunConfig) -> object:
     """Shapes of what one device holds of weights and rows, when the first step is about to be compiled."""
     return _calls(workshop, config, "train-adapter", Trainer, "accumulate", _shapes_on_a_device)
+
+
+def decided(workshop: Workshop, config: RunConfig) -> object:
+    """What is decided about the first model, in words."""
+    shutil.rmtree(workshop.store.work_dir / MODELS, ignore_errors=True)
+    pipeline = workshop.pipeline(config, {})
+    pipeline.until("everything")
+    return promote(pipeline)
 
 
 class Enough(Exception):
@@ -225,6 +235,11 @@ ROWS = {
     "evaluation.top_k": Row("1", PROMPTS),
     "evaluation.max_questions": Row("2", PROMPTS),
     "evaluation.seed": Row("2", PROMPTS),
+    "promotion.rule": Row("always", decided),
+    "promotion.first": Row("always", decided),
+    "promotion.metric": Row("exact_match", decided, given=("promotion.min_questions=1",)),
+    "promotion.tolerance": Row("0.03", decided, given=("promotion.min_questions=1", "promotion.rule=not_worse")),
+    "promotion.min_questions": Row("1", decided),
     "export.merged": Row("false", "export-model/*/*.safetensors"),
     "export.max_shard_mb": Row("1", "export-model/merged/*.safetensors"),
 }
@@ -254,6 +269,8 @@ ELSEWHERE = {
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
+    "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
+    "promotion.margin": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "index.min_recall": "data/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
     "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
     "training.patience": "jora_model/test_validation.py::test_early_stop",

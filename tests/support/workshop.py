@@ -47,6 +47,11 @@ class Workshop:
     def run(self, config: RunConfig, goal: str) -> dict[str, list[Artifact]]:
         """Stage name -> its artifacts."""
         made: dict[str, list[Artifact]] = {}
+        self.pipeline(config, made).until(goal)
+        return made
+
+    def pipeline(self, config: RunConfig, made: dict[str, list[Artifact]]) -> Pipeline:
+        """A pipeline that tells `made` of each stage's artifacts."""
 
         def call(stage: Stage[Any], store: Store, *args: Any) -> Artifact:
             key = stage.key(store, *args) if stage.cache else None
@@ -57,8 +62,7 @@ class Workshop:
             made.setdefault(stage.name, []).append(artifact)
             return artifact
 
-        Pipeline(self.store, config, call).until(goal)
-        return made
+        return Pipeline(self.store, config, call)
 
     def files(self, config: RunConfig, place: str) -> list[tuple[str, bytes]]:
         """Names and contents of the files of a stage: `stage/pattern`."""
