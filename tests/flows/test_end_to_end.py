@@ -13,6 +13,7 @@ from command_line import ROOT, start_jora
 from jobs_here import share_programs
 from small_runs import copy_samples
 
+from tasks.models import Registry
 from tasks.store import Store
 
 SETTINGS = (
@@ -42,6 +43,7 @@ STAGES = {
     "generate-answers",
     "score-answers",
     "export-model",
+    "compare-models",
 }
 
 
@@ -77,10 +79,10 @@ def stages(printed: str, what: str) -> set[str]:
 
 def test_every_stage_is_built_once_then_cached_and_says_so(run: Run) -> None:
     assert stages(run.first, "built") == STAGES
-    assert "20 stages: 0 cached, 20 built" in run.first
+    assert "21 stages: 0 cached, 21 built" in run.first
     assert stages(run.second, "cached") == STAGES - SNAPSHOTS
     assert stages(run.second, "built") == SNAPSHOTS
-    assert "20 stages: 16 cached, 4 built" in run.second
+    assert "21 stages: 17 cached, 4 built" in run.second
 
 
 def test_the_ladder_and_the_results_are_shown(run: Run) -> None:
@@ -90,6 +92,16 @@ def test_the_ladder_and_the_results_are_shown(run: Run) -> None:
         for name in ("dataset", "package", "training", "evaluation", "adapter", "merged"):
             assert re.search(rf"^{name} +{re.escape(str(run.work_dir))}/latest/{name}$", printed, re.MULTILINE)
             assert (run.work_dir / "latest" / name).is_dir()
+
+
+def test_the_model_is_registered_and_judged_once(run: Run) -> None:
+    (model,) = Registry(run.work_dir).all()
+    told = "promotion.min_questions is 30"
+    assert model.questions == 2 and model.run.startswith("raft-finetune") and told in model.decision.reason
+    # Once in the log, as Prefect's has it, and once with the results.
+    for printed, said in ((run.first, "not promoted: "), (run.second, "already judged: ")):
+        assert len(re.findall(rf"model {model.name}: {said}.*{told}", printed)) == 2
+    assert (run.work_dir / "models" / model.name / "merged" / "config.json").is_file()
 
 
 def test_the_adapter_loads_by_the_lines_of_the_readme(run: Run) -> None:

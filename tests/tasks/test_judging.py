@@ -30,7 +30,7 @@ def questions(store: Store, **parts: list[Question]) -> Artifact:
     return build.artifact
 
 
-def judge(store: Store, trained: Artifact, new: float = 0.6, standing: float = 0.4, **settings: object) -> dict:
+def judge(store: Store, trained: Artifact, new: float = 0.5, standing: float = 0.4, **settings: object) -> dict:
     asked = questions(store, eval=ASKED)
     # Those that the standing model was trained on it answers without a fault.
     learnt = [1.0 if n < 8 else standing for n in range(COUNT)]

@@ -1,0 +1,112 @@
+"""Decisions about models reach a webhook: a real server with its automations, and a receiver on the loopback."""
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from command_line import ROOT, start_jora
+from registered import model
+
+from tasks.models import Registry
+from tasks.store import Store
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a server of this test's own, with what the other tests switch off."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    env = {
+        **os.environ,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "true",
+        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            for _ in range(360):
+                try:
+                    urllib.request.urlopen(f"{env['PREFECT_API_URL']}/health", timeout=2).close()
+                    break
+                except OSError:
+                    assert process.poll() is None
+                    time.sleep(0.25)
+            yield env
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def received() -> Iterator[tuple[str, "queue.Queue[dict]"]]:
+    """The address of a receiver, and what it gets."""
+    bodies: queue.Queue[dict] = queue.Queue()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.headers["Content-Type"] == "application/json"
+            bodies.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        thread = threading.Thread(target=receiver.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{receiver.server_port}/", bodies
+        receiver.shutdown()
+        thread.join()
+
+
+def test_a_promotion_and_a_rollback_reach_the_webhook(server, received, tmp_path: Path) -> None:
+    address, bodies = received
+    notify = [sys.executable, "deploy/notify.py"]
+    refused = subprocess.run(notify, cwd=ROOT, env=server, capture_output=True, text=True)
+    assert refused.returncode == 1 and "JORA_WEBHOOK_URL" in refused.stderr
+    for _ in range(2):  # the second time finds block and automation there
+        subprocess.run(notify, cwd=ROOT, env=server | {"JORA_WEBHOOK_URL": address}, check=True)
+
+    store = Store(tmp_path / "work")
+    names = [model(store, name, [0.25, 0.75]).name for name in "ab"]
+    with_reason = ("--work-dir", store.work_dir, "--reason", 'it "answers"')
+
+    def models(*arguments: object) -> None:
+        log = tmp_path / "log"
+        with start_jora("models", *arguments, prefect=server["PREFECT_API_URL"], log=log, **server) as process:
+            code = process.wait()
+        assert code == 0, log.read_text()
+
+    models("promote", names[0], *with_reason)
+    assert bodies.get(timeout=30) == {
+        "text": f'jora.model.promoted {names[0]}: it "answers"',
+        "model": names[0],
+        "champion_before": None,
+        "scores": dict.fromkeys(("abstention", "exact_match", "oracle_citation", "quote_precision"))
+        | {"quote_rate": None, "recall": None, "token_f1": {"value": 0.5, "low": 0.5, "high": 0.5}},
+    }
+    Registry(store.work_dir).appoint(store, names[1], "another")
+    models("rollback", *with_reason)
+    told = bodies.get(timeout=30)
+    assert (told["text"], told["champion_before"]) == (f'jora.model.rolled_back {names[0]}: it "answers"', names[1])
+    assert bodies.empty() and Registry(store.work_dir).champion().name == names[0]
