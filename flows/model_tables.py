@@ -10,7 +10,7 @@ _SHOWN = ("token_f1", "quote_precision")
 
 
 def list_models(work_dir: str) -> None:
-    """A row a model, the oldest first, then who was champion when and why.
+    """A row a model, the oldest first, then what was decided about them, in the order of time.
 
     Raises:
         ValueError: no model is registered there.
@@ -19,11 +19,14 @@ def list_models(work_dir: str) -> None:
     registry.check()
     history = registry.history()
     champion = history[-1].name if history else None
-    rows = [["", "model", "registered", "run", "questions", *(COLUMNS[key] for key in _SHOWN), "decision"]]
-    rows += [_row(model, champion) for model in registry.all()]
-    typer.echo(aligned(rows))
-    for reign in history:
-        typer.echo(f"{reign.since}  {reign.name} champion by {reign.by}: {reign.reason}")
+    found = registry.all()
+    rows = [["", "model", "registered", "run", "questions", *(COLUMNS[key] for key in _SHOWN)]]
+    typer.echo(aligned(rows + [_row(model, champion) for model in found]))
+    decisions = [(reign.since, reign.name, f"champion by {reign.by}: {reign.reason}") for reign in history]
+    judged = ((model.name, model.decision) for model in found if model.decision is not None)
+    decisions += [(said.when, name, f"kept back: {said.reason}") for name, said in judged if not said.promoted]
+    for when, name, what in sorted(decisions, key=lambda decision: decision[0]):
+        typer.echo(f"{_time(when)}  {name}  {what}")
 
 
 def compare_models(work_dir: str, new: str, standing: str) -> None:
@@ -55,17 +58,19 @@ def compare_models(work_dir: str, new: str, standing: str) -> None:
 
 
 def _row(model: ModelRecord, champion: str | None) -> list[str]:
-    decision = model.decision
-    told = "" if decision is None else f"{'promoted' if decision.promoted else 'kept back'}: {decision.reason}"
     return [
         CHAMPION if model.name == champion else "",
         model.name,
-        model.created.replace("T", " ").removesuffix("+00:00"),
+        _time(model.created),
         model.run or "-",
         str(model.questions or "-"),
         *(percent(_plain(model.scores.get(key))) for key in _SHOWN),
-        told,
     ]
+
+
+def _time(written: str) -> str:
+    """A time of a record, which is UTC, for people."""
+    return written.replace("T", " ").removesuffix("+00:00")
 
 
 def _plain(score: Score | None) -> dict[str, float] | None:

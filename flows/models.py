@@ -15,6 +15,11 @@ def rollback(work_dir: str = ".jora", model: str | None = None, reason: str = "b
     """Make a champion of before the champion again: the one before this one, or the one that is named.
 
     No run makes the model that was rolled back from champion again; a person can.
+
+    Args:
+        work_dir: Where results and the cache live.
+        model: The name of a champion of before, or its beginning; left out, the one before this one.
+        reason: Why; kept in the history, and told to whoever listens.
     """
     line = roll_back(work_dir, model, reason)
     get_run_logger().info("%s", line)

@@ -59,24 +59,24 @@ def _decide(
             f"not promoted: it was rolled back from ({rollback.reason}); to make it champion all the same: "
             f"jora models promote {record.name}"
         )
-    against = champion.name if champion else None
-    comparison: Artifact | None = None
-    try:
-        if "evaluation" in pipeline.artifacts:
-            comparison = _compare(pipeline, champion)
-    except ValueError as error:  # as when a file of the champion is gone
-        decision = Decision(promoted=False, reason=f"{against} cannot be asked: {error}", when=now(), against=against)
-    else:
-        if comparison is None:
-            promoted, reason = False, "not evaluated"
-        else:
-            verdict = read_verdict(pipeline.store, comparison)
-            promoted, reason = verdict.promoted, verdict.reason
-        decision = Decision(promoted=promoted, reason=reason, when=now(), against=against, comparison=comparison)
     last = record.decision
-    if last is not None and last.against == against and (comparison is None or last.comparison == comparison):
+    against = champion.name if champion else None
+    if "evaluation" not in pipeline.artifacts:
+        return f"already judged: {last.reason}" if last else _kept_back("not evaluated", against)
+    try:
+        comparison = _compare(pipeline, champion)
+    except ValueError as error:  # as when a file of the champion is gone
+        return _kept_back(f"{against} cannot be asked: {error}", against)
+    if last is not None and (last.against, last.comparison) == (against, comparison):
         return f"already judged: {last.reason}"
-    return decision
+    verdict = read_verdict(pipeline.store, comparison)
+    return Decision(
+        promoted=verdict.promoted, reason=verdict.reason, when=now(), against=against, comparison=comparison
+    )
+
+
+def _kept_back(reason: str, against: str | None) -> Decision:
+    return Decision(promoted=False, reason=reason, when=now(), against=against)
 
 
 def _compare(pipeline: Pipeline, champion: ModelRecord | None) -> Artifact:

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 from command_line import ROOT, start_jora
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from registered import model
 
+from flows.models import rollback
 from tasks.models import Registry
 from tasks.store import Store
 
@@ -89,15 +91,11 @@ def test_a_promotion_and_a_rollback_reach_the_webhook(server, received, tmp_path
 
     store = Store(tmp_path / "work")
     names = [model(store, name, [0.25, 0.75]).name for name in "ab"]
-    with_reason = ("--work-dir", store.work_dir, "--reason", 'it "answers"')
-
-    def models(*arguments: object) -> None:
-        log = tmp_path / "log"
-        with start_jora("models", *arguments, prefect=server["PREFECT_API_URL"], log=log, **server) as process:
-            code = process.wait()
-        assert code == 0, log.read_text()
-
-    models("promote", names[0], *with_reason)
+    log = tmp_path / "log"
+    command = ("models", "promote", names[0], "--work-dir", store.work_dir, "--reason", 'it "answers"')
+    with start_jora(*command, prefect=server["PREFECT_API_URL"], log=log, **server) as process:
+        code = process.wait()
+    assert code == 0, log.read_text()
     assert bodies.get(timeout=30) == {
         "text": f'jora.model.promoted {names[0]}: it "answers"',
         "model": names[0],
@@ -106,7 +104,8 @@ def test_a_promotion_and_a_rollback_reach_the_webhook(server, received, tmp_path
         | {"quote_rate": None, "recall": None, "token_f1": {"value": 0.5, "low": 0.5, "high": 0.5}},
     }
     Registry(store.work_dir).appoint(store, names[1], "another")
-    models("rollback", *with_reason)
+    with temporary_settings({PREFECT_API_URL: server["PREFECT_API_URL"]}):
+        assert f"model {names[0]}: the champion instead of" in rollback(str(store.work_dir), reason='it "answers"')
     told = bodies.get(timeout=30)
     assert (told["text"], told["champion_before"]) == (f'jora.model.rolled_back {names[0]}: it "answers"', names[1])
     assert bodies.empty() and Registry(store.work_dir).champion().name == names[0]

@@ -148,7 +148,7 @@ def test_models_in_the_terminal(shop: Shop, capsys: pytest.CaptureFixture[str]) 
     list_models(str(shop.store.work_dir))
     listed = capsys.readouterr().out
     assert f"| champion | {first}" in listed and f"|          | {second}" in listed
-    assert f"  {first} champion by run: it is the first" in listed and "kept back: token F1" in listed
+    assert f"  {first}  champion by run: it is the first" in listed and f"  {second}  kept back: token F1" in listed
     compare_models(str(shop.store.work_dir), second[:8], "champion")
     compared = capsys.readouterr().out
     assert f"| {second} | {first} | change" in compared and "3 questions in common" in compared
