@@ -64,9 +64,10 @@ def _decide(
     if "evaluation" not in pipeline.artifacts:
         return f"already judged: {last.reason}" if last else _kept_back("not evaluated", against)
     try:
-        comparison = _compare(pipeline, champion)
+        standing = _ask(pipeline, champion) if champion else pipeline.artifacts["evaluation"]
     except ValueError as error:  # as when a file of the champion is gone
         return _kept_back(f"{against} cannot be asked: {error}", against)
+    comparison = _compare(pipeline, standing, champion)
     if last is not None and (last.against, last.comparison) == (against, comparison):
         return f"already judged: {last.reason}"
     verdict = read_verdict(pipeline.store, comparison)
@@ -79,47 +80,54 @@ def _kept_back(reason: str, against: str | None) -> Decision:
     return Decision(promoted=False, reason=reason, when=now(), against=against)
 
 
-def _compare(pipeline: Pipeline, champion: ModelRecord | None) -> Artifact:
-    """The new model against the champion or, where there is none, the base model."""
+def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
+    """The champion's answers to the new model's questions, scored.
+
+    Raises:
+        ValueError: a file of the champion is gone, or its base does not take what it is asked.
+    """
     c, a, store, call = pipeline.config, pipeline.artifacts, pipeline.store, pipeline.call
-    if champion is None:
-        standing, rung, trained = a["evaluation"], BASE, None
-    else:
-        kept = champion.artifacts
-        for part in ("base", "adapter", "questions"):
-            store.verify(kept[part])
-        prompts = call(
-            build_prompts,
-            store,
-            TUNED,
-            a["questions"],
-            a["chunks"],
-            a["index"],
-            a["embedder"],
-            a.get("reranker"),
-            kept["base"],
-            c.retrieval,
-            c.evaluation,
-            champion.settings["raft"]["prompt_style"],  # what it was trained to read
-        )
-        answers = call(generate_answers, store, kept["base"], kept["adapter"], prompts, c.generation)
-        standing = call(score_rung, store, a["questions"], a["chunks"], kept["base"], prompts, answers, c.evaluation)
-        rung, trained = TUNED, kept["questions"]
-    against = champion.name if champion else None
-    comparison: Artifact = call(
-        compare_models,
+    kept = champion.artifacts
+    for part in ("base", "adapter", "questions"):
+        store.verify(kept[part])
+    prompts = call(
+        build_prompts,
         store,
+        TUNED,
+        a["questions"],
+        a["chunks"],
+        a["index"],
+        a["embedder"],
+        a.get("reranker"),
+        kept["base"],
+        c.retrieval,
+        c.evaluation,
+        champion.settings["raft"]["prompt_style"],  # what it was trained to read
+    )
+    answers = call(generate_answers, store, kept["base"], kept["adapter"], prompts, c.generation)
+    scored: Artifact = call(
+        score_rung, store, a["questions"], a["chunks"], kept["base"], prompts, answers, c.evaluation
+    )
+    return scored
+
+
+def _compare(pipeline: Pipeline, standing: Artifact, champion: ModelRecord | None) -> Artifact:
+    """The new model against the champion or, where there is none, against the base model of its own evaluation."""
+    c, a = pipeline.config, pipeline.artifacts
+    a["comparison"] = pipeline.call(
+        compare_models,
+        pipeline.store,
         a["questions"],
         a["evaluation"],
         TUNED,
         standing,
-        rung,
-        against,
-        trained,
+        TUNED if champion else BASE,
+        champion.name if champion else None,
+        champion.artifacts["questions"] if champion else None,
         c.promotion,
         c.evaluation.seed,
     )
-    a["comparison"] = comparison
+    comparison: Artifact = a["comparison"]
     return comparison
 
 
