@@ -45,7 +45,8 @@ def run_flow(config: RunConfig, goal: str) -> None:
     _prepare(config, goal)
     from flows import raft
 
-    flow: Any = {"dataset": raft.build_dataset, "adapter": raft.train_adapter}.get(goal, raft.raft_finetune)
+    flows = {"dataset": raft.build_dataset, "adapter": raft.train_adapter, "evaluation": raft.evaluate_model}
+    flow: Any = flows.get(goal, raft.raft_finetune)
     parameters = config.parameters() | {"until": goal}
     results = _call(flow, {name: parameters[name] for name in flow.parameters.properties})
     _show(results, goal)
@@ -92,11 +93,11 @@ def _prepare(config: RunConfig, goal: str) -> None:
 
 
 def _call(flow: Any, arguments: dict[str, Any]) -> Any:
-    from prefect.exceptions import ParameterTypeError
+    from prefect.exceptions import CancelledRun
 
     try:
         return flow(**arguments)
-    except ParameterTypeError as error:
+    except CancelledRun as error:
         raise ValueError(str(error)) from None
 
 

@@ -1,8 +1,10 @@
 """The flows that are deployed. Their parameters are the groups of `RunConfig`, so that Prefect's UI draws the form."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
-from prefect import flow
+from prefect import State, flow, runtime
+from prefect.states import Cancelled
 
 from data.chunks import ChunkSettings
 from data.critic_settings import CriticSettings
@@ -15,9 +17,10 @@ from data.raft_settings import RaftSettings
 from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from data.teacher import TeacherSettings
-from flows.config import RunConfig
+from flows.config import RunConfig, WhenBusy, check_config
 from flows.pages import show_in_prefect
 from flows.pipeline import Pipeline
+from flows.turns import Busy, turn
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 from tasks.diff import compare, last_dataset
@@ -27,11 +30,34 @@ from tasks.store import Store
 _DEFAULTS = RunConfig()
 
 
-def _run(goal: str, **parameters: Any) -> Results:
-    config = RunConfig(**parameters)
+# A run that the automation of crashes (deploy/automations.yaml) starts again and again will not heal.
+STARTS = 10
+
+
+def described(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a flow's parameters the words of `RunConfig`; Prefect's form reads them from the docstring."""
+    fields = RunConfig.model_fields.items()
+    words = {name: field.description for name, field in fields if field.description}
+    lines = [f"    {name}: {text}" for name, text in {**words, "until": "How far the run goes."}.items()]
+    function.__doc__ = "\n".join([f"{function.__doc__}\n", "Args:", *lines])
+    return function
+
+
+def _run(goal: str, **parameters: Any) -> "Results | State[Any]":
+    if (runtime.flow_run.run_count or 0) > STARTS:
+        raise RuntimeError(
+            f"this run was started {STARTS} times and never came to its end; its log says why. What is built is kept: "
+            "a new run goes on from there"
+        )
+    # Here rather than by Prefect: a fault is the line that the command line gives.
+    config = check_config(parameters)
     store = Store(config.work_dir)
     pipeline = Pipeline(store, config)
-    pipeline.until(goal)
+    try:
+        with turn(store, goal, config.when_busy):
+            pipeline.until(goal)
+    except Busy as busy:
+        return Cancelled(message=str(busy))
     if (last := last_dataset(store, pipeline.artifacts)) is not None:
         made = pipeline.artifacts
         made["diff"] = compare(store, *last, made["documents"], made["dataset"])
@@ -40,12 +66,14 @@ def _run(goal: str, **parameters: Any) -> Results:
     return results
 
 
-@flow(name="raft-finetune", flow_run_name="raft-finetune {base_model} on {corpus}")
+@flow(name="raft-finetune", flow_run_name="raft-finetune {base_model} on {corpus}", validate_parameters=False)
+@described
 def raft_finetune(
     corpus: str = _DEFAULTS.corpus,
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    when_busy: WhenBusy = _DEFAULTS.when_busy,
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
@@ -63,7 +91,7 @@ def raft_finetune(
     evaluation: EvaluationSettings = _DEFAULTS.evaluation,
     export: ExportSettings = _DEFAULTS.export,
     until: Literal["evaluation", "export", "everything"] = "everything",
-) -> Results:
+) -> "Results | State[Any]":
     """Documents in, a better model out: dataset, training, evaluation ladder, PEFT adapter and merged model."""
     return _run(
         until,
@@ -71,6 +99,7 @@ def raft_finetune(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        when_busy=when_busy,
         documents=documents,
         chunking=chunking,
         embedding=embedding,
@@ -90,7 +119,8 @@ def raft_finetune(
     )
 
 
-@flow(name="build-dataset", flow_run_name="build-dataset from {corpus}")
+@flow(name="build-dataset", flow_run_name="build-dataset from {corpus}", validate_parameters=False)
+@described
 def build_dataset(
     corpus: str = _DEFAULTS.corpus,
     questions: str = _DEFAULTS.questions,
@@ -107,7 +137,7 @@ def build_dataset(
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
     generation: GenerationSettings = _DEFAULTS.generation,
-) -> Results:
+) -> "Results | State[Any]":
     """Documents and questions to a RAFT dataset in Alpaca format."""
     return _run(
         "dataset",
@@ -129,12 +159,14 @@ def build_dataset(
     )
 
 
-@flow(name="train-adapter", flow_run_name="train-adapter {base_model} on {corpus}")
+@flow(name="train-adapter", flow_run_name="train-adapter {base_model} on {corpus}", validate_parameters=False)
+@described
 def train_adapter(
     corpus: str = _DEFAULTS.corpus,
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    when_busy: WhenBusy = _DEFAULTS.when_busy,
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
@@ -149,7 +181,7 @@ def train_adapter(
     mesh: MeshSettings = _DEFAULTS.mesh,
     training: TrainSettings = _DEFAULTS.training,
     generation: GenerationSettings = _DEFAULTS.generation,
-) -> Results:
+) -> "Results | State[Any]":
     """As far as the trained adapter; a dataset that is there already is not built again."""
     return _run(
         "adapter",
@@ -157,6 +189,7 @@ def train_adapter(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        when_busy=when_busy,
         documents=documents,
         chunking=chunking,
         embedding=embedding,
@@ -171,4 +204,54 @@ def train_adapter(
         mesh=mesh,
         training=training,
         generation=generation,
+    )
+
+
+@flow(name="evaluate-model", flow_run_name="evaluate-model {base_model} on {corpus}", validate_parameters=False)
+@described
+def evaluate_model(
+    corpus: str = _DEFAULTS.corpus,
+    questions: str = _DEFAULTS.questions,
+    base_model: str = _DEFAULTS.base_model,
+    work_dir: str = _DEFAULTS.work_dir,
+    when_busy: WhenBusy = _DEFAULTS.when_busy,
+    documents: DocumentSettings = _DEFAULTS.documents,
+    chunking: ChunkSettings = _DEFAULTS.chunking,
+    embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
+    index: IndexSettings = _DEFAULTS.index,
+    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
+    grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
+    split: SplitSettings = _DEFAULTS.split,
+    raft: RaftSettings = _DEFAULTS.raft,
+    lora: LoraSettings = _DEFAULTS.lora,
+    mesh: MeshSettings = _DEFAULTS.mesh,
+    training: TrainSettings = _DEFAULTS.training,
+    generation: GenerationSettings = _DEFAULTS.generation,
+    evaluation: EvaluationSettings = _DEFAULTS.evaluation,
+) -> "Results | State[Any]":
+    """As far as the evaluation ladder; what is there already, the adapter too, is not built again."""
+    return _run(
+        "evaluation",
+        corpus=corpus,
+        questions=questions,
+        base_model=base_model,
+        work_dir=work_dir,
+        when_busy=when_busy,
+        documents=documents,
+        chunking=chunking,
+        embedding=embedding,
+        teacher=teacher,
+        index=index,
+        retrieval=retrieval,
+        grounding=grounding,
+        critic=critic,
+        split=split,
+        raft=raft,
+        lora=lora,
+        mesh=mesh,
+        training=training,
+        generation=generation,
+        evaluation=evaluation,
     )

@@ -7,18 +7,22 @@ nothing.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
+from prefect.states import Cancelled
 
-from flows.config import RunConfig
+from flows.config import RunConfig, check_config
 from flows.pages import show_sweep_in_prefect
 from flows.pipeline import Pipeline
-from flows.sweep_values import check_values, with_value
+from flows.sweep_values import check_values, find_sweep, read_values, with_value
+from flows.turns import Busy, turn
 from tasks.runs import publish_sweep
 from tasks.store import Artifact, Outcome, Store
 from tasks.sweeps import compare_runs
 
+_DEFAULTS = RunConfig()
 # What decides the prompts; no value of a sweep may change it.
 _SHARED = ("questions", "chunks", "index", "embedder", "base")
 
@@ -49,10 +53,30 @@ def run_value(over: str, value: str, config: RunConfig) -> ValueRun:
     return ValueRun(value, tuple(store.outcomes), pipeline.artifacts)
 
 
-@flow(name="raft-sweep", flow_run_name="raft-sweep {over}")
-def raft_sweep(over: str, values: tuple[str, ...], config: RunConfig) -> SweepResults:
-    """Quality against cost over the values of one setting. One trains after the other: a machine has room for one."""
+@flow(name="raft-sweep", flow_run_name="raft-sweep {over}", validate_parameters=False)
+def raft_sweep(
+    over: str, values: tuple[str, ...] | None = None, config: RunConfig = _DEFAULTS
+) -> "SweepResults | State[Any]":
+    """Quality against cost over the values of one setting. One trains after the other: a machine has room for one.
+
+    Args:
+        over: What to vary: rank, targets, oracle-fraction or distractors.
+        values: Its values, such as 4, 16 and 64; if left out, the usual ones.
+        config: All other settings, those of a run.
+    """
+    # Here rather than by Prefect: a fault is the line that the command line gives.
+    config = check_config(dict(config))
+    values = read_values(over, find_sweep(over).default if values is None else ",".join(values))
     check_values(config, over, values)
+    store = Store(config.work_dir)
+    try:
+        with turn(store, "evaluation", config.when_busy):
+            return _sweep(store, over, values, config)
+    except Busy as busy:
+        return Cancelled(message=str(busy))
+
+
+def _sweep(store: Store, over: str, values: tuple[str, ...], config: RunConfig) -> SweepResults:
     runs: list[ValueRun] = []
     for number, value in enumerate(values, 1):
         get_run_logger().info("%s=%s (%d of %d)", over, value, number, len(values))
@@ -66,7 +90,6 @@ def raft_sweep(over: str, values: tuple[str, ...], config: RunConfig) -> SweepRe
                     f"{over}={value}: not the same {name} as for {over}={values[0]}, so the two do not compare; "
                     "what is read has changed meanwhile: run the same command again"
                 )
-    store = Store(config.work_dir)
     compared = compare_runs(
         store,
         over,
