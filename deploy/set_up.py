@@ -52,13 +52,17 @@ async def _pool(client: PrefectClient, name: str, kind: str) -> None:
     template = await get_default_base_job_template_for_infrastructure_type(kind)
     if template is None:
         sys.exit(f"error: the package for {kind} pools is missing; install it with: pip install 'jora-raft[{kind}]'")
+    if kind == "kubernetes":
+        ours = _read("deploy/kubernetes-job.yaml")
+        template["variables"]["properties"] |= ours["variables"]
+        template["job_configuration"]["job_manifest"] = ours["job_manifest"]
     try:
         await client.read_work_pool(name)
     except ObjectNotFound:
         pool = WorkPoolCreate(name=name, type=kind, base_job_template=template, concurrency_limit=RUNS_AT_ONCE)
         await client.create_work_pool(pool)
     else:
-        await client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=RUNS_AT_ONCE))
+        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template, concurrency_limit=RUNS_AT_ONCE))
 
 
 async def replace_automation(client: PrefectClient, content: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from prefect import State, flow, runtime
+from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 
 from data.chunks import ChunkSettings
@@ -54,7 +55,7 @@ def _run(goal: str, **parameters: Any) -> "Results | State[Any]":
     store = Store(config.work_dir)
     pipeline = Pipeline(store, config)
     try:
-        with turn(store, goal, config.when_busy):
+        with turn(store, goal, config.when_busy, get_run_logger()):
             pipeline.until(goal)
     except Busy as busy:
         return Cancelled(message=str(busy))

@@ -70,7 +70,7 @@ def raft_sweep(
     check_values(config, over, values)
     store = Store(config.work_dir)
     try:
-        with turn(store, "evaluation", config.when_busy):
+        with turn(store, "evaluation", config.when_busy, get_run_logger()):
             return _sweep(store, over, values, config)
     except Busy as busy:
         return Cancelled(message=str(busy))

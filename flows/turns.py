@@ -10,9 +10,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from prefect.logging import get_run_logger
-
 from flows.config import WhenBusy
+from tasks.jobs import Log
 from tasks.locks import flocked, try_flock
 from tasks.store import Store
 
@@ -22,18 +21,18 @@ class Busy(Exception):
 
 
 @contextmanager
-def turn(store: Store, goal: str, when_busy: WhenBusy) -> Iterator[None]:
+def turn(store: Store, goal: str, when_busy: WhenBusy, log: Log) -> Iterator[None]:
     """Hold the machine for the body, unless all that is wanted is a dataset, which needs no accelerator.
 
     Raises:
         Busy: another run holds it, and `when_busy` says not to wait.
     """
-    with nullcontext() if goal == "dataset" else _held(store, when_busy):
+    with nullcontext() if goal == "dataset" else _held(store, when_busy, log):
         yield
 
 
 @contextmanager
-def _held(store: Store, when_busy: WhenBusy) -> Iterator[None]:
+def _held(store: Store, when_busy: WhenBusy, log: Log) -> Iterator[None]:
     # By machine: hosts that share a work directory have accelerators of their own.
     path = store.locks / f"turn-{socket.gethostname()}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +44,6 @@ def _held(store: Store, when_busy: WhenBusy) -> Iterator[None]:
         return
     if when_busy == "cancel":
         raise Busy(f"another run trains in {store.work_dir}; this one is cancelled (when_busy=cancel)")
-    get_run_logger().info("another run trains in %s; waiting for it", store.work_dir)
+    log.info("another run trains in %s; waiting for it", store.work_dir)
     with flocked(path):
         yield
