@@ -84,10 +84,10 @@ class Box:
         wait_for(lambda: self.state(run) in names, seconds, f"a run that is {' or '.join(names)}")
 
     def ask(self, method: str, path: str, content: object = None) -> Any:
-        """One call of the server's interface; its answer."""
+        """One call of the server's interface; its answer, None where it has none."""
         answer = httpx.request(method, f"{self.api}/{path}", json=content, timeout=60)
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def kill(self, *names: str) -> list[int]:
         """`kill -9` of processes by name: server, worker, flow, trainer; what was there to kill.

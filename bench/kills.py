@@ -3,8 +3,8 @@
 A deployment trains a tiny model on a few sample documents under a worker, once in peace. Then the run's flow, its
 trainer, the worker, the server, and the whole machine but its server (worker, flow and trainer at once), are killed by
 SIGKILL, at each stage boundary and at random moments, several times a run. Worker and server are started again, as
-systemd would; nobody touches the run. It must complete, with the same adapter and dataset bytes. Quick: one run for
-each of the four, two kills each.
+systemd would; nobody touches the run. It must complete, with the same adapter and dataset bytes. Quick: flow, worker
+and server twice in a run each, the trainer once.
 """
 
 import argparse
@@ -26,7 +26,9 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 DEPLOYMENT = "train-adapter/on-demand"
 UPDATES = 60
 RANDOM_MOMENTS = 20
-KILLS_A_RUN = 4  # a run may be started flows.raft.STARTS times
+KILLS_A_RUN = 4  # a run may be started flows.raft.STARTS times; of its trainer once: the stage is tried twice
+TRAINER_KILLS = 5
+MACHINE_KILLS = 2
 LIMIT = 400.0
 VICTIMS = {
     "flow": ("flow",),
@@ -40,7 +42,7 @@ VICTIMS = {
 def main() -> None:
     """One run in peace, then the killed ones, then the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two kills of each kind")
+    parser.add_argument("--quick", action="store_true", help="7 kills in 4 runs")
     parser.add_argument("--seed", type=int, help="of the moments; without it they differ from run to run")
     arguments = parser.parse_args()
     print(describe_machine("prefect", "jax"), flush=True)
@@ -78,13 +80,14 @@ def plan(runs: "Runs", quick: bool) -> Iterator[tuple[str, Sequence[Moment]]]:
             continue
         for first in range(0, len(boundaries), KILLS_A_RUN):
             yield victim, boundaries[first : first + KILLS_A_RUN]
-    yield "trainer", [None] * 2
+    for _ in range(1 if quick else TRAINER_KILLS):
+        yield "trainer", [None]
     if quick:
         return
-    yield "trainer", [None] * KILLS_A_RUN
-    yield "machine", [draw.uniform(2, runs.seconds)]
-    for _ in range(RANDOM_MOMENTS // KILLS_A_RUN):
-        victim = draw.choice(("flow", "worker", "server"))
+    for _ in range(MACHINE_KILLS):
+        yield "machine", [draw.uniform(2, runs.seconds * 0.8)]
+    for number in range(RANDOM_MOMENTS // KILLS_A_RUN):
+        victim = ("flow", "worker", "server")[number % 3]
         yield victim, [draw.uniform(0, runs.seconds * 0.6) for _ in range(KILLS_A_RUN)]
 
 
