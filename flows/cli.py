@@ -148,6 +148,55 @@ def roll_back_models(
 
 
 @app.command()
+def runs(
+    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
+    last: Annotated[int, typer.Option("--last", min=1, help="How many, the newest.")] = 20,
+) -> None:
+    """The runs of a work directory: when, what became of them, how long they took."""
+    from flows.history import show_runs
+
+    show_runs(work_dir, last)
+
+
+RunName = Annotated[str, typer.Argument(help="The run's name or its beginning; latest is the last one.")]
+
+
+@app.command()
+def show(
+    run: RunName = "latest",
+    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
+) -> None:
+    """One run: the time and memory of each stage, its settings, its results, what went wrong."""
+    from flows.history import show_run
+
+    show_run(work_dir, run)
+
+
+@app.command()
+def pin(
+    run: RunName = "latest",
+    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
+    undo: Annotated[bool, typer.Option("--undo", help="Pin it no longer.")] = False,
+) -> None:
+    """Let jora gc keep a run's results, whatever their age."""
+    from flows.history import pin_run
+
+    pin_run(work_dir, run, not undo)
+
+
+@app.command()
+def gc(
+    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
+    days: Annotated[float, typer.Option("--days", min=0, help="Keep the results of runs of so many days.")] = 30,
+    delete: Annotated[bool, typer.Option("--delete", help="Really remove it; else it is only listed.")] = False,
+) -> None:
+    """What no champion, no pinned run, no run of the last days and no link needs, and how large it is."""
+    from flows.clean import clean
+
+    clean(work_dir, days, delete)
+
+
+@app.command()
 def inspect(
     work_dir: Annotated[str, typer.Option("--work-dir", help="The work directory of a finished run.")] = ".jora",
     n: Annotated[int, typer.Option("--n", min=1, help="How many examples, spread over the split.")] = 3,

@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -25,6 +25,7 @@ from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 
 SAMPLES = Path("data") / "samples"
+WhenBusy = Literal["wait", "cancel"]
 
 
 class RunConfig(BaseModel):
@@ -49,6 +50,10 @@ class RunConfig(BaseModel):
         description="Hugging Face id, folder of safetensors, .gguf file, or embedded (SmolLM2-135M).",
     )
     work_dir: str = Field(".jora", min_length=1, description="Where results and the cache live.")
+    when_busy: WhenBusy = Field(
+        "wait",
+        description="While another run on this machine trains in this work directory: wait for it, or cancel this run.",
+    )
     documents: DocumentSettings = DocumentSettings()
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
@@ -94,9 +99,19 @@ def load_config(path: Path | None, options: Mapping[str, Any], sets: Iterable[st
     values.update({key: value for key, value in options.items() if value is not None})
     for item in sets:
         _apply(values, item)
-    _check_keys(values, RunConfig, "")
+    return check_config(values)
+
+
+def check_config(values: Mapping[str, Any]) -> RunConfig:
+    """Settings from plain values; groups may be models already.
+
+    Raises:
+        ValueError: as of `load_config`.
+    """
+    plain = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in values.items()}
+    _check_keys(plain, RunConfig, "")
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(plain)
     except ValidationError as error:
         raise ValueError(one_line(error)) from None
 

@@ -42,10 +42,21 @@ def run_flow(config: RunConfig, goal: str) -> None:
     Raises:
         ValueError: what a person did wrong, from whichever stage found it.
     """
+    _be_quiet()
+    from prefect.settings import PREFECT_API_URL
+
+    from flows.run import nothing_to_do, record_nothing
+
+    # Where a server is named, the run is to be seen there.
+    if not PREFECT_API_URL.value() and (nothing := nothing_to_do(config, goal)) is not None:
+        record_nothing(config, goal, nothing)
+        _show(nothing, goal)
+        return
     _prepare(config, goal)
     from flows import raft
 
-    flow: Any = {"dataset": raft.build_dataset, "adapter": raft.train_adapter}.get(goal, raft.raft_finetune)
+    flows = {"dataset": raft.build_dataset, "adapter": raft.train_adapter, "evaluation": raft.evaluate_model}
+    flow: Any = flows.get(goal, raft.raft_finetune)
     parameters = config.parameters() | {"until": goal}
     results = _call(flow, {name: parameters[name] for name in flow.parameters.properties})
     _show(results, goal)
@@ -73,8 +84,7 @@ def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path 
 
 def _prepare(config: RunConfig, goal: str) -> None:
     """Look at the sources while that costs nothing, and listen to what the flow says."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    _be_quiet()
     from flows.dry_run import preflight
 
     store = preflight(config, goal)
@@ -91,12 +101,17 @@ def _prepare(config: RunConfig, goal: str) -> None:
     logging.getLogger("faiss").setLevel(logging.WARNING)
 
 
+def _be_quiet() -> None:
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
 def _call(flow: Any, arguments: dict[str, Any]) -> Any:
-    from prefect.exceptions import ParameterTypeError
+    from prefect.exceptions import CancelledRun
 
     try:
         return flow(**arguments)
-    except ParameterTypeError as error:
+    except CancelledRun as error:
         raise ValueError(str(error)) from None
 
 
@@ -113,8 +128,10 @@ def _check_server() -> None:
 
 
 def _show(results: Any, goal: str) -> None:
-    cached = sum(outcome.cached for outcome in results.outcomes)
-    typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {len(results.outcomes) - cached} built\n", err=True)
+    if not results.artifacts:  # else its note says that nothing was done
+        cached = sum(outcome.cached for outcome in results.outcomes)
+        built = len(results.outcomes) - cached
+        typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {built} built\n", err=True)
     if goal == "dataset":
         _show_filters(results.paths["questions"])
         typer.echo((results.paths["retrieval"] / "retrieval.txt").read_text(encoding="utf-8"))

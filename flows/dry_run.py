@@ -14,7 +14,7 @@ from flows.pipeline import Pipeline
 from flows.sweep_values import with_value
 from tasks.cache import Stage
 from tasks.report import describe_counts
-from tasks.store import Artifact, Store
+from tasks.store import Artifact, Outcome, Store
 
 _NOTHING = "nothing was built; leave --dry-run out to run it"
 
@@ -60,6 +60,33 @@ def look_at_sweep(config: RunConfig, over: str, values: tuple[str, ...]) -> None
         typer.echo(f"{over}={value}: {describe(pipeline.config, pipeline.model)}")
         typer.echo(f"  would run {len(fresh)} of {len(stages)} stages{names}")
     typer.echo(_NOTHING)
+
+
+class Missing(Exception):
+    """A stage has nothing cached."""
+
+
+def all_cached(config: RunConfig, goal: str) -> tuple[dict[str, Artifact], tuple[Outcome, ...]] | None:
+    """What every stage as far as a goal would give, by name and in order; None where one of them would build.
+
+    Raises:
+        ValueError: what would stop the run.
+    """
+    outcomes: list[Outcome] = []
+
+    def call(stage: Stage[Any], store: Store, *args: Any) -> Artifact:
+        found = stage.peek(store, *args) if stage.cache else stage.fn(store, *args)
+        if found is None:
+            raise Missing
+        outcomes.append(Outcome(stage.name, found, cached=True, seconds=0.0))
+        return found
+
+    pipeline = Pipeline(Store(config.work_dir), config, call)
+    try:
+        pipeline.until(goal)
+    except Missing:
+        return None
+    return pipeline.artifacts, tuple(outcomes)
 
 
 def _walk(config: RunConfig, goal: str) -> tuple[Pipeline, list[tuple[Stage[Any], Artifact | Pending]]]:

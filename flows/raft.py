@@ -1,10 +1,9 @@
 """The flows that are deployed. Their parameters are the groups of `RunConfig`, so that Prefect's UI draws the form."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, Literal
 
-from prefect import flow
-from prefect.logging import get_run_logger
+from prefect import State, flow
 
 from data.champion import PromotionSettings
 from data.chunks import ChunkSettings
@@ -18,42 +17,32 @@ from data.raft_settings import RaftSettings
 from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from data.teacher import TeacherSettings
-from flows.config import RunConfig
-from flows.pages import show_in_prefect
-from flows.pipeline import Pipeline
-from flows.promotion import promote
+from flows.config import RunConfig, WhenBusy
+from flows.run import run, run_name
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
-from tasks.diff import compare, last_dataset
-from tasks.runs import Results, publish_latest
-from tasks.store import Store
+from tasks.runs import Results
 
 _DEFAULTS = RunConfig()
 
 
-def _run(goal: str, **parameters: Any) -> Results:
-    config = RunConfig(**parameters)
-    store = Store(config.work_dir)
-    pipeline = Pipeline(store, config)
-    pipeline.until(goal)
-    if (last := last_dataset(store, pipeline.artifacts)) is not None:
-        made = pipeline.artifacts
-        made["diff"] = compare(store, *last, made["documents"], made["dataset"])
-    note = ""
-    if "export" in pipeline.artifacts:
-        note = promote(pipeline)
-        get_run_logger().info("%s", note)
-    results = replace(publish_latest(store, pipeline.artifacts, config.model_dump(mode="json")), note=note)
-    show_in_prefect(store, results)
-    return results
+def described(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a flow's parameters the words of `RunConfig`; Prefect's form reads them from the docstring."""
+    fields = RunConfig.model_fields.items()
+    words = {name: field.description for name, field in fields if field.description}
+    lines = [f"    {name}: {text}" for name, text in {**words, "until": "How far the run goes."}.items()]
+    function.__doc__ = "\n".join([f"{function.__doc__}\n", "Args:", *lines])
+    return function
 
 
-@flow(name="raft-finetune", flow_run_name="raft-finetune {base_model} on {corpus}")
+@flow(name="raft-finetune", flow_run_name=run_name, validate_parameters=False)
+@described
 def raft_finetune(
     corpus: str = _DEFAULTS.corpus,
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    when_busy: WhenBusy = _DEFAULTS.when_busy,
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
@@ -72,17 +61,18 @@ def raft_finetune(
     export: ExportSettings = _DEFAULTS.export,
     promotion: PromotionSettings = _DEFAULTS.promotion,
     until: Literal["evaluation", "export", "everything"] = "everything",
-) -> Results:
+) -> "Results | State[Any]":
     """Documents in, a better model out: dataset, training, evaluation ladder, PEFT adapter and merged model.
 
     What is exported is registered, and becomes the champion under the rule of `promotion`.
     """
-    return _run(
+    return run(
         until,
         corpus=corpus,
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        when_busy=when_busy,
         documents=documents,
         chunking=chunking,
         embedding=embedding,
@@ -103,7 +93,8 @@ def raft_finetune(
     )
 
 
-@flow(name="build-dataset", flow_run_name="build-dataset from {corpus}")
+@flow(name="build-dataset", flow_run_name=run_name, validate_parameters=False)
+@described
 def build_dataset(
     corpus: str = _DEFAULTS.corpus,
     questions: str = _DEFAULTS.questions,
@@ -120,9 +111,9 @@ def build_dataset(
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
     generation: GenerationSettings = _DEFAULTS.generation,
-) -> Results:
+) -> "Results | State[Any]":
     """Documents and questions to a RAFT dataset in Alpaca format."""
-    return _run(
+    return run(
         "dataset",
         corpus=corpus,
         questions=questions,
@@ -142,12 +133,14 @@ def build_dataset(
     )
 
 
-@flow(name="train-adapter", flow_run_name="train-adapter {base_model} on {corpus}")
+@flow(name="train-adapter", flow_run_name=run_name, validate_parameters=False)
+@described
 def train_adapter(
     corpus: str = _DEFAULTS.corpus,
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    when_busy: WhenBusy = _DEFAULTS.when_busy,
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
@@ -162,14 +155,15 @@ def train_adapter(
     mesh: MeshSettings = _DEFAULTS.mesh,
     training: TrainSettings = _DEFAULTS.training,
     generation: GenerationSettings = _DEFAULTS.generation,
-) -> Results:
+) -> "Results | State[Any]":
     """As far as the trained adapter; a dataset that is there already is not built again."""
-    return _run(
+    return run(
         "adapter",
         corpus=corpus,
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        when_busy=when_busy,
         documents=documents,
         chunking=chunking,
         embedding=embedding,
@@ -184,4 +178,54 @@ def train_adapter(
         mesh=mesh,
         training=training,
         generation=generation,
+    )
+
+
+@flow(name="evaluate-model", flow_run_name=run_name, validate_parameters=False)
+@described
+def evaluate_model(
+    corpus: str = _DEFAULTS.corpus,
+    questions: str = _DEFAULTS.questions,
+    base_model: str = _DEFAULTS.base_model,
+    work_dir: str = _DEFAULTS.work_dir,
+    when_busy: WhenBusy = _DEFAULTS.when_busy,
+    documents: DocumentSettings = _DEFAULTS.documents,
+    chunking: ChunkSettings = _DEFAULTS.chunking,
+    embedding: EmbeddingSettings = _DEFAULTS.embedding,
+    teacher: TeacherSettings = _DEFAULTS.teacher,
+    index: IndexSettings = _DEFAULTS.index,
+    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
+    grounding: QuestionSettings = _DEFAULTS.grounding,
+    critic: CriticSettings = _DEFAULTS.critic,
+    split: SplitSettings = _DEFAULTS.split,
+    raft: RaftSettings = _DEFAULTS.raft,
+    lora: LoraSettings = _DEFAULTS.lora,
+    mesh: MeshSettings = _DEFAULTS.mesh,
+    training: TrainSettings = _DEFAULTS.training,
+    generation: GenerationSettings = _DEFAULTS.generation,
+    evaluation: EvaluationSettings = _DEFAULTS.evaluation,
+) -> "Results | State[Any]":
+    """As far as the evaluation ladder; what is there already, the adapter too, is not built again."""
+    return run(
+        "evaluation",
+        corpus=corpus,
+        questions=questions,
+        base_model=base_model,
+        work_dir=work_dir,
+        when_busy=when_busy,
+        documents=documents,
+        chunking=chunking,
+        embedding=embedding,
+        teacher=teacher,
+        index=index,
+        retrieval=retrieval,
+        grounding=grounding,
+        critic=critic,
+        split=split,
+        raft=raft,
+        lora=lora,
+        mesh=mesh,
+        training=training,
+        generation=generation,
+        evaluation=evaluation,
     )

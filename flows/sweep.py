@@ -7,18 +7,24 @@ nothing.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
+from prefect.states import Cancelled
 
-from flows.config import RunConfig
+from flows.config import RunConfig, check_config
 from flows.pages import show_sweep_in_prefect
 from flows.pipeline import Pipeline
-from flows.sweep_values import check_values, with_value
+from flows.run import subject
+from flows.sweep_values import check_values, find_sweep, read_values, with_value
+from flows.turns import Busy, turn
+from tasks.records import recorded
 from tasks.runs import publish_sweep
 from tasks.store import Artifact, Outcome, Store
 from tasks.sweeps import compare_runs
 
+_DEFAULTS = RunConfig()
 # What decides the prompts; no value of a sweep may change it.
 _SHARED = ("questions", "chunks", "index", "embedder", "base")
 
@@ -49,10 +55,47 @@ def run_value(over: str, value: str, config: RunConfig) -> ValueRun:
     return ValueRun(value, tuple(store.outcomes), pipeline.artifacts)
 
 
-@flow(name="raft-sweep", flow_run_name="raft-sweep {over}")
-def raft_sweep(over: str, values: tuple[str, ...], config: RunConfig) -> SweepResults:
-    """Quality against cost over the values of one setting. One trains after the other: a machine has room for one."""
+@flow(name="raft-sweep", flow_run_name="raft-sweep {over}", validate_parameters=False)
+def raft_sweep(
+    over: str, values: tuple[str, ...] | None = None, config: RunConfig = _DEFAULTS
+) -> "SweepResults | State[Any]":
+    """Quality against cost over the values of one setting. One trains after the other: a machine has room for one.
+
+    Args:
+        over: What to vary: rank, targets, oracle-fraction or distractors.
+        values: Its values, such as 4, 16 and 64; if left out, the usual ones.
+        config: All other settings, those of a run.
+    """
+    # Here rather than by Prefect: a fault is the line that the command line gives.
+    config = check_config(dict(config))
+    values = read_values(over, find_sweep(over).default if values is None else ",".join(values))
     check_values(config, over, values)
+    store = Store(config.work_dir)
+    settings = config.model_dump(mode="json")
+    with recorded(store, "raft-sweep", over, f"sweep {over} {subject(config)}", settings) as recording:
+        try:
+            with turn(store, "evaluation", config.when_busy, get_run_logger()):
+                results = _sweep(store, over, values, config)
+        except Busy as busy:
+            recording.end("cancelled", {}, str(busy))
+            return Cancelled(message=str(busy))
+        recording.end("completed", _by_value(results), ", ".join(values))
+        return results
+
+
+def _by_value(results: SweepResults) -> dict[str, Artifact]:
+    """Every artifact of a sweep by its name; where values differ in it, the later ones with their value."""
+    found: dict[str, Artifact] = {}
+    for run in results.runs:
+        for name, artifact in run.artifacts.items():
+            if found.get(name, artifact) == artifact:
+                found[name] = artifact
+            else:
+                found[f"{name} {run.value}"] = artifact
+    return found
+
+
+def _sweep(store: Store, over: str, values: tuple[str, ...], config: RunConfig) -> SweepResults:
     runs: list[ValueRun] = []
     for number, value in enumerate(values, 1):
         get_run_logger().info("%s=%s (%d of %d)", over, value, number, len(values))
@@ -66,7 +109,6 @@ def raft_sweep(over: str, values: tuple[str, ...], config: RunConfig) -> SweepRe
                     f"{over}={value}: not the same {name} as for {over}={values[0]}, so the two do not compare; "
                     "what is read has changed meanwhile: run the same command again"
                 )
-    store = Store(config.work_dir)
     compared = compare_runs(
         store,
         over,

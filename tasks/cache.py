@@ -37,6 +37,7 @@ from prefect.transactions import IsolationLevel
 from tasks.code import code_digest
 from tasks.keys import stage_key
 from tasks.locks import FlockLocks
+from tasks.memory import peak_memory
 from tasks.report import describe_built, describe_counts
 from tasks.store import Artifact, BrokenArtifact, Outcome, Store
 
@@ -97,7 +98,7 @@ class StageLocks(FlockLocks):
             _log().warning("%s: %s", self.stage.name, str(error).split(";")[0] + "; building it again")
             record.write_bytes(b"")
             return
-        self.store.outcomes.append(Outcome(self.stage.name, artifact, cached=True, seconds=0.0))
+        self.store.note(Outcome(self.stage.name, artifact, cached=True, seconds=0.0))
         _log().info("%s: cached%s", self.stage.name, describe_counts(artifact))
 
     def on_release(self, key: str) -> None:
@@ -216,10 +217,11 @@ class Stage(Generic[P]):
                 for item in value if isinstance(value, tuple) else (value,):
                     if isinstance(item, Artifact):
                         store.verify(item)
-            artifact = self.fn(*args, **kwargs)
+            with peak_memory() as peak:
+                artifact = self.fn(*args, **kwargs)
             assert isinstance(artifact, Artifact), f"the stage {self.name} returned {type(artifact).__name__}"
             seconds = time.monotonic() - start
-            store.outcomes.append(Outcome(self.name, artifact, cached=False, seconds=seconds))
+            store.note(Outcome(self.name, artifact, cached=False, seconds=seconds, peak_bytes=peak.bytes))
             _log().info("%s: built%s", self.name, describe_built(artifact, seconds))
             return artifact
 

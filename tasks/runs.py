@@ -4,7 +4,7 @@
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ class Results:
 
     Attributes:
         note: a line for a person, such as whether the model became the champion; may be empty.
+        artifacts: the references behind the paths, where nothing was left to do.
     """
 
     work_dir: Path
     outcomes: tuple[Outcome, ...]
     paths: dict[str, Path]
     note: str = ""
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
 
 
 def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[str, Any]) -> Results:
@@ -49,24 +51,28 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
     """
     folder = store.work_dir / LATEST
     folder.mkdir(exist_ok=True)
-    shown = {}
-    for name, (kind, part) in _LINKS.items():
-        if kind not in artifacts:
-            if name in ("diff", "comparison"):  # those of another run say nothing about this one
-                (folder / name).unlink(missing_ok=True)
-            continue
-        target = store.path(artifacts[kind]) / part
-        if not target.exists():
+    given = latest_paths(store, artifacts)
+    for name in _LINKS:
+        if name in given:
+            kind, part = _LINKS[name]
+            point(folder / name, store.path(artifacts[kind]) / part)
+        else:  # what another run gave says nothing about this one
             (folder / name).unlink(missing_ok=True)
-            continue
-        point(folder / name, target)
-        shown[name] = folder / name
     record = {
         "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
         "settings": settings,
     }
     replace_text(folder / _RUN, json.dumps(record, indent=1, sort_keys=True) + "\n")
-    return Results(store.work_dir, tuple(store.outcomes), shown)
+    return Results(store.work_dir, tuple(store.outcomes), given)
+
+
+def latest_paths(store: Store, artifacts: dict[str, Artifact]) -> dict[str, Path]:
+    """Name -> path below latest/ of what these artifacts give."""
+    return {
+        name: store.work_dir / LATEST / name
+        for name, (kind, part) in _LINKS.items()
+        if kind in artifacts and (store.path(artifacts[kind]) / part).exists()
+    }
 
 
 def publish_sweep(store: Store, over: str, sweep: Artifact) -> Path:

@@ -5,6 +5,7 @@
     WORK_DIR/results/                 Prefect's records: stage key -> Artifact (tasks/cache.py)
     WORK_DIR/scratch/                 what a stage keeps between two attempts, such as checkpoints
     WORK_DIR/readings/                what was read of PDF and Office files and pages (data/readers/memory.py)
+    WORK_DIR/runs/                    what each run says of itself (tasks/records.py)
     WORK_DIR/locks/, digests/         lock files; remembered digests of linked files
 
 The digest covers the kind, the file names and the files' bytes, and nothing else: the same bytes are the same artifact,
@@ -15,7 +16,7 @@ No Prefect here: an artifact can be opened without it.
 import os
 import platform
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -109,12 +110,13 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one stage in this run; `seconds` is what building took, 0 where it was cached."""
+    """What became of one stage in this run; seconds and peak memory are those of building, 0 and None if cached."""
 
     stage: str
     artifact: Artifact
     cached: bool
     seconds: float
+    peak_bytes: int | None = None
 
 
 class Build:
@@ -159,6 +161,8 @@ class Store:
         self.scratch = self.work_dir / "scratch"
         #: What the stages of this run did, in order; filled by tasks/cache.py.
         self.outcomes: list[Outcome] = []
+        #: Called with each of them.
+        self.listeners: list[Callable[[Outcome], None]] = []
         try:
             for folder in (self.artifacts, self.tmp, self.locks, self.digests, self.results, self.scratch):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -169,6 +173,12 @@ class Store:
             raise ValueError(
                 f"cannot write to {self.work_dir}: {error.strerror}; choose another with --work-dir"
             ) from error
+
+    def note(self, outcome: Outcome) -> None:
+        """A stage of this run has ended."""
+        self.outcomes.append(outcome)
+        for listener in self.listeners:
+            listener(outcome)
 
     def path(self, artifact: Artifact) -> Path:
         """The folder that holds the artifact's files."""

@@ -1,105 +1,213 @@
-"""The README's four commands, for real: a server, a process worker, `prefect deploy --all`, a run of a deployment."""
+"""The deployments, for real: a server, a process worker, deploy/set_up.py, runs of deployments on the samples.
+
+Runs are killed and cancelled, and heal; a schedule gets its runs; templates for Docker and Kubernetes are taken.
+"""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
-from small_runs import copy_samples
+import yaml
+from jobs_here import share_programs
+from small_runs import SMALL, copy_samples, tiny_base
 
-ROOT = Path(__file__).parents[2]
-PREFECT = [sys.executable, "-m", "prefect"]
+from bench.box import ROOT, Box, wait_for
+from tasks.locks import flocked
+from tasks.store import Store
 
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def stop(process: subprocess.Popen) -> None:
-    """End a process and its children (it leads a group of its own)."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+UPDATES = 60
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """A server of this test's own, with a worker on the pool."""
-    home = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    env = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    env.pop("XLA_FLAGS", None)
-    server = subprocess.Popen(
-        [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    worker = None
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """A server of this file's own, set up, with a worker on the pool."""
+    box = Box(tmp_path_factory.mktemp("box"), PREFECT_LOGGING_TO_API_ENABLED="true")
+    box.environment.pop("XLA_FLAGS", None)
     try:
-        for _ in range(180):
-            try:
-                urllib.request.urlopen(f"{env['PREFECT_API_URL']}/health", timeout=2).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                time.sleep(0.5)
-        command(env, "work-pool", "create", "jora", "--type", "process")
-        command(env, "work-pool", "set-concurrency-limit", "jora", "1")
-        worker = subprocess.Popen(
-            [*PREFECT, "worker", "start", "--pool", "jora"],
-            env=env,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        yield env
+        box.start_server()
+        box.command("deploy/set_up.py")
+        box.start_worker()
+        yield box
     finally:
-        if worker is not None:
-            stop(worker)
-        stop(server)
+        box.stop()
 
 
-def command(env: dict[str, str], *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    done = subprocess.run([*PREFECT, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
+@pytest.fixture(scope="module")
+def given(box: Box) -> dict[str, Any]:
+    """Parameters of a run that takes seconds, in one work directory for all."""
+    documents, questions = copy_samples(box.folder / "samples", 2)
+    work = box.folder / "work"
+    share_programs(Store(work))
+    given: dict[str, Any] = {
+        "corpus": str(documents),
+        "questions": str(questions),
+        "base_model": str(tiny_base(box.folder / "base")),
+        "work_dir": str(work),
+    }
+    for item in SMALL:
+        (group, name), value = item.split("=")[0].split("."), json.loads(item.split("=")[1])
+        given.setdefault(group, {})[name] = value
+    return given
 
 
-def test_deploy_all_and_run_a_dataset(environment, tmp_path):
-    command(environment, "--no-prompt", "deploy", "--all")
-    listed = json.loads(command(environment, "deployment", "ls", "-o", "json").stdout)
-    names = {f"{item['name']}" if "/" in item["name"] else item["name"] for item in listed}
-    assert {"weekly", "on-demand"} <= names
+@pytest.fixture(scope="module")
+def silent(box: Box) -> str:
+    """A run whose machine went down a minute ago: it is Running, and there will be no other heartbeat.
 
-    corpus, questions = copy_samples(tmp_path, 3)
-    given = {"corpus": str(corpus), "questions": str(questions), "work_dir": str(tmp_path / "work")}
-    run = ("deployment", "run", "build-dataset/on-demand", "--watch", "--params")
-    done = command(environment, *run, json.dumps(given))
-    assert "Completed" in done.stdout, done.stdout
-    assert (tmp_path / "work" / "latest" / "dataset" / "dataset.jsonl").exists()
+    Of a deployment on a pool without a worker, so that nothing runs when it is started again. Asked for by the first
+    test and looked at by the last: the server takes its time meanwhile.
+    """
+    box.ask("POST", "work_pools/", {"name": "nobody", "type": "process"})
+    run = box.run(idle_deployment(box, "silent", tags=["raft"]), {})
+    for state in ("PENDING", "RUNNING"):
+        box.ask("POST", f"flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
+    beat = {
+        "id": str(uuid4()),
+        "event": "prefect.flow-run.heartbeat",
+        "occurred": (datetime.now(UTC) - timedelta(seconds=60)).isoformat(),
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
+        "related": [{"prefect.resource.id": "prefect.tag.raft", "prefect.resource.role": "tag"}],
+    }
+    box.ask("POST", "events", [beat])
+    return run
 
-    refused = command(environment, *run, json.dumps({**given, "raft": {"oracle_share": 1}}), check=False)
-    assert refused.returncode != 0
+
+def idle_deployment(box: Box, name: str, **more: Any) -> str:
+    """FLOW/DEPLOYMENT of a new deployment on the pool without a worker."""
+    flow = box.ask("POST", "flows/", {"name": "idle"})["id"]
+    box.ask("POST", "deployments/", {"name": name, "flow_id": flow, "work_pool_name": "nobody", **more})
+    return f"idle/{name}"
+
+
+def test_the_weekly_deployment_runs_on_the_samples(box: Box, given: dict[str, Any], silent: str) -> None:
+    """All but the ladder, which is most of the time of a run this short, and has its own tests."""
+    listed = {line["name"] for line in json.loads(box.command("prefect", "deployment", "ls", "-o", "json"))}
+    assert listed >= {"weekly", "on-demand"}
+    printed = box.command(
+        "prefect", "deployment", "run", "raft-finetune/weekly", "--watch",
+        "--params", json.dumps({**given, "until": "export"}),
+    )  # fmt: skip
+    assert "Completed" in printed
+    for name in ("dataset", "training", "adapter", "merged"):
+        assert (Path(given["work_dir"]) / "latest" / name).is_dir()
+
+
+def test_a_killed_run_heals_and_a_cancelled_one_can_go_on(box: Box, given: dict[str, Any]) -> None:
+    long = {"max_updates": UPDATES, "epochs": 30, "checkpoint_every": 1}
+    parameters = {**given, "training": {**given["training"], **long}}
+    del parameters["evaluation"]
+    run = box.run("train-adapter/on-demand", parameters)
+    await_updates(box, given, 3)
+    box.kill("flow")
+    wait_for(lambda: not box.pids("trainer"), 20, "the trainer to end with its flow")
+    box.wait(run, "AwaitingRetry", seconds=60)
+
+    before = updates(given)
+    await_updates(box, given, before + 3)
+    assert box.state(run) == "Running"
+    box.command("prefect", "flow-run", "cancel", run)
+    start = time.monotonic()
+    wait_for(lambda: not box.pids("trainer"), 20, "the trainer to end with its run")
+    assert time.monotonic() - start < 15
+    box.wait(run, "Cancelled", seconds=30)
+    names = [state["name"] for state in box.states(run)]
+    assert names.count("Crashed") == 1, names
+    assert names.count("Running") == 2, names
+
+    again = box.run("train-adapter/on-demand", parameters)
+    box.wait(again, "Completed", "Failed", "Crashed")
+    assert box.state(again) == "Completed"
+    summary = json.loads((Path(given["work_dir"]) / "latest" / "training" / "training.json").read_text())
+    assert summary["updates_in_this_process"] < summary["updates"] == UPDATES
+
+
+def test_a_run_is_cancelled_where_another_trains(box: Box, given: dict[str, Any]) -> None:
+    (lock,) = (Path(given["work_dir"]) / "locks").glob("turn-*.lock")
+    with flocked(lock):
+        run = box.run("evaluate-model/on-demand", {**given, "when_busy": "cancel"})
+        box.wait(run, "Completed", "Failed", "Crashed", "Cancelled")
+    assert box.states(run)[-1]["name"] == "Cancelled"
+    assert "another run trains in" in box.states(run)[-1]["message"]
+
+
+def test_bad_values_are_one_line(box: Box, given: dict[str, Any]) -> None:
+    """What the form's schema knows is refused when a run is asked for; the rest is the state of the run."""
+    params = json.dumps({**given, "raft": {"oracle_share": 1}})
+    refused = box.command("prefect", "deployment", "run", "raft-finetune/weekly", "--params", params, check=False)
+    assert "oracle_share" in refused
+    run = box.run("raft-finetune/weekly", {**given, "lora": {"target_modules": ["query"]}})
+    box.wait(run, "Failed", "Completed", "Crashed")
+    message = box.states(run)[-1]["message"]
+    assert "query match no layer; allowed are q_proj" in message
+    assert "\n" not in message
+
+
+def test_a_minutely_schedule_gets_its_runs(box: Box, silent: str) -> None:
+    """With some versions of SQLAlchemy it never does, and nobody says so."""
+    schedule = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
+    idle_deployment(box, "minutely", schedules=[schedule])
+    chosen = {
+        "deployments": {"name": {"any_": ["minutely"]}},
+        "flow_runs": {"state": {"name": {"any_": ["Scheduled"]}}},
+    }
+    wait_for(lambda: len(box.ask("POST", "flow_runs/filter", chosen)) >= 3, 90, "scheduled runs")
+
+
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_templates_are_taken(box: Box, kind: str) -> None:
+    pytest.importorskip(f"prefect_{kind}")
+    box.environment["JORA_IMAGE"] = "somewhere/jora-raft"
+    printed = box.command("deploy/set_up.py", kind)
+    assert printed.count("successfully created") == 5, printed
+    pool = box.ask("GET", f"work_pools/jora-{kind}")
+    assert pool["concurrency_limit"] == 1
+    variables = box.ask("GET", f"deployments/name/train-adapter/{kind}")["job_variables"]
+    assert variables["image"].endswith("jora-raft")
+    assert set(variables) <= set(pool["base_job_template"]["variables"]["properties"])
+
+
+@pytest.mark.parametrize("name", ["kubernetes-job", "training-job"])
+def test_manifests_have_no_unknown_field(name: str) -> None:
+    """Kubernetes drops what it does not know, and says so to nobody who reads it."""
+    client = pytest.importorskip("kubernetes_asyncio.client")
+    documents = list(yaml.safe_load_all((ROOT / "deploy" / f"{name}.yaml").read_text()))
+    for manifest in [documents[0]["job_manifest"]] if name == "kubernetes-job" else documents:
+        assert known(client, manifest) == manifest
+
+
+def known(client: Any, manifest: dict[str, Any]) -> Any:
+    """What of a manifest the classes of the Kubernetes client have a place for."""
+
+    def keep(value: Any, kind: str) -> Any:
+        if kind.startswith("list["):
+            return [keep(item, kind[5:-1]) for item in value] if isinstance(value, list) else value
+        model = getattr(client.models, kind, None)
+        if model is None or not isinstance(value, dict):
+            return value
+        names = {there: ours for ours, there in model.attribute_map.items()}
+        return {key: keep(item, model.openapi_types[names[key]]) for key, item in value.items() if key in names}
+
+    return keep(manifest, {"Job": "V1Job", "Service": "V1Service"}[manifest["kind"]])
+
+
+def test_a_run_that_fell_silent_is_crashed_then_started_again(box: Box, silent: str) -> None:
+    wait_for(lambda: "AwaitingRetry" in states(box, silent), 150, "the automations")
+    assert states(box, silent).count("Crashed") == 1
+
+
+def states(box: Box, run: str) -> list[str]:
+    return [state["name"] for state in box.states(run)]
+
+
+def updates(given: dict[str, Any]) -> int:
+    files = Path(given["work_dir"]).glob("scratch/*/output/metrics.jsonl")
+    return sum(path.read_text().count("\n") for path in files)
+
+
+def await_updates(box: Box, given: dict[str, Any], count: int) -> None:
+    wait_for(lambda: bool(box.pids("trainer")) and updates(given) >= count, 120, f"update {count}")

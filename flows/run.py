@@ -1,0 +1,140 @@
+"""What a run does around its stages: it takes its turn, is recorded, decides about its model, and shows its results.
+
+A run that would give what the last one gave ends at once, as "nothing to do".
+"""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prefect import State, runtime
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
+from prefect.states import Cancelled, Completed
+
+from flows.config import RunConfig, check_config
+from flows.dry_run import all_cached
+from flows.pages import show_in_prefect
+from flows.pipeline import Pipeline
+from flows.promotion import promote
+from flows.turns import Busy, turn
+from tasks.diff import compare, last_dataset
+from tasks.records import Recording, recorded
+from tasks.runs import Results, latest_paths, publish_latest, read_latest
+from tasks.store import Artifact, Outcome, Store
+
+# A run that the automation of crashes (deploy/automations.yaml) starts again and again will not heal.
+STARTS = 10
+NOTHING_TO_DO = "NothingToDo"
+# Of a run, not of its stages: what it says about the run before it.
+_ABOUT_BEFORE = ("diff", "comparison")
+
+
+def run(goal: str, **parameters: Any) -> "Results | State[Any]":
+    """Go as far as a goal, as the flow around this call; `parameters` are those of `RunConfig`."""
+    if (runtime.flow_run.run_count or 0) > STARTS:
+        raise RuntimeError(
+            f"this run was started {STARTS} times and never came to its end; its log says why. What is built is kept: "
+            "a new run goes on from there"
+        )
+    # Here rather than by Prefect: a fault is the line that the command line gives.
+    config = check_config(parameters)
+    store = Store(config.work_dir)
+    log = get_run_logger()
+    settings = config.model_dump(mode="json")
+    with recorded(store, runtime.flow_run.flow_name or "run", goal, subject(config), settings) as recording:
+        if (nothing := nothing_to_do(config, goal)) is not None:
+            log.info("%s", nothing.note)
+            _rename(nothing.artifacts["dataset"], log)
+            recording.end_with_nothing(nothing.outcomes, nothing.artifacts, nothing.note)
+            return Completed(name=NOTHING_TO_DO, message=nothing.note, data=nothing)
+        try:
+            with turn(store, goal, config.when_busy, log):
+                return _run(store, config, goal, recording)
+        except Busy as busy:
+            recording.end("cancelled", {}, str(busy))
+            return Cancelled(message=str(busy))
+
+
+def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Results:
+    log = get_run_logger()
+
+    def rename(outcome: Outcome) -> None:
+        if outcome.artifact.kind == "dataset":
+            _rename(outcome.artifact, log)
+
+    store.listeners.append(rename)
+    pipeline = Pipeline(store, config)
+    pipeline.until(goal)
+    if (last := last_dataset(store, pipeline.artifacts)) is not None:
+        made = pipeline.artifacts
+        made["diff"] = compare(store, *last, made["documents"], made["dataset"])
+    note = ""
+    if "export" in pipeline.artifacts:
+        note = promote(pipeline)
+        log.info("%s", note)
+    results = replace(publish_latest(store, pipeline.artifacts, recording.record.settings), note=note)
+    show_in_prefect(store, results)
+    recording.end("completed", pipeline.artifacts, note)
+    return results
+
+
+def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
+    """The results of the last run, where this one would give the same: settings, sources and code are as they were.
+
+    Raises:
+        ValueError: what would stop the run.
+    """
+    work_dir = Path(config.work_dir).expanduser()
+    try:
+        last, settings = read_latest(work_dir)
+    except ValueError:
+        return None
+    if settings != config.model_dump(mode="json") or PREFECT_TASKS_REFRESH_CACHE.value():
+        return None
+    if (found := all_cached(config, goal)) is None:
+        return None
+    artifacts, outcomes = found
+    if {name: artifact for name, artifact in last.items() if name not in _ABOUT_BEFORE} != artifacts:
+        return None
+    store = Store(config.work_dir)
+    note = f"nothing to do: all {len(outcomes)} stages are as the last run left them"
+    return Results(store.work_dir, outcomes, latest_paths(store, artifacts), note, artifacts)
+
+
+def record_nothing(config: RunConfig, goal: str, nothing: Results) -> None:
+    """Keep a record of a run that had nothing to do and for which no flow was started."""
+    store = Store(config.work_dir)
+    with recorded(store, "jora", goal, subject(config), config.model_dump(mode="json")) as recording:
+        recording.end_with_nothing(nothing.outcomes, nothing.artifacts, nothing.note)
+
+
+def subject(config: RunConfig) -> str:
+    """Corpus and model in two words."""
+    return f"{Path(config.corpus).name or config.corpus} {Path(config.base_model).name or config.base_model}"
+
+
+def run_name() -> str:
+    """What Prefect calls a run until its dataset is known."""
+    given = runtime.flow_run.parameters
+    names = (str(given[key]).rstrip("/").rsplit("/", 1)[-1] for key in ("corpus", "base_model") if key in given)
+    return " ".join((runtime.flow_run.flow_name or "run", *names))
+
+
+def _rename(dataset: Artifact, log: Any) -> None:
+    """Add the dataset's digest to the name of the flow run."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    name = f"{context.flow_run.name} {dataset.digest[:8]}"
+    if context.flow_run.name.endswith(name[-9:]):
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(context.flow_run.id, name=name)
+        context.flow_run.name = name
+    except Exception as error:  # a name is not worth a run
+        log.log(logging.DEBUG, "the run keeps its name: %s", error)

@@ -1,0 +1,233 @@
+"""What every run of a work directory leaves about itself: WORK_DIR/runs/NAME/run.json.
+
+Written when a run starts, after each stage, and at its end, by rename. A run that was killed could not say so: its
+record says `running` while nobody holds its lock any more, and is read as `crashed`. No Prefect here.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.links import replace_text
+from tasks.locks import try_flock
+from tasks.store import Artifact, Outcome, Store
+
+RUNS = "runs"
+IN_USE = "in-use.lock"
+_RECORD, _LOCK, _PIN = "run.json", "running.lock", "pinned"
+State = Literal["running", "completed", "nothing to do", "failed", "cancelled", "crashed"]
+
+
+class StageRecord(BaseModel):
+    """What became of a stage: seconds of wall time, peak memory in bytes (None: cached, or not known)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    artifact: Artifact
+    cached: bool
+    seconds: float
+    peak_bytes: int | None = None
+
+
+class RunRecord(BaseModel):
+    """One run.
+
+    Attributes:
+        flow, goal: which flow, and how far it was to go.
+        started, ended: UTC, ISO 8601; a run that has not ended has no end.
+        settings: all of them.
+        stages: those that have ended, in order.
+        artifacts: what the run gave by name, once it has ended well.
+        note: a line for a person; error: the line that it failed with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str
+    flow: str
+    goal: str
+    state: State
+    started: str
+    ended: str | None = None
+    settings: dict[str, Any]
+    stages: tuple[StageRecord, ...] = ()
+    artifacts: dict[str, Artifact] = {}
+    note: str = ""
+    error: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """From start to end."""
+        if self.ended is None:
+            return None
+        return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
+
+
+class Recording:
+    """The record of a run under way."""
+
+    def __init__(self, store: Store, record: RunRecord) -> None:
+        self.store = store
+        self.record = record
+        self.folder = store.work_dir / RUNS / record.name
+
+    def write(self, **changes: Any) -> None:
+        """Write the record anew."""
+        self.record = self.record.model_copy(update=changes)
+        replace_text(self.folder / _RECORD, self.record.model_dump_json(indent=1) + "\n")
+
+    def note_stage(self, outcome: Outcome) -> None:
+        """Add a stage that has ended. A full disk must not take from a run what it has just built."""
+        with suppress(OSError):
+            self.write(stages=(*self.record.stages, _stage(outcome)))
+
+    def end(self, state: State, artifacts: dict[str, Artifact], note: str = "") -> None:
+        """The run has ended by itself."""
+        self.write(state=state, ended=_now(), artifacts=artifacts, note=note)
+
+    def end_with_nothing(self, outcomes: Sequence[Outcome], artifacts: dict[str, Artifact], note: str) -> None:
+        """Everything was there."""
+        self.write(stages=tuple(map(_stage, outcomes)))
+        self.end("nothing to do", artifacts, note)
+
+
+@contextmanager
+def recorded(store: Store, flow: str, goal: str, subject: str, settings: dict[str, Any]) -> Iterator[Recording]:
+    """Keep a record of the run in the block, which calls `end`; where it raises instead, the record says what.
+
+    Meanwhile nothing is removed from the work directory (`jora gc`).
+
+    Args:
+        subject: what the run is about, in a few words; part of its name.
+    """
+    in_use = use(store)
+    now = _now()
+    name, lock = _new_folder(store.work_dir / RUNS, f"{now[:19].replace('T', '-').replace(':', '')}-{_safe(subject)}")
+    recording = Recording(
+        store, RunRecord(name=name, flow=flow, goal=goal, state="running", started=now, settings=settings)
+    )
+    recording.write()
+    store.listeners.append(recording.note_stage)
+    try:
+        yield recording
+    except BaseException as error:
+        ended_by_person = isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ == "CancelledRun"
+        line = " ".join(str(error).split()) or type(error).__name__
+        with suppress(OSError):  # the disk may be full, which is then what the run failed with
+            recording.write(state="cancelled" if ended_by_person else "failed", ended=_now(), error=line)
+        raise
+    finally:
+        store.listeners.remove(recording.note_stage)
+        (recording.folder / _LOCK).unlink(missing_ok=True)
+        os.close(lock)
+        os.close(in_use)
+
+
+def use(store: Store) -> int:
+    """Say that this process reads and writes artifacts, until the descriptor that is given back is closed.
+
+    Raises:
+        ValueError: `jora gc` is removing what nobody needs.
+    """
+    descriptor = try_flock(store.locks / IN_USE, shared=True)
+    if descriptor is None:
+        raise ValueError(f"jora gc is at work in {store.work_dir}; run this again when it has ended")
+    return descriptor
+
+
+def list_runs(work_dir: Path) -> list[RunRecord]:
+    """All runs, the oldest first; damaged records are left out."""
+    found = (_read(folder) for folder in sorted((work_dir / RUNS).glob("*")) if folder.is_dir())
+    return sorted((record for record in found if record is not None), key=lambda record: record.started)
+
+
+def find_run(work_dir: Path, name: str) -> RunRecord:
+    """The run of a name or of the beginning of one; `latest` is the last one.
+
+    Raises:
+        ValueError: there is none, or several begin so.
+    """
+    runs = list_runs(work_dir)
+    if not runs:
+        raise ValueError(f"no run in {work_dir}; start one with: jora run --work-dir {work_dir}")
+    if name == "latest":
+        return runs[-1]
+    found = [run for run in runs if run.name == name] or [run for run in runs if run.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{len(found)} runs begin with {name!r}; known are {', '.join(run.name for run in found)}")
+    (near,) = difflib.get_close_matches(name, [run.name for run in runs], 1, cutoff=0.0)
+    raise ValueError(f"no run {name!r} in {work_dir}; the nearest is {near}; list them with: jora runs")
+
+
+def is_pinned(work_dir: Path, name: str) -> bool:
+    """Whether `jora gc` keeps a run's artifacts whatever their age."""
+    return (work_dir / RUNS / name / _PIN).exists()
+
+
+def pin(work_dir: Path, name: str, pinned: bool) -> None:
+    """Let `jora gc` keep a run's artifacts, or no longer."""
+    path = work_dir / RUNS / name / _PIN
+    if pinned:
+        path.touch()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _stage(outcome: Outcome) -> StageRecord:
+    return StageRecord(
+        stage=outcome.stage,
+        artifact=outcome.artifact,
+        cached=outcome.cached,
+        seconds=outcome.seconds,
+        peak_bytes=outcome.peak_bytes,
+    )
+
+
+def _read(folder: Path) -> RunRecord | None:
+    try:
+        record = RunRecord.model_validate_json((folder / _RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    if record.state != "running":
+        return record
+    lock = folder / _LOCK
+    descriptor = try_flock(lock, shared=True) if lock.exists() else None
+    if descriptor is None and lock.exists():
+        return record
+    if descriptor is not None:
+        os.close(descriptor)
+    return record.model_copy(update={"state": "crashed"})
+
+
+def _new_folder(runs: Path, name: str) -> tuple[str, int]:
+    """A folder of this name, or with a number behind it; and the lock in it, held."""
+    number = 1
+    while True:
+        folder = runs / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            continue
+        descriptor = try_flock(folder / _LOCK)
+        assert descriptor is not None, folder
+        return folder.name, descriptor
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:60] or "run"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,146 @@
+"""Records of runs: what each says while it runs, at its end, and after a kill; and what `jora gc` leaves of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from registered import file_artifact, model
+
+from tasks.gc import find_waste, remove
+from tasks.memory import peak_memory
+from tasks.models import Registry
+from tasks.records import find_run, is_pinned, list_runs, pin, recorded
+from tasks.runs import publish_latest
+from tasks.store import Artifact, Outcome, Store
+
+SETTINGS = {"corpus": "documents"}
+
+
+def run(store: Store, subject: str, **artifacts: Artifact) -> str:
+    """A run that gave these artifacts; its name."""
+    with recorded(store, "raft-finetune", "everything", subject, SETTINGS) as recording:
+        for name, artifact in artifacts.items():
+            store.note(Outcome(f"make-{name}", artifact, cached=False, seconds=1.5, peak_bytes=7))
+        recording.end("completed", artifacts, "well done")
+    return recording.record.name
+
+
+def age(store: Store, days: float) -> None:
+    """Let everything there be so many days older: files by their times, runs by their records."""
+    then = time.time() - days * 86400
+    for path in [*store.work_dir.rglob("*")]:
+        os.utime(path, (then, then), follow_symlinks=False)
+    for path in store.work_dir.glob("runs/*/run.json"):
+        record = json.loads(path.read_text())
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(then))
+        path.write_text(json.dumps(record | {"started": stamp}))
+
+
+def test_a_record_says_what_became_of_a_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    dataset = file_artifact(store, "dataset", text="a")
+    name = run(store, "corpus/of mine tiny", dataset=dataset)
+    assert name.endswith("-corpus-of-mine-tiny")
+    (record,) = list_runs(tmp_path)
+    assert (record.state, record.note, record.artifacts) == ("completed", "well done", {"dataset": dataset})
+    assert [(stage.stage, stage.seconds, stage.peak_bytes) for stage in record.stages] == [("make-dataset", 1.5, 7)]
+    assert record.seconds is not None
+
+    with pytest.raises(ValueError, match="no such file"), recorded(store, "f", "dataset", "x", SETTINGS):
+        raise ValueError("no such file\nin the second line")
+    with pytest.raises(KeyboardInterrupt), recorded(store, "f", "dataset", "x", SETTINGS):
+        raise KeyboardInterrupt
+    states = {record.name: (record.state, record.error) for record in list_runs(tmp_path)}
+    assert list(states.values())[1:] == [
+        ("failed", "no such file in the second line"),
+        ("cancelled", "KeyboardInterrupt"),
+    ]
+    assert len(states) == 3, "two runs of one second have names of their own"
+
+
+def test_a_killed_run_reads_as_crashed_and_a_living_one_as_running(tmp_path: Path) -> None:
+    code = """if True:
+        import sys, time
+        from tasks.records import recorded
+        from tasks.store import Store
+        with recorded(Store(sys.argv[1]), "f", "adapter", "killed", {}):
+            print("here", flush=True)
+            time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert [record.state for record in list_runs(tmp_path)] == ["running"]
+        with pytest.raises(ValueError, match="killed is at work in"):
+            remove(Store(tmp_path), 0)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert [record.state for record in list_runs(tmp_path)] == ["crashed"]
+    remove(Store(tmp_path), 0)
+
+
+def test_a_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no run in"):
+        find_run(tmp_path, "latest")
+    store = Store(tmp_path)
+    first, second = run(store, "alpha"), run(store, "beta")
+    assert find_run(tmp_path, first).name == first
+    assert find_run(tmp_path, "latest").name in (first, second)
+    with pytest.raises(ValueError, match="2 runs begin with"):
+        find_run(tmp_path, first[:8])
+    with pytest.raises(ValueError, match=f"the nearest is {second}"):
+        find_run(tmp_path, second.replace("beta", "bets"))
+
+
+def test_peak_memory_sees_a_child() -> None:
+    with peak_memory() as peak:
+        subprocess.run([sys.executable, "-c", "import time; b = bytearray(300_000_000); time.sleep(1.2)"], check=True)
+    assert peak.bytes is not None
+    assert peak.bytes > 300_000_000
+
+
+def test_gc_keeps_what_is_named_and_removes_the_rest(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = {name: file_artifact(store, "dataset", text=name) for name in ("old", "pinned", "latest", "recent", "lost")}
+    champion, other = model(store, "champion", [1.0]), model(store, "other", [0.0])
+    Registry(tmp_path).appoint(store, champion.name, "by hand")
+    old, pinned = run(store, "old", dataset=made["old"]), run(store, "pinned", dataset=made["pinned"])
+    run(store, "latest", dataset=made["latest"])
+    publish_latest(store, {"dataset": made["latest"]}, SETTINGS)
+    pin(tmp_path, pinned, True)
+    for name in ("old", "latest"):
+        (store.results / f"key-{name}").write_text(json.dumps({"result": made[name].model_dump(mode="json")}))
+    (store.scratch / "stage").mkdir()
+    age(store, 40)
+    run(store, "recent", dataset=made["recent"])
+
+    waste = find_waste(store, 30)
+    assert store.path(made["old"]).exists(), "dry by default"
+    gone = {path for _, path, _ in waste.found}
+    assert gone == {
+        *(store.path(made[name]) for name in ("old", "lost")),
+        *(store.path(other.artifacts[name]) for name in ("adapter", "export")),
+        store.results / "key-old",
+        store.scratch / "stage",
+        tmp_path / "runs" / old,
+        tmp_path / "runs" / next(run.name for run in list_runs(tmp_path) if run.name.endswith("-latest")),
+    }
+    assert waste.by_kind["dataset"][0] == 2
+    assert remove(store, 30).bytes == waste.bytes
+    assert not any(path.exists() for path in gone)
+    for name in ("pinned", "latest", "recent"):
+        store.verify(made[name])
+    store.verify(champion.artifacts["adapter"])
+    assert find_waste(store, 30).found == ()
+
+    pin(tmp_path, pinned, False)
+    assert not is_pinned(tmp_path, pinned)
+    assert {path for _, path, _ in find_waste(store, 30).found} == {
+        store.path(made["pinned"]),
+        tmp_path / "runs" / pinned,
+    }
