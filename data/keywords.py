@@ -75,7 +75,8 @@ def _bm25s() -> Any:
 
 
 def _words(texts: Sequence[str]) -> list[list[str]]:
+    pattern = r"(?u)\w+"
     words: list[list[str]] = _bm25s().tokenize(
-        list(texts), stopwords=None, token_pattern=r"(?u)\w+", return_ids=False, show_progress=False
+        list(texts), stopwords=None, token_pattern=pattern, return_ids=False, show_progress=False
     )
     return words

@@ -321,7 +321,8 @@ def _cause(error: BaseException) -> str:
 
 def _backoff(failures: int) -> float:
     """1, 2, 4, ... seconds, up to a minute, each up to a half shorter, so that calls do not come back all at once."""
-    return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)
+    share = random.uniform(0.5, 1.0)  # noqa: S311  no secret
+    return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (failures - 1)) * share
 
 
 def _retry_after(error: openai.APIStatusError) -> float:

@@ -24,6 +24,7 @@ from flows.turns import Busy, turn
 from tasks.diff import compare, last_dataset
 from tasks.records import Recording, recorded
 from tasks.runs import Results, latest_paths, publish_latest, read_latest
+from tasks.sbom import write_sbom
 from tasks.store import Artifact, Outcome, Store
 
 # A run that the automation of crashes (deploy/automations.yaml) starts again and again will not heal.
@@ -77,6 +78,7 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
         note = promote(pipeline)
         log.info("%s", note)
     results = replace(publish_latest(store, pipeline.artifacts, recording.record.settings), note=note)
+    recording.write(sbom=write_sbom(store, pipeline.artifacts))
     show_in_prefect(store, results)
     recording.end("completed", pipeline.artifacts, note)
     return results

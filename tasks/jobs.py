@@ -58,7 +58,7 @@ def run_job(
     """
     readable, writable = os.pipe()  # the job holds the one end, and this process alone the other
     try:
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603  our own module, no shell
             [sys.executable, "-m", module, str(job_file.absolute())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

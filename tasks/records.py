@@ -46,6 +46,7 @@ class RunRecord(BaseModel):
         settings: all of them.
         stages: those that have ended, in order.
         artifacts: what the run gave by name, once it has ended well.
+        sbom: the file that lists what it used, below the work directory (tasks/sbom.py).
         note: a line for a person; error: the line that it failed with.
     """
 
@@ -61,6 +62,7 @@ class RunRecord(BaseModel):
     settings: dict[str, Any]
     stages: tuple[StageRecord, ...] = ()
     artifacts: dict[str, Artifact] = {}
+    sbom: str = ""
     note: str = ""
     error: str = ""
 

@@ -5,6 +5,8 @@ Then what README promises of the result: the adapter loads in PEFT by its six li
 
 import json
 import re
+import subprocess
+import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,8 @@ SETTINGS = (
     "evaluation.top_k=1",
     "evaluation.max_questions=2",
 )
+# No process of a run, its jobs included, may unpickle. (Prefect's server does, what it wrote itself.)
+NO_PICKLES = ROOT / "tests" / "support" / "no_pickles"
 JSON = {"Content-Type": "application/json"}
 # Sources are looked at every time; everything else is kept.
 SNAPSHOTS = {"snapshot-documents", "snapshot-questions", "snapshot-base", "snapshot-embedder"}
@@ -61,6 +65,12 @@ class Run:
     second: str
 
 
+def test_nothing_would_be_unpickled_unnoticed() -> None:
+    code = "import pickle; pickle.loads(pickle.dumps([]))"
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(NO_PICKLES)}, capture_output=True)
+    assert b"something was unpickled" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def run(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
@@ -71,7 +81,7 @@ def run(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     printed = []
     for name in ("first", "second"):
         log = folder / f"{name}.log"
-        with start_jora(*command, prefect=prefect_server, log=log) as process:
+        with start_jora(*command, prefect=prefect_server, log=log, PYTHONPATH=str(NO_PICKLES)) as process:
             code = process.wait()
         printed.append(log.read_text())
         assert code == 0, printed[-1]
@@ -94,6 +104,8 @@ def test_every_stage_is_built_once_then_there_is_nothing_to_do(run: Run) -> None
     assert all(stage.peak_bytes for stage in records[0].stages)
     with urllib.request.urlopen(urllib.request.Request(f"{run.server}/flow_runs/filter", b"{}", JSON)) as answer:
         found = {item["name"]: item["state_name"] for item in json.load(answer)}
+    bill = json.loads((run.work_dir / records[0].sbom).read_text())
+    assert {"jax", "prefect", "dataset"} <= {component["name"] for component in bill["components"]}
     dataset = records[0].artifacts["dataset"].digest[:8]
     assert found[f"raft-finetune documents embedded {dataset}"] in ("Completed", "NothingToDo")
     assert "NothingToDo" in found.values()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tasks.memory import peak_memory
 from tasks.models import Registry
 from tasks.records import find_run, is_pinned, list_runs, pin, recorded
 from tasks.runs import publish_latest
+from tasks.sbom import write_sbom
 from tasks.store import Artifact, Outcome, Store
 
 SETTINGS = {"corpus": "documents"}
@@ -144,3 +146,17 @@ def test_gc_keeps_what_is_named_and_removes_the_rest(tmp_path: Path) -> None:
         store.path(made["pinned"]),
         tmp_path / "runs" / pinned,
     }
+
+
+def test_a_bill_of_materials_is_the_same_for_the_same_installation(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    dataset = file_artifact(store, "dataset", text="a")
+    path = write_sbom(store, {"dataset": dataset})
+    assert write_sbom(store, {"dataset": dataset}) == path
+    assert write_sbom(store, {}) != path
+    bill = json.loads((tmp_path / path).read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    components = {component["bom-ref"]: component for component in bill["components"]}
+    assert components["dataset"]["version"] == dataset.digest
+    numpy = components[f"numpy=={metadata.version('numpy')}"]
+    assert numpy["purl"] == f"pkg:pypi/numpy@{metadata.version('numpy')}"
