@@ -22,6 +22,7 @@ from flows.pipeline import Pipeline
 from flows.promotion import promote
 from flows.turns import Busy, turn
 from tasks.diff import compare, last_dataset
+from tasks.models import Registry
 from tasks.records import Recording, recorded
 from tasks.runs import Results, latest_paths, publish_latest, read_latest
 from tasks.sbom import write_sbom
@@ -101,6 +102,8 @@ def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
         return None
     artifacts, outcomes = found
     if {name: artifact for name, artifact in last.items() if name not in _ABOUT_BEFORE} != artifacts:
+        return None
+    if "export" in artifacts and not Registry(config.work_dir).is_settled(artifacts["adapter"]):
         return None
     store = Store(config.work_dir)
     note = f"nothing to do: all {len(outcomes)} stages are as the last run left them"

@@ -172,6 +172,17 @@ class Registry:
             before = reign
         return found
 
+    def is_settled(self, adapter: Artifact) -> bool:
+        """Whether nothing is left to decide about a model: it is the champion, or was judged against the present one,
+        or rolled back from."""
+        name, history = _name(adapter), self.history()
+        champion = history[-1].name if history else None
+        if name == champion or name in self.dismissed():
+            return True
+        path = self._file(name)
+        decision = self._read(path).decision if path.exists() else None
+        return decision is not None and decision.against == champion
+
     def register(self, store: Store, record: ModelRecord) -> ModelRecord:
         """Add a model, or what is new about it: the same adapter of the same base is the same model.
 
@@ -302,7 +313,7 @@ def describe_model(
         questions = tuned["questions"]
         scores = {key: tuned[key] and Score(**tuned[key]) for key in COLUMNS}
     return ModelRecord(
-        name=artifacts["adapter"].digest[:_NAME_DIGITS],
+        name=_name(artifacts["adapter"]),
         created=now(),
         run=run,
         base_model=settings["base_model"],
@@ -327,6 +338,10 @@ def roots(store: Store) -> set[Artifact]:
         if record.decision is not None and record.decision.comparison is not None:
             found.add(record.decision.comparison)
     return found
+
+
+def _name(adapter: Artifact) -> str:
+    return adapter.digest[:_NAME_DIGITS]
 
 
 def _line(history: Sequence[Reign]) -> list[str]:

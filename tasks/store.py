@@ -5,7 +5,8 @@
     WORK_DIR/results/                 Prefect's records: stage key -> Artifact (tasks/cache.py)
     WORK_DIR/scratch/                 what a stage keeps between two attempts, such as checkpoints
     WORK_DIR/readings/                what was read of PDF and Office files and pages (data/readers/memory.py)
-    WORK_DIR/runs/                    what each run says of itself (tasks/records.py)
+    WORK_DIR/runs/, sbom/             what each run says of itself (tasks/records.py) and used (tasks/sbom.py)
+    WORK_DIR/models/, champion        the registered models (tasks/models.py)
     WORK_DIR/locks/, digests/         lock files; remembered digests of linked files
 
 The digest covers the kind, the file names and the files' bytes, and nothing else: the same bytes are the same artifact,
