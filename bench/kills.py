@@ -163,7 +163,15 @@ class Runs:
                 return time.monotonic() > start + moment
             return _updates(work) > before + self.moments.randrange(3)
 
-        wait_for(lambda: due() or self.box.state(run) in over, LIMIT, f"the moment {moment}", pause=0.02)
+        def ended() -> bool:
+            nonlocal asked
+            if time.monotonic() < asked + 1:  # the server has enough to do
+                return False
+            asked = time.monotonic()
+            return self.box.state(run) in over
+
+        asked = 0.0
+        wait_for(lambda: due() or ended(), LIMIT, f"the moment {moment}", pause=0.02)
         return self.box.state(run) not in over
 
 
