@@ -59,7 +59,7 @@ def given(box: Box) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def silent(box: Box) -> str:
-    """A run whose machine went down a minute ago: it is Running, and there will be no other heartbeat.
+    """A run whose machine went down a while ago: it is Running, and there will be no other heartbeat.
 
     Of a deployment on a pool without a worker, so that nothing runs when it is started again. Asked for by the first
     test and looked at by the last: the server takes its time meanwhile.
@@ -71,7 +71,7 @@ def silent(box: Box) -> str:
     beat = {
         "id": str(uuid4()),
         "event": "prefect.flow-run.heartbeat",
-        "occurred": (datetime.now(UTC) - timedelta(seconds=60)).isoformat(),
+        "occurred": (datetime.now(UTC) - timedelta(seconds=45)).isoformat(),
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
         "related": [{"prefect.resource.id": "prefect.tag.raft", "prefect.resource.role": "tag"}],
     }
