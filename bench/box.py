@@ -18,6 +18,7 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 PREFECT = (sys.executable, "-m", "prefect")
 SECONDS_TO_END = 20.0
+ATTEMPTS = 5
 
 
 class Box:
@@ -81,11 +82,18 @@ class Box:
 
     def wait(self, run: str, *names: str, seconds: float = 300.0) -> None:
         """Wait until a run is in one of these states."""
-        wait_for(lambda: self.state(run) in names, seconds, f"a run that is {' or '.join(names)}")
+        wait_for(lambda: self.state(run) in names, seconds, f"a run that is {' or '.join(names)}", pause=0.3)
 
     def ask(self, method: str, path: str, content: object = None) -> Any:
         """One call of the server's interface; its answer, None where it has none."""
-        answer = httpx.request(method, f"{self.api}/{path}", json=content, timeout=60)
+        for attempt in range(ATTEMPTS if method == "GET" else 1):
+            try:
+                answer = httpx.request(method, f"{self.api}/{path}", json=content, timeout=60)
+                break
+            except httpx.TransportError:  # busy, or about to be started again
+                if attempt + 1 == ATTEMPTS or method != "GET":
+                    raise
+                time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -152,7 +152,7 @@ class Runs:
         """Wait for a moment, and for what is to be killed; whether the run is still on."""
         over = ("Completed", "Failed", "Cancelled")
         self.box.wait(run, "Running", *over, seconds=LIMIT)
-        start, before = time.monotonic(), _updates(work)
+        start, before, asked = time.monotonic(), _updates(work), 0.0
 
         def due() -> bool:
             if not self.box.pids(victims[0]):
@@ -163,7 +163,14 @@ class Runs:
                 return time.monotonic() > start + moment
             return _updates(work) > before + self.moments.randrange(3)
 
-        wait_for(lambda: due() or self.box.state(run) in over, LIMIT, f"the moment {moment}", pause=0.02)
+        def ended() -> bool:
+            nonlocal asked
+            if time.monotonic() < asked + 1:  # the server has enough to do
+                return False
+            asked = time.monotonic()
+            return self.box.state(run) in over
+
+        wait_for(lambda: due() or ended(), LIMIT, f"the moment {moment}", pause=0.02)
         return self.box.state(run) not in over
 
 

@@ -66,13 +66,17 @@ async def _pool(client: PrefectClient, name: str, kind: str) -> None:
 
 
 async def replace_automation(client: PrefectClient, content: dict[str, Any]) -> None:
-    """Create an automation, or make the one of the same name like it."""
+    """Create an automation, or make the one of the same name like it.
+
+    One that is like it already is left alone: an update forgets the runs whose next heartbeat it waits for.
+    """
     automation = AutomationCore.model_validate(content)
     there = await client.read_automations_by_name(automation.name)
     if not there:
         await client.create_automation(automation)
     for one in there:
-        await client.update_automation(one.id, automation)
+        if AutomationCore.model_validate(one.model_dump(exclude={"id"})) != automation:
+            await client.update_automation(one.id, automation)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 Runs are killed and cancelled, and heal; a schedule gets its runs; templates for Docker and Kubernetes are taken.
 """
 
+import http.server
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -57,7 +59,7 @@ def given(box: Box) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def silent(box: Box) -> str:
-    """A run whose machine went down a minute ago: it is Running, and there will be no other heartbeat.
+    """A run whose machine went down a while ago: it is Running, and there will be no other heartbeat.
 
     Of a deployment on a pool without a worker, so that nothing runs when it is started again. Asked for by the first
     test and looked at by the last: the server takes its time meanwhile.
@@ -69,7 +71,7 @@ def silent(box: Box) -> str:
     beat = {
         "id": str(uuid4()),
         "event": "prefect.flow-run.heartbeat",
-        "occurred": (datetime.now(UTC) - timedelta(seconds=60)).isoformat(),
+        "occurred": (datetime.now(UTC) - timedelta(seconds=45)).isoformat(),
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
         "related": [{"prefect.resource.id": "prefect.tag.raft", "prefect.resource.role": "tag"}],
     }
@@ -135,8 +137,31 @@ def test_a_run_is_cancelled_where_another_trains(box: Box, given: dict[str, Any]
     assert "another run trains in" in box.states(run)[-1]["message"]
 
 
-def test_bad_values_are_one_line(box: Box, given: dict[str, Any]) -> None:
+@pytest.fixture
+def chat() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a chat, and what it is told."""
+    told: list[dict[str, Any]] = []
+
+    class Chat(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Chat) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", told
+        server.shutdown()
+
+
+def test_bad_values_are_one_line_and_a_chat_is_told(box: Box, given: dict[str, Any], chat: Any) -> None:
     """What the form's schema knows is refused when a run is asked for; the rest is the state of the run."""
+    address, told = chat
+    box.environment["JORA_WEBHOOK_URL"] = address
+    box.command("deploy/notify.py")
     params = json.dumps({**given, "raft": {"oracle_share": 1}})
     refused = box.command("prefect", "deployment", "run", "raft-finetune/weekly", "--params", params, check=False)
     assert "oracle_share" in refused
@@ -145,6 +170,8 @@ def test_bad_values_are_one_line(box: Box, given: dict[str, Any]) -> None:
     message = box.states(run)[-1]["message"]
     assert "query match no layer; allowed are q_proj" in message
     assert "\n" not in message
+    wait_for(lambda: bool(told), 30, "the chat to be told")
+    assert told[0]["text"].endswith(f"failed: {message}")
 
 
 def test_a_minutely_schedule_gets_its_runs(box: Box, silent: str) -> None:
