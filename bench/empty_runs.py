@@ -77,8 +77,7 @@ def _deploy_empty(box: Box) -> None:
     folder.mkdir()
     (folder / "empty_flow.py").write_text("from prefect import flow\n\n\n@flow\ndef empty():\n    pass\n")
     (folder / "prefect.yaml").write_text(
-        "deployments:\n  - name: empty\n    entrypoint: empty_flow.py:empty\n    work_pool: {name: jora}\n"
-        f"    pull:\n      - prefect.deployments.steps.set_working_directory: {{directory: {folder}}}\n"
+        f"deployments:\n  - {{name: empty, entrypoint: '{folder}/empty_flow.py:empty', work_pool: {{name: jora}}}}\n"
     )
     box.command("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(folder / "prefect.yaml"))
 
