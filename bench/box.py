@@ -17,7 +17,6 @@ import httpx
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFECT = (sys.executable, "-m", "prefect")
-SECONDS_TO_END = 20.0
 ATTEMPTS = 5
 
 
@@ -119,10 +118,8 @@ class Box:
         return [pid for pid, command in self._all_of_this_box() if module in command.split(b"\0")]
 
     def stop(self) -> None:
-        """End everything that belongs to it."""
-        for name in ("worker", "server"):
-            if name in self._processes:
-                _end(self._processes.pop(name))
+        """End everything that belongs to it, at once: nothing of it is needed any more."""
+        self.kill("worker", "server")
         for pid, _ in self._all_of_this_box():
             os.kill(pid, signal.SIGKILL)
 
@@ -173,15 +170,3 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process that leads a group, and the group."""
-    if process.poll() is not None:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -1,4 +1,4 @@
-"""Set up a server for this repository: `.venv/bin/python deploy/set_up.py [process|docker|kubernetes]`.
+"""Set up a server for this repository: `.venv/bin/python deploy/set_up.py [process] [docker] [kubernetes]`.
 
 The work pool with room for one run, its deployments, and the automations that find crashed runs and start them again.
 What is there already is brought up to date, so that the command may be repeated. The server is that of
@@ -7,12 +7,13 @@ PREFECT_API_URL, or of the active profile.
 
 import argparse
 import asyncio
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
+from prefect.cli import app
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
@@ -27,11 +28,24 @@ RUNS_AT_ONCE = 1  # of a pool: a machine has room for one training
 def main() -> None:
     """The pool first: deployments name it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", nargs="?", default="process", choices=FILES)
-    kind = parser.parse_args().kind
-    asyncio.run(_server_side(kind))
-    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", FILES[kind]]
-    sys.exit(subprocess.run(deploy, cwd=ROOT).returncode)  # noqa: S603  no shell
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of pools [process]: {', '.join(FILES)}")
+    kinds = parser.parse_args().kinds or ["process"]
+    os.chdir(ROOT)
+    if unknown := set(kinds) - set(FILES):
+        sys.exit(f"error: no pools of the kind {', '.join(sorted(unknown))}; there are {', '.join(FILES)}")
+    for kind in kinds:
+        asyncio.run(_server_side(kind))
+        _prefect("--no-prompt", "deploy", "--all", "--prefect-file", FILES[kind])
+
+
+def _prefect(*arguments: str) -> None:
+    """Prefect's command line, in this process: the flows of the next file need no second import of everything."""
+    sys.argv = ["prefect", *arguments]
+    try:
+        app()
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 async def _server_side(kind: str) -> None:
