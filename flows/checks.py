@@ -71,13 +71,9 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
 
 def describe(config: RunConfig, model: ModelConfig) -> str:
     """The model and the mesh in a few words."""
-    from jora_model.parameters import LINEAR_BY_NAME, dim_sizes, parameter_count
+    from jora_model.parameters import adapter_count, parameter_count
 
-    sizes = dim_sizes(model)
-    trained = sum(
-        config.lora.rank * sum(sizes[dim] for dim in LINEAR_BY_NAME[target].dims) * model.num_layers
-        for target in config.lora.target_modules
-    )
+    trained = adapter_count(model, config.lora.rank, config.lora.target_modules)
     return (
         f"model: {parameter_count(model):,} weights, {model.num_layers} layers, {model.num_heads} query and "
         f"{model.num_kv_heads} key/value heads; adapter: {trained:,} weights (rank {config.lora.rank} on "

@@ -23,9 +23,11 @@ from data.split import SplitSettings
 from data.teacher import TeacherSettings
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from tasks.store import Store
 
 SAMPLES = Path("data") / "samples"
 WhenBusy = Literal["wait", "cancel"]
+Verify = Literal["quick", "full"]
 
 
 class RunConfig(BaseModel):
@@ -54,6 +56,11 @@ class RunConfig(BaseModel):
         "wait",
         description="While another run on this machine trains in this work directory: wait for it, or cancel this run.",
     )
+    verify: Verify = Field(
+        "quick",
+        description="How cached results are checked before they are used: by names, sizes and times, and by content "
+        'where a time is another ("quick"); or always by content ("full").',
+    )
     documents: DocumentSettings = DocumentSettings()
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
@@ -80,6 +87,14 @@ class RunConfig(BaseModel):
                 if isinstance(value, float) and not math.isfinite(value):
                     raise ValueError(f"{name}.{key}: give a finite number (given: {value})")
         return self
+
+    def store(self) -> Store:
+        """The store of the work directory.
+
+        Raises:
+            ValueError: it cannot be written to.
+        """
+        return Store(self.work_dir, full=self.verify == "full")
 
     def parameters(self) -> dict[str, Any]:
         """The fields by name, groups as models: the arguments of a flow."""

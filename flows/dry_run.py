@@ -81,7 +81,7 @@ def all_cached(config: RunConfig, goal: str) -> tuple[dict[str, Artifact], tuple
         outcomes.append(Outcome(stage.name, found, cached=True, seconds=0.0))
         return found
 
-    pipeline = Pipeline(Store(config.work_dir), config, call)
+    pipeline = Pipeline(config.store(), config, call)
     try:
         pipeline.until(goal)
     except Missing:
@@ -102,7 +102,7 @@ def _walk(config: RunConfig, goal: str) -> tuple[Pipeline, list[tuple[Stage[Any]
         stages.append((stage, found or Pending(stage.name, args)))
         return stages[-1][1]
 
-    pipeline = Pipeline(Store(config.work_dir), config, call)
+    pipeline = Pipeline(config.store(), config, call)
     pipeline.until(goal)
     return pipeline, stages
 
@@ -113,7 +113,7 @@ def preflight(config: RunConfig, goal: str = "everything") -> Store:
     Raises:
         ValueError: the first thing that would stop the run before its first stage.
     """
-    store = Store(config.work_dir)
+    store = config.store()
 
     def call(stage: Stage[Any], store: Store, *args: Any) -> Any:
         return Pending(stage.name, args) if stage.cache else stage.fn(store, *args)

@@ -17,7 +17,7 @@ from data.raft_settings import RaftSettings
 from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from data.teacher import TeacherSettings
-from flows.config import RunConfig, WhenBusy
+from flows.config import RunConfig, Verify, WhenBusy
 from flows.run import run, run_name
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
@@ -43,6 +43,7 @@ def raft_finetune(
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
     when_busy: WhenBusy = _DEFAULTS.when_busy,
+    verify: Verify = _DEFAULTS.verify,
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
@@ -73,6 +74,7 @@ def raft_finetune(
         base_model=base_model,
         work_dir=work_dir,
         when_busy=when_busy,
+        verify=verify,
         documents=documents,
         chunking=chunking,
         embedding=embedding,
@@ -100,6 +102,7 @@ def build_dataset(
     questions: str = _DEFAULTS.questions,
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
+    verify: Verify = _DEFAULTS.verify,
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
@@ -119,6 +122,7 @@ def build_dataset(
         questions=questions,
         base_model=base_model,
         work_dir=work_dir,
+        verify=verify,
         documents=documents,
         chunking=chunking,
         embedding=embedding,
@@ -141,6 +145,7 @@ def train_adapter(
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
     when_busy: WhenBusy = _DEFAULTS.when_busy,
+    verify: Verify = _DEFAULTS.verify,
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
@@ -164,6 +169,7 @@ def train_adapter(
         base_model=base_model,
         work_dir=work_dir,
         when_busy=when_busy,
+        verify=verify,
         documents=documents,
         chunking=chunking,
         embedding=embedding,
@@ -189,6 +195,7 @@ def evaluate_model(
     base_model: str = _DEFAULTS.base_model,
     work_dir: str = _DEFAULTS.work_dir,
     when_busy: WhenBusy = _DEFAULTS.when_busy,
+    verify: Verify = _DEFAULTS.verify,
     documents: DocumentSettings = _DEFAULTS.documents,
     chunking: ChunkSettings = _DEFAULTS.chunking,
     embedding: EmbeddingSettings = _DEFAULTS.embedding,
@@ -213,6 +220,7 @@ def evaluate_model(
         base_model=base_model,
         work_dir=work_dir,
         when_busy=when_busy,
+        verify=verify,
         documents=documents,
         chunking=chunking,
         embedding=embedding,

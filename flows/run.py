@@ -26,7 +26,7 @@ from tasks.models import Registry
 from tasks.records import Recording, recorded
 from tasks.runs import Results, latest_paths, publish_latest, read_latest
 from tasks.sbom import write_sbom
-from tasks.store import Artifact, Outcome, Store
+from tasks.store import Artifact, BrokenArtifact, Outcome, Store
 
 # A run that the automation of crashes (deploy/automations.yaml) starts again and again will not heal.
 STARTS = 10
@@ -44,7 +44,7 @@ def run(goal: str, **parameters: Any) -> "Results | State[Any]":
         )
     # Here rather than by Prefect: a fault is the line that the command line gives.
     config = check_config(parameters)
-    store = Store(config.work_dir)
+    store = config.store()
     log = get_run_logger()
     settings = config.model_dump(mode="json")
     with recorded(store, runtime.flow_run.flow_name or "run", goal, subject(config), settings) as recording:
@@ -69,8 +69,12 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
             _rename(outcome.artifact, log)
 
     store.listeners.append(rename)
-    pipeline = Pipeline(store, config)
-    pipeline.until(goal)
+    try:
+        pipeline = _through(store, config, goal)
+    except BrokenArtifact as error:
+        # Something was removed or damaged while the run was on; its stage builds it again.
+        log.warning("%s; going through the stages once more", str(error).split(";")[0])
+        pipeline = _through(store, config, goal)
     if (last := last_dataset(store, pipeline.artifacts)) is not None:
         made = pipeline.artifacts
         made["diff"] = compare(store, *last, made["documents"], made["dataset"])
@@ -83,6 +87,12 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
     show_in_prefect(store, results)
     recording.end("completed", pipeline.artifacts, note)
     return results
+
+
+def _through(store: Store, config: RunConfig, goal: str) -> Pipeline:
+    pipeline = Pipeline(store, config)
+    pipeline.until(goal)
+    return pipeline
 
 
 def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
@@ -105,14 +115,14 @@ def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
         return None
     if "export" in artifacts and not Registry(config.work_dir).is_settled(artifacts["adapter"]):
         return None
-    store = Store(config.work_dir)
+    store = config.store()
     note = f"nothing to do: all {len(outcomes)} stages are as the last run left them"
     return Results(store.work_dir, outcomes, latest_paths(store, artifacts), note, artifacts)
 
 
 def record_nothing(config: RunConfig, goal: str, nothing: Results) -> None:
     """Keep a record of a run that had nothing to do and for which no flow was started."""
-    store = Store(config.work_dir)
+    store = config.store()
     with recorded(store, "jora", goal, subject(config), config.model_dump(mode="json")) as recording:
         recording.end_with_nothing(nothing.outcomes, nothing.artifacts, nothing.note)
 

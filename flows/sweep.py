@@ -49,7 +49,7 @@ class SweepResults:
 @flow(name="sweep-value", flow_run_name="{over}={value}")
 def run_value(over: str, value: str, config: RunConfig) -> ValueRun:
     """One value: dataset, training, evaluation ladder."""
-    store = Store(config.work_dir)
+    store = config.store()
     pipeline = Pipeline(store, with_value(config, over, value))
     pipeline.until("evaluation")
     return ValueRun(value, tuple(store.outcomes), pipeline.artifacts)
@@ -70,7 +70,7 @@ def raft_sweep(
     config = check_config(dict(config))
     values = read_values(over, find_sweep(over).default if values is None else ",".join(values))
     check_values(config, over, values)
-    store = Store(config.work_dir)
+    store = config.store()
     settings = config.model_dump(mode="json")
     with recorded(store, "raft-sweep", over, f"sweep {over} {subject(config)}", settings) as recording:
         try:

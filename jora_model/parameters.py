@@ -4,6 +4,7 @@ Kernels are kept as Hugging Face stores them, `[out, in]`, so nothing is transpo
 (measured: XLA's products run as fast in this layout). Parameters of the layers are stacked on axis 0: `[L, out, in]`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jora_model.config import ModelConfig
@@ -85,3 +86,9 @@ def parameter_count(config: ModelConfig) -> int:
             size *= length
         total += size
     return total
+
+
+def adapter_count(config: ModelConfig, rank: int, targets: Sequence[str]) -> int:
+    """Weights of an adapter of a rank on these targets."""
+    sizes = dim_sizes(config)
+    return sum(rank * sum(sizes[dim] for dim in LINEAR_BY_NAME[name].dims) * config.num_layers for name in targets)

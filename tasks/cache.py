@@ -35,18 +35,18 @@ from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
 from prefect.transactions import IsolationLevel
 
 from tasks.code import code_digest
+from tasks.disk import check_space
 from tasks.keys import stage_key
 from tasks.locks import FlockLocks
 from tasks.memory import peak_memory
 from tasks.report import describe_built, describe_counts
+from tasks.retries import DiskFull, is_full, kind_of
 from tasks.store import Artifact, BrokenArtifact, Outcome, Store
 
 P = ParamSpec("P")
 
-# Errors that another attempt may heal, and those among them that only a person can.
-RETRIED = (OSError,)
-NEVER_RETRIED = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 FIRST_DELAY_SECONDS = 2.0
+JITTER = 0.3  # of a delay, so that what failed together does not come back together
 
 
 @dataclass
@@ -120,8 +120,8 @@ class Stage(Generic[P]):
         code: bool,
         cache: bool,
         retries: int,
-        retry_on: tuple[type[BaseException], ...],
         prepare: Callable[..., None] | None,
+        space: Callable[..., int] | None,
     ) -> None:
         self.fn = fn
         self.name = name
@@ -130,8 +130,8 @@ class Stage(Generic[P]):
         self.code = code
         self.cache = cache
         self.retries = retries
-        self.retry_on = retry_on
         self.prepare = prepare
+        self.space = space
         self._signature = inspect.signature(fn)
         update_wrapper(self, fn)
 
@@ -202,7 +202,8 @@ class Stage(Generic[P]):
             name=self.name,
             task_run_name=cast(Any, self._run_name),  # a bound method is a callback too
             retries=self.retries,
-            retry_delay_seconds=[FIRST_DELAY_SECONDS * 4**attempt for attempt in range(self.retries)] or None,
+            retry_delay_seconds=[_delay(attempt) for attempt in range(self.retries)] or None,
+            retry_jitter_factor=JITTER if self.retries else None,
             retry_condition_fn=self._retry_condition(),
             **options,
         )
@@ -217,8 +218,15 @@ class Stage(Generic[P]):
                 for item in value if isinstance(value, tuple) else (value,):
                     if isinstance(item, Artifact):
                         store.verify(item)
-            with peak_memory() as peak:
-                artifact = self.fn(*args, **kwargs)
+            if self.space is not None:
+                check_space(store, self.name, self.space(*args, **kwargs))
+            try:
+                with peak_memory() as peak:
+                    artifact = self.fn(*args, **kwargs)
+            except Exception as error:
+                if is_full(error):
+                    raise DiskFull(self.name, store.work_dir) from error
+                raise
             assert isinstance(artifact, Artifact), f"the stage {self.name} returned {type(artifact).__name__}"
             seconds = time.monotonic() - start
             store.note(Outcome(self.name, artifact, cached=False, seconds=seconds, peak_bytes=peak.bytes))
@@ -239,7 +247,19 @@ class Stage(Generic[P]):
 
     def _retry_condition(self) -> Callable[[Any, TaskRun, State], bool]:
         def may_heal(task: Any, run: TaskRun, state: State) -> bool:
-            return isinstance(state.data, self.retry_on) and not isinstance(state.data, NEVER_RETRIED)
+            kind = kind_of(state.data) if isinstance(state.data, BaseException) else None
+            attempt = run.run_count or 1
+            if kind is not None and attempt <= self.retries:
+                _log().warning(
+                    "%s: %s: %s; trying again in about %.0f s (attempt %d of %d)",
+                    self.name,
+                    kind,
+                    " ".join(str(state.data).split())[:300],
+                    _delay(attempt - 1),
+                    attempt + 1,
+                    self.retries + 1,
+                )
+            return kind is not None
 
         return may_heal
 
@@ -262,8 +282,8 @@ def stage(
     code_digest: bool = True,
     cache: bool = True,
     retries: int = 0,
-    retry_on: tuple[type[BaseException], ...] = RETRIED,
     prepare: Callable[..., None] | None = None,
+    space: Callable[..., int] | None = None,
 ) -> Callable[[Callable[P, Artifact]], Stage[P]]:
     """Make a stage of a function that takes one Store, artifacts and settings, and returns an Artifact.
 
@@ -275,10 +295,11 @@ def stage(
         code_digest: False leaves the code out, so that `version` alone stands for it (training, where an unrelated
             edit would cost hours).
         cache: False for a stage that must look at the world each time (a snapshot of a folder); it may take paths.
-        retries: further attempts after an error of `retry_on`, with 2, 8, 32, ... seconds between them.
-        retry_on: errors that another attempt may heal. Missing files and refused access never count.
+        retries: further attempts after a failure that one may heal (tasks/retries.py), with about 2, 8, 32, ... seconds
+            between them.
         prepare: called in the flow, with the stage's arguments, before a stage that would build. It may map tasks,
             which a task may not (a serializable transaction waits for ever); what it leaves undone the stage does.
+        space: called with the stage's arguments: about how many bytes it writes; checked before it starts.
     """
 
     def decorate(fn: Callable[P, Artifact]) -> Stage[P]:
@@ -290,11 +311,15 @@ def stage(
             code=code_digest,
             cache=cache,
             retries=retries,
-            retry_on=retry_on,
             prepare=prepare,
+            space=space,
         )
 
     return decorate
+
+
+def _delay(attempt: int) -> float:
+    return FIRST_DELAY_SECONDS * 4.0**attempt
 
 
 def _recorded(record: Path) -> Artifact | None:

@@ -92,9 +92,7 @@ def build_prompts(
     return build.artifact
 
 
-@stage(
-    name="generate-answers", version=1, modules=("jora_model.generate",), retries=1, retry_on=(OSError, RuntimeError)
-)
+@stage(name="generate-answers", version=1, modules=("jora_model.generate",), retries=1)
 def generate_answers(
     store: Store, base: Artifact, adapter: Artifact | None, prompts: Artifact, generation: GenerationSettings
 ) -> Artifact:

@@ -6,7 +6,19 @@ from tasks.cache import stage
 from tasks.store import Artifact, Store
 
 
-@stage(name="export-model", version=1, modules=("jora_model.export",))
+def _space(
+    store: Store,
+    base: Artifact,
+    adapter: Artifact,
+    dataset: Artifact,
+    evaluation: Artifact | None,
+    base_model: str,
+    export: ExportSettings,
+) -> int:
+    return adapter.bytes + (base.bytes if export.merged else 0)
+
+
+@stage(name="export-model", version=1, modules=("jora_model.export",), space=_space)
 def export_model(
     store: Store,
     base: Artifact,

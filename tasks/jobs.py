@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
-from jora_model.process import EXIT_INPUT_ERROR, PARENT_FD
+from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD
+from tasks.retries import JobFailed, JobKilled
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ERROR_PREFIX = "error: "
@@ -54,7 +55,8 @@ def run_job(
 
     Raises:
         ValueError: the job ended with exit code 2 and a last line `error: ...`; that line.
-        RuntimeError: it ended in any other way but success; the exit code or signal and its last lines.
+        JobKilled: it was killed, or its fellows were; it may be run again.
+        JobFailed: it ended in any other way but success. Both give the exit code or signal and its last lines.
     """
     readable, writable = os.pipe()  # the job holds the one end, and this process alone the other
     try:
@@ -142,6 +144,7 @@ def _end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
 def _failure(module: str, code: int, lines: list[str]) -> Exception:
     if code == EXIT_INPUT_ERROR and lines and lines[-1].startswith(ERROR_PREFIX):
         return ValueError(lines[-1].removeprefix(ERROR_PREFIX))
+    kind = JobKilled if code < 0 or code == EXIT_AGAIN else JobFailed
     if code < 0:
         name = signal.Signals(-code).name
         how = f"was ended by {name}"
@@ -149,4 +152,4 @@ def _failure(module: str, code: int, lines: list[str]) -> Exception:
             how += " (out of memory?)"
     else:
         how = f"ended with exit code {code}"
-    return RuntimeError("\n".join([f"the job {module} {how}; its last lines:", *(lines or ["(none)"])]))
+    return kind("\n".join([f"the job {module} {how}; its last lines:", *(lines or ["(none)"])]))

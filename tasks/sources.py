@@ -76,7 +76,8 @@ def snapshot_base(store: Store, base_model: str) -> Artifact:
     return build.artifact
 
 
-@stage(name="import-base", version=1, modules=("jora_model.gguf_import",))
+# Of weights in four bits, bfloat16 takes about four times the room.
+@stage(name="import-base", version=1, modules=("jora_model.gguf_import",), space=lambda store, gguf: 4 * gguf.bytes)
 def import_base(store: Store, gguf: Artifact) -> Artifact:
     """A GGUF file as a Hugging Face folder with bfloat16 weights."""
     from jora_model.gguf_import import import_gguf

@@ -148,11 +148,15 @@ class Build:
 class Store:
     """The artifacts under one work directory. Safe to share between threads and processes.
 
+    Args:
+        full: `verify` reads every file of an artifact, unless it says otherwise.
+
     Raises:
         ValueError: the work directory cannot be made or written to.
     """
 
-    def __init__(self, work_dir: Path | str) -> None:
+    def __init__(self, work_dir: Path | str, *, full: bool = False) -> None:
+        self.full = full
         self.work_dir = Path(work_dir).expanduser().absolute()
         self.artifacts = self.work_dir / "artifacts"
         self.tmp = self.work_dir / "tmp"
@@ -193,7 +197,7 @@ class Store:
         """
         return _read_manifest(self.path(artifact), str(artifact))
 
-    def verify(self, artifact: Artifact, *, full: bool = False) -> None:
+    def verify(self, artifact: Artifact, *, full: bool | None = None) -> None:
         """Check that the artifact holds what was written: all its files, no other, sizes and times as recorded.
 
         A file with another time is read and compared by content, so a copied store is as good as the first one.
@@ -203,6 +207,7 @@ class Store:
         Raises:
             BrokenArtifact: with the first difference.
         """
+        full = self.full if full is None else full
         manifest = self.manifest(artifact)
         folder = self.path(artifact)
         recorded = artifact_digest(manifest.kind, {name: record.sha256 for name, record in manifest.files.items()})

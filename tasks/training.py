@@ -3,7 +3,9 @@
 import logging
 import shutil
 
+from jora_model.config import ModelConfig
 from jora_model.job import TrainJob, TrainSettings
+from jora_model.parameters import adapter_count
 from jora_model.settings import LoraSettings, MeshSettings
 from tasks.cache import stage
 from tasks.jobs import run_job
@@ -12,8 +14,18 @@ from tasks.store import Artifact, Store
 log = logging.getLogger(__name__)
 
 
+# float32: two checkpoints and one being written, each with both moments, and the adapter in two places.
+_BYTES_A_WEIGHT = 4 * (3 * 3 + 2)
+
+
+def _space(
+    store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
+) -> int:
+    return _BYTES_A_WEIGHT * adapter_count(ModelConfig.read(store.path(base)), lora.rank, lora.target_modules)
+
+
 # An unrelated edit must not throw hours away: `version` alone stands for the code. Raise it when training changes.
-@stage(name="train-adapter", version=3, code_digest=False, retries=1, retry_on=(OSError, RuntimeError))
+@stage(name="train-adapter", version=3, code_digest=False, retries=1, space=_space)
 def train_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:

@@ -61,3 +61,9 @@ def test_every_field_is_described():
         assert field.default.__doc__, name
         for key, inner in type(field.default).model_fields.items():
             assert inner.description, f"{name}.{key}"
+
+
+def test_a_store_that_checks_in_full(tmp_path):
+    """What that finds is tested in tests/tasks/test_retries.py."""
+    given = {"work_dir": str(tmp_path)}
+    assert [load_config(None, given, sets).store().full for sets in ((), ("verify=full",))] == [False, True]

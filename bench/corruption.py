@@ -1,0 +1,101 @@
+"""Damaged files: `python -m bench.corruption [--quick]`.
+
+After one run of the whole pipeline (a tiny model, two documents), each file of each artifact, manifests and Prefect's
+records too, is cut short, has a bit flipped, or is removed, one case at a time; then the flow runs again. A case is
+well where the run ends with the same results and every artifact of it is sound in full, or where it is refused in one
+line. Flips whose modification time was put back are run with verify=full. Quick: 66 cases, spread over all.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.machine import describe_machine
+from bench.small_pipeline import quiet_server, run_once, small_settings
+from tasks.records import list_runs
+from tasks.store import Artifact, Store
+
+WAYS = ("cut", "flip", "flip, time put back", "remove")
+
+
+def main() -> None:
+    """Run once, damage and run again, then print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="66 cases")
+    arguments = parser.parse_args()
+    print(describe_machine("prefect"), flush=True)
+    with tempfile.TemporaryDirectory(prefix="jora-corruption-") as name, quiet_server():
+        folder = Path(name)
+        settings = small_settings(folder)
+        sound = folder / "sound"
+        run_once(settings, sound)
+        expected = _results(sound)
+        paths = [path for kind in ("artifacts", "results") for path in sorted((sound / kind).rglob("*"))]
+        files = [path.relative_to(sound) for path in paths if path.is_file() and not path.is_symlink()]
+        cases = [(file, way) for file in files for way in WAYS]
+        if arguments.quick:
+            cases = random.Random(0).sample(cases, 66)
+        print(f"{len(files)} files, {len(cases)} cases", flush=True)
+        outcomes = {"rebuilt": 0, "refused": 0, "unharmed": 0, "used": 0}
+        for file, way in cases:
+            outcome = _case(settings, sound, folder / "damaged", file, way, expected)
+            outcomes[outcome] += 1
+            if outcome == "used":
+                print(f"USED: {file}: {way}", flush=True)
+    print(f"figure cases {len(cases)}")
+    for outcome, count in outcomes.items():
+        print(f"figure {outcome} {count}")
+
+
+def _case(
+    settings: dict[str, Any], sound: Path, work: Path, file: Path, way: str, expected: dict[str, Artifact]
+) -> str:
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(sound, work, symlinks=True)  # with the times of the files
+    _damage(work / file, way)
+    full = way == "flip, time put back"
+    time.sleep(0.01)
+    try:
+        run_once(settings | {"verify": "full" if full else "quick"}, work)
+    except ValueError:
+        return "refused"
+    results = _results(work)
+    store = Store(work, full=True)
+    stages = list_runs(work)[-1].stages
+    for artifact in (*results.values(), *(stage.artifact for stage in stages)):
+        try:
+            store.verify(artifact)
+        except ValueError:
+            return "used"
+    if results != expected:
+        return "used"
+    return "rebuilt" if any(not stage.cached and "snapshot" not in stage.stage for stage in stages) else "unharmed"
+
+
+def _damage(path: Path, way: str) -> None:
+    status, content = path.stat(), bytearray(path.read_bytes())
+    if way == "remove":
+        path.unlink()
+        return
+    if way == "cut":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    if way == "flip, time put back":
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _results(work: Path) -> dict[str, Artifact]:
+    """What the last run gave, but for what it says about the one before."""
+    artifacts = list_runs(work)[-1].artifacts
+    return {name: artifact for name, artifact in artifacts.items() if name not in ("diff", "comparison")}
+
+
+if __name__ == "__main__":
+    main()
