@@ -82,7 +82,9 @@ def _damage(path: Path, way: str) -> None:
     if way == "remove":
         path.unlink()
         return
-    if way == "cut":
+    if not content:
+        content = bytearray(b"x")
+    elif way == "cut":
         content = content[: len(content) // 2]
     else:
         content[len(content) // 2] ^= 1

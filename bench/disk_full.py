@@ -52,11 +52,11 @@ def main() -> None:
             clean += not halves
             _free(disk)
             run_once(settings, disk / "work")
-            same = list_runs(disk / "work")[-1].artifacts == whole.artifacts
-            resumed += same
-            print(
-                f"{name}: {line[:150]} | {len(halves)} halves | {'the same' if same else 'OTHER'} results", flush=True
-            )
+            results = list_runs(disk / "work")[-1].artifacts
+            other = [key for key in whole.artifacts if results.get(key) != whole.artifacts[key]]
+            resumed += not other
+            results_are = f"OTHER results ({', '.join(other)})" if other else "the same results"
+            print(f"{name}: {line[:150]} | {len(halves)} halves | {results_are}", flush=True)
             shutil.rmtree(disk / "work")
     print(f"figure stages {len(names)}")
     print(f"figure one_clear_line {told}")

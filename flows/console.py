@@ -134,6 +134,7 @@ def _show(results: Any, goal: str) -> None:
         typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {built} built\n", err=True)
     if goal == "dataset":
         _show_filters(results.paths["questions"])
+    if "retrieval" in results.paths:
         typer.echo((results.paths["retrieval"] / "retrieval.txt").read_text(encoding="utf-8"))
     if "diff" in results.paths:
         typer.echo((results.paths["diff"] / "diff.txt").read_text(encoding="utf-8"))

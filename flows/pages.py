@@ -1,42 +1,77 @@
-"""What a person sees of a run or a sweep in Prefect's UI, as Markdown artifacts.
+"""What a person sees of a run or a sweep in Prefect's UI, as Markdown artifacts; each key has a page for every run.
 
-Of a run: the dataset, the loss curve and the ladder. Of a sweep: its table and its plot.
+run         stages with time and memory, the decision about the model, loss curve, where the results lie
+data        documents and questions, what was left out, how well retrieval does, what the new corpus changed
+evaluation  the ladder, and the model beside the champion
+sweep       its table and its plot
 """
 
 import base64
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
-from tasks.report import describe_counts
+from tasks.report import describe_bytes, describe_counts
 from tasks.runs import Results
-from tasks.store import Store
+from tasks.store import Artifact, Store
 
 
-def show_in_prefect(store: Store, results: Results) -> None:
-    """One page for the run: what each stage gave, the loss curve, the ladder, where the results lie."""
-    lines = ["| stage | result | |", "|---|---|---|"]
-    for outcome in store.outcomes:
-        how = "cached" if outcome.cached else f"built in {outcome.seconds:.1f} s"
-        lines.append(f"| {outcome.stage} | {outcome.artifact}{describe_counts(outcome.artifact)} | {how} |")
-    lines += ["", *(f"- {name}: `{path}`" for name, path in results.paths.items())]
-    if "diff" in results.paths:
-        lines += ["", (results.paths["diff"] / "diff.md").read_text(encoding="utf-8")]
+def show_in_prefect(store: Store, results: Results, artifacts: dict[str, Artifact]) -> None:
+    """The pages of a run that has come to its end."""
+    _page("run", "What this run built", _run(store, results))
+    _page("data", "The documents, the questions and the retriever", _data(results, artifacts))
     if "evaluation" in results.paths:
-        lines += ["", (results.paths["evaluation"] / "summary.md").read_text(encoding="utf-8")]
-    if "comparison" in results.paths:
-        lines += ["", (results.paths["comparison"] / "comparison.md").read_text(encoding="utf-8")]
-    if results.note:
-        lines += ["", results.note]
-    if "training" in results.paths:
-        lines += ["", _picture("loss curve", results.paths["training"] / "loss.png")]
-    create_markdown_artifact("\n".join(lines), key="run", description="What this run built")
+        _page("evaluation", "Answers on documents that training never saw", _evaluation(results))
 
 
 def show_sweep_in_prefect(over: str, folder: Path) -> None:
     """One page for the sweep."""
     lines = [(folder / "sweep.md").read_text(encoding="utf-8"), _picture(f"{over} sweep", folder / "sweep.png")]
-    create_markdown_artifact("\n".join(lines), key="sweep", description=f"Quality against cost over {over}")
+    _page("sweep", f"Quality against cost over {over}", lines)
+
+
+def _run(store: Store, results: Results) -> list[str]:
+    lines = [results.note, "", "| stage | result | | peak memory |", "|---|---|---|---|"]
+    for outcome in store.outcomes:
+        how = "cached" if outcome.cached else f"built in {outcome.seconds:.1f} s"
+        memory = describe_bytes(outcome.peak_bytes) if outcome.peak_bytes else ""
+        lines.append(f"| {outcome.stage} | {outcome.artifact}{describe_counts(outcome.artifact)} | {how} | {memory} |")
+    lines += ["", *(f"- {name}: `{path}`" for name, path in results.paths.items())]
+    if "training" in results.paths:
+        lines += ["", _picture("loss curve", results.paths["training"] / "loss.png")]
+    return lines
+
+
+def _data(results: Results, artifacts: dict[str, Artifact]) -> list[str]:
+    lines = ["| | |", "|---|---|"]
+    for name in ("documents", "chunks", "questions", "dataset"):
+        if name in artifacts:
+            counts = (f"{number:,} {what.replace('_', ' ')}" for what, number in artifacts[name].counts)
+            lines.append(f"| {name} | {', '.join(counts)} |")
+    if "questions" in results.paths:
+        lines += ["", "| filter | kept | rejected |", "|---|---|---|"]
+        for row in json.loads((results.paths["questions"] / "filters.json").read_text(encoding="utf-8")):
+            lines.append(f"| {row['filter']} | {row['kept']:,} | {row['rejected']:,} |")
+    if "retrieval" in results.paths:
+        lines += ["", "```text", (results.paths["retrieval"] / "retrieval.txt").read_text(encoding="utf-8"), "```"]
+    if "diff" in results.paths:
+        lines += ["", (results.paths["diff"] / "diff.md").read_text(encoding="utf-8")]
+    if "package" in results.paths:
+        lines += ["", f"More, and examples to read: `{results.paths['package'] / 'report.html'}`"]
+    return lines
+
+
+def _evaluation(results: Results) -> list[str]:
+    lines = [(results.paths["evaluation"] / "summary.md").read_text(encoding="utf-8")]
+    if "comparison" in results.paths:
+        lines += ["", results.note, "", (results.paths["comparison"] / "comparison.md").read_text(encoding="utf-8")]
+    return lines
+
+
+def _page(key: str, what: str, lines: Iterable[str]) -> None:
+    create_markdown_artifact("\n".join(lines), key=key, description=what)
 
 
 def _picture(name: str, path: Path) -> str:

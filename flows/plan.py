@@ -1,6 +1,5 @@
 """Plan a training step in a process of its own, and show what it needs as tables."""
 
-import logging
 import re
 import tempfile
 from collections.abc import Sequence
@@ -16,10 +15,18 @@ from jora_model.named_config import config_of
 from jora_model.plan_job import Chip, Footprint, Longest, PlanAnswer, PlanJob
 from tasks.jobs import run_job
 
-log = logging.getLogger(__name__)
-
 _UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
+
+
+class _Terminal:
+    """What the job tells, on stderr; that it was started is of no interest."""
+
+    def info(self, msg: str, /, *args: object) -> None:
+        pass
+
+    def log(self, level: int, msg: str, /, *args: object) -> None:
+        typer.echo(msg % args, err=True)
 
 
 def plan(
@@ -50,7 +57,7 @@ def plan(
             raise ValueError(one_line(error)) from None
         job_file = Path(folder) / "job.json"
         job_file.write_text(job.model_dump_json(), encoding="utf-8")
-        run_job("jora_model.plan", job_file, log=log)
+        run_job("jora_model.plan", job_file, log=_Terminal())
         answer = PlanAnswer.model_validate_json(Path(job.output).read_bytes())
     if answer.footprint:
         lines = [describe(config, facts), *footprint_lines(answer.footprint, answer.chip)]

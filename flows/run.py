@@ -84,7 +84,7 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
         log.info("%s", note)
     results = replace(publish_latest(store, pipeline.artifacts, recording.record.settings), note=note)
     recording.write(sbom=write_sbom(store, pipeline.artifacts))
-    show_in_prefect(store, results)
+    show_in_prefect(store, results, pipeline.artifacts)
     recording.end("completed", pipeline.artifacts, note)
     return results
 

@@ -20,7 +20,7 @@ from jora_model.config import ModelConfig
 from jora_model.decode import Decoder
 from jora_model.job import GenerateJob, read_job
 from jora_model.model import Llama
-from jora_model.process import run_job_file
+from jora_model.process import report_progress, run_job_file, set_up_log
 from jora_model.prompt_files import read_tokens, write_tokens
 from jora_model.sampling import next_tokens, prompt_keys
 from jora_model.settings import GenerationSettings
@@ -141,7 +141,12 @@ def generate_answers(job: GenerateJob) -> None:
     adapter = None if job.adapter is None else Path(job.adapter)
     model = load_model(Path(job.base), adapter=adapter, compute_dtype=jnp.dtype(job.compute_dtype))
     with tqdm(total=len(prompts), desc="answers", unit="answer", file=sys.stderr) as bar:
-        answers = generate(model, prompts, job.generation, job.end_ids, bar.update)
+
+        def tell(finished: int) -> None:
+            bar.update(finished)
+            report_progress(int(bar.n), len(prompts))
+
+        answers = generate(model, prompts, job.generation, job.end_ids, tell)
     cut = sum(answer[-1] not in job.end_ids for answer in answers)
     if cut:
         log.warning("%d of %d answers were cut at %d tokens", cut, len(answers), job.generation.max_new_tokens)
@@ -149,8 +154,5 @@ def generate_answers(job: GenerateJob) -> None:
 
 
 if __name__ == "__main__":
-    # By force: an import has set the root logger's format already. Not INFO: JAX tells about every backend that this
-    # machine does not have.
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
-    logging.getLogger("jora_model").setLevel(logging.INFO)
+    set_up_log("jora_model")
     run_job_file(lambda path: generate_answers(read_job(path, GenerateJob)))

@@ -5,9 +5,7 @@ compiles: weights, adapter, optimizer and sums are the same on every platform, t
 topology, the chip's own compiler does.
 """
 
-import logging
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from jora_model.job import read_job
 from jora_model.longest import longest_row
 from jora_model.named_config import config_of
 from jora_model.plan_job import Chip, PlanAnswer, PlanJob
-from jora_model.process import run_job_file
+from jora_model.process import run_job_file, set_up_log
 from jora_model.sharding import check_divisible, check_rows, replicated_note
 from jora_model.topology import chip_memory, find_topology
 
@@ -90,6 +88,5 @@ def _run(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("jora_model").setLevel(logging.INFO)
+    set_up_log("jora_model")
     run_job_file(_run)

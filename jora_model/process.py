@@ -2,19 +2,60 @@
 
 The other side is tasks/jobs.py. The parent keeps the writing end of a pipe open and passes the reading end in
 JORA_PARENT_FD; when the parent goes, however it goes, the kernel closes its end and the child reads end-of-file.
-Without that variable (under Slurm, or by hand) a job simply runs.
+What a job logs, and how far it is, goes through a pipe of its own as lines of JSON (JORA_REPORT_FD): a terminal shows
+the progress bar, and the parent's log has the rest with its level. Without these variables (under Slurm, or by hand) a
+job simply runs.
 """
 
+import contextlib
+import json
+import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-PARENT_FD = "JORA_PARENT_FD"
+PARENT_FD, REPORT_FD = "JORA_PARENT_FD", "JORA_REPORT_FD"
 #: Exit codes: what a person did wrong, and (EX_TEMPFAIL: the same job can be run again) parent or fellow is gone.
 EXIT_INPUT_ERROR = 2
 EXIT_AGAIN = 75
+
+
+class _Reports(logging.Handler):
+    """Sends what is logged to the parent."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _report(level=record.levelno, message=record.getMessage())
+
+
+_report_to: int | None = None
+
+
+def set_up_log(*packages: str) -> None:
+    """Log to the parent, or to stderr where none listens: all warnings, and what these packages tell of their work."""
+    global _report_to
+    value = os.environ.pop(REPORT_FD, None)
+    if value is not None:
+        _report_to = int(value)
+        os.set_inheritable(_report_to, False)
+    handlers = [_Reports() if value is not None else logging.StreamHandler()]
+    # By force: an import has set the root logger's format already. Not INFO: JAX tells about every backend that this
+    # machine does not have.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
+    for name in packages:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def report_progress(done: int, total: int) -> None:
+    """Tell the parent how far the job is."""
+    _report(done=done, total=total)
+
+
+def _report(**content: object) -> None:
+    if _report_to is not None:
+        with contextlib.suppress(OSError):  # the parent is gone, and this process ends with it
+            os.write(_report_to, (json.dumps(content) + "\n").encode())
 
 
 def watch_parent() -> None:

@@ -32,6 +32,7 @@ from jora_model.lora import adapter_factors, write_adapter
 from jora_model.metrics import Metrics, NoMetrics, check_tensorboard
 from jora_model.optimizer import learning_rate_at
 from jora_model.plain_attention import backend_name, choose_attention
+from jora_model.process import report_progress, set_up_log
 from jora_model.sampler import Sampler
 from jora_model.sequences import Sequence, read_sequences
 from jora_model.several import run_job
@@ -174,6 +175,7 @@ def _loop(
                 held_out = f"validation {line['validation_loss']:.3f}, "
             bar.set_postfix_str(f"loss {mean_loss:.3f}, {held_out}{tokens / seconds:,.0f} example tokens/s")
             bar.update()
+            report_progress(done, updates)
     if stopped:
         log.info("stopped after update %d of %d: the validation loss no longer falls", done, updates)
     return {
@@ -287,7 +289,5 @@ def main(path: Path, processes: int) -> None:
 
 
 if __name__ == "__main__":
-    # By force: an import has set the root logger's format already.
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
-    logging.getLogger("jora_model").setLevel(logging.INFO)
+    set_up_log("jora_model")
     run_job(main)

@@ -14,7 +14,6 @@ computes the key is logged and the task then runs uncached, so the body computes
 """
 
 import inspect
-import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,17 +26,18 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.exceptions import MissingContextError
 from prefect.futures import PrefectFuture
-from prefect.logging import get_run_logger
 from prefect.results import ResultRecord
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
+from prefect.tasks import MaterializingTask
 from prefect.transactions import IsolationLevel
 
+from tasks.assets import asset_of, describe_asset
 from tasks.code import code_digest
 from tasks.disk import check_space
 from tasks.keys import stage_key
 from tasks.locks import FlockLocks
+from tasks.logs import run_log
 from tasks.memory import peak_memory
 from tasks.report import describe_built, describe_counts
 from tasks.retries import DiskFull, is_full, kind_of
@@ -77,7 +77,7 @@ class StageLocks(FlockLocks):
 
     def on_wait(self, key: str) -> None:
         """Say why nothing happens."""
-        _log().info("%s: another run is building the same; waiting for it", self.stage.name)
+        run_log().info("%s: another run is building the same; waiting for it", self.stage.name)
 
     def on_acquired(self, key: str) -> None:
         """Prefect looks for the record next: leave it where its artifact is sound, or empty it (a miss)."""
@@ -95,11 +95,11 @@ class StageLocks(FlockLocks):
         try:
             self.store.verify(artifact)
         except BrokenArtifact as error:
-            _log().warning("%s: %s", self.stage.name, str(error).split(";")[0] + "; building it again")
+            run_log().warning("%s: %s", self.stage.name, str(error).split(";")[0] + "; building it again")
             record.write_bytes(b"")
             return
         self.store.note(Outcome(self.stage.name, artifact, cached=True, seconds=0.0))
-        _log().info("%s: cached%s", self.stage.name, describe_counts(artifact))
+        run_log().info("%s: cached%s", self.stage.name, describe_counts(artifact))
 
     def on_release(self, key: str) -> None:
         """With the result on record, what was kept for another attempt has served."""
@@ -197,16 +197,17 @@ class Stage(Generic[P]):
                     stage=self,
                 ),
             }
-        return Task(
-            fn=self._body(),
-            name=self.name,
-            task_run_name=cast(Any, self._run_name),  # a bound method is a callback too
-            retries=self.retries,
-            retry_delay_seconds=[_delay(attempt) for attempt in range(self.retries)] or None,
-            retry_jitter_factor=JITTER if self.retries else None,
-            retry_condition_fn=self._retry_condition(),
-            **options,
-        )
+        options |= {
+            "name": self.name,
+            "task_run_name": cast(Any, self._run_name),  # a bound method is a callback too
+            "retries": self.retries,
+            "retry_delay_seconds": [_delay(attempt) for attempt in range(self.retries)] or None,
+            "retry_jitter_factor": JITTER if self.retries else None,
+            "retry_condition_fn": self._retry_condition(),
+        }
+        if (asset := asset_of(store, self.name)) is None:
+            return Task(fn=self._body(), **options)
+        return MaterializingTask(fn=self._body(), assets=[asset[0]], asset_deps=asset[1], **options)
 
     def _body(self) -> Callable[P, Artifact]:
         def body(*args: P.args, **kwargs: P.kwargs) -> Artifact:
@@ -230,7 +231,8 @@ class Stage(Generic[P]):
             assert isinstance(artifact, Artifact), f"the stage {self.name} returned {type(artifact).__name__}"
             seconds = time.monotonic() - start
             store.note(Outcome(self.name, artifact, cached=False, seconds=seconds, peak_bytes=peak.bytes))
-            _log().info("%s: built%s", self.name, describe_built(artifact, seconds))
+            describe_asset(store, self.name, artifact)
+            run_log().info("%s: built%s", self.name, describe_built(artifact, seconds))
             return artifact
 
         update_wrapper(body, self.fn)
@@ -250,7 +252,7 @@ class Stage(Generic[P]):
             kind = kind_of(state.data) if isinstance(state.data, BaseException) else None
             attempt = run.run_count or 1
             if kind is not None and attempt <= self.retries:
-                _log().warning(
+                run_log().warning(
                     "%s: %s: %s; trying again in about %.0f s (attempt %d of %d)",
                     self.name,
                     kind,
@@ -329,10 +331,3 @@ def _recorded(record: Path) -> Artifact | None:
     except Exception:  # absent, emptied, cut off, or by another version: Prefect takes all of them for a miss
         return None
     return entry.result if isinstance(entry.result, Artifact) else None
-
-
-def _log() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return logging.getLogger(__name__)

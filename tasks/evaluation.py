@@ -1,7 +1,6 @@
 """The evaluation ladder: prompts of a rung, answers to them, and the scores of all rungs."""
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ from jora_model.settings import GenerationSettings
 from tasks.cache import stage
 from tasks.jobs import run_job
 from tasks.loading import open_chunks, open_questions, open_retriever, open_tokenizer
+from tasks.logs import run_log
+from tasks.progress import Progress
 from tasks.store import Artifact, Store
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def generate_answers(
         job_file = build.folder.with_suffix(".json")
         job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
         try:
-            run_job("jora_model.generate", job_file, log=log)
+            run_job("jora_model.generate", job_file, log=run_log(), progress=Progress("answers", "answers"))
         finally:
             job_file.unlink()
         build.count(answers=prompts.count("prompts"))

@@ -1,10 +1,11 @@
-"""Run a job file in a process of its own, with what it says on stderr passed on as it comes.
+"""Run a job file in a process of its own, with what it says on stderr passed on as it comes, and what it logs logged.
 
 A process of its own gets its memory settings before it starts, gives all memory back at its end, can be killed and run
 again, and is the same thing that Slurm or Kubernetes would start. It ends with its parent (jora_model/process.py).
 """
 
 import codecs
+import json
 import os
 import shutil
 import signal
@@ -12,11 +13,11 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
-from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD
+from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD, REPORT_FD
 from tasks.retries import JobFailed, JobKilled
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -37,20 +38,24 @@ class Log(Protocol):
 
     def info(self, msg: str, /, *args: object) -> None: ...
 
+    def log(self, level: int, msg: str, /, *args: object) -> None: ...
+
 
 def run_job(
     module: str,
     job_file: Path,
     *,
     log: Log,
+    progress: Callable[[int, int], object] = lambda done, total: None,
     secrets: Mapping[str, str] | None = None,
     seconds_to_end: float = SECONDS_TO_END,
 ) -> None:
-    """Run `python -m module job_file` and wait for it; its stdout and stderr come out on our stderr.
+    """Run `python -m module job_file` and wait for it; its stdout and stderr come out on our stderr, its log in ours.
 
     When this is interrupted (Ctrl-C, a cancelled flow) the job gets SIGTERM, and SIGKILL after `seconds_to_end`.
 
     Args:
+        progress: called, in another thread, with what is done and of how much.
         secrets: variables that this job alone gets, and no file holds.
 
     Raises:
@@ -59,21 +64,26 @@ def run_job(
         JobFailed: it ended in any other way but success. Both give the exit code or signal and its last lines.
     """
     readable, writable = os.pipe()  # the job holds the one end, and this process alone the other
+    reports, report_to = os.pipe()
     try:
         with subprocess.Popen(  # noqa: S603  our own module, no shell
             [sys.executable, "-m", module, str(job_file.absolute())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_environment({**os.environ, **(secrets or {})}, readable),
-            pass_fds=(readable,),
+            env=_environment({**os.environ, **(secrets or {})}, readable, report_to),
+            pass_fds=(readable, report_to),
             start_new_session=True,  # Ctrl-C reaches this process only, which then ends the job in order
         ) as process:
+            os.close(report_to)  # so that its end comes with the job's
+            report_to = -1
             log.info("started python -m %s (process %d)", module, process.pid)
             assert process.stdout is not None
             lines: deque[str] = deque(maxlen=KEPT_LINES)
             reader = threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True)
+            listener = threading.Thread(target=_listen, args=(reports, log, progress, lines), daemon=True)
             reader.start()
+            listener.start()
             try:
                 code = process.wait()
             except BaseException:
@@ -84,14 +94,16 @@ def run_job(
                 if reader.is_alive():  # a process that the job left behind holds the pipe open
                     os.killpg(process.pid, signal.SIGKILL)
                     reader.join()
+                listener.join(timeout=SECONDS_TO_END)
     finally:
-        os.close(readable)
-        os.close(writable)
+        for descriptor in (readable, writable, reports, report_to):
+            if descriptor >= 0:
+                os.close(descriptor)
     if code != 0:
         raise _failure(module, code, list(lines))
 
 
-def _environment(current: Mapping[str, str], parent_fd: int) -> dict[str, str]:
+def _environment(current: Mapping[str, str], parent_fd: int, report_fd: int) -> dict[str, str]:
     paths = [str(REPOSITORY), *filter(None, [current.get("PYTHONPATH")])]
     environment = {
         **MEMORY_SETTINGS,
@@ -99,6 +111,7 @@ def _environment(current: Mapping[str, str], parent_fd: int) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         PARENT_FD: str(parent_fd),
+        REPORT_FD: str(report_fd),
     }
     if sys.stderr.isatty():
         # The job writes to a pipe and could not ask for the width of the terminal that its bars are shown on.
@@ -106,6 +119,20 @@ def _environment(current: Mapping[str, str], parent_fd: int) -> dict[str, str]:
     else:
         environment.setdefault("TQDM_MININTERVAL", "10")  # a bar in a log file is a line too many
     return environment
+
+
+def _listen(reports: int, log: Log, progress: Callable[[int, int], object], lines: deque[str]) -> None:
+    """Log what the job logs, with its level, and tell how far it is; until the job has ended."""
+    rest = b""
+    while block := os.read(reports, 65536):
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            report = json.loads(line)
+            if "message" in report:
+                log.log(report["level"], "%s", report["message"])
+                lines.append(report["message"])
+            else:
+                progress(report["done"], report["total"])
 
 
 def _pass_on(pipe: IO[bytes], lines: deque[str]) -> None:

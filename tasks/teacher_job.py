@@ -23,7 +23,7 @@ from data.teacher import TeacherSettings
 from data.teacher_answers import AnswerBook, call_key
 from data.teacher_endpoint import Endpoint, Interrupted, hide_key
 from data.teacher_plan import plan_calls
-from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD
+from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD, report_progress, set_up_log
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ def ask_teacher(job: TeacherJob, on_start: Callable[[Endpoint], object] = lambda
             def progress(answered: int, spent: str) -> None:
                 bar.set_postfix_str(spent, refresh=False)
                 bar.update(answered - bar.n)
+                report_progress(answered, len(by_key))
 
             asyncio.run(endpoint.ask(by_key, progress))
 
@@ -115,6 +116,5 @@ def _when_parent_ends(act: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
-    logging.getLogger("data").setLevel(logging.INFO)
+    set_up_log("data")
     main()

@@ -5,7 +5,6 @@
 """
 
 import json
-import logging
 from collections import Counter
 
 from data.jsonl import read_jsonl, write_jsonl
@@ -20,11 +19,11 @@ from jora_model.settings import GenerationSettings
 from tasks.cache import stage
 from tasks.jobs import run_job
 from tasks.loading import open_chunks, open_tokenizer
+from tasks.logs import run_log
+from tasks.progress import Progress
 from tasks.questions import TEACHER_REJECTED
 from tasks.store import Artifact, Store
 from tasks.teacher_job import TeacherJob
-
-log = logging.getLogger(__name__)
 
 _SECRET_VARIABLE = "JORA_TEACHER_KEY"  # noqa: S105  where the secret is, not the secret
 _ANSWERS = "teacher_answers.jsonl"
@@ -52,7 +51,14 @@ def ask_server(store: Store, chunks: Artifact, teacher: TeacherSettings) -> Arti
         job_file = build.folder.with_suffix(".json")
         job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
         # Told to stop, it waits for the calls that are on their way.
-        run_job("tasks.teacher_job", job_file, log=log, secrets=secrets, seconds_to_end=teacher.timeout_seconds + 5)
+        run_job(
+            "tasks.teacher_job",
+            job_file,
+            log=run_log(),
+            progress=Progress("teacher", "calls of the teacher"),
+            secrets=secrets,
+            seconds_to_end=teacher.timeout_seconds + 5,
+        )
         job_file.unlink()
         answers: list[TeacherAnswer] = []
         kept: dict[str, TeacherAnswer] = {}
@@ -122,7 +128,7 @@ def write_questions(
             f"raise teacher.max_tokens; one answer begins: {first[:120]!r}"
         )
     if rejected:
-        log.warning("the teacher's answers: %d questions, not usable: %s", len(questions), told)
+        run_log().warning("the teacher's answers: %d questions, not usable: %s", len(questions), told)
     inputs = tuple(filter(None, (chunks, answers, base)))
     with store.build("raw-questions", settings=teacher, inputs=inputs) as build:
         write_jsonl(build.folder / "raw_questions.jsonl", questions)

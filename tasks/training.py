@@ -1,6 +1,5 @@
 """Training, as a job in a process of its own."""
 
-import logging
 import shutil
 
 from jora_model.config import ModelConfig
@@ -9,10 +8,9 @@ from jora_model.parameters import adapter_count
 from jora_model.settings import LoraSettings, MeshSettings
 from tasks.cache import stage
 from tasks.jobs import run_job
+from tasks.logs import run_log
+from tasks.progress import Progress
 from tasks.store import Artifact, Store
-
-log = logging.getLogger(__name__)
-
 
 # float32: two checkpoints and one being written, each with both moments, and the adapter in two places.
 _BYTES_A_WEIGHT = 4 * (3 * 3 + 2)
@@ -51,7 +49,7 @@ def train_adapter(
     )
     job_file = scratch / "job.json"
     job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    run_job("jora_model.train", job_file, log=log)
+    run_job("jora_model.train", job_file, log=run_log(), progress=Progress("training", "updates of the training"))
     settings = {"lora": lora, "mesh": mesh, "training": training}
     with store.build("adapter", settings=settings, inputs=(base, dataset)) as build:
         shutil.copytree(output, build.folder, dirs_exist_ok=True)

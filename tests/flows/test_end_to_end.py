@@ -32,9 +32,8 @@ SETTINGS = (
     "evaluation.top_k=1",
     "evaluation.max_questions=2",
 )
-# No process of a run, its jobs included, may unpickle. (Prefect's server does, what it wrote itself.)
-NO_PICKLES = ROOT / "tests" / "support" / "no_pickles"
-JSON = {"Content-Type": "application/json"}
+# No process of a run, its jobs included, may unpickle (Prefect's server does, what it wrote itself) or talk to others.
+GUARDED = ROOT / "tests" / "support" / "guarded"
 # Sources are looked at every time; everything else is kept.
 SNAPSHOTS = {"snapshot-documents", "snapshot-questions", "snapshot-base", "snapshot-embedder"}
 STAGES = {
@@ -65,10 +64,16 @@ class Run:
     second: str
 
 
-def test_nothing_would_be_unpickled_unnoticed() -> None:
-    code = "import pickle; pickle.loads(pickle.dumps([]))"
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(NO_PICKLES)}, capture_output=True)
-    assert b"something was unpickled" in done.stderr
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import pickle; pickle.loads(pickle.dumps([]))", b"something was unpickled"),
+        ("import socket; socket.create_connection(('192.0.2.1', 80), 1)", b"something is sent to 192.0.2.1"),
+    ],
+)
+def test_the_guard_guards(code: str, says: bytes) -> None:
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(GUARDED)}, capture_output=True)
+    assert says in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +86,18 @@ def run(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     printed = []
     for name in ("first", "second"):
         log = folder / f"{name}.log"
-        with start_jora(*command, prefect=prefect_server, log=log, PYTHONPATH=str(NO_PICKLES)) as process:
+        with start_jora(*command, prefect=prefect_server, log=log, PYTHONPATH=str(GUARDED)) as process:
             code = process.wait()
         printed.append(log.read_text())
         assert code == 0, printed[-1]
     return Run(folder / "work", prefect_server, *printed)
+
+
+def ask(server: str, path: str) -> list[dict]:
+    """What a server has of a kind."""
+    headers = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(f"{server}/{path}", b"{}", headers)) as answer:
+        return json.load(answer)
 
 
 def stages(printed: str, what: str) -> set[str]:
@@ -102,11 +114,12 @@ def test_every_stage_is_built_once_then_there_is_nothing_to_do(run: Run) -> None
     assert [record.state for record in records] == ["completed", "nothing to do"]
     assert [len(record.stages) for record in records] == [21, 20]
     assert all(stage.peak_bytes for stage in records[0].stages)
-    with urllib.request.urlopen(urllib.request.Request(f"{run.server}/flow_runs/filter", b"{}", JSON)) as answer:
-        found = {item["name"]: item["state_name"] for item in json.load(answer)}
+    found = {(item["name"], item["state_name"]) for item in ask(run.server, "flow_runs/filter")}
     bill = json.loads((run.work_dir / records[0].sbom).read_text())
     assert {"jax", "prefect", "dataset"} <= {component["name"] for component in bill["components"]}
     dataset = records[0].artifacts["dataset"].digest[:8]
+    pages = {item["key"] for item in ask(run.server, "artifacts/filter")}
+    assert {"run", "data", "evaluation", "training", "answers"} <= pages
     name = f"raft-finetune documents embedded {dataset}"
     assert {(name, "Completed"), (name, "NothingToDo")} <= found
 

@@ -361,6 +361,6 @@ def test_kill_9_of_a_run_blocks_nobody(tmp_path: Path, prefect_server: str) -> N
 
 
 def test_outside_a_run_it_logs_as_a_library(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    with caplog.at_level(logging.INFO, logger="tasks.cache"):
+    with caplog.at_level(logging.INFO, logger="tasks"):
         double._body()(Store(tmp_path), snapshot.fn(Store(tmp_path), "abc"), Settings())
     assert "double: built (6 characters, 6 B, 0.0 s)" in caplog.messages
