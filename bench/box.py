@@ -85,14 +85,17 @@ class Box:
 
     def ask(self, method: str, path: str, content: object = None) -> Any:
         """One call of the server's interface; its answer, None where it has none."""
-        for attempt in range(ATTEMPTS if method == "GET" else 1):
+        for attempt in range(ATTEMPTS):
+            last = attempt + 1 == ATTEMPTS
             try:
                 answer = httpx.request(method, f"{self.api}/{path}", json=content, timeout=60)
-                break
-            except httpx.TransportError:  # busy, or about to be started again
-                if attempt + 1 == ATTEMPTS or method != "GET":
+            except httpx.TransportError:  # about to be started again; it may have begun what is asked
+                if last or method != "GET":
                     raise
-                time.sleep(1)
+            else:
+                if last or answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:  # its database is locked
+                    break
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

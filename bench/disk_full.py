@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine
-from bench.small_pipeline import quiet_server, run_once, small_settings
+from bench.small_pipeline import quiet_server, results_of, run_once, small_settings
 from tasks.cache import Stage
 from tasks.records import list_runs
 from tasks.store import Artifact, Store
@@ -40,8 +40,8 @@ def main() -> None:
     with quiet_server():
         settings = small_settings(folder)
         run_once(settings, folder / "roomy")
-        whole = list_runs(folder / "roomy")[-1]
-        stages = [stage.stage for stage in whole.stages]
+        whole = results_of(folder / "roomy")
+        stages = [stage.stage for stage in list_runs(folder / "roomy")[-1].stages]
         names = list(dict.fromkeys(name for name in stages if not name.startswith("snapshot")))
         told = clean = resumed = 0
         for name in names:
@@ -52,8 +52,8 @@ def main() -> None:
             clean += not halves
             _free(disk)
             run_once(settings, disk / "work")
-            results = list_runs(disk / "work")[-1].artifacts
-            other = [key for key in whole.artifacts if results.get(key) != whole.artifacts[key]]
+            results = results_of(disk / "work")
+            other = [key for key in whole if results.get(key) != whole[key]]
             resumed += not other
             results_are = f"OTHER results ({', '.join(other)})" if other else "the same results"
             print(f"{name}: {line[:150]} | {len(halves)} halves | {results_are}", flush=True)

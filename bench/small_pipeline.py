@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.box import ROOT
+from tasks.records import list_runs
+from tasks.store import Store
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -52,3 +54,17 @@ def run_once(settings: dict[str, Any], work_dir: Path) -> Any:
         (work_dir / "xla").symlink_to(programs)
 
     return raft_finetune(**settings | {"work_dir": str(work_dir)})
+
+
+def results_of(work_dir: Path) -> dict[str, str]:
+    """Name -> digest of what the last run gave, but for what it says about the one before.
+
+    Of the adapter its weights: how long the training took is in the artifact as well.
+    """
+    store, found = Store(work_dir), {}
+    for name, artifact in list_runs(work_dir)[-1].artifacts.items():
+        if name == "adapter":
+            found[name] = store.manifest(artifact).files["adapter_model.safetensors"].sha256
+        elif name not in ("diff", "comparison"):
+            found[name] = artifact.digest
+    return found

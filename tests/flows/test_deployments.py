@@ -102,6 +102,18 @@ def test_the_weekly_deployment_runs_on_the_samples(box: Box, given: dict[str, An
     assert "Completed" in printed
     for name in ("dataset", "training", "adapter", "merged"):
         assert (Path(given["work_dir"]) / "latest" / name).is_dir()
+    made: dict[str, set[str]] = {}
+    only = {"filter": {"event": {"name": ["prefect.asset.materialization.succeeded"]}}, "limit": 50}
+    for event in box.ask("POST", "events/filter", only)["events"]:
+        related = {item["prefect.resource.id"] for item in event["related"] if item["prefect.resource.role"] == "asset"}
+        made[event["resource"]["prefect.resource.id"]] = related
+    assert made["jora://work/adapter"] == {"jora://work/dataset"}
+    assert made["jora://work/export"] >= {"jora://work/adapter"}
+    assert made["jora://work/chunks"] == {"jora://work/documents"}
+    runs = box.ask("POST", "flow_runs/filter", {})
+    (run,) = (run["id"] for run in runs if run["name"].startswith("raft-finetune documents"))
+    logged = box.ask("POST", "logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200})
+    assert any(line["message"].startswith("attention: ") for line in logged), "the log of the job is there too"
 
 
 def test_a_killed_run_heals_and_a_cancelled_one_can_go_on(box: Box, given: dict[str, Any]) -> None:
