@@ -23,6 +23,7 @@ from data.split import SplitSettings
 from data.teacher import TeacherSettings
 from jora_model.job import TrainSettings
 from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from tasks.remote import Remote
 from tasks.store import Store
 
 SAMPLES = Path("data") / "samples"
@@ -61,6 +62,12 @@ class RunConfig(BaseModel):
         description="How cached results are checked before they are used: by names, sizes and times, and by content "
         'where a time is another ("quick"); or always by content ("full").',
     )
+    storage: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder or URL (s3://BUCKET/FOLDER) where machines share what stages built: looked into before a "
+        "stage is built, and given what was built.",
+    )
     documents: DocumentSettings = DocumentSettings()
     chunking: ChunkSettings = ChunkSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
@@ -92,9 +99,10 @@ class RunConfig(BaseModel):
         """The store of the work directory.
 
         Raises:
-            ValueError: it cannot be written to.
+            ValueError: it cannot be written to, or the storage does not answer.
         """
-        return Store(self.work_dir, full=self.verify == "full")
+        remote = Remote(self.storage) if self.storage else None
+        return Store(self.work_dir, full=self.verify == "full", remote=remote)
 
     def parameters(self) -> dict[str, Any]:
         """The fields by name, groups as models: the arguments of a flow."""

@@ -86,6 +86,8 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
     recording.write(sbom=write_sbom(store, pipeline.artifacts))
     show_in_prefect(store, results, pipeline.artifacts)
     recording.end("completed", pipeline.artifacts, note)
+    if store.remote is not None:
+        store.remote.share_file(recording.folder / "run.json", f"runs/{recording.record.name}/run.json")
     return results
 
 

@@ -85,26 +85,36 @@ class StageLocks(FlockLocks):
         refresh = context.task.refresh_cache if context else None
         if PREFECT_TASKS_REFRESH_CACHE.value() if refresh is None else refresh:
             return
-        record = self.store.results / key
-        if not record.exists():
-            return
-        artifact = _recorded(record)
+        artifact = self._sound(key)
+        remote = self.store.remote
+        if artifact is None and remote is not None and remote.fetch(self.store, key, _recorded_in):
+            artifact = self._sound(key)
         if artifact is None:
-            record.write_bytes(b"")
-            return
-        try:
-            self.store.verify(artifact)
-        except BrokenArtifact as error:
-            run_log().warning("%s: %s", self.stage.name, str(error).split(";")[0] + "; building it again")
-            record.write_bytes(b"")
             return
         self.store.note(Outcome(self.stage.name, artifact, cached=True, seconds=0.0))
         run_log().info("%s: cached%s", self.stage.name, describe_counts(artifact))
 
     def on_release(self, key: str) -> None:
-        """With the result on record, what was kept for another attempt has served."""
-        if _recorded(self.store.results / key) is not None:
+        """With the result on record, what was kept for another attempt has served, and others may have it."""
+        if (artifact := _recorded(self.store.results / key)) is not None:
             shutil.rmtree(self.store.scratch / key, ignore_errors=True)
+            if self.store.remote is not None:
+                self.store.remote.share(self.store, key, artifact)
+
+    def _sound(self, key: str) -> Artifact | None:
+        """The artifact on record; None, and the record is emptied, where it is not sound."""
+        record = self.store.results / key
+        if not record.exists():
+            return None
+        artifact = _recorded(record)
+        try:
+            if artifact is not None:
+                self.store.verify(artifact)
+                return artifact
+        except BrokenArtifact as error:
+            run_log().warning("%s: %s", self.stage.name, str(error).split(";")[0] + "; building it again")
+        record.write_bytes(b"")
+        return None
 
 
 class Stage(Generic[P]):
@@ -327,7 +337,14 @@ def _delay(attempt: int) -> float:
 def _recorded(record: Path) -> Artifact | None:
     """The artifact in one of Prefect's records; None where there is no record or nothing of the kind in it."""
     try:
-        entry: ResultRecord[Any] = ResultRecord.deserialize(record.read_bytes())
-    except Exception:  # absent, emptied, cut off, or by another version: Prefect takes all of them for a miss
+        return _recorded_in(record.read_bytes())
+    except OSError:
+        return None
+
+
+def _recorded_in(content: bytes) -> Artifact | None:
+    try:
+        entry: ResultRecord[Any] = ResultRecord.deserialize(content)
+    except Exception:  # emptied, cut off, or by another version: Prefect takes all of them for a miss
         return None
     return entry.result if isinstance(entry.result, Artifact) else None

@@ -7,6 +7,7 @@
     WORK_DIR/readings/                what was read of PDF and Office files and pages (data/readers/memory.py)
     WORK_DIR/runs/, sbom/             what each run says of itself (tasks/records.py) and used (tasks/sbom.py)
     WORK_DIR/models/, champion        the registered models (tasks/models.py)
+    WORK_DIR/shared/                  which stages are known to shared storage (tasks/remote.py)
     WORK_DIR/locks/, digests/         lock files; remembered digests of linked files
 
 The digest covers the kind, the file names and the files' bytes, and nothing else: the same bytes are the same artifact,
@@ -23,13 +24,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from tasks.digests import artifact_digest, file_digest, sync_folder
 from tasks.locks import flocked
 from tasks.temporary import temporary_folder
+
+if TYPE_CHECKING:
+    from tasks.remote import Remote
 
 MANIFEST = "manifest.json"
 # What can change an artifact's bytes, recorded so that a difference between two machines can be explained.
@@ -150,13 +154,15 @@ class Store:
 
     Args:
         full: `verify` reads every file of an artifact, unless it says otherwise.
+        remote: storage that several machines share, where stages look before they build.
 
     Raises:
         ValueError: the work directory cannot be made or written to.
     """
 
-    def __init__(self, work_dir: Path | str, *, full: bool = False) -> None:
+    def __init__(self, work_dir: Path | str, *, full: bool = False, remote: "Remote | None" = None) -> None:
         self.full = full
+        self.remote = remote
         self.work_dir = Path(work_dir).expanduser().absolute()
         self.artifacts = self.work_dir / "artifacts"
         self.tmp = self.work_dir / "tmp"
@@ -260,7 +266,7 @@ class Store:
                 versions=_versions(),
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             )
-            build._artifact = self._publish(folder, manifest)
+            build._artifact = self.publish(folder, manifest)
 
     def _record(self, path: Path) -> FileRecord:
         link = str(path.readlink()) if path.is_symlink() else None
@@ -272,8 +278,11 @@ class Store:
             link=link,
         )
 
-    def _publish(self, folder: Path, manifest: Manifest) -> Artifact:
-        """Move the finished folder to its place, unless a sound artifact is there already."""
+    def publish(self, folder: Path, manifest: Manifest) -> Artifact:
+        """Write the manifest of a folder that a `temporary_folder` holds, and move it to its place.
+
+        A sound artifact that is there already stays.
+        """
         # Files and folders first, the manifest last: no manifest, no artifact.
         sync_folder(folder)
         with (folder / MANIFEST).open("w", encoding="utf-8") as file:

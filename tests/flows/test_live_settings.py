@@ -250,6 +250,7 @@ ASKING = "tasks/test_teaching.py::test_every_setting_of_the_asking_is_live"
 # Settings that another test sees change something: setting -> file::test.
 ELSEWHERE = {
     "when_busy": "flows/test_turns.py::test_the_next_waits_or_is_cancelled_until_the_holder_dies",
+    "storage": "tasks/test_remote.py::test_another_machine_finds_everything_at_the_storage",
     "verify": "flows/test_config.py::test_a_store_that_checks_in_full",
     "teacher.kind": "flows/test_teacher.py::test_a_teacher_of_each_kind_to_a_dataset",
     "teacher.base_url": ASKING,
