@@ -81,7 +81,8 @@ def _fetch(name: str) -> Path:
     try:
         # Other runtimes' copies of the weights.
         other = ["*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "onnx/*", "openvino/*"]
-        return Path(snapshot_download(name, ignore_patterns=other))
+        model, _, revision = name.partition("@")
+        return Path(snapshot_download(model, revision=revision or None, ignore_patterns=other))
     except GatedRepoError:
         raise ValueError(f"the embedder {name} needs permission on huggingface.co: set HF_TOKEN, or {advice}") from None
     except (RepositoryNotFoundError, HFValidationError):

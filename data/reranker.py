@@ -69,7 +69,8 @@ def _fetch(name: str) -> Path:
 
     try:
         other = ["*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "onnx/*", "openvino/*"]
-        return Path(snapshot_download(name, ignore_patterns=other))
+        model, _, revision = name.partition("@")
+        return Path(snapshot_download(model, revision=revision or None, ignore_patterns=other))
     except (RepositoryNotFoundError, HFValidationError):
         raise ValueError(f"there is no cross-encoder {name} on huggingface.co: name a folder or another id") from None
     except OSError as error:

@@ -11,12 +11,18 @@ _EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 ALLOWED = (
     f"{EMBEDDED} (SmolLM2-135M-Instruct), a folder with config.json, safetensors and tokenizer.json, a .gguf file, "
-    "or a Hugging Face id such as HuggingFaceTB/SmolLM2-360M-Instruct"
+    "or a Hugging Face id such as HuggingFaceTB/SmolLM2-360M-Instruct, with @REVISION behind it where it is to stay one"
 )
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 # Of a repository's top folder; Mistral's `consolidated` repeats all the weights.
 _WANTED = ["*.json", "*.safetensors", "tokenizer*", "*.jinja"]
 _UNWANTED = ["*/*", "consolidated*"]
+
+
+class Unreachable(ValueError):
+    """What was asked for is elsewhere, and elsewhere does not answer; it may in a while."""
+
+    transient = True
 
 
 def resolve_base(name: str) -> Path:
@@ -49,7 +55,7 @@ def hub_id(name: str) -> str | None:
     """The Hugging Face id of the base model that a person named, for model cards; None for their own files."""
     if name == EMBEDDED:
         return _EMBEDDED_HUB_ID
-    return name if _HUB_ID.fullmatch(name) and not Path(name).exists() else None
+    return name.partition("@")[0] if _HUB_ID.fullmatch(name) and not Path(name).exists() else None
 
 
 def _embedded() -> Path:
@@ -83,10 +89,19 @@ def _checked(folder: Path) -> Path:
 
 def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
+    model, _, revision = name.partition("@")
+    patterns = {"allow_patterns": _WANTED, "ignore_patterns": _UNWANTED}
     try:
-        return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, etag_timeout=5))
+        return Path(snapshot_download(model, revision=revision or None, etag_timeout=5, **patterns))
+    except RevisionNotFoundError:
+        raise ValueError(f"base model {model} has no revision {revision}; name a commit, a tag or a branch") from None
     except GatedRepoError:
         raise ValueError(
             f"base model {name} needs its licence accepted on https://huggingface.co/{name} and a token in HF_TOKEN"
@@ -94,10 +109,10 @@ def _download(name: str) -> Path:
     except RepositoryNotFoundError:
         raise ValueError(f"base model {name} is not on Hugging Face (or private); allowed are {ALLOWED}") from None
     except LocalEntryNotFoundError:
-        raise ValueError(
+        raise Unreachable(
             f"base model {name} is no folder here, not in Hugging Face's cache, and Hugging Face cannot be reached; "
             f"allowed are {ALLOWED}"
         ) from None
     except OSError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"base model {name} cannot be fetched from Hugging Face: {reason}") from None
+        raise Unreachable(f"base model {name} cannot be fetched from Hugging Face: {reason}") from None

@@ -1,5 +1,6 @@
 """Snapshots: what a person names (folders, files, models) becomes artifacts, by content. Never cached, always quick."""
 
+import re
 from pathlib import Path
 
 from data.corpus import Corpus, read_corpus
@@ -13,13 +14,14 @@ from data.reranker import resolve_reranker
 from jora_model.base import resolve_base
 from tasks.cache import stage
 from tasks.code import code_digest
+from tasks.logs import run_log
 from tasks.store import Artifact, Store
 
 # What a base model folder may hold that is used, exported or needed by transformers; other files are not taken.
 _BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt")
 
 
-@stage(name="snapshot-documents", version=1, cache=False)
+@stage(name="snapshot-documents", version=1, cache=False, retries=2)
 def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -> Artifact:
     """Documents of a folder, a file, a data set or a SQuAD file (`.json`).
 
@@ -58,7 +60,7 @@ def snapshot_questions(store: Store, questions: str) -> Artifact:
     return build.artifact
 
 
-@stage(name="snapshot-base", version=1, cache=False)
+@stage(name="snapshot-base", version=1, cache=False, retries=2)
 def snapshot_base(store: Store, base_model: str) -> Artifact:
     """The base model as links to its files: kind `base-model` for a Hugging Face folder, `gguf` for a GGUF file.
 
@@ -66,11 +68,12 @@ def snapshot_base(store: Store, base_model: str) -> Artifact:
         ValueError: there is no such model, or files are missing.
     """
     source = resolve_base(base_model)
+    named = _named(base_model, source)
     if source.is_file():
-        with store.build("gguf") as build:
+        with store.build("gguf", settings=named) as build:
             build.link("model.gguf", source)
     else:
-        with store.build("base-model") as build:
+        with store.build("base-model", settings=named) as build:
             for name in sorted({path.name for pattern in _BASE_FILES for path in source.glob(pattern)}):
                 build.link(name, source / name)
     return build.artifact
@@ -87,24 +90,24 @@ def import_base(store: Store, gguf: Artifact) -> Artifact:
     return build.artifact
 
 
-@stage(name="snapshot-embedder", version=1, cache=False)
+@stage(name="snapshot-embedder", version=1, cache=False, retries=2)
 def snapshot_embedder(store: Store, embedder: str) -> Artifact:
     """The embedder's folder as links.
 
     Raises:
         ValueError: there is no such embedder.
     """
-    return _linked(store, "embedder", resolve_embedder(embedder))
+    return _linked(store, "embedder", embedder, resolve_embedder(embedder))
 
 
-@stage(name="snapshot-reranker", version=1, cache=False)
+@stage(name="snapshot-reranker", version=1, cache=False, retries=2)
 def snapshot_reranker(store: Store, reranker: str) -> Artifact:
     """The cross-encoder's folder as links.
 
     Raises:
         ValueError: there is no such cross-encoder.
     """
-    return _linked(store, "reranker", resolve_reranker(reranker))
+    return _linked(store, "reranker", reranker, resolve_reranker(reranker))
 
 
 @stage(name="snapshot-general", version=1, cache=False)
@@ -121,11 +124,20 @@ def snapshot_general(store: Store, mix_file: str) -> Artifact:
     return build.artifact
 
 
-def _linked(store: Store, kind: str, source: Path) -> Artifact:
+def _linked(store: Store, kind: str, name: str, source: Path) -> Artifact:
     """All files of a model's folder, hidden ones left out."""
-    with store.build(kind) as build:
+    with store.build(kind, settings=_named(name, source)) as build:
         for path in sorted(source.rglob("*")):
-            name = path.relative_to(source)
-            if path.is_file() and not any(part.startswith(".") for part in name.parts):
-                build.link(name.as_posix(), path)
+            inner = path.relative_to(source)
+            if path.is_file() and not any(part.startswith(".") for part in inner.parts):
+                build.link(inner.as_posix(), path)
     return build.artifact
+
+
+def _named(name: str, source: Path) -> dict[str, str]:
+    """What a person named and, where it was downloaded, the commit that it then was, for the manifest."""
+    commit = re.search(r"/snapshots/([0-9a-f]{40})(/|$)", source.as_posix())
+    if commit is None:
+        return {"name": name}
+    run_log().info("%s is revision %s", name, commit[1])
+    return {"name": name, "revision": commit[1]}

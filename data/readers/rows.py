@@ -134,7 +134,11 @@ def read_dataset(source: str, settings: DocumentSettings) -> Iterator[Extracted 
     import datasets
 
     try:
-        found: Any = datasets.load_from_disk(source) if Path(source).is_dir() else datasets.load_dataset(source)
+        if Path(source).is_dir():
+            found: Any = datasets.load_from_disk(source)
+        else:
+            name, _, revision = source.partition("@")
+            found = datasets.load_dataset(name, revision=revision or None)
     except Exception as error:  # of the library, of the Hub's client, of the network
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise Unreadable(f"no data set of datasets that can be loaded ({first})") from None
