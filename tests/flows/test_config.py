@@ -55,7 +55,7 @@ def test_flow_parameters_are_the_fields():
 def test_every_field_is_described():
     """A form without explanations is no form."""
     for name, field in RunConfig.model_fields.items():
-        if isinstance(field.default, (str, int)):
+        if field.default is None or isinstance(field.default, (str, int)):
             assert field.description, name
             continue
         assert field.default.__doc__, name

@@ -21,7 +21,7 @@ _JOBS = {
 def run_jobs_here(patch: pytest.MonkeyPatch) -> None:
     """Let stages call what their jobs would call in a process of their own."""
 
-    def run_job(module: str, job_file: Path, *, log: object) -> None:
+    def run_job(module: str, job_file: Path, **_: object) -> None:
         _JOBS[module](job_file)
 
     for stages in (tasks.training, tasks.evaluation):
