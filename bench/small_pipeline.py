@@ -1,6 +1,5 @@
 """The whole pipeline on a few documents and a tiny model, as a flow in this process, for benchmarks of its care."""
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ def small_settings(folder: Path, documents: int = 2) -> dict[str, Any]:
 @contextmanager
 def quiet_server() -> Iterator[None]:
     """A Prefect server of its own, and no lines of Prefect's in the terminal."""
+    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
     from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
@@ -36,8 +36,6 @@ def quiet_server() -> Iterator[None]:
         temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}),
         prefect_test_harness(server_startup_timeout=180),
     ):
-        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         yield
 
 

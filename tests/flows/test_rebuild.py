@@ -37,6 +37,6 @@ def test_a_rebuild_tells_what_changed(tmp_path: Path) -> None:
     assert told["documents_added"] == ["new.md"] and told["documents_kept"] == 3
     with get_client(sync_client=True) as client:
         (page,) = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["run"])), sort="CREATED_DESC", limit=1
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["data"])), sort="CREATED_DESC", limit=1
         )
     assert "| documents added | 1 | `new.md` |" in page.data

@@ -75,7 +75,10 @@ def test_what_cannot_be_used_is_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_refusal_is_one_line_and_the_key_is_nowhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A server that repeats the Authorization header in its errors and in its answers; the job is a real process."""
     monkeypatch.setenv("SOME_KEY", KEY)
@@ -102,8 +105,8 @@ def test_a_refusal_is_one_line_and_the_key_is_nowhere(
             ask_server.fn(store, chunks, teacher_at(server, api_key_env="SOME_KEY", seed=9))
     assert "\n" not in str(caught.value)
     said = capfd.readouterr()
-    assert "HTTP 500" in said.err
-    assert KEY not in str(caught.value) + said.err + said.out + everything_written(store.work_dir)
+    assert "HTTP 500" in caplog.text
+    assert KEY not in str(caught.value) + caplog.text + said.err + said.out + everything_written(store.work_dir)
     questions = read_jsonl(store.path(written) / "raw_questions.jsonl", RawQuestion)
     assert any("Bearer [key]" in (question.reason or "") for question in questions)
 
