@@ -46,7 +46,7 @@ def main() -> None:
         told = clean = resumed = 0
         for name in names:
             line = _fail_in(settings, disk / "work", name)
-            good = "space" in line and "\n" not in line
+            good = "\n" not in line and ("no space is left" in line or "free; make room" in line)
             told += good
             halves = _halves(disk / "work")
             clean += not halves
