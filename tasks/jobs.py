@@ -6,6 +6,7 @@ again, and is the same thing that Slurm or Kubernetes would start. It ends with 
 
 import codecs
 import json
+import logging
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from typing import IO, Protocol
 from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD, REPORT_FD
 from tasks.retries import JobFailed, JobKilled
 
+logger = logging.getLogger(__name__)
 REPOSITORY = Path(__file__).resolve().parent.parent
 ERROR_PREFIX = "error: "
 KEPT_LINES = 20
@@ -79,9 +81,13 @@ def run_job(
             report_to = -1
             log.info("started python -m %s (process %d)", module, process.pid)
             assert process.stdout is not None
-            lines: deque[str] = deque(maxlen=KEPT_LINES)
-            reader = threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True)
-            listener = threading.Thread(target=_listen, args=(reports, log, progress, lines), daemon=True)
+            # Apart: a server that is slow to take the log must not put it after the job's last line.
+            said: deque[str] = deque(maxlen=KEPT_LINES)
+            logged: deque[str] = deque(maxlen=KEPT_LINES)
+            reader = threading.Thread(target=_pass_on, args=(process.stdout, said), daemon=True)
+            # With a descriptor of its own: it may outlive this call, and the number would be another pipe's.
+            listening = (os.dup(reports), log, progress, logged)
+            listener = threading.Thread(target=_listen, args=listening, daemon=True)
             reader.start()
             listener.start()
             try:
@@ -100,7 +106,7 @@ def run_job(
             if descriptor >= 0:
                 os.close(descriptor)
     if code != 0:
-        raise _failure(module, code, list(lines))
+        raise _failure(module, code, list(said), list(logged))
 
 
 def _environment(current: Mapping[str, str], parent_fd: int, report_fd: int) -> dict[str, str]:
@@ -121,18 +127,24 @@ def _environment(current: Mapping[str, str], parent_fd: int, report_fd: int) -> 
     return environment
 
 
-def _listen(reports: int, log: Log, progress: Callable[[int, int], object], lines: deque[str]) -> None:
-    """Log what the job logs, with its level, and tell how far it is; until the job has ended."""
-    rest = b""
-    while block := os.read(reports, 65536):
-        *whole, rest = (rest + block).split(b"\n")
-        for line in whole:
-            report = json.loads(line)
-            if "message" in report:
-                log.log(report["level"], "%s", report["message"])
-                lines.append(report["message"])
-            else:
-                progress(report["done"], report["total"])
+def _listen(reports: int, log: Log, progress: Callable[[int, int], object], logged: deque[str]) -> None:
+    """Log what the job logs, with its level, and tell how far it is; until the job has ended.
+
+    It reads on whatever happens: a job whose pipe nobody empties stands still.
+    """
+    level = logging.WARNING
+    with open(reports, "rb") as lines:
+        for line in lines:
+            try:
+                report = json.loads(line)
+                if "message" in report:
+                    logged.append(report["message"])
+                    log.log(report["level"], "%s", report["message"])
+                else:
+                    progress(report["done"], report["total"])
+            except Exception as error:
+                logger.log(level, "what a job reported could not be shown: %s (%.200r)", error, line)
+                level = logging.DEBUG  # once is enough
 
 
 def _pass_on(pipe: IO[bytes], lines: deque[str]) -> None:
@@ -168,9 +180,9 @@ def _end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
         return
 
 
-def _failure(module: str, code: int, lines: list[str]) -> Exception:
-    if code == EXIT_INPUT_ERROR and lines and lines[-1].startswith(ERROR_PREFIX):
-        return ValueError(lines[-1].removeprefix(ERROR_PREFIX))
+def _failure(module: str, code: int, said: list[str], logged: list[str]) -> Exception:
+    if code == EXIT_INPUT_ERROR and said and said[-1].startswith(ERROR_PREFIX):
+        return ValueError(said[-1].removeprefix(ERROR_PREFIX))
     kind = JobKilled if code < 0 or code == EXIT_AGAIN else JobFailed
     if code < 0:
         name = signal.Signals(-code).name
@@ -179,4 +191,5 @@ def _failure(module: str, code: int, lines: list[str]) -> Exception:
             how += " (out of memory?)"
     else:
         how = f"ended with exit code {code}"
-    return kind("\n".join([f"the job {module} {how}; its last lines:", *(lines or ["(none)"])]))
+    lines = [*logged, *said][-KEPT_LINES:] or ["(none)"]
+    return kind("\n".join([f"the job {module} {how}; its last lines:", *lines]))

@@ -69,6 +69,11 @@ class Run:
     [
         ("import pickle; pickle.loads(pickle.dumps([]))", b"something was unpickled"),
         ("import socket; socket.create_connection(('192.0.2.1', 80), 1)", b"something is sent to 192.0.2.1"),
+        (
+            "import contextlib, urllib.request\nwith contextlib.suppress(BaseException):\n"
+            "    urllib.request.urlopen('http://example.invalid')",
+            b"something is sent to example.invalid",
+        ),
     ],
 )
 def test_the_guard_guards(code: str, says: bytes) -> None:

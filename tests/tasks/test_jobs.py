@@ -15,9 +15,9 @@ from tasks.jobs import run_job
 
 JOBS = '''
 """Jobs for the tests: the job file names what to do."""
-import os, signal, subprocess, sys, time
+import logging, os, signal, subprocess, sys, time
 from pathlib import Path
-from jora_model.process import run_job_file
+from jora_model.process import report_progress, run_job_file, set_up_log
 
 def work(job: Path) -> None:
     what, *rest = job.read_text().split()
@@ -28,6 +28,12 @@ def work(job: Path) -> None:
     elif what == "value-error":
         sys.stderr.write("\\r10%")
         raise ValueError("tp is 3, which does not divide\\n   9 heads")
+    elif what == "reports":
+        logging.getLogger("made").info("begins")
+        for done in range(4_000):  # more than a pipe holds
+            report_progress(done, 4_000)
+        logging.getLogger("made").warning("a warning")
+        raise ValueError("not finite")
     elif what == "crash":
         raise RuntimeError("out of something")
     elif what == "exit-2":
@@ -45,6 +51,7 @@ def work(job: Path) -> None:
         time.sleep(600)
 
 if __name__ == "__main__":
+    set_up_log("made")
     run_job_file(work)
 '''
 LOG = logging.getLogger("test")
@@ -104,6 +111,29 @@ def test_what_a_person_did_wrong_is_a_value_error(job: Path) -> None:
     with pytest.raises(ValueError, match=r"^tp is 3, which does not divide 9 heads$"):
         run_job("made_jobs", job, log=LOG)
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_reports_are_heard_and_hold_nobody_up(fails: bool, job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor do they hide the job's last line where whoever hears them is slow, or fails."""
+    heard: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        heard.append((done, total))
+        if done == total - 1:
+            time.sleep(0.3)  # the last line is there before the warning
+        if fails:
+            raise RuntimeError("the server is gone")
+
+    job.write_text("reports")
+    before = open_descriptors()
+    with caplog.at_level(logging.INFO), pytest.raises(ValueError, match=r"^not finite$"):
+        run_job("made_jobs", job, log=LOG, progress=progress)
+    assert open_descriptors() == before
+    assert heard == [(done, 4_000) for done in range(4_000)]
+    told = [(record.levelname, record.message) for record in caplog.records if record.name == "test"]
+    assert told[1:] == [("INFO", "begins"), ("WARNING", "a warning")]
+    assert caplog.text.count("the server is gone") == fails, "said once"
 
 
 @pytest.mark.parametrize(
