@@ -15,6 +15,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from data.embeddings import EmbeddingSettings
 from data.vectors import VectorStore, shards
 from tasks.loading import loaded_embedder, open_chunks, open_embedder, open_vectors, vectors_folder
+from tasks.progress import Progress
 from tasks.store import Artifact, Store
 
 CONNECT_SECONDS = 10
@@ -39,7 +40,10 @@ def embed_missing(
         # Here, so that the texts are no parameter of a flow: the server keeps those, and takes half a megabyte at most.
         @flow(name="embed-shards", task_runner=_runner(embedding.workers))
         def embed_shards() -> None:
-            embed_shard.map(*map(unmapped, where), pieces).result()
+            progress = Progress("embedding", "shards of texts that are embedded")
+            for number, future in enumerate(embed_shard.map(*map(unmapped, where), pieces), 1):
+                future.result()
+                progress(number, len(pieces))
 
         embed_shards()
 

@@ -5,7 +5,7 @@ import time
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.settings import PREFECT_API_URL
 
 _SECONDS_BETWEEN = 10.0
@@ -22,7 +22,7 @@ class Progress:
         self._artifact: UUID | None = None
         self._last = time.monotonic()
         self._shown = 0.0
-        if PREFECT_API_URL.value() and TaskRunContext.get() is not None:
+        if PREFECT_API_URL.value() and (TaskRunContext.get() or FlowRunContext.get()) is not None:
             try:
                 self._artifact = create_progress_artifact(0.0, key=key, description=what)  # type: ignore[assignment]
             except Exception as error:
