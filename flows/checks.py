@@ -1,6 +1,10 @@
 """Checks that cost nothing and come before everything that does: settings against one another and against the model."""
 
+import json
+from contextlib import suppress
+
 from data.critic_settings import check_critic
+from data.whole_files import write_whole
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from jora_model.metrics import check_tensorboard
@@ -12,13 +16,23 @@ PROMPT_OVERHEAD = 200
 
 
 def model_facts(store: Store, base: Artifact) -> ModelConfig:
-    """Facts of the base model, from config.json or from the header of a GGUF file; no weights are read."""
-    if base.kind == "gguf":
-        from jora_model.gguf_import import gguf_config
+    """Facts of the base model, from config.json or from the header of a GGUF file; no weights are read.
 
-        # Resolved: errors name the person's file, not our link to it.
-        return ModelConfig.from_hf(gguf_config((store.path(base) / "model.gguf").resolve()))
-    return ModelConfig.read(store.path(base))
+    The header holds the tokenizer and takes seconds to read, so what it says is kept, by the file's content.
+    """
+    if base.kind != "gguf":
+        return ModelConfig.read(store.path(base))
+    kept = store.work_dir / "readings" / f"gguf-{base.digest}.json"
+    with suppress(OSError, ValueError):  # not there yet, or damaged
+        return ModelConfig.from_hf(json.loads(kept.read_bytes()))
+    from jora_model.gguf_import import gguf_config
+
+    # Resolved: errors name the person's file, not our link to it.
+    found = gguf_config((store.path(base) / "model.gguf").resolve())
+    facts = ModelConfig.from_hf(found)
+    kept.parent.mkdir(exist_ok=True)
+    write_whole(kept, json.dumps(found).encode())
+    return facts
 
 
 def check_dataset(config: RunConfig) -> None:

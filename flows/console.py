@@ -45,20 +45,24 @@ def run_flow(config: RunConfig, goal: str) -> None:
     _be_quiet()
     from prefect.settings import PREFECT_API_URL
 
-    from flows.run import nothing_to_do, record_nothing
-
-    # Where a server is named, the run is to be seen there.
-    if not PREFECT_API_URL.value() and (nothing := nothing_to_do(config, goal)) is not None:
-        record_nothing(config, goal, nothing)
-        _show(nothing, goal)
-        return
-    _prepare(config, goal)
     from flows import raft
+    from flows.run import nothing_to_do, record_nothing
 
     flows = {"dataset": raft.build_dataset, "adapter": raft.train_adapter, "evaluation": raft.evaluate_model}
     flow: Any = flows.get(goal, raft.raft_finetune)
-    parameters = config.parameters() | {"until": goal}
-    results = _call(flow, {name: parameters[name] for name in flow.parameters.properties})
+    parameters = config.parameters()
+    arguments = {name: parameters[name] for name in flow.parameters.properties if name in parameters}
+    # Where a server is named, the run is to be seen there.
+    if not PREFECT_API_URL.value():
+        asked = RunConfig(**arguments)  # what this flow is not told has its default in the record of the last run
+        if (nothing := nothing_to_do(asked, goal)) is not None:
+            record_nothing(asked, goal, nothing)
+            _show(nothing, goal)
+            return
+    _prepare(config, goal)
+    if "until" in flow.parameters.properties:
+        arguments["until"] = goal
+    results = _call(flow, arguments)
     _show(results, goal)
 
 
