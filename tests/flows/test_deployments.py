@@ -91,6 +91,17 @@ def idle_deployment(box: Box, name: str, **more: Any) -> str:
     return f"idle/{name}"
 
 
+def materialized(box: Box) -> dict[str, set[str]]:
+    """Assets of which the server has heard, with those that they are made of."""
+    only = {"filter": {"event": {"name": ["prefect.asset.materialization.succeeded"]}}, "limit": 50}
+    return {
+        event["resource"]["prefect.resource.id"]: {
+            item["prefect.resource.id"] for item in event["related"] if item["prefect.resource.role"] == "asset"
+        }
+        for event in box.ask("POST", "events/filter", only)["events"]
+    }
+
+
 def test_the_weekly_deployment_runs_on_the_samples(box: Box, given: dict[str, Any], silent: str) -> None:
     """All but the ladder, which is most of the time of a run this short, and has its own tests."""
     listed = {line["name"] for line in json.loads(box.command("prefect", "deployment", "ls", "-o", "json"))}
@@ -102,11 +113,8 @@ def test_the_weekly_deployment_runs_on_the_samples(box: Box, given: dict[str, An
     assert "Completed" in printed
     for name in ("dataset", "training", "adapter", "merged"):
         assert (Path(given["work_dir"]) / "latest" / name).is_dir()
-    made: dict[str, set[str]] = {}
-    only = {"filter": {"event": {"name": ["prefect.asset.materialization.succeeded"]}}, "limit": 50}
-    for event in box.ask("POST", "events/filter", only)["events"]:
-        related = {item["prefect.resource.id"] for item in event["related"] if item["prefect.resource.role"] == "asset"}
-        made[event["resource"]["prefect.resource.id"]] = related
+    wait_for(lambda: "jora://work/export" in materialized(box), 60, "events of assets", pause=0.5)
+    made = materialized(box)
     assert made["jora://work/adapter"] == {"jora://work/dataset"}
     assert made["jora://work/export"] >= {"jora://work/adapter"}
     assert made["jora://work/chunks"] == {"jora://work/documents"}
