@@ -14,6 +14,7 @@ computes the key is logged and the task then runs uncached, so the body computes
 """
 
 import inspect
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -344,6 +345,9 @@ def _recorded(record: Path) -> Artifact | None:
 
 def _recorded_in(content: bytes) -> Artifact | None:
     try:
+        # A record names what reads it, and may come from shared storage: nothing but JSON, which runs no code.
+        if json.loads(content)["metadata"]["serializer"]["type"] != "json":
+            return None
         entry: ResultRecord[Any] = ResultRecord.deserialize(content)
     except Exception:  # emptied, cut off, or by another version: Prefect takes all of them for a miss
         return None

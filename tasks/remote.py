@@ -12,6 +12,7 @@ whoever names them has them. Credentials come from the environment, as fsspec's 
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -28,6 +29,7 @@ FIRST_PAUSE_SECONDS = 1.0
 _TOLD_FROM = 10_000_000  # bytes of a transfer that is worth a line
 # What fsspec needs for a protocol -> our extra.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_PLAIN = re.compile(r"[a-z0-9-]+")
 T = TypeVar("T")
 log = logging.getLogger("tasks")
 
@@ -125,6 +127,8 @@ class Remote:
         if artifact.bytes > _TOLD_FROM:
             log.info("%s (%s) comes from %s", artifact, describe_bytes(artifact.bytes), self.url)
         manifest = Manifest.model_validate_json(self.files.cat_file(f"{folder}/manifest.json"))
+        if (manifest.kind, manifest.digest) != (artifact.kind, artifact.digest) or not _PLAIN.fullmatch(artifact.kind):
+            return False
         with temporary_folder(store.tmp, store.locks / "tmp.lock", artifact.kind) as fresh:
             for name, record in manifest.files.items():
                 path = fresh / _safe(name)
