@@ -2,6 +2,7 @@
 
     FOLDER/answers/KEY[:2]/KEY.json   one answer with its tokens
     FOLDER/ledger.jsonl               a line for each attempt of each call, in the order of their ends
+    FOLDER/sent/KEY.json              an attempt on its way: the line that it will be if this process dies
     FOLDER/lock                       held by the process that asks
 
 An answer is written, synced and renamed, so that it is whole or absent whenever the process dies.
@@ -12,16 +13,19 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from data.teacher import TeacherSettings
+from data.teacher_budget import Tokens
 from data.teacher_plan import TeacherCall
 from data.teacher_prompts import RESPONSE_FORMAT
 from data.whole_files import write_whole
+
+ANSWERED = "answered"  # the outcome of an attempt that came to something
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ class TeacherAnswer:
     tokens_out: int
     estimated: bool
     finish: str
+
+    @property
+    def tokens(self) -> Tokens:
+        """What it took."""
+        return Tokens(self.tokens_in, self.tokens_out)
 
 
 def call_body(call: TeacherCall, settings: TeacherSettings) -> dict[str, Any]:
@@ -69,14 +78,17 @@ class AnswerBook:
         self.folder = Path(folder)
         self.answers = self.folder / "answers"
         self.ledger = self.folder / "ledger.jsonl"
+        self.sent = self.folder / "sent"
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait until no other process asks, and keep others waiting; the kernel lets go when this process dies."""
-        self.answers.mkdir(parents=True, exist_ok=True)
+        for folder in (self.answers, self.sent):
+            folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             _end_line(self.ledger)
+            self._find_lost()
             yield
 
     def busy(self) -> bool:
@@ -105,6 +117,34 @@ class AnswerBook:
         """Add a line to the ledger."""
         with self.ledger.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, sort_keys=True) + "\n")
+
+    def send(self, key: str, entry: Mapping[str, Any]) -> None:
+        """A call is about to be sent; `entry` is what becomes of it when this process dies before `end`."""
+        (self.sent / f"{key}.json").write_text(json.dumps(entry, sort_keys=True), encoding="utf-8")
+
+    def end(self, key: str) -> None:
+        """The attempt has ended, and is in the ledger."""
+        (self.sent / f"{key}.json").unlink(missing_ok=True)
+
+    def lost(self, keys: Collection[str]) -> Tokens:
+        """What attempts of these calls took that came to nothing, by the ledger."""
+        lost = Tokens()
+        with suppress(FileNotFoundError), self.ledger.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with suppress(ValueError, TypeError, KeyError):  # half a line of a process that was killed
+                    entry = json.loads(line)
+                    if entry["outcome"] != ANSWERED and entry["call"] in keys:
+                        lost += Tokens(int(entry["tokens_in"]), int(entry["tokens_out"]))
+        return lost
+
+    def _find_lost(self) -> None:
+        """Attempts of a process that died become lines of the ledger, but for those whose answer it could keep."""
+        for path in sorted(self.sent.glob("*.json")):
+            with suppress(ValueError):
+                entry = json.loads(path.read_bytes())
+                if self.get(path.stem) is None:
+                    self.note(entry)
+            path.unlink()
 
     def _path(self, key: str) -> Path:
         return self.answers / key[:2] / f"{key}.json"

@@ -26,16 +26,26 @@ class Tokens:
         return self.prompts + self.answers
 
 
+_NOTHING = Tokens()
+
+
+def estimated_tokens(text: str) -> int:
+    """Of a text whose tokens nobody told: a quarter of its bytes."""
+    return len(text.encode("utf-8", "replace")) // 4
+
+
 class Budget:
     """Counts what is spent, and what the calls that are on their way may still take."""
 
-    def __init__(self, settings: TeacherSettings, spent: Tokens) -> None:
+    def __init__(self, settings: TeacherSettings, spent: Tokens, lost: Tokens = _NOTHING) -> None:
         """
         Args:
             spent: by the answers that are kept already.
+            lost: by attempts of before that came to nothing.
         """
         self.settings = settings
-        self.spent = spent
+        self.spent = spent + lost  # all of it
+        self.lost = lost
         self.reserved = Tokens()
 
     def worst(self, prompt: str) -> Tokens:

@@ -2,24 +2,23 @@
 
 What helps: 429 (as late as the server says), 5xx, time-outs, broken connections, answers that are no completion. What a
 person must correct (400, 401, 403, 404) stops everything with one line. However the asking stops, the calls that are on
-their way come to their end first: they are paid.
+their way come to their end first: they are paid. An attempt that a server took and did not answer counts as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from data.prompts import fold_space
 from data.teacher import TeacherSettings
-from data.teacher_answers import AnswerBook, TeacherAnswer, call_body
-from data.teacher_budget import Budget, Tokens
+from data.teacher_answers import ANSWERED, AnswerBook, TeacherAnswer, call_body
+from data.teacher_budget import Budget, Tokens, estimated_tokens
+from data.teacher_failures import RETRIED, Failed, backoff, cause, message, never_sent, retry_after, turned_away
 from data.teacher_plan import TeacherCall
 
 if TYPE_CHECKING:
@@ -29,26 +28,15 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, str], object]
 
-FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 60.0
+CONNECT_SECONDS = 10.0  # at most half of a call's time: what runs out later was sent
 LONGEST_RETRY_AFTER_SECONDS = 600.0  # one that asks for more time will not be waited for
 SHORTEST_SECRET = 8  # what is shorter is no key but a placeholder ("none"), and may stand in any text
 NO_KEY = "none"  # the client wants one; servers without keys do not look at it
-_RETRIED = frozenset({408, 409, 425, 429})
 _SHOWN = 200  # characters of a server's own words
 
 
 class Interrupted(Exception):
     """The asking was told to stop; what was asked is kept."""
-
-
-class _Failed(Exception):
-    """One attempt came to nothing, and another may not: how, and for how long the server asks to be left alone."""
-
-    def __init__(self, how: str, pause: float = 0.0) -> None:
-        super().__init__(how)
-        self.how = how
-        self.pause = pause
 
 
 class Endpoint:
@@ -84,16 +72,17 @@ class Endpoint:
             ValueError: the server refuses, does not answer, or the budget is spent; one line.
             Interrupted: `stop` was called.
         """
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, Timeout
 
+        connecting = Timeout(None, connect=min(CONNECT_SECONDS, self.settings.timeout_seconds / 2))
         self._loop = asyncio.get_running_loop()
         kept = {key: answer for key in calls if (answer := self.book.get(key))}
-        spent = sum((Tokens(answer.tokens_in, answer.tokens_out) for answer in kept.values()), Tokens())
-        self.budget = Budget(self.settings, spent)
+        spent = sum((answer.tokens for answer in kept.values()), Tokens())
+        self.budget = Budget(self.settings, spent, self.book.lost(calls.keys()))
         self._total, self._done = len(calls), len(kept)
         waiting = iter([(key, call) for key, call in calls.items() if key not in kept])
         async with AsyncOpenAI(
-            api_key=self.api_key or NO_KEY, base_url=self.settings.base_url, max_retries=0, timeout=None
+            api_key=self.api_key or NO_KEY, base_url=self.settings.base_url, max_retries=0, timeout=connecting
         ) as client:
             workers = min(self.settings.concurrency, self._total - self._done)
             await asyncio.gather(*(self._work(client, waiting, progress) for _ in range(workers)))
@@ -121,19 +110,10 @@ class Endpoint:
             key, call = next(waiting, ("", None))
             if call is None:
                 return
-            worst = self.budget.worst(call.prompt.message)
-            if not await self._reserve(worst):
-                return
-            answer = None
             try:
-                answer = await self._answer(client, key, call)
-                if answer is not None:
-                    self.book.keep(key, answer)
-                    self._done += 1
+                await self._answer(client, key, call)
             except Exception as error:  # raised at the end, not now: the calls of the other workers are paid
                 self._stop(error)
-            self.budget.settle(worst, Tokens(answer.tokens_in, answer.tokens_out) if answer else Tokens())
-            self._changed.set()
             try:
                 progress(self._done, self.budget.describe())
             except Exception as error:  # such as a pipe that nobody reads any more
@@ -149,7 +129,8 @@ class Endpoint:
                 self._stop(
                     ValueError(
                         f"the teacher's budget ends here: {self.budget.describe()} are spent on {self._done} of "
-                        f"{self._total} calls, {left} remain, and the next may take {tokens.total:,} tokens; raise "
+                        f"{self._total} calls{self._told_lost()}, {left} remain, and the next may take "
+                        f"{tokens.total:,} tokens; raise "
                         "teacher.budget_tokens or teacher.budget_cost and run the same command: what is paid is kept"
                     )
                 )
@@ -158,33 +139,58 @@ class Endpoint:
             await self._changed.wait()
         return False
 
-    async def _answer(self, client: openai.AsyncOpenAI, key: str, call: TeacherCall) -> TeacherAnswer | None:
-        """The answer to a call, after as many attempts as it takes; None when the asking stopped meanwhile."""
+    def _told_lost(self) -> str:
+        lost = self.budget.lost.total
+        return f" ({lost:,}, estimated, went into attempts that came to nothing)" if lost else ""
+
+    async def _answer(self, client: openai.AsyncOpenAI, key: str, call: TeacherCall) -> None:
+        """Keep the answer to a call, after as many attempts as it takes, each within the budget."""
         failures = 0
-        while True:
-            body = self._body(call)
+        worst = self.budget.worst(call.prompt.message)
+        while await self._reserve(worst):
+            took = Tokens()
+            # Should this process die now, the next finds what was on its way.
+            self.book.send(key, self._entry(key, "cut off with the process that asked", _unanswered(call), True))
             try:
-                answer = await self._attempt(client, body, call)
-            except _Failed as failed:
+                answer = await self._attempt(client, self._body(call), call)
+                if answer is None:  # the body was adapted
+                    continue
+                took = answer.tokens
+                self.book.keep(key, answer)
+                self.book.note(self._entry(key, ANSWERED, took, answer.estimated))
+                self._done += 1
+                return
+            except asyncio.CancelledError:
+                self.book.note(self._entry(key, "given up", _unanswered(call), True))
+                raise
+            except Failed as failed:
                 failures += 1
-                self._note(key, failed.how)
-                if self._why is not None:
-                    return None
-                if failures > self.settings.max_retries:
-                    raise ValueError(
-                        f"the teacher at {self.settings.base_url} gave no answer in {failures} attempts (the last: "
-                        f"{failed.how}); {self._done} of {self._total} calls are answered and kept: run the same "
-                        "command to go on, or raise teacher.max_retries or teacher.timeout_seconds"
-                    ) from None
-                pause = max(failed.pause, _backoff(failures))
-                log.warning("teacher: %s; trying again in %.0f s", failed.how, pause)
-                await self._rest(pause)
-                if self._why is not None:
-                    return None
-            else:
-                if answer is not None:  # else the body was adapted
-                    self._note(key, "answered", answer)
-                    return answer
+                took = failed.took
+                self.budget.lost += took
+                self.book.note(self._entry(key, failed.how, took, True))
+                pause = self._pause(failures, failed)
+            finally:
+                self.book.end(key)
+                self.budget.settle(worst, took)
+                self._changed.set()
+            await self._rest(pause)
+
+    def _pause(self, failures: int, failed: Failed) -> float:
+        """Seconds until the next attempt.
+
+        Raises:
+            ValueError: there were enough of them.
+        """
+        if failures > self.settings.max_retries:
+            raise ValueError(
+                f"the teacher at {self.settings.base_url} gave no answer in {failures} attempts (the last: "
+                f"{failed.how}); {self._done} of {self._total} calls are answered and kept: run the same "
+                "command to go on, or raise teacher.max_retries or teacher.timeout_seconds"
+            )
+        pause = max(failed.pause, backoff(failures))
+        if self._why is None:
+            log.warning("teacher: %s; trying again in %.0f s", failed.how, pause)
+        return pause
 
     async def _attempt(
         self, client: openai.AsyncOpenAI, body: dict[str, Any], call: TeacherCall
@@ -196,17 +202,19 @@ class Endpoint:
             # Around all of it: the client's own limit begins anew with every byte.
             async with asyncio.timeout(self.settings.timeout_seconds):
                 completion = await client.chat.completions.create(**body)
-        except (TimeoutError, openai.APITimeoutError):
-            raise _Failed(f"no answer in {self.settings.timeout_seconds:g} s") from None
+        except TimeoutError:
+            raise Failed(f"no answer in {self.settings.timeout_seconds:g} s", took=_unanswered(call)) from None
         except openai.APIConnectionError as error:
-            raise _Failed(f"no connection ({self._words(_cause(error))})") from None
+            took = None if never_sent(error) else _unanswered(call)
+            raise Failed(f"no connection ({self._words(cause(error))})", took=took) from None
         except openai.APIStatusError as error:
             if self._adapt(body, error):
                 return None
             self._judge(error)
-            raise _Failed(f"HTTP {error.status_code}", _retry_after(error)) from None
+            took = None if turned_away(error) else _unanswered(call)
+            raise Failed(f"HTTP {error.status_code}", retry_after(error), took) from None
         except (openai.APIError, ValueError) as error:
-            raise _Failed(f"an answer that is no JSON ({type(error).__name__})") from None
+            raise Failed(f"an answer that is no JSON ({type(error).__name__})", took=_unanswered(call)) from None
         return self._read(completion, call)
 
     def _body(self, call: TeacherCall) -> dict[str, Any]:
@@ -238,7 +246,7 @@ class Endpoint:
             held = self.settings.api_key_secret or self.settings.api_key_env
             what = f"refuses the key in {held}" if self.api_key else f"wants a key, and {held} holds none"
             raise ValueError(f"the teacher at {url} {what} (HTTP {code}): put the right one there") from None
-        words = self._words(_message(error))
+        words = self._words(message(error))
         if code == 429 and error.code == "insufficient_quota":
             raise ValueError(f"the account at {url} has nothing left (HTTP 429): {words}") from None
         if code == 404:
@@ -246,41 +254,43 @@ class Endpoint:
                 f"the teacher at {url} knows no such address or no model {self.settings.model!r} (HTTP 404): correct "
                 f"teacher.base_url (it often ends in /v1) or teacher.model; it says: {words}"
             ) from None
-        if code not in _RETRIED and code < 500:
+        if code not in RETRIED and code < 500:
             raise ValueError(f"the teacher at {url} refuses the call (HTTP {code}); it says: {words}") from None
-        if (pause := _retry_after(error)) > LONGEST_RETRY_AFTER_SECONDS:
+        if (pause := retry_after(error)) > LONGEST_RETRY_AFTER_SECONDS:
             raise ValueError(
                 f"the teacher at {url} asks to be left alone for {pause:.0f} s (HTTP {code}): run the same command then"
             ) from None
 
     def _read(self, completion: Any, call: TeacherCall) -> TeacherAnswer:
+        usage = getattr(completion, "usage", None)
+        counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+        told = [count for count in counts if isinstance(count, int) and count >= 0]
+        known = len(told) == len(counts)
         try:
             choice = completion.choices[0]
             text = choice.message.content or ""
             if not isinstance(text, str):
                 raise TypeError
         except (AttributeError, IndexError, TypeError):
-            raise _Failed("an answer that is no chat completion") from None
-        usage = getattr(completion, "usage", None)
-        counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-        told = [count for count in counts if isinstance(count, int) and count >= 0]
-        known = len(told) == len(counts)
+            took = Tokens(*told) if known else _unanswered(call)
+            raise Failed("an answer that is no chat completion", took=took) from None
         if not known:
-            told = [len(part.encode("utf-8", "replace")) // 4 for part in (call.prompt.message, text)]
+            told = [estimated_tokens(part) for part in (call.prompt.message, text)]
         finish = choice.finish_reason if isinstance(choice.finish_reason, str) else ""
         return TeacherAnswer(_whole(hide_key(text, self.api_key)), told[0], told[1], not known, _whole(finish))
 
-    def _note(self, key: str, outcome: str, answer: TeacherAnswer | None = None) -> None:
-        entry: dict[str, Any] = {
+    def _entry(self, key: str, outcome: str, took: Tokens, estimated: bool) -> dict[str, Any]:
+        """A line of the ledger."""
+        return {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "call": key,
             "model": self.settings.model,
             "outcome": outcome,
+            "tokens_in": took.prompts,
+            "tokens_out": took.answers,
+            "estimated": estimated,
+            "cost": self.settings.cost(took.prompts, took.answers),
         }
-        if answer is not None:
-            entry |= {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "estimated": answer.estimated}
-            entry["cost"] = self.settings.cost(answer.tokens_in, answer.tokens_out)
-        self.book.note(entry)
 
     async def _rest(self, seconds: float) -> None:
         """Sleep, but not longer than the asking goes on."""
@@ -303,36 +313,6 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _message(error: openai.APIStatusError) -> str:
-    """The server's own words, out of the usual wrappings."""
-    body: Any = error.body
-    for key in ("error", "message", "detail"):
-        if isinstance(body, dict) and key in body:
-            body = body[key]
-    return str(body or error.message)
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason in words, or its class where it says nothing."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error) or type(error).__name__
-
-
-def _backoff(failures: int) -> float:
-    """1, 2, 4, ... seconds, up to a minute, each up to a half shorter, so that calls do not come back all at once."""
-    share = random.uniform(0.5, 1.0)  # noqa: S311  no secret
-    return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (failures - 1)) * share
-
-
-def _retry_after(error: openai.APIStatusError) -> float:
-    """Seconds, of a header that holds seconds or a date; 0 where there is none that can be read."""
-    value = error.response.headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # TypeError: a date without a zone
-        return 0.0
+def _unanswered(call: TeacherCall) -> Tokens:
+    """What a call has taken that was sent and not answered: as far as anybody here can know, its prompt."""
+    return Tokens(estimated_tokens(call.prompt.message), 0)

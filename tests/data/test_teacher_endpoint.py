@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +12,8 @@ from typing import Any
 import pytest
 from raft_corpus import make_chunk
 
-import data.teacher_endpoint
-from bench.teacher_server import Reply, Script, TeacherServer, completion, good_answer, serve
+import data.teacher_failures
+from bench.teacher_server import Reply, Script, TeacherServer, completion, good_answer, serve, wait_for
 from data.teacher import KindShares, TeacherSettings
 from data.teacher_answers import AnswerBook, call_key
 from data.teacher_endpoint import Endpoint, Interrupted
@@ -24,7 +26,7 @@ CHUNKS = [make_chunk(f"c{n}", f"The mill number {n} opened in the year 19{n:02}.
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data.teacher_endpoint, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(data.teacher_failures, "FIRST_PAUSE_SECONDS", 0.02)
 
 
 def settings_for(server: TeacherServer, **fields: Any) -> TeacherSettings:
@@ -224,6 +226,70 @@ def test_a_budget_of_money(tmp_path: Path) -> None:
             ask(settings, tmp_path)
     spent = sum(entry["cost"] for entry in ledger(tmp_path))
     assert 0 < spent <= 0.02
+
+
+# What the server took and did not answer will be paid; what it turned away will not.
+TAKEN = [how for how in TROUBLE if not how.startswith(("HTTP 429", "HTTP 503"))]
+
+
+@pytest.mark.parametrize("how", TROUBLE)
+def test_an_attempt_that_the_server_took_counts(how: str, tmp_path: Path) -> None:
+    with serve(at_first(TROUBLE[how])) as server:
+        settings = settings_for(server, timeout_seconds=1 if how == "no answer in 1 s" else 20, price_in=1.0)
+        ask(settings, tmp_path)
+    failed = [entry for entry in ledger(tmp_path) if entry["outcome"] != "answered"]
+    assert len(failed) == 1
+    prompt = len(keyed(settings)[failed[0]["call"]].prompt.message.encode()) // 4
+    assert prompt > 200
+    assert failed[0]["tokens_in"] == (prompt if how in TAKEN else 0) and failed[0]["estimated"]
+    assert failed[0]["cost"] == failed[0]["tokens_in"] / 1e6
+    lost = AnswerBook(tmp_path).lost(keyed(settings).keys())
+    assert (lost.prompts, lost.answers) == (failed[0]["tokens_in"], 0)
+
+
+def test_a_server_that_cannot_be_reached_costs_nothing(tmp_path: Path) -> None:
+    with serve() as server:
+        settings = settings_for(server, max_retries=0, concurrency=1)
+    with pytest.raises(ValueError, match="no connection"):
+        ask(settings, tmp_path)
+    assert [entry["tokens_in"] for entry in ledger(tmp_path)] == [0]
+
+
+def test_attempts_that_time_out_use_up_the_budget_and_stay_counted(tmp_path: Path) -> None:
+    with serve(always(Reply(hangs=20))) as server:
+        settings = settings_for(
+            server, timeout_seconds=0.3, max_retries=99, max_tokens=50, budget_tokens=1_500, concurrency=1
+        )
+        words = r"budget ends here: ([\d,]+) tokens are spent on 0 of 6 calls \(\1, estimated, went into attempts"
+        with pytest.raises(ValueError, match=words):
+            ask(settings, tmp_path)
+        asked = len(server.bodies)
+        assert 1 < asked < 6
+        assert sum(entry["tokens_in"] for entry in ledger(tmp_path)) + 50 <= 1_500
+        server.script = at_first()
+        with pytest.raises(ValueError, match=words):  # a run of its own finds it spent
+            ask(settings, tmp_path)
+        assert len(server.bodies) == asked
+        assert len(ask(settings.model_copy(update={"budget_tokens": 100_000}), tmp_path)) == len(CHUNKS)
+
+
+def test_calls_cut_off_with_the_process_that_asked_are_found(tmp_path: Path) -> None:
+    with serve(seconds=30) as server:
+        settings = settings_for(server, concurrency=2)
+        pid = os.fork()
+        if not pid:
+            try:
+                ask(settings, tmp_path)
+            finally:
+                os._exit(1)
+        assert wait_for(lambda: len(server.bodies) == 2, 30)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        server.seconds = 0
+        assert len(ask(settings, tmp_path)) == len(CHUNKS)
+    cut = [entry for entry in ledger(tmp_path) if entry["outcome"] == "cut off with the process that asked"]
+    assert len(cut) == 2 and all(entry["tokens_in"] > 200 for entry in cut)
+    assert not list((tmp_path / "sent").iterdir())
 
 
 def test_told_to_stop_it_keeps_the_calls_on_their_way(tmp_path: Path) -> None:

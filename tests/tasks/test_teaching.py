@@ -15,7 +15,7 @@ from jobs_here import run_jobs_here, share_programs
 from small_runs import tiny_base
 from teacher_runs import chunks_artifact, sample_chunks, served_by_transformers, teacher_at
 
-import data.teacher_endpoint
+import data.teacher_failures
 from bench.teacher_server import Reply, TeacherServer, completion, good_answer, serve, wait_for
 from data.jsonl import read_jsonl, write_jsonl
 from data.questions import RawQuestion, Rejected
@@ -200,7 +200,7 @@ def test_every_setting_of_the_teacher_is_live(name: str, tmp_path: Path) -> None
 
 def test_every_setting_of_the_asking_is_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """base_url, concurrency, timeout_seconds, max_retries, price_in, price_out, budget_tokens, budget_cost."""
-    monkeypatch.setattr(data.teacher_endpoint, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(data.teacher_failures, "FIRST_PAUSE_SECONDS", 0.01)
     with serve(seconds=0.3) as server, serve() as other:
         here(server, tmp_path, "three", concurrency=3)
         assert server.most_busy == 3
