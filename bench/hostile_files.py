@@ -118,6 +118,27 @@ def _pdf_cycle() -> bytes:
     return _raw_pdf([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R] /Count 9 >>"])
 
 
+def laughing_pdf(depth: int = 60, pages: int = 1_000) -> bytes:
+    """Pages that show a form, which shows another one twice, and so on: 170 kB that are read for half an hour.
+
+    pypdf goes down so many forms of a page and no further, which takes it two seconds a page.
+    """
+    first = 4 + pages  # the number of the first form
+    kids = b" ".join(b"%d 0 R" % number for number in range(3, 3 + pages))
+    objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, pages)]
+    shown = b"/Resources << /XObject << /X %d 0 R >> >>"
+    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents %d 0 R %s >>" % (first - 1, shown % first)
+    objects += [page] * pages
+    objects.append(b"<< /Length 5 >>\nstream\n/X Do\nendstream")
+    for number in range(first + 1, first + 1 + depth):
+        kind = b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] " + shown % number
+        objects.append(b"<< %s /Length 11 >>\nstream\n/X Do /X Do\nendstream" % kind)
+    font = b"/Resources << /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    last = b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] " + font
+    objects.append(b"<< %s /Length 26 >>\nstream\nBT /F 9 Tf (Ha) Tj ET     \nendstream" % last)
+    return _raw_pdf(objects)
+
+
 def _disguised_folder(folder: Path) -> None:
     (folder / "a.md").mkdir()
     (folder / "a.md" / "b.md").write_text(PROSE)
@@ -224,6 +245,7 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile("PDF of pictures", lambda folder: (folder / "a.pdf").write_bytes(pdf([[], []])), "listed"),
     Hostile("PDF that unpacks to 400 MB", lambda folder: (folder / "a.pdf").write_bytes(_pdf_bomb()), "listed"),
     Hostile("PDF whose page tree is a circle", lambda folder: (folder / "a.pdf").write_bytes(_pdf_cycle()), "listed"),
+    Hostile("PDF of forms, each with the next one twice", _file("a.pdf", laughing_pdf()), "listed"),
     Hostile("HTML called .pdf", _file("a.pdf", _PAGE), "listed"),
     # Office
     Hostile("DOCX cut in two", lambda folder: (folder / "a.docx").write_bytes(_docx()[:9_000]), "listed"),

@@ -28,6 +28,8 @@ from tasks.retrieval import cut_chunks
 from tasks.sources import import_base, snapshot_base, snapshot_documents
 from tasks.store import Artifact, Store
 
+SECONDS_PER_FILE = 20.0
+
 
 @dataclass
 class Result:
@@ -55,7 +57,7 @@ def run(store: Store, base: Artifact, corpus: Path, absent: tuple[str, ...]) -> 
     result = Result()
     begun = time.monotonic()
     try:
-        documents = snapshot_documents.fn(store, str(corpus), DocumentSettings())
+        documents = snapshot_documents.fn(store, str(corpus), DocumentSettings(seconds_per_file=SECONDS_PER_FILE))
         chunks = cut_chunks.fn(store, documents, base, ChunkSettings())
     except Exception as error:  # whatever it is, it ended the run
         result.crash = f"{type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from data.documents import Document, DocumentSettings, make_document
+from data.readers.child import ReadingChild, reason_of
 from data.readers.extracted import Extracted, Fault, Unreadable
 from data.readers.memory import ReadingMemory
 from data.readers.registry import KINDS, READERS
@@ -80,12 +81,12 @@ def read_corpus(path: Path | str, settings: DocumentSettings, memory: ReadingMem
         listing = FolderListing((), (), ())
     elif path.is_dir():
         listing = list_folder(path, settings)
-        items = [(_name(file, path), item) for file in listing.files for item in _file(file, settings, memory)]
+        items = list(_files([(_name(file, path), file) for file in listing.files], settings, memory))
     elif path.is_file():
         if path.suffix.lower() not in READERS:
             raise ValueError(f"{path} is no kind of document that is read: give {KINDS}, or a folder of these")
         listing = FolderListing((path,), (), ())
-        items = [(path.name, item) for item in _file(path, settings, memory)]
+        items = list(_files([(path.name, path)], settings, memory))
     else:
         raise ValueError(f"no documents at {path}: name a folder, a file ({KINDS}) or a data set's id")
     corpus = _collect(items, listing, settings)
@@ -153,20 +154,20 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
     return FolderListing(tuple(sorted(files)), _sorted(unreadable), _sorted(skipped))
 
 
-def _file(path: Path, settings: DocumentSettings, memory: ReadingMemory | None) -> Iterator[Extracted | Fault]:
-    """What is in a file; a file that cannot be read is one fault without a part."""
-    suffix = path.suffix.lower()
-    try:
-        raw = _bytes(path, settings.max_file_bytes)
-        read = partial(READERS[suffix], raw, settings)
-        yield from memory.read(suffix, raw, settings, read) if memory else read()
-    except Unreadable as error:
-        yield Fault("", str(error))
-    except (MemoryError, RecursionError) as error:
-        yield Fault("", f"too large or too deeply nested to be parsed ({type(error).__name__})")
-    except Exception as error:  # of whatever library: one file never ends the reading of the others
-        first = (str(error).strip().splitlines() or [""])[0][:200]
-        yield Fault("", f"cannot be parsed ({type(error).__name__}: {first}): save it anew or remove it")
+def _files(
+    files: Iterable[tuple[str, Path]], settings: DocumentSettings, memory: ReadingMemory | None
+) -> Iterator[tuple[str, Extracted | Fault]]:
+    """(name, what is in the file) of each; a file that cannot be read is one fault without a part."""
+    with ReadingChild() as child:
+        for name, path in files:
+            suffix = path.suffix.lower()
+            try:
+                raw = _bytes(path, settings.max_file_bytes)
+                read = partial(child.read, suffix, raw, settings, partial(READERS[suffix], raw, settings))
+                for item in memory.read(suffix, raw, settings, read) if memory else read():
+                    yield name, item
+            except Exception as error:  # of whatever library: one file never ends the reading of the others
+                yield name, Fault("", reason_of(error))
 
 
 def _bytes(path: Path, limit: int) -> bytes:

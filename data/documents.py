@@ -42,6 +42,9 @@ class DocumentSettings(BaseModel):
     max_unpacked_bytes: int = Field(
         default=256 * MEGABYTE, ge=1, description="No DOCX, PPTX, PDF or Parquet file is unpacked to more than this."
     )
+    seconds_per_file: float = Field(
+        default=60, ge=0.001, le=86_400, description="A file whose parser takes longer is given up and listed."
+    )
     max_document_characters: int = Field(default=5_000_000, ge=1, description="No longer document is taken.")
 
     @field_validator("encoding")

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from data.documents import DocumentSettings
-from data.readers.extracted import Extracted, Fault
+from data.readers.child import Items, fields_of, items_of
 from data.whole_files import write_whole
 
 # Formats that take long enough to be worth a file, and whose readers lean on libraries.
 _KEPT = (".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml")
 _LIBRARIES = ("charset-normalizer", "lxml", "pypdf", "python-docx", "python-pptx", "trafilatura")
 
-_NO_MATTER = {"strict", "follow_links"}  # to what is in a file
-
-Items = list[Extracted | Fault]
+_NO_MATTER = {"strict", "follow_links", "seconds_per_file"}  # to what is in a file
 
 
 class ReadingMemory:
@@ -37,31 +34,24 @@ class ReadingMemory:
         self._folder = folder
         self._code = json.dumps([code, {name: version(name) for name in _LIBRARIES}])
 
-    def read(
-        self, suffix: str, raw: bytes, settings: DocumentSettings, read: Callable[[], Iterable[Extracted | Fault]]
-    ) -> Items:
+    def read(self, suffix: str, raw: bytes, settings: DocumentSettings, read: Callable[[], Items]) -> Items:
         """What `read` gives for these bytes, or gave before. What it raises is not remembered."""
         if suffix not in _KEPT:
-            return list(read())
+            return read()
         facts = json.dumps([suffix, self._code, settings.model_dump(mode="json", exclude=_NO_MATTER)], sort_keys=True)
         path = self._folder / f"{hashlib.sha256(facts.encode() + raw).hexdigest()}.json"
         items = _load(path)
         if items is None:
-            items = list(read())
-            fields = [{type(item).__name__: asdict(item)} for item in items]
-            write_whole(path, json.dumps(fields).encode("ascii"))  # ASCII: a text may hold half a surrogate pair
+            items = read()
+            write_whole(
+                path, json.dumps(fields_of(items)).encode("ascii")
+            )  # ASCII: a text may hold half a surrogate pair
         return items
 
 
 def _load(path: Path) -> Items | None:
     """The items of a file; None where there is none, or not a whole one."""
     try:
-        entries = json.loads(path.read_bytes())
-        return [_item(*entry.popitem()) for entry in entries]
+        return items_of(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-def _item(kind: str, fields: dict[str, object]) -> Extracted | Fault:
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return {"Extracted": Extracted, "Fault": Fault}[kind](**values)

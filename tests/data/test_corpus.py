@@ -14,7 +14,6 @@ from data.corpus import Unread, list_folder, read_corpus, read_documents
 from data.documents import DocumentSettings
 from data.readers.extracted import Unreadable
 from data.readers.memory import ReadingMemory
-from data.readers.registry import READERS
 
 DEFAULT = DocumentSettings()
 
@@ -192,10 +191,12 @@ def test_what_was_read_before_is_not_read_again(corpus, tmp_path, monkeypatch):
     assert first == read_corpus(corpus, DEFAULT)
     (kept,) = (tmp_path / "memory").iterdir()
 
-    def fails(raw, settings):
-        raise Unreadable("read again")
+    def fails(child, suffix, raw, settings, here):
+        if suffix == ".pdf":
+            raise Unreadable("read again")
+        return list(here())
 
-    monkeypatch.setattr("data.corpus.READERS", dict(READERS) | {".pdf": fails})
+    monkeypatch.setattr("data.corpus.ReadingChild.read", fails)
     assert found().documents == first.documents
     for changed in (found("2"), found(max_unpacked_bytes=9)):
         assert [item.reason for item in changed.unreadable] == ["read again"] * 2

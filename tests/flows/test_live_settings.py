@@ -271,6 +271,7 @@ ELSEWHERE = {
     "teacher.price_out": ASKING,
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
+    "documents.seconds_per_file": "data/test_reading_child.py::test_a_parser_that_never_ends_is_killed",
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
     "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "promotion.margin": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
