@@ -69,8 +69,13 @@ class CriticSettings(BaseModel):
         default=None,
         ge=0,
         le=1,
-        description="Ask the base model the questions of training and validation over their oracles, and keep those "
+        description="Ask a model the questions of training and validation over their oracles, and keep those "
         "whose answer has at least this token F1; null: not asked, since it costs generation.",
+    )
+    round_trip_by: Literal["base", "teacher"] = Field(
+        default="base",
+        description="The model that is asked on the round trip: the base model, or the teacher that wrote the "
+        "questions (teacher.kind), within its budget.",
     )
 
     @field_validator("question_length", "answer_length")

@@ -21,7 +21,7 @@ from typing import Any
 
 from data.teacher import TeacherSettings
 from data.teacher_budget import Tokens
-from data.teacher_plan import TeacherCall
+from data.teacher_plan import Call
 from data.teacher_prompts import RESPONSE_FORMAT
 from data.whole_files import write_whole
 
@@ -50,7 +50,7 @@ class TeacherAnswer:
         return Tokens(self.tokens_in, self.tokens_out)
 
 
-def call_body(call: TeacherCall, settings: TeacherSettings) -> dict[str, Any]:
+def call_body(call: Call, settings: TeacherSettings) -> dict[str, Any]:
     """The body of a call in the OpenAI protocol."""
     body: dict[str, Any] = {
         "model": settings.model,
@@ -60,12 +60,12 @@ def call_body(call: TeacherCall, settings: TeacherSettings) -> dict[str, Any]:
     }
     if settings.temperature is not None:
         body["temperature"] = settings.temperature
-    if settings.structured_output:
+    if settings.structured_output and call.wants_questions:
         body["response_format"] = RESPONSE_FORMAT
     return body
 
 
-def call_key(call: TeacherCall, settings: TeacherSettings) -> str:
+def call_key(call: Call, settings: TeacherSettings) -> str:
     """64 hex digits for what is asked and whom: the server, the model, the messages and the sampling."""
     asked = {"server": (settings.base_url or "").rstrip("/"), **call_body(call, settings)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

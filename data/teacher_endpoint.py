@@ -19,7 +19,7 @@ from data.teacher import TeacherSettings
 from data.teacher_answers import ANSWERED, AnswerBook, TeacherAnswer, call_body
 from data.teacher_budget import Budget, Tokens, estimated_tokens
 from data.teacher_failures import RETRIED, Failed, backoff, cause, message, never_sent, retry_after, turned_away
-from data.teacher_plan import TeacherCall
+from data.teacher_plan import Call
 
 if TYPE_CHECKING:
     import openai
@@ -61,7 +61,7 @@ class Endpoint:
         self._refused: set[str] = set()  # fields of the body that this server does not take
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def ask(self, calls: Mapping[str, TeacherCall], progress: Progress = lambda answered, spent: None) -> None:
+    async def ask(self, calls: Mapping[str, Call], progress: Progress = lambda answered, spent: None) -> None:
         """Ask what is not kept yet; when this returns, every answer is kept.
 
         Args:
@@ -102,7 +102,7 @@ class Endpoint:
     async def _work(
         self,
         client: openai.AsyncOpenAI,
-        waiting: Iterator[tuple[str, TeacherCall]],
+        waiting: Iterator[tuple[str, Call]],
         progress: Progress,
     ) -> None:
         """One of the calls that are on their way at once."""
@@ -143,7 +143,7 @@ class Endpoint:
         lost = self.budget.lost.total
         return f" ({lost:,}, estimated, went into attempts that came to nothing)" if lost else ""
 
-    async def _answer(self, client: openai.AsyncOpenAI, key: str, call: TeacherCall) -> None:
+    async def _answer(self, client: openai.AsyncOpenAI, key: str, call: Call) -> None:
         """Keep the answer to a call, after as many attempts as it takes, each within the budget."""
         failures = 0
         worst = self.budget.worst(call.prompt.message)
@@ -192,9 +192,7 @@ class Endpoint:
             log.warning("teacher: %s; trying again in %.0f s", failed.how, pause)
         return pause
 
-    async def _attempt(
-        self, client: openai.AsyncOpenAI, body: dict[str, Any], call: TeacherCall
-    ) -> TeacherAnswer | None:
+    async def _attempt(self, client: openai.AsyncOpenAI, body: dict[str, Any], call: Call) -> TeacherAnswer | None:
         """One request. None where the server does not know a field of the body, which is then left out."""
         import openai
 
@@ -217,7 +215,7 @@ class Endpoint:
             raise Failed(f"an answer that is no JSON ({type(error).__name__})", took=_unanswered(call)) from None
         return self._read(completion, call)
 
-    def _body(self, call: TeacherCall) -> dict[str, Any]:
+    def _body(self, call: Call) -> dict[str, Any]:
         body = call_body(call, self.settings)
         if "max_tokens" in self._refused:
             body["max_completion_tokens"] = body["max_tokens"]
@@ -261,7 +259,7 @@ class Endpoint:
                 f"the teacher at {url} asks to be left alone for {pause:.0f} s (HTTP {code}): run the same command then"
             ) from None
 
-    def _read(self, completion: Any, call: TeacherCall) -> TeacherAnswer:
+    def _read(self, completion: Any, call: Call) -> TeacherAnswer:
         usage = getattr(completion, "usage", None)
         counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
         told = [count for count in counts if isinstance(count, int) and count >= 0]
@@ -313,6 +311,6 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _unanswered(call: TeacherCall) -> Tokens:
+def _unanswered(call: Call) -> Tokens:
     """What a call has taken that was sent and not answered: as far as anybody here can know, its prompt."""
     return Tokens(estimated_tokens(call.prompt.message), 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -17,14 +18,39 @@ from data.teacher import Kind, TeacherSettings
 from data.teacher_prompts import teacher_prompt
 
 
+class Call(Protocol):
+    """What a server is asked.
+
+    Attributes:
+        wants_questions: the answer is to be JSON of our schema.
+    """
+
+    wants_questions: ClassVar[bool]
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the model reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainCall:
+    """A prompt whose answer is taken as it is."""
+
+    wants_questions: ClassVar[bool] = False
+
+    prompt: Prompt
+
+
 @dataclass(frozen=True, slots=True)
 class TeacherCall:
-    """One call of the teacher.
+    """One call of the teacher for questions.
 
     Attributes:
         chunks: the chunk that is asked about; before another one of its document where two are compared.
         kinds: of the questions wanted, in order.
     """
+
+    wants_questions: ClassVar[bool] = True
 
     chunks: tuple[Chunk, ...]
     kinds: tuple[Kind, ...]

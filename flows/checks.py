@@ -45,6 +45,12 @@ def check_dataset(config: RunConfig) -> None:
 
     check_critic(config.critic)
     check_workers(config.embedding)
+    by_teacher = config.critic.round_trip is not None and config.critic.round_trip_by == "teacher"
+    if by_teacher and config.teacher.kind == "given":
+        raise ValueError(
+            "critic.round_trip_by=teacher needs a teacher, and teacher.kind is given: set critic.round_trip_by=base, "
+            "or teacher.kind to endpoint or local"
+        )
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens
     if chunk + PROMPT_OVERHEAD > budget:
         raise ValueError(

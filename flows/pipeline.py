@@ -15,7 +15,7 @@ from flows.checks import check_dataset, check_training, model_facts
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from tasks.cache import Stage
-from tasks.critic import ask_again, keep_answered
+from tasks.critic import ask_again, ask_server_again, keep_answered
 from tasks.dataset import build_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
@@ -130,11 +130,16 @@ class Pipeline:
     def _round_trip(self) -> None:
         """Questions asked again over their oracles; those that come back answered otherwise are left out."""
         c, a = self.config, self.artifacts
-        asked = self._run(
-            ask_again, a["raw_questions"], a["questions"], a["chunks"], a["base"], c.critic, c.raft.prompt_style
-        )
-        answers = self._run(generate_answers, a["base"], None, asked, c.generation)
-        a["questions"] = self._run(keep_answered, a["questions"], asked, answers, a["base"], c.critic)
+        judged = (a["raw_questions"], a["questions"], a["chunks"])
+        by_teacher = c.critic.round_trip_by == "teacher"
+        if by_teacher and c.teacher.kind == "endpoint":
+            model, asked = None, None
+            answers = self._run(ask_server_again, *judged, c.critic, c.teacher)
+        else:
+            model = a["teacher"] if by_teacher else a["base"]
+            asked = self._run(ask_again, *judged, model, c.critic, c.raft.prompt_style)
+            answers = self._run(generate_answers, model, None, asked, c.generation)
+        a["questions"] = self._run(keep_answered, a["questions"], asked, answers, model, c.critic)
 
     def _local_teacher(self) -> Any:
         """The model that writes questions where it is not the one that is trained."""

@@ -6,19 +6,22 @@ from dataclasses import asdict
 from data.critic import Filtered, judged_sources
 from data.critic_settings import CriticSettings
 from data.jsonl import read_jsonl, write_jsonl
-from data.prompts import PromptStyle
+from data.prompts import Prompt, PromptStyle
 from data.questions import Question, RawQuestion, Rejected
 from data.repair import Repaired
 from data.round_trip import agreement, disagreement, oracle_prompt
-from data.sequences import encode_prompts, read_answers, read_prompts, write_prompts
+from data.sequences import encode_prompts, read_prompts, write_prompts
+from data.teacher import TeacherSettings
 from tasks.cache import stage
 from tasks.loading import open_chunks, open_questions, open_tokenizer
 from tasks.questions import write_parts
 from tasks.store import Artifact, Store
+from tasks.teaching import answer_texts, run_teacher
 
 PARTS = ("train", "validation", "eval")
 # Not those of the evaluation: what the base model answers would choose the questions that it is measured with.
 JUDGED = ("train", "validation")
+_IDS = "question_ids.json"
 
 
 @stage(name="ask-again", version=1)
@@ -31,12 +34,8 @@ def ask_again(
     critic: CriticSettings,
     style: PromptStyle,
 ) -> Artifact:
-    """The judged questions of training and validation as prompts over their oracle chunks."""
-    sources = judged_sources(read_jsonl(store.path(raw) / "raw_questions.jsonl", RawQuestion), critic)
-    by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
-    asked = [question for part in JUDGED for question in open_questions(store, questions, part)]
-    asked = [question for question in asked if question.quotes and question.question in sources]
-    prompts = [oracle_prompt(question, [by_id[name] for name in question.oracle_ids]) for question in asked]
+    """The judged questions of training and validation as prompts over their oracle chunks, for a model loaded here."""
+    asked, prompts = _asked(store, raw, questions, chunks, critic)
     tokenizer = open_tokenizer(store, base)
     encoded = encode_prompts([question.id for question in asked], prompts, tokenizer, style)
     with store.build("prompts", settings={"style": style}, inputs=(raw, questions, chunks, base)) as build:
@@ -47,11 +46,52 @@ def ask_again(
     return build.artifact
 
 
-@stage(name="keep-answered", version=1)
+@stage(name="ask-teacher-again", version=1, modules=("data.teacher_endpoint",))
+def ask_server_again(
+    store: Store,
+    raw: Artifact,
+    questions: Artifact,
+    chunks: Artifact,
+    critic: CriticSettings,
+    teacher: TeacherSettings,
+) -> Artifact:
+    """The answers of a teacher behind a server to the same prompts, kept, counted and paid as its questions were.
+
+    Raises:
+        ValueError: as `ask_server`.
+    """
+    asked, prompts = _asked(store, raw, questions, chunks, critic)
+    with store.build("round-trip", settings=teacher, inputs=(raw, questions, chunks)) as build:
+        (build.folder / _IDS).write_text(json.dumps([question.id for question in asked]) + "\n", encoding="utf-8")
+        run_teacher(store, build, chunks, teacher, prompts)
+    return build.artifact
+
+
+def _asked(
+    store: Store, raw: Artifact, questions: Artifact, chunks: Artifact, critic: CriticSettings
+) -> tuple[list[Question], list[Prompt]]:
+    """The judged questions of training and validation, and each over its oracle chunks."""
+    sources = judged_sources(read_jsonl(store.path(raw) / "raw_questions.jsonl", RawQuestion), critic)
+    by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
+    asked = [question for part in JUDGED for question in open_questions(store, questions, part)]
+    asked = [question for question in asked if question.quotes and question.question in sources]
+    return asked, [oracle_prompt(question, [by_id[name] for name in question.oracle_ids]) for question in asked]
+
+
+@stage(name="keep-answered", version=2)
 def keep_answered(
-    store: Store, questions: Artifact, prompts: Artifact, answers: Artifact, base: Artifact, critic: CriticSettings
+    store: Store,
+    questions: Artifact,
+    prompts: Artifact | None,
+    answers: Artifact,
+    model: Artifact | None,
+    critic: CriticSettings,
 ) -> Artifact:
     """The questions whose answer came back, in their parts; the others join rejected.jsonl.
+
+    Args:
+        prompts: as of `ask_again`; None where a server was asked (`ask_server_again`), and then there is no model.
+        model: that gave the answers.
 
     Files: those of `prepare_questions`, and round_trip.jsonl.
 
@@ -59,11 +99,14 @@ def keep_answered(
         ValueError: no question is left to train on, or none of those for validation.
     """
     assert critic.round_trip is not None
-    tokenizer, folder = open_tokenizer(store, base), store.path(questions)
+    folder = store.path(questions)
     parts = {part: open_questions(store, questions, part) for part in PARTS}
     by_id = {question.id: question for part in PARTS for question in parts[part]}
-    ids = [prompt.id for prompt in read_prompts(store.path(prompts))]
-    outputs = [tokenizer.decode(tokens.tolist()) for tokens in read_answers(store.path(answers))]
+    if prompts is None:
+        ids = json.loads((store.path(answers) / _IDS).read_text(encoding="utf-8"))
+    else:
+        ids = [prompt.id for prompt in read_prompts(store.path(prompts))]
+    outputs = answer_texts(store, answers, model)
     trips = [agreement(by_id[name], output) for name, output in zip(ids, outputs, strict=True)]
     failed = {
         trip.question_id: fault
@@ -75,12 +118,14 @@ def keep_answered(
         if parts[part] and not kept[part]:
             raise ValueError(
                 f"the round trip left no question of the part {part!r} ({len(failed)} of {len(trips)} came back with "
-                f"another answer): lower critic.round_trip={critic.round_trip}, or name a better base model"
+                f"another answer): lower critic.round_trip={critic.round_trip}, or let a better model answer "
+                "(critic.round_trip_by)"
             )
     rejected = [*read_jsonl(folder / "rejected.jsonl", Rejected), *failed.values()]
     funnel = json.loads((folder / "filters.json").read_text(encoding="utf-8"))
     funnel.append(asdict(Filtered("round trip", sum(len(kept[part]) for part in JUDGED), len(failed))))
-    with store.build("questions", settings=critic, inputs=(questions, prompts, answers, base)) as build:
+    inputs = tuple(filter(None, (questions, prompts, answers, model)))
+    with store.build("questions", settings=critic, inputs=inputs) as build:
         write_jsonl(build.folder / "round_trip.jsonl", trips)
         write_parts(
             build,

@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from data.chunks import Chunk
 from data.jsonl import read_jsonl
+from data.prompts import Prompt
 from data.teacher import TeacherSettings
 from data.teacher_answers import AnswerBook, call_key
 from data.teacher_endpoint import Endpoint, Interrupted, hide_key
-from data.teacher_plan import plan_calls
+from data.teacher_plan import Call, PlainCall, plan_calls
 from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD, report_progress, set_up_log
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class TeacherJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chunks: str = Field(description="File of chunks, chunks.jsonl.")
+    prompts: str | None = Field(default=None, description="File of prompts that are asked when the chunks are done.")
     answers: str = Field(description="Folder of the kept answers.")
     key_variable: str = Field(description="Environment variable with the key; it may be unset.")
     teacher: TeacherSettings
@@ -54,7 +56,9 @@ def ask_teacher(job: TeacherJob, on_start: Callable[[Endpoint], object] = lambda
         ValueError: the server refuses or does not answer, or the budget is spent; one line, without the key.
         Interrupted: it was told to stop.
     """
-    calls = plan_calls(read_jsonl(Path(job.chunks), Chunk), job.teacher)
+    calls: list[Call] = [*plan_calls(read_jsonl(Path(job.chunks), Chunk), job.teacher)]
+    if job.prompts is not None:
+        calls += [PlainCall(prompt) for prompt in read_jsonl(Path(job.prompts), Prompt)]
     by_key = {call_key(call, job.teacher): call for call in calls}
     book = AnswerBook(Path(job.answers))
     if book.busy():

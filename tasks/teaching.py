@@ -6,15 +6,16 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 from data.jsonl import read_jsonl, write_jsonl
-from data.prompts import PromptStyle
+from data.prompts import Prompt, PromptStyle
 from data.questions import RawQuestion, Rejected
 from data.sequences import encode_prompts, read_answers, write_prompts
 from data.teacher import TeacherSettings
 from data.teacher_answers import AnswerBook, TeacherAnswer, call_key
 from data.teacher_parse import read_answer
-from data.teacher_plan import plan_calls
+from data.teacher_plan import Call, PlainCall, plan_calls
 from jora_model.settings import GenerationSettings
 from tasks.cache import stage
 from tasks.jobs import run_job
@@ -22,11 +23,12 @@ from tasks.loading import open_chunks, open_tokenizer
 from tasks.logs import run_log
 from tasks.progress import Progress
 from tasks.questions import TEACHER_REJECTED
-from tasks.store import Artifact, Store
+from tasks.store import Artifact, Build, Store
 from tasks.teacher_job import TeacherJob
 
 _SECRET_VARIABLE = "JORA_TEACHER_KEY"  # noqa: S105  where the secret is, not the secret
 _ANSWERS = "teacher_answers.jsonl"
+_PROMPTS = "prompts.jsonl"
 
 
 @stage(name="ask-teacher", version=1, modules=("data.teacher_endpoint",))
@@ -38,40 +40,61 @@ def ask_server(store: Store, chunks: Artifact, teacher: TeacherSettings) -> Arti
     Raises:
         ValueError: the server refuses or does not answer, the budget is spent, or there is no such secret.
     """
+    with store.build("teacher-answers", settings=teacher, inputs=(chunks,)) as build:
+        run_teacher(store, build, chunks, teacher)
+    return build.artifact
+
+
+def run_teacher(
+    store: Store, build: Build, chunks: Artifact, teacher: TeacherSettings, prompts: Sequence[Prompt] | None = None
+) -> None:
+    """Ask a server, in a process of its own, what is not kept yet; then the answers go into an artifact.
+
+    Args:
+        prompts: asked after the calls for the chunks, whose budget they share; then theirs are the answers.
+
+    Files: teacher_answers.jsonl, ledger.json; prompts.jsonl where they were given.
+
+    Raises:
+        ValueError: as `ask_server`.
+    """
     book = AnswerBook(store.work_dir / "teacher")
     secrets = {} if teacher.api_key_secret is None else {_SECRET_VARIABLE: _load_secret(teacher.api_key_secret)}
     job = TeacherJob(
         chunks=str(store.path(chunks) / "chunks.jsonl"),
+        prompts=None if prompts is None else str(build.folder / _PROMPTS),
         answers=str(book.folder),
         key_variable=_SECRET_VARIABLE if secrets else teacher.api_key_env,
         teacher=teacher,
     )
-    with store.build("teacher-answers", settings=teacher, inputs=(chunks,)) as build:
-        # Beside the artifact, not in it: it holds paths.
-        job_file = build.folder.with_suffix(".json")
-        job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        # Told to stop, it waits for the calls that are on their way.
-        run_job(
-            "tasks.teacher_job",
-            job_file,
-            log=run_log(),
-            progress=Progress("teacher", "calls of the teacher"),
-            secrets=secrets,
-            seconds_to_end=teacher.timeout_seconds + 5,
-        )
-        job_file.unlink()
-        answers: list[TeacherAnswer] = []
-        kept: dict[str, TeacherAnswer] = {}
-        for call in plan_calls(open_chunks(store, chunks), teacher):
-            key = call_key(call, teacher)
-            answer = book.get(key)
-            assert answer is not None, f"the answer {key} was kept and is gone"
-            answers.append(answer)
-            kept[key] = answer
-        write_jsonl(build.folder / _ANSWERS, answers)
-        (build.folder / "ledger.json").write_text(_summary(list(kept.values()), teacher), encoding="utf-8")
-        build.count(calls=len(kept), tokens=sum(answer.tokens_in + answer.tokens_out for answer in kept.values()))
-    return build.artifact
+    if prompts is not None:
+        write_jsonl(build.folder / _PROMPTS, prompts)
+    # Beside the artifact, not in it: it holds paths.
+    job_file = build.folder.with_suffix(".json")
+    job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    # Told to stop, it waits for the calls that are on their way.
+    run_job(
+        "tasks.teacher_job",
+        job_file,
+        log=run_log(),
+        progress=Progress("teacher", "calls of the teacher"),
+        secrets=secrets,
+        seconds_to_end=teacher.timeout_seconds + 5,
+    )
+    job_file.unlink()
+    planned = plan_calls(open_chunks(store, chunks), teacher)
+    calls: Sequence[Call] = planned if prompts is None else [PlainCall(prompt) for prompt in prompts]
+    answers: list[TeacherAnswer] = []
+    kept: dict[str, TeacherAnswer] = {}
+    for call in calls:
+        key = call_key(call, teacher)
+        answer = book.get(key)
+        assert answer is not None, f"the answer {key} was kept and is gone"
+        answers.append(answer)
+        kept[key] = answer
+    write_jsonl(build.folder / _ANSWERS, answers)
+    (build.folder / "ledger.json").write_text(_summary(list(kept.values()), teacher), encoding="utf-8")
+    build.count(calls=len(kept), tokens=sum(answer.tokens.total for answer in kept.values()))
 
 
 @stage(name="teacher-prompts", version=1)
@@ -112,7 +135,7 @@ def write_questions(
     Raises:
         ValueError: not one question can be used.
     """
-    texts = _texts(store, answers, base)
+    texts = answer_texts(store, answers, base)
     questions: list[RawQuestion] = []
     rejected: list[Rejected] = []
     for call, text in zip(plan_calls(open_chunks(store, chunks), teacher), texts, strict=True):
@@ -137,7 +160,8 @@ def write_questions(
     return build.artifact
 
 
-def _texts(store: Store, answers: Artifact, base: Artifact | None) -> list[str]:
+def answer_texts(store: Store, answers: Artifact, base: Artifact | None) -> list[str]:
+    """The answers of a server (no `base`), or those that the model `base` gave in tokens."""
     folder = store.path(answers)
     if base is None:
         return [answer.text for answer in read_jsonl(folder / _ANSWERS, TeacherAnswer)]

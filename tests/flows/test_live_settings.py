@@ -273,6 +273,7 @@ ELSEWHERE = {
     "teacher.budget_cost": ASKING,
     "documents.seconds_per_file": "data/test_reading_child.py::test_a_parser_that_never_ends_is_killed",
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
+    "critic.round_trip_by": "tasks/test_critic.py::test_who_is_asked_is_a_setting",
     "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "promotion.margin": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "index.min_recall": "data/test_index_kinds.py::test_an_index_below_the_floor_is_refused",

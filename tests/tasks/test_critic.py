@@ -5,18 +5,29 @@ import json
 import numpy as np
 import pytest
 from small_runs import SMALL, copy_samples, tiny_base
+from teacher_runs import teacher_at
 
+from bench.teacher_server import Reply, completion, serve
 from data.jsonl import read_jsonl
 from data.questions import Rejected
 from data.round_trip import RoundTrip
 from data.sequences import read_prompts
+from flows.checks import check_dataset
 from flows.config import load_config
 from flows.console import _show_filters
 from flows.pipeline import Pipeline
 from jora_model.prompt_files import write_tokens
-from tasks.critic import ask_again, keep_answered
+from tasks.critic import ask_again, ask_server_again, keep_answered
 from tasks.loading import open_questions, open_tokenizer
 from tasks.store import Store
+from tasks.teaching import ask_server
+
+ENDPOINT = (
+    "critic.round_trip=0.5",
+    "teacher.kind=endpoint",
+    "teacher.base_url=http://127.0.0.1:1/v1",
+    "teacher.model=m",
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +92,70 @@ def test_what_comes_back_otherwise_is_rejected_and_counted(run):
     row = json.loads((folder / "filters.json").read_text())[-1]
     assert row == {"filter": "round trip", "kept": len(left), "rejected": len(rejected)}
     assert kept(run, prompts, answers, 0.0).count("rejected") == 0
+
+
+def answers_to(questions, wrong):
+    """A server that answers these questions, some of them wrongly."""
+
+    def script(number, body, headers):
+        assert "response_format" not in body
+        asked = body["messages"][0]["content"].rpartition("Question: ")[2]
+        question = next(question for question in questions if " ".join(question.question.split()) == asked)
+        return Reply(body=completion("a pelican" if question.id in wrong else question.answer))
+
+    return script
+
+
+def test_a_teacher_behind_a_server_is_asked_within_its_budget(run):
+    a = run.artifacts
+    judged = (run.store, a["raw_questions"], a["questions"], a["chunks"], run.config.critic)
+    questions = open_questions(run.store, a["questions"], "train")
+    wrong = {question.id for question in questions[::4]}
+    with serve(lambda number, body, headers: None) as server:
+        teacher = teacher_at(server, max_tokens=20)
+        written = ask_server.fn(run.store, a["chunks"], teacher)
+        spent, calls = written.count("tokens"), len(server.bodies)
+        server.script = answers_to(questions, wrong)
+        with pytest.raises(ValueError, match=rf"budget ends here: {spent:,} tokens .* {len(questions)} remain"):
+            ask_server_again.fn(*judged, teacher.model_copy(update={"budget_tokens": spent + 20}))
+        assert len(server.bodies) == calls
+        answers = ask_server_again.fn(*judged, teacher)
+        assert len(server.bodies) == calls + len(questions) == calls + answers.count("calls")
+        assert ask_server_again.fn(*judged, teacher) == answers
+        assert len(server.bodies) == calls + len(questions), "asked again"
+    ledger = (run.store.work_dir / "teacher" / "ledger.jsonl").read_text().splitlines()
+    assert len(ledger) == len(server.bodies)
+    critic = run.config.critic.model_copy(update={"round_trip": 0.5})
+    after = keep_answered.fn(run.store, a["questions"], None, answers, None, critic)
+    left = open_questions(run.store, after, "train")
+    assert {question.id for question in left} == {question.id for question in questions} - wrong
+    assert after.count("rejected: another answer on the round trip") == len(wrong)
+
+
+def test_who_is_asked_is_a_setting(run):
+    """round_trip_by, for each kind of teacher."""
+
+    def stages(*sets):
+        config = load_config(None, run.config.model_dump(mode="json", exclude_defaults=True), ENDPOINT + sets)
+        check_dataset(config)
+        names, models = [], []
+
+        def note(stage, store, *args):
+            names.append(stage.name)
+            models.extend(arg for arg in args if arg in ("base", "teacher"))
+            return stage.name
+
+        pipeline = Pipeline(run.store, config, note)
+        pipeline.artifacts = {name: name for name in ("raw_questions", "questions", "chunks", "base", "teacher")}
+        pipeline._round_trip()
+        return names, set(models)
+
+    here = ["ask-again", "generate-answers", "keep-answered"]
+    assert stages() == (here, {"base"})
+    assert stages("critic.round_trip_by=teacher") == (["ask-teacher-again", "keep-answered"], set())
+    assert stages("critic.round_trip_by=teacher", "teacher.kind=local") == (here, {"teacher"})
+    with pytest.raises(ValueError, match=r"round_trip_by=teacher needs a teacher, and teacher.kind is given"):
+        stages("critic.round_trip_by=teacher", "teacher.kind=given")
 
 
 def test_a_round_trip_that_leaves_nothing_says_what_to_do(run):
