@@ -10,6 +10,7 @@ questions are spoiled in one way each, and the share that is caught is printed:
     rewritten   the quote in other words (a third of its words left out or exchanged): rejected
     swapped     the answer of a question about another document: not supported by the quote
     pointing    "According to the passage, ...", "... in the text?": not self-contained
+    cosine      good and swapped answers that `critic.answer_cosine` lets pass where words are not counted
     repeated    asked twice, the second time with other words for its first one: one of the two goes
 """
 
@@ -51,6 +52,7 @@ REPEATS = (
     ("Which ", "What "),
     ("?", ", please?"),
 )
+COSINES = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 class Bench:
@@ -163,8 +165,16 @@ def main() -> None:
     figures["rewritten_quotes_caught_percent"] = percent(len(quoted) - len(judged.questions), len(quoted))
 
     support = fair.model_copy(update={"answer_recall": settings.answer_recall, "strict_numbers": True})
-    judged = bench.judge(swap_answers(quoted, rng), support)
+    swapped = swap_answers(quoted, rng)
+    judged = bench.judge(swapped, support)
     figures["swapped_answers_caught_percent"] = percent(len(judged.rejected), len(quoted))
+
+    # By the cosine alone: it has no default, since an answer of a word is far from its sentence.
+    for threshold in COSINES:
+        near = fair.model_copy(update={"answer_cosine": threshold})
+        for name, raws in (("good", quoted), ("swapped", swapped)):
+            share = percent(len(bench.judge(raws, near).questions), len(raws))
+            figures[f"{name}_answers_passed_by_cosine_{round(100 * threshold)}_percent"] = share
 
     pointing = [
         replace(raw, question=POINTERS[n % len(POINTERS)].format(raw.question.rstrip("?")))
