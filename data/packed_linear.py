@@ -29,7 +29,7 @@ def pack_linears(model: torch.nn.Module) -> int:
     for layer in model.modules():
         # Not of classes below it, which compute something else.
         if type(layer) is torch.nn.Linear and layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu":
-            layer.forward = _Packed(layer)  # type: ignore[method-assign]
+            layer.forward = _Packed(layer)
             packed += 1
     return packed
 

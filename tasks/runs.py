@@ -15,6 +15,7 @@ LATEST, SWEEPS = "latest", "sweeps"
 RUN = "run.json"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
+    "raw_questions": ("raw_questions", ""),
     "questions": ("questions", ""),
     "retrieval": ("retrieval", ""),
     "dataset": ("dataset", ""),
