@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.chunks import Chunk
+from data.evaluated import Answered
 from data.jsonl import read_jsonl, write_jsonl
 from data.ladder import RUNG_BY_NAME, EvaluationSettings, draw
 from data.prompts import PromptStyle, parse_output
@@ -30,26 +31,6 @@ class Asked:
     rung: str
     question_id: str
     context_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One answer, as written to answers.jsonl for people to read."""
-
-    rung: str
-    question_id: str
-    question: str
-    expected: str
-    output: str
-    answer: str
-    quotes: tuple[str, ...]
-    context_ids: tuple[str, ...]
-    context_places: tuple[str, ...]
-    oracle_ids: tuple[str, ...]
-    exact_match: float
-    token_f1: float
-    verbatim_quotes: int
-    cites_oracle: bool
 
 
 @stage(name="build-prompts", version=1)

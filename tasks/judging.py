@@ -5,11 +5,11 @@ from collections.abc import Collection
 from dataclasses import asdict
 
 from data.champion import Marks, PromotionSettings, Verdict, compare, comparison_table, decide, in_common
+from data.evaluated import Answered
 from data.jsonl import read_jsonl
 from data.prompts import is_abstention
 from data.questions import same_wording
 from tasks.cache import stage
-from tasks.evaluation import Answered
 from tasks.loading import open_questions
 from tasks.store import Artifact, Store
 

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
+from data.evaluated import Answered
 from data.jsonl import write_jsonl
 from data.scoring import COLUMNS
-from tasks.evaluation import Answered
 from tasks.models import TUNED, ModelRecord, Registry, describe_model
 from tasks.store import Artifact, Store
 
