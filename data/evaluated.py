@@ -1,10 +1,10 @@
 """What an evaluation leaves for others to read: its records, file by file.
 
-    summary.json      list of rungs as data/scoring.summarize gives them, in the ladder's order; 0 to 1
-    answers.jsonl     an `Answered` a line, rung after rung
-    comparisons.json  list of `Comparison`s
-    breakdown.json    {"by_document" | "by_kind": {rung: {name: {"questions", "exact_match", "token_f1"}}}}; percent
-    points.json       of a robustness artifact: list of `Point`s
+summary.json      list of rungs as data/scoring.summarize gives them, in the ladder's order; 0 to 1
+answers.jsonl     an `Answered` a line, rung after rung
+comparisons.json  list of `Comparison`s
+breakdown.json    {"by_document" | "by_kind": {rung: {name: {"questions", "exact_match", "token_f1"}}}}; percent
+points.json       of a robustness artifact: list of `StudyPoint`s
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class StudyPoint:
     """A rung's score where one thing is varied.
 
     Attributes:

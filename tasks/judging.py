@@ -89,6 +89,7 @@ def _marks(answered: Answered) -> Marks:
         verbatim_quotes=answered.verbatim_quotes,
         cites_oracle=answered.cites_oracle,
         abstention_right=is_abstention(answered.answer) == is_abstention(answered.expected),
+        answerable=not is_abstention(answered.expected),
     )
 
 

@@ -23,6 +23,8 @@ _LINKS = {
     "training": ("adapter", ""),
     "evaluation": ("evaluation", ""),
     "comparison": ("comparison", ""),
+    "verdicts": ("verdicts", ""),
+    "robustness": ("robustness", ""),
     "adapter": ("export", "adapter"),
     "merged": ("export", "merged"),
 }
