@@ -112,6 +112,10 @@ class EvaluationSettings(BaseModel):
         """The rungs from the bottom up."""
         return tuple(rung for rung in RUNGS if rung.name in self.rungs or (self.dsf and rung.model == "DSF"))
 
+    def rungs_of(self, model: Asked) -> tuple[str, ...]:
+        """The names of a model's rungs, from the bottom up."""
+        return tuple(rung.name for rung in self.ladder if rung.model == model)
+
 
 def draw(items: Sequence[Any], settings: EvaluationSettings) -> list[Any]:
     """At most `max_questions` of the items, in their order; the same draw for every rung."""

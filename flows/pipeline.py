@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from data.ladder import Asked
 from flows.checks import check_dataset, check_training, model_facts
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
@@ -162,19 +163,17 @@ class Pipeline:
         """Answers of every rung on unseen documents, scored."""
         self.adapter()
         c, a = self.config, self.artifacts
-        adapters = {"base": None, "tuned": a["adapter"]}
+        adapters: dict[Asked, Any] = {"base": None, "tuned": a["adapter"]}
         if c.evaluation.dsf:
             plain = self._run(build_plain_dataset, a["questions"], a["dataset"], a["base"], c.raft.prompt_style)
             a["dsf_adapter"] = adapters["DSF"] = self._run(
                 train_plain_adapter, a["base"], plain, c.lora, c.mesh, c.training
             )
-        ladder = c.evaluation.ladder
         prompts, answers = [], []
         for model, adapter in adapters.items():
-            rungs = tuple(rung.name for rung in ladder if rung.model == model)
             asked = self._run(
                 build_prompts,
-                rungs,
+                c.evaluation.rungs_of(model),
                 a["questions"],
                 a["chunks"],
                 a["index"],
@@ -192,7 +191,7 @@ class Pipeline:
             a["questions"],
             a["chunks"],
             a["base"],
-            tuple(rung.name for rung in ladder),
+            tuple(rung.name for rung in c.evaluation.ladder),
             tuple(prompts),
             tuple(answers),
             c.evaluation,

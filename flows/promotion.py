@@ -94,7 +94,7 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
     prompts = call(
         build_prompts,
         store,
-        (TUNED,),
+        c.evaluation.rungs_of("tuned"),  # all of them, as in its own run, whose answers are kept
         a["questions"],
         a["chunks"],
         a["index"],
@@ -107,7 +107,7 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
     )
     answers = call(generate_answers, store, kept["base"], kept["adapter"], prompts, c.generation)
     scored: Artifact = call(
-        score_rung, store, a["questions"], a["chunks"], kept["base"], prompts, answers, c.evaluation
+        score_rung, store, a["questions"], a["chunks"], kept["base"], TUNED, prompts, answers, c.evaluation
     )
     return scored
 

@@ -181,17 +181,19 @@ def score_rung(
     questions: Artifact,
     chunks: Artifact,
     base: Artifact,
+    rung: str,
     prompts: Artifact,
     answers: Artifact,
     evaluation: EvaluationSettings,
 ) -> Artifact:
-    """Score the answers of one model on one rung: answers.jsonl and summary.json, as `score_answers` writes them."""
-    scored = list(Scorer(store, questions, chunks, base).score((prompts,), (answers,)))
+    """Score one model on one of its rungs: answers.jsonl and summary.json, as `score_answers` writes them."""
+    everything = Scorer(store, questions, chunks, base).score((prompts,), (answers,))
+    scored = [(answered, score) for answered, score in everything if answered.rung == rung]
     with store.build("evaluation", settings=evaluation, inputs=(questions, chunks, base, prompts, answers)) as build:
         write_jsonl(build.folder / "answers.jsonl", [answered for answered, _ in scored])
-        rung = summarize(scored[0][0].rung, [score for _, score in scored], seed=evaluation.seed)
-        _write_json(build, _SUMMARY, [rung])
-        build.count(rungs=1, questions=rung["questions"])
+        summary = summarize(rung, [score for _, score in scored], seed=evaluation.seed)
+        _write_json(build, _SUMMARY, [summary])
+        build.count(rungs=1, questions=summary["questions"])
     return build.artifact
 
 

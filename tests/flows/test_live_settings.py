@@ -160,6 +160,7 @@ SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
+FEW_TRIALS = "{{enabled: true, max_questions: 1, top_k: [1], distractors: [0, 1]}}"
 SUMMARY = "score-answers/summary.json"
 JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
@@ -242,7 +243,7 @@ ROWS = {
     "evaluation.seed": Row("2", PROMPTS),
     "evaluation.rungs": Row("[base + retrieval, tuned closed-book, tuned + retrieval]", SUMMARY),
     "evaluation.dsf": Row("true", SUMMARY),
-    "evaluation.robustness": Row("{{enabled: true, max_questions: 1, top_k: [1]}}", stages_of_the_evaluation),
+    "evaluation.robustness": Row(FEW_TRIALS, stages_of_the_evaluation),
     "promotion.rule": Row("always", decided),
     "promotion.first": Row("always", decided),
     "promotion.metric": Row("exact_match", decided, given=("promotion.min_questions=1",)),
