@@ -1,14 +1,12 @@
 """The runs of a sweep side by side: a table, a CSV file and a plot of quality against cost."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from data.evaluated import StudyPoint
 from data.ladder import BASE, TUNED
 from data.sweep_plot import draw_sweep
-from data.sweep_points import Point, point_table, write_points
+from data.sweep_points import Point, point_table, study_points, write_points
 from jora_model.costs import adapter_costs
 from tasks.cache import stage
 from tasks.store import Artifact, Store
@@ -55,18 +53,7 @@ def compare_runs(
         write_points(build.folder / "sweep.csv", over, points)
         draw_sweep(over, points, base, build.folder / "sweep.png")
         if over == "oracle-fraction":
-            text = json.dumps([asdict(point) for point in _study(points)], indent=1, sort_keys=True)
+            text = json.dumps([asdict(point) for point in study_points(points)], indent=1, sort_keys=True)
             (build.folder / "points.json").write_text(text + "\n", encoding="utf-8")
         build.count(values=len(points))
     return build.artifact
-
-
-def _study(points: Sequence[Point]) -> list[StudyPoint]:
-    """The points as those of a robustness plot (data/evaluated.py), in percent."""
-    found = []
-    for point in points:
-        for metric, score in (("token_f1", point.token_f1), ("exact_match", point.exact_match)):
-            mean, low, high = (100 * score[key] for key in ("value", "low", "high"))
-            value = float(point.value)
-            found.append(StudyPoint("oracle_fraction", value, TUNED, metric, mean, low, high, point.questions))
-    return found
