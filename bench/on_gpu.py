@@ -8,8 +8,9 @@ their values.
 Each part is a process of its own: `check` compares cuDNN's attention and the whole model with references on the GPU
 (bench/on_gpu_check.py), `ours` measures the Trainer that `jora train` runs, `peer` transformers and PEFT (bf16, SDPA,
 fused AdamW, sorted by length, several batch sizes, with gradient checkpointing and without). Rank 16 on all linears, 64
-examples an update. Compiling is not counted. Of each side the fastest run is compared, or one within 5% of it that takes
-less memory; memory is what its own allocator had at most until then. `--profile` lists the kernels that take most of the time.
+examples an update. Compiling is not counted. Of each side the fastest run is compared, or one within 5% of it that
+takes less memory; memory is what its own allocator had at most until then. `--profile` lists the kernels that take most
+of the time.
 """
 
 import argparse
