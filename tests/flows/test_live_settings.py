@@ -68,10 +68,6 @@ def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
     return sorted(workshop.run(config, "dataset"))
 
 
-def stages_of_the_evaluation(workshop: Workshop, config: RunConfig) -> object:
-    return sorted(workshop.run(config, "evaluation"))
-
-
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
     """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
@@ -160,8 +156,6 @@ SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
-FEW_TRIALS = "{{enabled: true, max_questions: 1, top_k: [1], distractors: [0, 1]}}"
-SUMMARY = "score-answers/summary.json"
 JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
 MIXED = ("corpus={folder}/other/mixed",)
@@ -241,9 +235,7 @@ ROWS = {
     "evaluation.top_k": Row("1", PROMPTS),
     "evaluation.max_questions": Row("2", PROMPTS),
     "evaluation.seed": Row("2", PROMPTS),
-    "evaluation.rungs": Row("[base + retrieval, tuned closed-book, tuned + retrieval]", SUMMARY),
-    "evaluation.dsf": Row("true", SUMMARY),
-    "evaluation.robustness": Row(FEW_TRIALS, stages_of_the_evaluation),
+    "evaluation.rungs": Row("[base + retrieval, tuned + retrieval]", "score-answers/summary.json"),
     "promotion.rule": Row("always", decided),
     "promotion.first": Row("always", decided),
     "promotion.metric": Row("exact_match", decided, given=("promotion.min_questions=1",)),
@@ -280,6 +272,8 @@ ELSEWHERE = {
     "teacher.price_out": ASKING,
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
+    "evaluation.dsf": "tasks/test_evaluation.py::test_dsf_learns_as_many_examples_without_documents",
+    "evaluation.robustness": "tasks/test_evaluation.py::test_robustness_varies_what_is_shown",
     "evaluation.judge": "tasks/test_verdicts.py::test_a_judge_of_an_evaluation",
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
     "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
