@@ -180,6 +180,7 @@ class RunFacts:
         repeats: the run whose results this one would have given again; it has a page of its own.
         headline: what came of it in a sentence or two.
         tiles: name -> number in words, the first things to see.
+        labels: metric -> what it is called, in the order of the table.
         compared: the two rungs that the examples show, the tuned one last.
         examples_note: how the examples were drawn.
         command: what does it again.
@@ -202,6 +203,7 @@ class RunFacts:
     filters: Table | None = None
     rungs: Sequence[RungScores] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    compared: tuple[str, str] = ("", "")
     paired: Sequence[Paired] = ()
     breakdown: Sequence[Table] = ()
     curves: Sequence[Figure] = ()
@@ -243,6 +245,11 @@ class RunFacts:
     def comparisons(self, metric: str) -> list[Paired]:
         """The paired comparisons of one metric."""
         return [paired for paired in self.paired if paired.metric == metric]
+
+    def leading(self) -> list[Paired]:
+        """The comparisons that a reader asks for first: of the tuned rung with each other one, in the first metric."""
+        first = self.comparisons(next(iter(self.compared_metrics()), ""))
+        return [paired for paired in first if self.compared[1] in (paired.rung, paired.against)]
 
     def compared_metrics(self) -> list[str]:
         """The metrics that rungs were compared in, in the order of the file."""

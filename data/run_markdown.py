@@ -31,9 +31,9 @@ def run_markdown(run: RunFacts) -> str:
         lines += [*_head(parts["data"]), *_words(run.data), *(_table(run.filters.rows) if run.filters else ())]
     if "ladder" in parts:
         lines += [*_head(parts["ladder"]), *_noted(run.ladder())]
-        for metric in run.compared_metrics():
-            lines += ["", f"Differences in {run.label(metric)}, in points, with 95% intervals:"]
-            lines += _table(comparison_rows(run.comparisons(metric)).rows)
+        if leading := run.leading():
+            lines += ["", f"Differences in {run.label(leading[0].metric)}, in points, with 95% intervals:"]
+            lines += _table(comparison_rows(leading).rows)
         for table in run.breakdown:
             lines += ["", f"**{escaped(table.title)}**", *_noted(table)]
     if "training" in parts:

@@ -35,6 +35,7 @@ def run_page(run: RunFacts) -> str:
         run=run,
         parts=run_parts(run),
         plots=_plots(run),
+        leading=comparison_rows(run.leading()),
         tables={metric: comparison_rows(run.comparisons(metric)) for metric in run.compared_metrics()},
         causes=CAUSES,
         commonest=max([group.count for group in run.failures], default=1),
@@ -70,16 +71,14 @@ def _plots(run: RunFacts) -> dict[str, Any]:
         rows = [(r.name, s, _colour(r.name)) for r in run.rungs if (s := r.scores.get(metric)) and _asked(r, metric)]
         if any(score.high for _, score, _ in rows):
             ladder.append(interval_plot(rows, f"{run.label(metric)} (percent)"))
-    paired = {}
-    for metric in run.compared_metrics():
-        differences = [
-            (f"{each.rung} against {each.against}", each.difference, _colour(each.rung))
-            for each in run.comparisons(metric)
-        ]
-        paired[metric] = interval_plot(differences, f"{run.label(metric)}: difference in points", zero=True)
+    leading = run.leading()
+    differences = [
+        (f"{each.rung} against {each.against}", each.difference, 0 if each.told == "better" else 5) for each in leading
+    ]
+    label = run.label(leading[0].metric) if leading else ""
     return {
         "ladder": ladder,
-        "paired": paired,
+        "leading": interval_plot(differences, f"{label}: difference in points", zero=True),
         "curves": [line_plot(figure) for figure in run.curves],
         "robustness": [line_plot(figure) for figure in run.robustness],
     }

@@ -25,7 +25,7 @@ svg { max-width: none; margin: 0; } circle { fill: var(--c); } .grid { stroke: v
 .dot-value { font-size: .85rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .ticks { position: relative; height: 1.3rem; font-size: .75rem; color: var(--quiet); }
 .ticks span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
-details > .dots .dot-row { grid-template-columns: 15rem 1fr 9rem; }
+body > .dots .dot-row { grid-template-columns: 19rem 1fr 9rem; }
 .frame { margin-top: .7rem; display: grid; grid-template-columns: 3rem 1fr; gap: 0 .4rem; }
 .frame svg { height: 12rem; overflow: visible; } .frame .ticks { grid-column: 2; }
 .frame .y { position: relative; font-size: .75rem; color: var(--quiet); }
@@ -45,7 +45,7 @@ svg.share { display: inline-block; width: 6rem; height: .6rem; } .share rect { f
 .state { border-radius: 1rem; padding: .1rem .7rem; font-size: .9rem; border: 1px solid var(--line); }
 td { font-variant-numeric: tabular-nums; } td.w { white-space: normal; overflow-wrap: anywhere; }
 @media (max-width: 44rem) { .pairs, .side, .side.two { grid-template-columns: 1fr; }
-  .dot-row, details > .dots .dot-row { grid-template-columns: 1fr auto; }
+  .dot-row, body > .dots .dot-row { grid-template-columns: 1fr auto; }
   .dot-row svg, .dot-row .ticks { grid-column: 1 / 3; order: 3; }
   .dot-row .ticks { margin: 0; } .dot-row svg { height: 1.1rem; } .dot-row { margin-bottom: .35rem; } }
 @media print { details { break-inside: avoid; } nav { display: none; } }
@@ -171,9 +171,10 @@ of a ladder.</p>
 {% if run.paired %}
 <h3>Rungs against each other, on the same questions</h3>
 <p class="quiet">Differences in points, with 95% intervals of a paired bootstrap.</p>
+{{ plots.leading }}
+{{ grid(leading) }}
 {% for metric in run.compared_metrics() %}
-<details{% if loop.first %} open{% endif %}><summary>{{ run.label(metric) }}</summary>
-{{ plots.paired[metric] }}{{ grid(tables[metric]) }}</details>
+<details><summary>every pair of rungs: {{ run.label(metric) }}</summary>{{ grid(tables[metric]) }}</details>
 {% endfor %}
 {% endif %}
 {% for table in run.breakdown %}

@@ -2,12 +2,14 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from data.champion import PromotionSettings
 from data.chunks import ChunkSettings
@@ -86,6 +88,18 @@ class RunConfig(BaseModel):
     export: ExportSettings = ExportSettings()
     promotion: PromotionSettings = PromotionSettings()
 
+    @field_validator("storage")
+    @classmethod
+    def _has_no_secret(cls, storage: str | None) -> str | None:
+        # Settings are shown, and kept in the record of every run.
+        if storage is not None and re.match(r"[^/]+://[^/@]*:[^/@]*@", storage):
+            raise PydanticCustomError(
+                "secret",
+                "storage holds a password, which would be kept in every record; give the URL without it, and the "
+                "password in the environment, as the kind of storage reads it",
+            )
+        return storage
+
     @model_validator(mode="after")
     def _numbers_are_finite(self) -> Self:
         """Infinity is greater than every lower bound, gives no loss, and has no place in a cache key."""
@@ -144,7 +158,7 @@ def one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     where = "".join(f"{part}." for part in first["loc"]).removesuffix(".")
     message = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first["input"], Mapping) else f" (given: {first['input']!r})"
+    given = "" if isinstance(first["input"], Mapping) or first["type"] == "secret" else f" (given: {first['input']!r})"
     return f"{where}: {message}{given}" if where else message
 
 

@@ -10,7 +10,7 @@ import typer
 from data.scoring import aligned
 from flows.config import RunConfig
 from tasks.models import Registry
-from tasks.records import RunRecord, find_run, is_pinned, list_runs, pin
+from tasks.records import RunRecord, find_run, in_use, is_pinned, list_runs, pin
 from tasks.report import describe_bytes
 from tasks.store import BrokenArtifact, Store
 
@@ -60,7 +60,8 @@ def show_run(work_dir: str, name: str) -> None:
         for stage in run.stages:
             spent = ["cached", ""]
             if not stage.cached:
-                spent = [f"{stage.seconds:.1f}", describe_bytes(stage.peak_bytes) if stage.peak_bytes else "-"]
+                again = f" (attempt {stage.attempts})" if stage.attempts > 1 else ""
+                spent = [f"{stage.seconds:.1f}{again}", describe_bytes(stage.peak_bytes) if stage.peak_bytes else "-"]
             rows.append([stage.stage, str(stage.artifact), *spent, describe_bytes(stage.artifact.bytes)])
         typer.echo("\n" + aligned(rows), nl=False)
     if changed := list(_changed(run.settings, RunConfig().model_dump(mode="json"))):
@@ -87,7 +88,8 @@ def pin_run(work_dir: str, name: str, pinned: bool) -> None:
     """
     folder = Path(work_dir).expanduser().absolute()
     run = find_run(folder, name)
-    pin(folder, run.name, pinned)
+    with in_use(Store(folder)):
+        pin(folder, run.name, pinned)
     typer.echo(f"{run.name}: {'pinned; jora gc keeps its results' if pinned else 'no longer pinned'}")
 
 

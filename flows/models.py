@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 
 from flows.promotion import Happened, announce
 from tasks.models import Registry, Reign
+from tasks.records import in_use
 from tasks.store import Store
 
 
@@ -48,6 +49,7 @@ def _appoint(work_dir: str, what: Happened, act: Callable[[Registry, Store], Rei
     registry.check()  # before the store, which would make its folders wherever it is pointed
     store = Store(work_dir)
     before = registry.champion()
-    reign = act(registry, store)
+    with in_use(store):
+        reign = act(registry, store)
     announce(what, registry.find(reign.name), reign.reason, before.name if before else None)
     return f"model {reign.name}: the champion{f' instead of {before.name}' if before else ''} ({reign.reason})"

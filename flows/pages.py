@@ -44,6 +44,7 @@ def _run(store: Store, results: Results) -> list[str]:
     lines = [results.note, "", "| stage | result | | peak memory |", "|---|---|---|---|"]
     for outcome in store.outcomes:
         how = "cached" if outcome.cached else f"built in {outcome.seconds:.1f} s"
+        how += f", attempt {outcome.attempts}" if outcome.attempts > 1 else ""
         memory = describe_bytes(outcome.peak_bytes) if outcome.peak_bytes else ""
         lines.append(f"| {outcome.stage} | {outcome.artifact}{describe_counts(outcome.artifact)} | {how} | {memory} |")
     lines += ["", *(f"- {name}: `{path}`" for name, path in results.paths.items())]

@@ -4,6 +4,8 @@ A run that would give what the last one gave ends at once, as "nothing to do".
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from flows.turns import Busy, turn
 from tasks.diff import compare, last_dataset
 from tasks.models import Registry
 from tasks.records import Recording, recorded
-from tasks.runs import Results, latest_paths, publish_latest, read_latest
+from tasks.retries import kind_of
+from tasks.runs import Results, is_published, latest_paths, publish_latest, read_latest
 from tasks.sbom import write_sbom
 from tasks.store import Artifact, BrokenArtifact, Outcome, Store
 
@@ -85,13 +88,24 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
         note = promote(pipeline)
         log.info("%s", note)
     results = replace(publish_latest(store, pipeline.artifacts, recording.record.settings), note=note)
-    recording.write(sbom=write_sbom(store, pipeline.artifacts))
-    show_in_prefect(store, results, pipeline.artifacts)
     recording.end("completed", pipeline.artifacts, note)
+    # What is left tells of a run that has ended well; where it fails, that stays so.
+    with _or_warn(log, "no list of what the run used was written (sbom)"):
+        recording.write(sbom=write_sbom(store, pipeline.artifacts))
+    with _or_warn(log, "Prefect shows no page of this run"):
+        show_in_prefect(store, results, pipeline.artifacts)
     report_run(store, recording.record, results, log)
     if store.remote is not None:
         store.remote.share_file(recording.folder / "run.json", f"runs/{recording.record.name}/run.json")
     return results
+
+
+@contextmanager
+def _or_warn(log: Any, otherwise: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s: %s: %s", otherwise, type(error).__name__, " ".join(str(error).split()))
 
 
 def _through(store: Store, config: RunConfig, goal: str) -> Pipeline:
@@ -113,7 +127,13 @@ def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
         return None
     if settings != config.model_dump(mode="json") or PREFECT_TASKS_REFRESH_CACHE.value():
         return None
-    if (found := all_cached(config, goal)) is None:
+    try:
+        found = all_cached(config, goal)
+    except Exception as error:
+        if kind_of(error) is None:
+            raise
+        return None  # what another attempt may heal is for the stages, which make it
+    if found is None:
         return None
     artifacts, outcomes = found
     if {name: artifact for name, artifact in last.items() if name not in _ABOUT_BEFORE} != artifacts:
@@ -121,6 +141,8 @@ def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
     if "export" in artifacts and not Registry(config.work_dir).is_settled(artifacts["adapter"]):
         return None
     store = config.store()
+    if not is_published(store, last):
+        return None
     note = f"nothing to do: all {len(outcomes)} stages are as the last run left them"
     return Results(store.work_dir, outcomes, latest_paths(store, artifacts), note, artifacts)
 

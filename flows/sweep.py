@@ -5,6 +5,8 @@ have in common is built once, a sweep that was killed goes on where it stood, an
 nothing.
 """
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from tasks.sweeps import compare_runs
 _DEFAULTS = RunConfig()
 # What decides the prompts; no value of a sweep may change it.
 _SHARED = ("questions", "chunks", "index", "embedder", "base")
+# Who records the stages of the values; a flow's parameters would be shown, and kept.
+_note_stage: ContextVar[Callable[[Outcome], None] | None] = ContextVar("note_stage", default=None)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class SweepResults:
 def run_value(over: str, value: str, config: RunConfig) -> ValueRun:
     """One value: dataset, training, evaluation ladder."""
     store = config.store()
+    if (note := _note_stage.get()) is not None:
+        store.listeners.append(note)
     pipeline = Pipeline(store, with_value(config, over, value))
     pipeline.until("evaluation")
     return ValueRun(value, tuple(store.outcomes), pipeline.artifacts)
@@ -75,6 +81,7 @@ def raft_sweep(
     with recorded(store, "raft-sweep", over, f"sweep {over} {subject(config)}", settings) as recording:
         try:
             with turn(store, "evaluation", config.when_busy, get_run_logger()):
+                _note_stage.set(recording.note_stage)
                 results = _sweep(store, over, values, config)
         except Busy as busy:
             recording.end("cancelled", {}, str(busy))

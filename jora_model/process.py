@@ -26,7 +26,13 @@ class _Reports(logging.Handler):
     """Sends what is logged to the parent."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _report(level=record.levelno, message=record.getMessage())
+        try:
+            message = record.getMessage()
+            if record.exc_info:
+                message += "\n" + logging.Formatter().formatException(record.exc_info)
+            _report(level=record.levelno, message=message)
+        except Exception:
+            self.handleError(record)  # a line that cannot be written must not end the job
 
 
 _report_to: int | None = None

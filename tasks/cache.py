@@ -241,7 +241,9 @@ class Stage(Generic[P]):
                 raise
             assert isinstance(artifact, Artifact), f"the stage {self.name} returned {type(artifact).__name__}"
             seconds = time.monotonic() - start
-            store.note(Outcome(self.name, artifact, cached=False, seconds=seconds, peak_bytes=peak.bytes))
+            context = TaskRunContext.get()
+            attempts = max(1, context.task_run.run_count if context else 1)
+            store.note(Outcome(self.name, artifact, False, seconds, peak.bytes, attempts))
             describe_asset(store, self.name, artifact)
             run_log().info("%s: built%s", self.name, describe_built(artifact, seconds))
             return artifact

@@ -10,7 +10,6 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +17,8 @@ from pathlib import Path
 from tasks.digests import DIGEST_DIGITS
 from tasks.locks import try_flock
 from tasks.models import roots as models_roots
-from tasks.records import IN_USE, RUNS, RunRecord, is_pinned, list_runs
-from tasks.runs import SWEEPS, read_latest
+from tasks.records import IN_USE, RUNS, RunRecord, damaged_runs, is_pinned, list_runs
+from tasks.runs import LATEST, RUN, SWEEPS, read_latest
 from tasks.store import MANIFEST, Artifact, Store
 
 # What artifacts somebody names; whoever keeps references to artifacts adds a function here.
@@ -58,7 +57,7 @@ def find_waste(store: Store, days: float) -> Waste:
     found = [(folder.parent.name, folder, _size(folder)) for folder in there if folder in gone]
     staying = {folder.name for folder in there if folder not in gone}
     for kind, folder, stays in (("cache records", store.results, staying), ("unfinished stages", store.scratch, None)):
-        old = (path for path in sorted(folder.iterdir()) if _older(path, since))
+        old = (path for path in sorted(folder.iterdir()) if _all_older(path, since))
         going = [path for path in old if stays is None or stays.isdisjoint(_digests(path))]
         found += [(kind, path, _size(path)) for path in going]
     runs = list_runs(store.work_dir)
@@ -93,7 +92,13 @@ def remove(store: Store, days: float) -> Waste:
 
 
 def _kept(store: Store, since: datetime) -> Iterator[Artifact]:
-    with suppress(ValueError):  # no run has come to its end here
+    """Raises ValueError where a record cannot be read: what it names would be taken for unneeded."""
+    if damaged := damaged_runs(store.work_dir):
+        raise ValueError(
+            f"{damaged[0]} cannot be read, so what that run needs is not known; repair it, or remove its folder if the "
+            "run's results are not needed"
+        )
+    if (store.work_dir / LATEST / RUN).exists():
         yield from read_latest(store.work_dir)[0].values()
     for link in (store.work_dir / SWEEPS).glob("*"):
         folder = link.resolve()
@@ -110,11 +115,13 @@ def _kept(store: Store, since: datetime) -> Iterator[Artifact]:
 def _counts(store: Store, run: RunRecord, runs: Sequence[RunRecord], since: datetime) -> bool:
     """Whether a run's results are kept: the last ones whatever their age, since the next run may have nothing to do."""
     ended = [other for other in runs if other.state in ("completed", "nothing to do")]
+    record = store.work_dir / RUNS / run.name / RUN
     return (
         run in ended[-1:]
+        or run == runs[-1]  # what it built before it failed serves the one that is to make it good
         or run.state == "running"
         or is_pinned(store.work_dir, run.name)
-        or _time(run.started) >= since
+        or not _older(record, since)  # written at its end, or, of one that crashed, after its last stage
     )
 
 
@@ -126,15 +133,16 @@ def _digests(record: Path) -> set[str]:
         return set()
 
 
-def _time(written: str) -> datetime:
-    return datetime.fromisoformat(written)
-
-
 def _older(path: Path, since: datetime) -> bool:
     try:
         return path.lstat().st_mtime < since.timestamp()
     except OSError:  # no manifest: a removal that was cut short
         return True
+
+
+def _all_older(path: Path, since: datetime) -> bool:
+    """Whether a file, or everything in a folder, is older: a checkpoint does not touch the folder above its own."""
+    return _older(path, since) and all(_older(inner, since) for inner in path.rglob("*"))
 
 
 def _size(path: Path) -> int:

@@ -36,8 +36,10 @@ class Progress:
         share = 100.0 * done / total
         if share == self._shown:
             return
-        self._last, self._shown = now, share
         try:
             update_progress_artifact(self._artifact, share)
         except Exception as error:
+            # Given up: each further call could wait as long for a server that hangs, and a job's reports behind it.
+            self._artifact = None
             log.debug("a bar stays as it is: %s", error)
+        self._last, self._shown = time.monotonic(), share

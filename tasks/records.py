@@ -7,8 +7,9 @@ record says `running` while nobody holds its lock any more, and is read as `cras
 import difflib
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.links import replace_text
-from tasks.locks import try_flock
+from tasks.locks import POLL_SECONDS, try_flock
+from tasks.retries import DiskFull, is_full
 from tasks.store import Artifact, Outcome, Store
 
 RUNS = "runs"
@@ -26,7 +28,7 @@ State = Literal["running", "completed", "nothing to do", "failed", "cancelled", 
 
 
 class StageRecord(BaseModel):
-    """What became of a stage: seconds of wall time, peak memory in bytes (None: cached, or not known)."""
+    """What became of a stage: seconds of wall time, peak memory in bytes (None: cached, or not known), attempts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,6 +37,7 @@ class StageRecord(BaseModel):
     cached: bool
     seconds: float
     peak_bytes: int | None = None
+    attempts: int = 1
 
 
 class RunRecord(BaseModel):
@@ -111,31 +114,43 @@ def recorded(store: Store, flow: str, goal: str, subject: str, settings: dict[st
     Args:
         subject: what the run is about, in a few words; part of its name.
     """
-    in_use = use(store)
-    now = _now()
-    name, lock = _new_folder(store.work_dir / RUNS, f"{now[:19].replace('T', '-').replace(':', '')}-{_safe(subject)}")
-    recording = Recording(
-        store, RunRecord(name=name, flow=flow, goal=goal, state="running", started=now, settings=settings)
-    )
-    recording.write()
-    store.listeners.append(recording.note_stage)
+    with ExitStack() as held:
+        try:
+            held.enter_context(in_use(store))
+            now = _now()
+            stem = f"{now[:19].replace('T', '-').replace(':', '')}-{_safe(subject)}"
+            name, lock = _new_folder(store.work_dir / RUNS, stem)
+            held.callback(os.close, lock)
+            record = RunRecord(name=name, flow=flow, goal=goal, state="running", started=now, settings=settings)
+            recording = Recording(store, record)
+            held.callback((recording.folder / _LOCK).unlink, missing_ok=True)
+            recording.write()
+        except OSError as error:
+            if is_full(error):
+                raise DiskFull("the record of this run", store.work_dir) from error
+            raise
+        store.listeners.append(recording.note_stage)
+        held.callback(store.listeners.remove, recording.note_stage)
+        with _ends_as(recording):
+            yield recording
+
+
+@contextmanager
+def _ends_as(recording: "Recording") -> Iterator[None]:
+    """Record what the block raises."""
     try:
-        yield recording
+        yield
     except BaseException as error:
         ended_by_person = isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ == "CancelledRun"
         line = " ".join(str(error).split()) or type(error).__name__
         with suppress(OSError):  # the disk may be full, which is then what the run failed with
             recording.write(state="cancelled" if ended_by_person else "failed", ended=_now(), error=line)
         raise
-    finally:
-        store.listeners.remove(recording.note_stage)
-        (recording.folder / _LOCK).unlink(missing_ok=True)
-        os.close(lock)
-        os.close(in_use)
 
 
-def use(store: Store) -> int:
-    """Say that this process reads and writes artifacts, until the descriptor that is given back is closed.
+@contextmanager
+def in_use(store: Store) -> Iterator[None]:
+    """Say that this process reads and writes artifacts, so that nothing is removed meanwhile.
 
     Raises:
         ValueError: `jora gc` is removing what nobody needs.
@@ -143,13 +158,25 @@ def use(store: Store) -> int:
     descriptor = try_flock(store.locks / IN_USE, shared=True)
     if descriptor is None:
         raise ValueError(f"jora gc is at work in {store.work_dir}; run this again when it has ended")
-    return descriptor
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def list_runs(work_dir: Path) -> list[RunRecord]:
     """All runs, the oldest first; damaged records are left out."""
-    found = (_read(folder) for folder in sorted((work_dir / RUNS).glob("*")) if folder.is_dir())
+    found = (_read(folder) for folder in _folders(work_dir))
     return sorted((record for record in found if record is not None), key=lambda record: record.started)
+
+
+def damaged_runs(work_dir: Path) -> list[Path]:
+    """Records that are there and cannot be read."""
+    return [folder / _RECORD for folder in _folders(work_dir) if (folder / _RECORD).exists() and _read(folder) is None]
+
+
+def _folders(work_dir: Path) -> list[Path]:
+    return [folder for folder in sorted((work_dir / RUNS).glob("*")) if folder.is_dir()]
 
 
 def find_run(work_dir: Path, name: str) -> RunRecord:
@@ -193,15 +220,13 @@ def _stage(outcome: Outcome) -> StageRecord:
         cached=outcome.cached,
         seconds=outcome.seconds,
         peak_bytes=outcome.peak_bytes,
+        attempts=outcome.attempts,
     )
 
 
 def _read(folder: Path) -> RunRecord | None:
-    try:
-        record = RunRecord.model_validate_json((folder / _RECORD).read_bytes())
-    except (OSError, ValidationError):
-        return None
-    if record.state != "running":
+    record = _written(folder)
+    if record is None or record.state != "running":
         return record
     lock = folder / _LOCK
     descriptor = try_flock(lock, shared=True) if lock.exists() else None
@@ -209,7 +234,15 @@ def _read(folder: Path) -> RunRecord | None:
         return record
     if descriptor is not None:
         os.close(descriptor)
-    return record.model_copy(update={"state": "crashed"})
+    record = _written(folder)  # it may have ended just now
+    return record and (record.model_copy(update={"state": "crashed"}) if record.state == "running" else record)
+
+
+def _written(folder: Path) -> RunRecord | None:
+    try:
+        return RunRecord.model_validate_json((folder / _RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def _new_folder(runs: Path, name: str) -> tuple[str, int]:
@@ -222,8 +255,8 @@ def _new_folder(runs: Path, name: str) -> tuple[str, int]:
         except FileExistsError:
             number += 1
             continue
-        descriptor = try_flock(folder / _LOCK)
-        assert descriptor is not None, folder
+        while (descriptor := try_flock(folder / _LOCK)) is None:
+            time.sleep(POLL_SECONDS)  # somebody who lists the runs looks at it just now
         return folder.name, descriptor
 
 

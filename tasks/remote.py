@@ -13,11 +13,15 @@ whoever names them has them. Credentials come from the environment, as fsspec's 
 import logging
 import os
 import re
+import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
+
+from pydantic import ValidationError
 
 from tasks.digests import file_digest
 from tasks.report import describe_bytes
@@ -29,6 +33,7 @@ FIRST_PAUSE_SECONDS = 1.0
 _TOLD_FROM = 10_000_000  # bytes of a transfer that is worth a line
 # What fsspec needs for a protocol -> our extra.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
 _PLAIN = re.compile(r"[a-z0-9-]+")
 T = TypeVar("T")
 log = logging.getLogger("tasks")
@@ -58,6 +63,8 @@ class Remote:
             raise ValueError(f"storage={url} needs a package that is not installed; run: {how}") from None
         except ValueError as error:
             raise ValueError(f"storage={url}: {error}; give a folder, or a URL such as s3://BUCKET/FOLDER") from None
+        protocols = self.files.protocol
+        self._is_object_store = bool(_OBJECTS.intersection({protocols} if isinstance(protocols, str) else protocols))
         try:
             self.files.makedirs(self.root, exist_ok=True)
             self.files.exists(self.root)
@@ -126,24 +133,47 @@ class Remote:
             return False
         if artifact.bytes > _TOLD_FROM:
             log.info("%s (%s) comes from %s", artifact, describe_bytes(artifact.bytes), self.url)
-        manifest = Manifest.model_validate_json(self.files.cat_file(f"{folder}/manifest.json"))
-        if (manifest.kind, manifest.digest) != (artifact.kind, artifact.digest) or not _PLAIN.fullmatch(artifact.kind):
+        if not _PLAIN.fullmatch(artifact.kind):
             return False
+        try:
+            manifest = Manifest.model_validate_json(self.files.cat_file(f"{folder}/manifest.json"))
+        except ValidationError:
+            return self._discard(artifact, "its manifest cannot be read")
+        if (manifest.kind, manifest.digest) != (artifact.kind, artifact.digest):
+            return self._discard(artifact, "its manifest is another one's")
         with temporary_folder(store.tmp, store.locks / "tmp.lock", artifact.kind) as fresh:
             for name, record in manifest.files.items():
                 path = fresh / _safe(name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self.files.get_file(f"{folder}/{name}", str(path))
+                try:
+                    self.files.get_file(f"{folder}/{name}", str(path))
+                except FileNotFoundError:
+                    return self._discard(artifact, f"{name} is missing")
                 if file_digest(path, None) != record.sha256:
-                    log.warning("%s at %s is damaged: %s has other content than was written", artifact, self.url, name)
-                    self.files.rm_file(f"{folder}/manifest.json")  # so that the next one to build it puts it there anew
-                    return False
+                    return self._discard(artifact, f"{name} has other content than was written")
                 os.utime(path, ns=(record.mtime_ns, record.mtime_ns))
             return store.publish(fresh, manifest) == artifact
 
+    def _discard(self, artifact: Artifact, why: str) -> bool:
+        """Take a damaged copy's manifest away, so that the next one to build it puts it there anew; returns False."""
+        log.warning("%s at %s is damaged: %s", artifact, self.url, why)
+        self.files.rm_file(f"{self._folder(artifact)}/manifest.json")
+        return False
+
     def _put(self, path: Path, place: str) -> None:
+        """Whole or not at all: an object store writes so, elsewhere a rename does it."""
         self.files.makedirs(place.rpartition("/")[0], exist_ok=True)
-        self.files.put_file(str(path), place)
+        if self._is_object_store:
+            self.files.put_file(str(path), place)
+            return
+        fresh = f"{place}.{secrets.token_hex(4)}"
+        try:
+            self.files.put_file(str(path), fresh)
+            self.files.mv(fresh, place)
+        except BaseException:
+            with suppress(Exception):
+                self.files.rm_file(fresh)
+            raise
 
     def _folder(self, artifact: Artifact) -> str:
         return f"{self.root}/artifacts/{artifact.kind}/{artifact.digest}"

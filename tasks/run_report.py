@@ -109,7 +109,7 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
     output_tokens = 0
     if rungs:
         facts["headline"] = headline(rungs, facts.get("paired", ()))
-        pair = compared_rungs(rungs)
+        facts["compared"] = pair = compared_rungs(rungs)
         needed = ("evaluation", "chunks", "questions")
         add("The answers", needed, lambda: answer_facts(store, path("evaluation"), made, *pair))
         output_tokens = facts.pop("output_tokens", 0)
@@ -141,7 +141,7 @@ def _repeated(store: Store, record: RunRecord) -> str:
     gave = _given(record)
     before = [run for run in list_runs(store.work_dir) if run.state == "completed" and run.started <= record.started]
     same = [run.name for run in before if run.settings == record.settings and _given(run) == gave]
-    return same[-1] if same else ""
+    return same[-1] if same and (store.work_dir / RUNS / same[-1] / REPORT).exists() else ""
 
 
 def _given(record: RunRecord) -> dict[str, Artifact]:

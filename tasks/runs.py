@@ -13,8 +13,7 @@ from tasks.links import point, replace_text
 from tasks.store import Artifact, Outcome, Store
 
 LATEST, SWEEPS = "latest", "sweeps"
-_RUN = "run.json"
-REPORT = "report.html"
+RUN, REPORT = "run.json", "report.html"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
     "questions": ("questions", ""),
@@ -65,7 +64,7 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
         "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
         "settings": settings,
     }
-    replace_text(folder / _RUN, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    replace_text(folder / RUN, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return Results(store.work_dir, tuple(store.outcomes), given)
 
 
@@ -78,6 +77,20 @@ def latest_paths(store: Store, artifacts: dict[str, Artifact]) -> dict[str, Path
     }
     report = store.work_dir / LATEST / REPORT
     return {**paths, "report": report} if report.exists() else paths
+
+
+def is_published(store: Store, artifacts: dict[str, Artifact]) -> bool:
+    """Whether every link below latest/ shows these artifacts; a run that was killed while it set them left a mix."""
+    folder = store.work_dir / LATEST
+    given = latest_paths(store, artifacts)
+    for name, (kind, part) in _LINKS.items():
+        link = folder / name
+        if name not in given:
+            if link.is_symlink():
+                return False
+        elif link.resolve() != (store.path(artifacts[kind]) / part).resolve():
+            return False
+    return True
 
 
 def publish_sweep(store: Store, over: str, sweep: Artifact) -> Path:
@@ -94,7 +107,7 @@ def read_latest(work_dir: Path) -> tuple[dict[str, Artifact], dict[str, Any]]:
     Raises:
         ValueError: no run has finished in this work directory, or its record is damaged.
     """
-    path = work_dir / LATEST / _RUN
+    path = work_dir / LATEST / RUN
     try:
         record = json.loads(path.read_bytes())
         artifacts = {name: Artifact.model_validate(item) for name, item in record["artifacts"].items()}

@@ -43,6 +43,8 @@ def _bill(artifacts: Mapping[str, Artifact]) -> str:
     for package in metadata.distributions():
         about = package.metadata
         name = about["Name"]
+        if not name or not package.version:  # what a removal that was cut short leaves in site-packages
+            continue
         said = next((about[key] for key in ("License-Expression", "License") if key in about), "")
         components.append(
             Component(

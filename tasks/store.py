@@ -115,13 +115,17 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one stage in this run; seconds and peak memory are those of building, 0 and None if cached."""
+    """What became of one stage in this run; seconds and peak memory are those of building, 0 and None if cached.
+
+    Attempts are more than 1 where it failed before in a way that another attempt healed.
+    """
 
     stage: str
     artifact: Artifact
     cached: bool
     seconds: float
     peak_bytes: int | None = None
+    attempts: int = 1
 
 
 class Build:

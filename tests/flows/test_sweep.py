@@ -16,6 +16,7 @@ from flows.config import RunConfig, load_config
 from flows.dry_run import look_at_sweep
 from flows.sweep import SweepResults, ValueRun, raft_sweep
 from flows.sweep_values import read_values
+from tasks.records import list_runs
 from tasks.store import Store
 
 SNAPSHOTS = {"snapshot-documents", "snapshot-questions", "snapshot-base", "snapshot-embedder"}
@@ -67,6 +68,12 @@ def test_a_value_builds_only_what_no_value_has_built(ranks: SweepResults) -> Non
     assert [run.value for run in ranks.runs] == ["2", "4"]
     assert built(ranks.runs[0]) == []
     assert built(ranks.runs[1]) == ["train-adapter", "generate-answers", "score-answers"]
+
+
+def test_the_record_of_a_sweep_has_the_stages_of_its_values(ranks: SweepResults, shop: Shop) -> None:
+    recorded = list_runs(shop.work_dir)[1].stages
+    assert [stage.artifact for stage in recorded[:-1]] == [o.artifact for run in ranks.runs for o in run.outcomes]
+    assert recorded[-1].artifact.kind == "sweep"
 
 
 def test_a_point_for_each_value(ranks: SweepResults, shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """Records of runs: what each says while it runs, at its end, and after a kill; and what `jora gc` leaves of them."""
 
+import errno
 import json
 import os
 import signal
@@ -13,10 +14,12 @@ import pytest
 from registered import file_artifact, model
 
 from tasks.gc import find_waste, remove
+from tasks.links import point
 from tasks.memory import peak_memory
 from tasks.models import Registry
 from tasks.records import find_run, is_pinned, list_runs, pin, recorded
-from tasks.runs import publish_latest
+from tasks.retries import DiskFull
+from tasks.runs import is_published, publish_latest
 from tasks.sbom import write_sbom
 from tasks.store import Artifact, Outcome, Store
 
@@ -33,14 +36,14 @@ def run(store: Store, subject: str, **artifacts: Artifact) -> str:
 
 
 def age(store: Store, days: float) -> None:
-    """Let everything there be so many days older: files by their times, runs by their records."""
+    """Let everything there be so many days older: runs by their records, and all files by their times."""
     then = time.time() - days * 86400
-    for path in [*store.work_dir.rglob("*")]:
-        os.utime(path, (then, then), follow_symlinks=False)
     for path in store.work_dir.glob("runs/*/run.json"):
         record = json.loads(path.read_text())
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(then))
         path.write_text(json.dumps(record | {"started": stamp}))
+    for path in [*store.work_dir.rglob("*")]:
+        os.utime(path, (then, then), follow_symlinks=False)
 
 
 def test_a_record_says_what_became_of_a_run(tmp_path: Path) -> None:
@@ -146,6 +149,76 @@ def test_gc_keeps_what_is_named_and_removes_the_rest(tmp_path: Path) -> None:
         store.path(made["pinned"]),
         tmp_path / "runs" / pinned,
     }
+
+
+def test_gc_keeps_what_a_failed_run_built_for_the_one_that_goes_on(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = file_artifact(store, "dataset", text="a")
+    with pytest.raises(ValueError, match="too long"), recorded(store, "f", "adapter", "x", SETTINGS):
+        store.note(Outcome("make-dataset", made, cached=False, seconds=1.0))
+        raise ValueError("too long")
+    checkpoint = store.scratch / "train-key" / "checkpoints" / "7"
+    checkpoint.mkdir(parents=True)
+    age(store, 40)
+    (checkpoint / "state").write_text("saved yesterday")
+    assert find_waste(store, 30).found == ()
+    age(store, 40)
+    assert [kind for kind, *_ in find_waste(store, 30).found] == ["unfinished stages"]
+
+
+def test_gc_refuses_where_a_record_cannot_be_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = file_artifact(store, "dataset", text="a")
+    name = run(store, "one", dataset=made)
+    publish_latest(store, {"dataset": made}, SETTINGS)
+    record = tmp_path / "runs" / name / "run.json"
+    whole = record.read_text()
+    record.write_text(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"run\.json cannot be read, so what that run needs is not known; repair it"):
+        find_waste(store, 0)
+    record.write_text(whole)
+    (tmp_path / "latest" / "run.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        find_waste(store, 0)
+
+
+def test_a_full_disk_at_the_start_is_one_line_and_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks.records.replace_text", full)
+        with pytest.raises(DiskFull, match="the record of this run: no space is left"):
+            run(store, "one")
+    assert store.listeners == []
+    remove(store, 0)  # nobody is at work
+    run(store, "two")
+
+
+def test_latest_is_published_when_every_link_shows_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = {name: file_artifact(store, name, text=name) for name in ("dataset", "package")}
+    publish_latest(store, made, SETTINGS)
+    assert is_published(store, made)
+    other = file_artifact(store, "package", text="other")
+    point(tmp_path / "latest" / "package", store.path(other))
+    assert not is_published(store, made)
+    (tmp_path / "latest" / "package").unlink()
+    assert not is_published(store, made)
+    assert is_published(store, {"dataset": made["dataset"]})
+    point(tmp_path / "latest" / "package", store.path(other))
+    assert not is_published(store, {"dataset": made["dataset"]}), "a link that another run left"
+
+
+def test_packages_without_a_name_are_left_out_of_the_bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half_removed = tmp_path / "site" / "~umpy-1.0.dist-info"
+    half_removed.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(half_removed.parent))
+    assert (tmp_path / write_sbom(Store(tmp_path / "work"), {})).suffix == ".json"
 
 
 def test_a_bill_of_materials_is_the_same_for_the_same_installation(tmp_path: Path) -> None:

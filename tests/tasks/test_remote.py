@@ -11,7 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from prefect import flow
 
-from flows.config import RunConfig
+from flows.config import RunConfig, check_config
 from tasks.cache import stage
 from tasks.remote import Remote
 from tasks.store import Artifact, Manifest, Store
@@ -106,6 +106,20 @@ def test_what_is_damaged_or_half_there_is_built_again(tmp_path: Path, url: str) 
     BUILT.clear()
     assert both(tmp_path / "c", url) == (made, size)
     assert BUILT == ["words"], "no manifest, no artifact"
+    manifest = remote.files.cat_file(f"{place}/manifest.json")
+    remote.files.pipe_file(f"{place}/manifest.json", manifest[:-40])
+    assert both(tmp_path / "d", url) == (made, size)
+    assert Manifest.model_validate_json(remote.files.cat_file(f"{place}/manifest.json")).digest == made.digest
+    remote.files.rm_file(f"{place}/deep/text.txt")
+    assert both(tmp_path / "e", url) == (made, size)
+    assert remote.files.cat_file(f"{place}/deep/text.txt") == b"abc", "and so is a file that is missing"
+    assert not [name for name in remote.files.find(remote.root) if name.count(".") > 1], "nothing half written is left"
+
+
+def test_a_password_in_the_url_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="storage holds a password") as refused:
+        check_config({"storage": "sftp://me:s3cret@host/folder"})
+    assert "s3cret" not in str(refused.value)
 
 
 def test_a_damaged_work_directory_is_mended_from_the_storage(tmp_path: Path, url: str) -> None:
