@@ -5,6 +5,7 @@ answers.jsonl --read--> GivenAnswer --choose_examples, group_failures--> ShownQu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -171,9 +172,10 @@ def excerpt(pieces: Sequence[MarkedPiece]) -> tuple[MarkedPiece, ...]:
             continue
         before, after = number > 0, number < len(pieces) - 1
         if len(text) > _AROUND * (before + after):
-            head = text[:_AROUND].rstrip() if before else ""
-            tail = text[-_AROUND:].lstrip() if after else ""
-            text = " … ".join((head, tail)) if before and after else f"{head} …" if before else f"… {tail}"
+            head = _cut(text, _AROUND) if before else "…"
+            # Cut from its end, as the head is from its beginning.
+            tail = _cut(text[::-1], _AROUND)[::-1] if after else ""
+            text = f"{head.removesuffix('…')}{tail}" if after else head
         shown.append((text, PLAIN))
     return tuple(shown)
 
@@ -196,7 +198,12 @@ def _place(chunk: Chunk) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[:length].rstrip()} …"
+    """The beginning of a text, as far as a word's end where one is near."""
+    if len(text) <= length:
+        return text
+    cut = text[:length]
+    shorter = re.sub(r"\s\S{0,20}\Z", "", cut)
+    return f"{(shorter or cut).rstrip()} …"
 
 
 def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:

@@ -84,15 +84,17 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells, the names of the columns first; all but the first column hold numbers.
+    """Rows of cells, the names of the columns first.
 
     Attributes:
         note: a line below it.
+        words: so many columns at the beginning hold words, the others numbers.
     """
 
     title: str
     rows: Sequence[Sequence[str]]
     note: str = ""
+    words: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +264,7 @@ def comparison_rows(paired: Sequence[Paired]) -> Table:
     for each in paired:
         p = "-" if each.p is None else "< 0.001" if each.p < 0.001 else f"{each.p:.3f}"
         rows.append([each.rung, each.against, f"{_sign(each)}{each.difference}", each.told, p, f"{each.questions:,}"])
-    return Table("", rows)
+    return Table("", rows, words=2)
 
 
 def _sign(paired: Paired) -> str:
@@ -271,7 +273,7 @@ def _sign(paired: Paired) -> str:
 
 def told_seconds(seconds: float) -> str:
     """A time for people: `0.4 s`, `3 min 05 s`, `1 h 02 min`."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -66,7 +66,9 @@ def run_markdown(run: RunFacts) -> str:
         lines += [*_head(parts["cost"]), *_costs(run)]
     if "again" in parts:
         lines += _head(parts["again"])
-        lines += [f"```sh\n{run.command.replace('```', '` ` `')}\n```"] if run.command else []
+        # Longer than any run of them in the command, which could otherwise end it.
+        fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", run.command))])
+        lines += [f"{fence}sh\n{run.command}\n{fence}"] if run.command else []
         lines += _words(run.digests)
     return "\n".join(lines) + "\n"
 

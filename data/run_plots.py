@@ -99,7 +99,8 @@ def line_plot(figure: Figure) -> Markup:
 
 def _line(line: Series, number: int, x, y) -> str:  # type: ignore[no-untyped-def]
     colour = f"c{number % COLOURS}"
-    points = [(x(a), y(b)) for a, b in zip(line.x, line.y, strict=True) if math.isfinite(b)]
+    measured = [(a, b) for a, b in zip(line.x, line.y, strict=True) if math.isfinite(b)]
+    points = [(x(a), y(b)) for a, b in measured]
     parts = []
     if line.low and line.high and len(line.x) > 1:
         upper = [f"{x(a):.2f} {y(b):.2f}" for a, b in zip(line.x, line.high, strict=True)]
@@ -109,7 +110,7 @@ def _line(line: Series, number: int, x, y) -> str:  # type: ignore[no-untyped-de
     if len(points) > 1:
         parts.append(f'<path class="line {colour} d{number % COLOURS}" d="M{path}"/>')
     if len(points) <= 2 * _LABELLED:  # a line of no length with round ends is a dot, which stretching leaves round
-        for (a, b), name, value in zip(points, line.x, line.y, strict=False):
+        for (a, b), (name, value) in zip(points, measured, strict=True):
             told = escape(f"{line.name}, {_number(name)}: {value:.4g}")
             parts.append(f'<path class="dot {colour}" d="M{a:.2f} {b:.2f}h0.01"><title>{told}</title></path>')
     return "".join(parts)

@@ -41,6 +41,7 @@ svg.share { display: inline-block; width: 6rem; height: .6rem; } .share rect { f
   margin-top: .5rem; } .side > div { min-width: 0; } .side.two { grid-template-columns: 1fr 1.3fr; }
 .said { white-space: pre-wrap; } .quote { border-left: 3px solid var(--mark); padding-left: .6rem; margin: .4rem 0;
   font-size: .9rem; } .chunk { margin: 0 0 .5rem; } mark.proof { background: var(--proof); }
+.wide.first td:first-child { min-width: 9.5rem; }
 .wide.first td:first-child, .wide.first th:first-child { position: sticky; left: 0; background: var(--page); }
 .state { border-radius: 1rem; padding: .1rem .7rem; font-size: .9rem; border: 1px solid var(--line); }
 td { font-variant-numeric: tabular-nums; } td.w { white-space: normal; overflow-wrap: anywhere; }
@@ -56,7 +57,9 @@ TEMPLATE = (
 <div class="wide{{ " first" if first }}"><table>
 {% for row in table.rows %}
 {% set tag = "th" if loop.first else "td" %}
-<tr>{% for cell in row %}<{{ tag }}{{ ' class=n' if not loop.first }} dir="auto">{{ cell }}</{{ tag }}>{% endfor %}</tr>
+<tr>{% for cell in row %}
+<{{ tag }}{{ ' class=n' if loop.index > table.words }} dir="auto">{{ cell }}</{{ tag }}>
+{% endfor %}</tr>
 {% endfor %}
 </table></div>
 {% if table.note %}<p class="quiet">{{ table.note }}</p>{% endif %}

@@ -123,7 +123,8 @@ def robustness_facts(folder: Path) -> list[Figure]:
 def retriever_facts(folder: Path) -> Table:
     """The retriever's table."""
     cells = retrieval_cells(read_json(folder / "retrieval.json"))
-    return Table("The retriever", cells, "how often the chunk that proves the answer is found; percent, 95% intervals")
+    told = "how often the chunk that proves the answer is found; percent, with 95% intervals"
+    return Table("The retriever", cells, told, words=2)
 
 
 def _rung(rung: Mapping[str, Any]) -> RungScores:
