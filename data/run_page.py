@@ -51,7 +51,7 @@ def run_parts(run: RunFacts) -> dict[str, str]:
     """The parts that a page of this run has: key -> title."""
     every = {
         "asked": ("What was asked for", run.asked),
-        "data": ("The data", run.data),
+        "data": ("The data", run.data or run.filters),
         "ladder": ("What changed", run.rungs),
         "training": ("Training", run.curves),
         "robustness": ("Robustness", run.robustness),

@@ -161,7 +161,8 @@ TEMPLATE = (
 
 {% if "data" in parts %}
 <h2 id="data">{{ parts.data }}</h2>
-{{ words(run.data) }}
+{% if run.data %}{{ words(run.data) }}{% endif %}
+
 {% if run.filters %}{{ grid(run.filters, False) }}{% endif %}
 {% endif %}
 
