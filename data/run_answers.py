@@ -25,7 +25,9 @@ from data.run_facts import (
 )
 from data.scoring import stands_in
 
-_LONGEST = 1200  # characters of an answer or a quote
+_LONGEST = 1200  # characters of a question, an answer or a quote
+_QUOTES = 5  # of an answer: a model that repeats itself gives many
+_SHORTEST = 3  # characters of what is marked: a single letter stands everywhere
 _AROUND = 220  # characters shown on each side of what is marked
 _PASSAGES = 2  # of the oracles, and of the distractors that are quoted
 
@@ -157,7 +159,8 @@ def show_question(
         Passage(_place(chunk), excerpt(_marked(chunk.text, last.quotes, QUOTED)), oracle=False, retrieved=True)
         for chunk in believed[:_PASSAGES] or ([] if passages else others[:1])
     ]
-    return ShownQuestion(last.question, last.expected, last.kind, [_said(given, chunks) for given in answers], passages)
+    said = [_said(given, chunks) for given in answers]
+    return ShownQuestion(_cut(last.question, _LONGEST), _cut(last.expected, _LONGEST), last.kind, said, passages)
 
 
 def excerpt(pieces: Sequence[MarkedPiece]) -> tuple[MarkedPiece, ...]:
@@ -183,14 +186,15 @@ def excerpt(pieces: Sequence[MarkedPiece]) -> tuple[MarkedPiece, ...]:
 def _said(given: GivenAnswer, chunks: Mapping[str, Chunk]) -> ShownAnswer:
     context = [chunks[id] for id in given.context_ids if id in chunks]
     quotes = []
-    for quote in given.quotes:
+    for quote in given.quotes[:_QUOTES]:
         found = next((chunk.place for chunk in context if stands_in(quote, [chunk])), "")
         quotes.append(ShownQuote(_cut(quote, _LONGEST), found))
     return ShownAnswer(given.rung, _cut(given.text, _LONGEST), quotes, given.right)
 
 
 def _marked(text: str, quotes: Sequence[str], kind: str) -> list[MarkedPiece]:
-    return [(piece, kind if quoted else PLAIN) for piece, quoted in mark_quotes(text, quotes)]
+    worth = [quote for quote in quotes if len(quote.strip()) >= _SHORTEST]
+    return [(piece, kind if quoted else PLAIN) for piece, quoted in mark_quotes(text, worth)]
 
 
 def _place(chunk: Chunk) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from data.run_facts import QUOTED, RunFacts, ShownQuestion, Table, comparison_rows, told_bytes, told_seconds
 from data.run_page import CAUSES, run_parts
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~<>$^=-])")
+# What means something anywhere in a line, and what does at its beginning.
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[#+=>-]")
 _LONGEST = 400  # characters of a text of others; the page has more
 
 
@@ -77,7 +78,8 @@ def escaped(text: str) -> str:
     """A text of others as it reads: one line, cut where it is long, none of it Markdown or HTML."""
     line = " ".join(text.split())
     line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"
-    return _SPECIAL.sub(r"\\\1", line.replace("&", "&amp;")).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    line = re.sub(r"^(\d+)([.)])", r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", line))  # 1. would begin a list
+    return line.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _head(title: str) -> list[str]:

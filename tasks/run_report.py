@@ -12,7 +12,7 @@ from data.champion import LABELS as GUARDED
 from data.run_facts import Decision, RunFacts, StageCost, Table, told_bytes, told_seconds
 from data.run_markdown import run_markdown
 from data.run_page import run_page
-from data.run_settings import changed_settings, command_of, settings_that_matter, told_value
+from data.run_settings import COMMANDS, changed_settings, command_of, settings_that_matter, told_value
 from tasks.links import point, replace_text
 from tasks.models import Registry
 from tasks.records import RUNS, RunRecord, list_runs
@@ -31,6 +31,8 @@ from tasks.store import MANIFEST, Artifact, Manifest, Store
 
 _MARKDOWN = "report.md"
 _MODEL_DIGITS = 12  # of a registered model's name (tasks/models.py)
+# What the values of a sweep have in common.
+_SHARED = ("documents", "chunks", "raw_questions", "questions", "retrieval")
 # What a run says about the run before it, and is no part of what it gave.
 _ABOUT_BEFORE = ("diff", "comparison")
 # Name on the page -> (name of the artifact, file or folder in it).
@@ -74,6 +76,10 @@ def publish_report(store: Store, report: Path) -> Path:
 def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunFacts:
     """What the page of a run shows."""
     settings, made = record.settings, record.artifacts
+    missing: list[str] = []
+    if record.goal not in COMMANDS:  # of several values, none of which is the run's
+        made = {name: made[name] for name in _SHARED if name in made}
+        missing.append(f"A sweep over {record.goal}; its table and its plot lie in sweeps/{record.goal}.")
     facts: dict[str, Any] = {
         "name": record.name,
         "state": record.state,
@@ -84,7 +90,6 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
     }
     if repeats := _repeated(store, record):
         return RunFacts(**facts, repeats=repeats)
-    missing: list[str] = []
     gone = sorted(name for name, artifact in made.items() if not store.path(artifact).is_dir())
     if gone:
         missing.append(f"Removed since: {', '.join(gone)}. The command at the end of the page builds them again.")
@@ -122,7 +127,7 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
     add("The tokens", ("dataset",), lambda: {"tokens": _tokens(record, path("dataset"), facts, output_tokens)})
     facts.pop("trained_tokens", None)
     add("The tiles", (), lambda: {"tiles": _tiles(record, facts)})
-    add("The digests", (), lambda: {"digests": [(n, f"{a.kind}/{a.digest}") for n, a in made.items()]})
+    facts["digests"] = [(name, f"{artifact.kind}/{artifact.digest}") for name, artifact in record.artifacts.items()]
     add("The versions", ("dataset",), lambda: {"versions": _versions(path("dataset"))})
     add("The links", (), lambda: {"links": _links(store, record)})
     return RunFacts(**facts, missing=missing)

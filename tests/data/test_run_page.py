@@ -158,7 +158,7 @@ def test_markdown_shows_texts_as_they_are() -> None:
     assert "<script" not in text
     assert "````sh\njora run --set 'a=```\n# b'\n````" in text
     assert text.count("alert") >= 45
-    assert escaped("# a | b\n*c* [d](e) <f> &amp; `g`") == (r"\# a \| b \*c\* \[d\]\(e\) &lt;f&gt; &amp;amp; \`g\`")
+    assert escaped("# a | b\n*c* [d](e) <f> &amp; `g`") == (r"\# a \| b \*c\* \[d\](e) &lt;f> &amp;amp; \`g\`")
     assert len(escaped("word " * 1000)) < 500
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in rows)

@@ -242,3 +242,12 @@ def test_a_run_of_a_part_and_a_failed_run_have_a_page(store: Store) -> None:
     facts = gather(store, recording.record, DEFAULTS)
     assert (facts.state, facts.error, facts.missing) == ("failed", "no such file", [])
     assert asdict(facts)
+
+
+def test_of_a_sweep_no_value_stands_for_all(store: Store) -> None:
+    settings = load_config(None, {"work_dir": str(store.work_dir)}).model_dump(mode="json")
+    with recorded(store, "raft-sweep", "rank", "sweep rank", settings) as recording:
+        recording.end("completed", made(store), "4, 16")
+    facts = gather(store, recording.record, DEFAULTS)
+    assert facts.missing == ["A sweep over rank; its table and its plot lie in sweeps/rank."]
+    assert facts.retriever and facts.digests and not facts.rungs and not facts.curves and not facts.command
