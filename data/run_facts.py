@@ -184,6 +184,8 @@ class RunFacts:
         tiles: name -> number in words, the first things to see.
         labels: metric -> what it is called, in the order of the table.
         compared: the two rungs that the examples show, the tuned one last.
+        judge: what a model behind a server says of the answers.
+        sweep: a row a value, of a run that is a sweep.
         examples_note: how the examples were drawn.
         command: what does it again.
         digests: name of a result -> kind and digest.
@@ -207,6 +209,8 @@ class RunFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
     compared: tuple[str, str] = ("", "")
     paired: Sequence[Paired] = ()
+    judge: Table | None = None
+    sweep: Table | None = None
     breakdown: Sequence[Table] = ()
     curves: Sequence[Figure] = ()
     curves_note: str = ""

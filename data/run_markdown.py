@@ -35,8 +35,10 @@ def run_markdown(run: RunFacts) -> str:
         if leading := run.leading():
             lines += ["", f"Differences in {run.label(leading[0].metric)}, in points, with 95% intervals:"]
             lines += _table(comparison_rows(leading).rows)
-        for table in run.breakdown:
+        for table in (*filter(None, [run.judge]), *run.breakdown):
             lines += ["", f"**{escaped(table.title)}**", *_noted(table)]
+    if run.sweep:
+        lines += [*_head(parts["sweep"]), *_noted(run.sweep)]
     if "training" in parts:
         lines += [*_head(parts["training"]), escaped(run.curves_note)]
         for figure in run.curves:

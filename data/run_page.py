@@ -53,6 +53,7 @@ def run_parts(run: RunFacts) -> dict[str, str]:
         "asked": ("What was asked for", run.asked),
         "data": ("The data", run.data or run.filters),
         "ladder": ("What changed", run.rungs),
+        "sweep": ("What each value costs and gives", run.sweep),
         "training": ("Training", run.curves),
         "robustness": ("Robustness", run.robustness),
         "retriever": ("The retriever", run.retriever),

@@ -181,9 +181,18 @@ of a ladder.</p>
 <details><summary>every pair of rungs: {{ run.label(metric) }}</summary>{{ grid(tables[metric]) }}</details>
 {% endfor %}
 {% endif %}
+{% if run.judge %}
+<h3>What a judge says of the answers</h3>
+{{ grid(run.judge) }}
+{% endif %}
 {% for table in run.breakdown %}
 <details><summary>{{ table.title }}</summary>{{ grid(table) }}</details>
 {% endfor %}
+{% endif %}
+
+{% if "sweep" in parts %}
+<h2 id="sweep">{{ parts.sweep }}</h2>
+{{ grid(run.sweep) }}
 {% endif %}
 
 {% if "training" in parts %}

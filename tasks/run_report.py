@@ -21,12 +21,14 @@ from tasks.run_scores import (
     answer_facts,
     compared_rungs,
     headline,
+    judge_facts,
     ladder_facts,
     read_json,
     retriever_facts,
     robustness_facts,
+    sweep_facts,
 )
-from tasks.runs import LATEST, REPORT
+from tasks.runs import LATEST, REPORT, SWEEPS
 from tasks.store import MANIFEST, Artifact, Manifest, Store
 
 _MARKDOWN = "report.md"
@@ -77,9 +79,11 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
     """What the page of a run shows."""
     settings, made = record.settings, record.artifacts
     missing: list[str] = []
+    sweep: Path | None = None
     if record.goal not in COMMANDS:  # of several values, none of which is the run's
         made = {name: made[name] for name in _SHARED if name in made}
         missing.append(f"A sweep over {record.goal}; its table and its plot lie in sweeps/{record.goal}.")
+        sweep = _sweep(store, record)
     facts: dict[str, Any] = {
         "name": record.name,
         "state": record.state,
@@ -118,6 +122,9 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
         needed = ("evaluation", "chunks", "questions")
         add("The answers", needed, lambda: answer_facts(store, path("evaluation"), made, *pair))
         output_tokens = facts.pop("output_tokens", 0)
+    add("The judge", ("verdicts",), lambda: {"judge": judge_facts(path("verdicts"))})
+    if sweep is not None:
+        add("The sweep", (), lambda: sweep_facts(sweep))
     add("Training", ("adapter",), lambda: training_facts(path("adapter")))
     add("Robustness", ("robustness",), lambda: {"robustness": robustness_facts(path("robustness"))})
     add("The retriever", ("retrieval",), lambda: {"retriever": retriever_facts(path("retrieval"))})
@@ -151,6 +158,15 @@ def _repeated(store: Store, record: RunRecord) -> str:
 
 def _given(record: RunRecord) -> dict[str, Artifact]:
     return {name: artifact for name, artifact in record.artifacts.items() if name not in _ABOUT_BEFORE}
+
+
+def _sweep(store: Store, record: RunRecord) -> Path | None:
+    """The table of a sweep's run, unless a later sweep over the same took its place."""
+    folder = store.work_dir / SWEEPS / record.goal
+    if not (folder / MANIFEST).exists():
+        return None
+    compared = Manifest.model_validate_json((folder / MANIFEST).read_bytes()).inputs
+    return folder if set(compared) <= set(record.artifacts.values()) else None
 
 
 def _settings(record: RunRecord, defaults: Mapping[str, Any]) -> dict[str, Any]:

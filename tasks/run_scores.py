@@ -127,6 +127,27 @@ def retriever_facts(folder: Path) -> Table:
     return Table("The retriever", cells, told, words=2)
 
 
+def judge_facts(verdicts: Path) -> Table:
+    """What a judge said of the answers, a row a rung, and how often it agrees with exact match."""
+    return _told_table(verdicts / "judge.txt", "What a judge says of the answers")
+
+
+def sweep_facts(sweep: Path) -> dict[str, Any]:
+    """The table of a sweep and, where there is one, its plot."""
+    facts: dict[str, Any] = {"sweep": _told_table(sweep / "sweep.md", "")}
+    if (sweep / "points.json").exists():
+        facts["robustness"] = robustness_facts(sweep)
+    return facts
+
+
+def _told_table(path: Path, title: str) -> Table:
+    """A table as `data/scoring.aligned` wrote it, and the words around it."""
+    told = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in told if line.startswith("|")]
+    del rows[1]  # the line below the head
+    return Table(title, rows, " ".join(line for line in told if not line.startswith("|")))
+
+
 def _rung(rung: Mapping[str, Any]) -> RungScores:
     name = rung["name"] if "name" in rung else rung["rung"]
     scores = {}

@@ -20,8 +20,8 @@ from flows.config import RunConfig, load_config
 from flows.report import leave_report
 from tasks import run_report
 from tasks.records import RunRecord, find_run, recorded
-from tasks.run_report import gather
-from tasks.runs import publish_latest
+from tasks.run_report import gather, write_report
+from tasks.runs import publish_latest, publish_sweep
 from tasks.store import Artifact, Outcome, Store
 
 DEFAULTS = RunConfig().model_dump(mode="json")
@@ -88,6 +88,7 @@ def made(store: Store) -> dict[str, Artifact]:
         },
         "robustness": {"points.json": json.dumps([{**point, "value": n, "questions": 9} for n in (4, 0, 2)])},
         "retrieval": {"retrieval.json": json.dumps([{"part": "eval", "step": "hybrid", "questions": 1, **ranked}])},
+        "verdicts": {"judge.txt": "judged by 7b\n\n|   | correct |\n|---|---|\n| tuned | 62.5 (1.0 to 99.0) |\n"},
         "comparison": {"comparison.json": json.dumps(decided)},
         "export": {"adapter__weights": "w", "merged__weights": "m"},
     }
@@ -123,6 +124,8 @@ def test_the_page_tells_what_was_measured_and_lies_beside_the_record(store: Stor
         "12.5 (-1.0 to 26.0)",
         "not told apart",
         "Token F1 by document",
+        "judged by 7b",
+        "62.5 (1.0 to 99.0)",
         "37.5",
         "1,000 of 1,000 updates in 1 min 01 s",
         "lowest after update 1,000, 1.25",
@@ -248,6 +251,19 @@ def test_of_a_sweep_no_value_stands_for_all(store: Store) -> None:
     settings = load_config(None, {"work_dir": str(store.work_dir)}).model_dump(mode="json")
     with recorded(store, "raft-sweep", "rank", "sweep rank", settings) as recording:
         recording.end("completed", made(store), "4, 16")
-    facts = gather(store, recording.record, DEFAULTS)
+    record = recording.record
+    facts = gather(store, record, DEFAULTS)
     assert facts.missing == ["A sweep over rank; its table and its plot lie in sweeps/rank."]
     assert facts.retriever and facts.digests and not facts.rungs and not facts.curves and not facts.command
+    assert facts.sweep is None
+    point = {"study": "oracle_fraction", "value": 0.5, "rung": "tuned", "metric": "token_f1", "questions": 9}
+    for compared, shown in ((made(store)["adapter"], True), (file_artifact(store, "adapter", other="x"), False)):
+        with store.build("sweep", inputs=(compared,)) as build:
+            (build.folder / "sweep.md").write_text("| rank | F1 |\n|---|---|\n| 4 | 33.3 |\n")
+            (build.folder / "points.json").write_text(json.dumps([{**point, "mean": 1, "low": 0, "high": 2}]))
+        assert build.artifact
+        publish_sweep(store, "rank", build.artifact)
+        facts = gather(store, record, DEFAULTS)
+        assert (facts.sweep is not None, bool(facts.robustness)) == (shown, shown)
+        page = write_report(store, record, DEFAULTS).read_text(encoding="utf-8")
+        assert ("33.3" in page) == shown, "a later sweep is not this one"
