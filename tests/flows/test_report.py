@@ -259,7 +259,7 @@ def test_of_a_sweep_no_value_stands_for_all(store: Store) -> None:
     point = {"study": "oracle_fraction", "value": 0.5, "rung": "tuned", "metric": "token_f1", "questions": 9}
     for compared, shown in ((made(store)["adapter"], True), (file_artifact(store, "adapter", other="x"), False)):
         with store.build("sweep", inputs=(compared,)) as build:
-            (build.folder / "sweep.md").write_text("| rank | F1 |\n|---|---|\n| 4 | 33.3 |\n")
+            (build.folder / "sweep.md").write_text(f"| rank | F1 |\n|---|---|\n| {compared.digest} | 33.3 |\n")
             (build.folder / "points.json").write_text(json.dumps([{**point, "mean": 1, "low": 0, "high": 2}]))
         assert build.artifact
         publish_sweep(store, "rank", build.artifact)
