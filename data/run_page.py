@@ -77,11 +77,13 @@ def _plots(run: RunFacts) -> dict[str, Any]:
         (f"{each.rung} against {each.against}", each.difference, 0 if each.told == "better" else 5) for each in leading
     ]
     label = run.label(leading[0].metric) if leading else ""
+    first = list({figure.title: figure for figure in reversed(run.robustness)}.values())[::-1]
     return {
         "ladder": ladder,
         "leading": interval_plot(differences, f"{label}: difference in points", zero=True),
         "curves": [line_plot(figure) for figure in run.curves],
-        "robustness": [line_plot(figure) for figure in run.robustness],
+        "robustness": [line_plot(figure) for figure in first],
+        "more": [line_plot(figure) for figure in run.robustness if figure not in first],
     }
 
 

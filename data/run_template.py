@@ -44,11 +44,11 @@ svg.share { display: inline-block; width: 6rem; height: .6rem; } .share rect { f
 .wide.first td:first-child { min-width: 9.5rem; }
 .wide.first td:first-child, .wide.first th:first-child { position: sticky; left: 0; background: var(--page); }
 .state { border-radius: 1rem; padding: .1rem .7rem; font-size: .9rem; border: 1px solid var(--line); }
-td { font-variant-numeric: tabular-nums; } td.w { white-space: normal; overflow-wrap: anywhere; }
+td { font-variant-numeric: tabular-nums; } td.w { white-space: normal; overflow-wrap: anywhere; min-width: 5.5rem; }
 @media (max-width: 44rem) { .pairs, .side, .side.two { grid-template-columns: 1fr; }
   .dot-row, body > .dots .dot-row { grid-template-columns: 1fr auto; }
   .dot-row svg, .dot-row .ticks { grid-column: 1 / 3; order: 3; }
-  .dot-row .ticks { margin: 0; } .dot-row svg { height: 1.1rem; } .dot-row { margin-bottom: .35rem; } }
+  .bar { display: none; } .dot-row .ticks { margin: 0; } .dot-row svg { height: 1.1rem; } .dot-row { margin-bottom: .35rem; } }
 @media print { details { break-inside: avoid; } nav { display: none; } }
 """
 
@@ -73,11 +73,11 @@ TEMPLATE = (
 {% endmacro %}
 {% macro costs(stages) %}
 <div class="wide"><table>
-<tr><th>stage</th><th class="n">time</th><th></th><th class="n">peak memory</th></tr>
+<tr><th>stage</th><th class="n">time</th><th class="bar"></th><th class="n">peak memory</th></tr>
 {% for stage in stages %}
 <tr><td>{{ stage.stage }}{% if stage.calls > 1 %} <span class="quiet">×{{ stage.calls }}</span>{% endif %}</td>
-{% if stage.cached == stage.calls %}<td class="n quiet">cached</td><td></td><td></td>
-{% else %}<td class="n">{{ seconds(stage.seconds) }}</td><td><svg class="share" aria-hidden="true"><rect width="
+{% if stage.cached == stage.calls %}<td class="n quiet">cached</td><td class="bar"></td><td></td>
+{% else %}<td class="n">{{ seconds(stage.seconds) }}</td><td class="bar"><svg class="share" aria-hidden="true"><rect width="
 {{- "%.1f" | format(100 * stage.seconds / longest) }}%" height="100%"/></svg></td><td class="n">
 {{- bytes(stage.peak_bytes) if stage.peak_bytes else "-" }}</td>{% endif %}</tr>
 {% endfor %}
@@ -204,6 +204,10 @@ of a ladder.</p>
 {% if "robustness" in parts %}
 <h2 id="robustness">{{ parts.robustness }}</h2>
 <div class="pairs">{% for plot in plots.robustness %}{{ plot }}{% endfor %}</div>
+{% if plots.more %}
+<details><summary>the same in other metrics</summary>
+<div class="pairs">{% for plot in plots.more %}{{ plot }}{% endfor %}</div></details>
+{% endif %}
 {% endif %}
 
 {% if "retriever" in parts %}

@@ -128,7 +128,7 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
     add("Training", ("adapter",), lambda: training_facts(path("adapter")))
     add("Robustness", ("robustness",), lambda: {"robustness": robustness_facts(path("robustness"))})
     add("The retriever", ("retrieval",), lambda: {"retriever": retriever_facts(path("retrieval"))})
-    add("The decision", (), lambda: {"decision": _decision(store, record, "comparison" in gone)})
+    add("The decision", (), lambda: {"decision": _decision(store, record)})
     add("The cost", (), lambda: {"stages": _stages(record)})
     facts["tokens"] = []
     add("The tokens", ("dataset",), lambda: {"tokens": _tokens(record, path("dataset"), facts, output_tokens)})
@@ -199,30 +199,39 @@ def _filters(questions: Path) -> Table | None:
     return Table("", [["filter of the questions", "kept", "rejected"], *cells])
 
 
-def _decision(store: Store, record: RunRecord, removed: bool) -> Decision | None:
+def _decision(store: Store, record: RunRecord) -> Decision | None:
+    """What the run said of its model; where that was judged by a run before, its reason, too."""
     if "export" not in record.artifacts or not record.note or record.state != "completed":
         return None
-    champion = Registry(store.work_dir).champion()
-    name = record.artifacts["adapter"].digest[:_MODEL_DIGITS]
-    promoted, table = champion is not None and champion.name == name, None
-    if "comparison" in record.artifacts and not removed:
-        found = read_json(store.path(record.artifacts["comparison"]) / "comparison.json")
-        promoted = found["promoted"]
-        against = found["against"] or "base + retrieval"
-        rows = [["", "this model", against, "difference"]]
-        for item in found["differences"]:
-            cells = ("-" if item[key] is None else f"{100 * item[key]:.1f}" for key in ("new", "standing"))
-            ends = [item[key] for key in ("change", "low", "high")]
-            change, low, high = (0.0 if end is None else round(100 * end, 1) + 0.0 for end in ends)
-            told = "-" if None in ends else f"{change:+.1f} ({low:.1f} to {high:.1f})"
-            rows.append([GUARDED.get(item["metric"], item["metric"].replace("_", " ")), *cells, told])
-        table = Table(
-            "", rows, f"over {found['questions']:,} questions; percent, differences in points with 95% intervals"
-        )
+    registry = Registry(store.work_dir)
+    champion, name = registry.champion(), record.artifacts["adapter"].digest[:_MODEL_DIGITS]
     told = record.note[:1].upper() + record.note[1:] + "."
+    comparison, promoted = record.artifacts.get("comparison"), champion is not None and champion.name == name
+    judged = next((model.decision for model in registry.all() if model.name == name), None)
+    if comparison is None and judged is not None:
+        comparison = judged.comparison
+        if judged.reason not in told:
+            told += f" It was judged on {judged.when[:10]}: {judged.reason}."
+    if comparison is None or not store.path(comparison).is_dir():
+        return Decision(told, promoted, None)
+    found = read_json(store.path(comparison) / "comparison.json")
+    promoted = found["promoted"]
     if promoted and champion is not None and champion.name != name:
         told += f" Since then {champion.name} became the champion."
-    return Decision(told, promoted, table)
+    return Decision(told, promoted, _differences(found))
+
+
+def _differences(found: Mapping[str, Any]) -> Table:
+    """A comparison of two models as a table."""
+    rows = [["", "this model", found["against"] or "base + retrieval", "difference"]]
+    for item in found["differences"]:
+        cells = ("-" if item[key] is None else f"{100 * item[key]:.1f}" for key in ("new", "standing"))
+        ends = [item[key] for key in ("change", "low", "high")]
+        change, low, high = (0.0 if end is None else round(100 * end, 1) + 0.0 for end in ends)
+        told = "-" if None in ends else f"{change:+.1f} ({low:.1f} to {high:.1f})"
+        rows.append([GUARDED.get(item["metric"], item["metric"].replace("_", " ")), *cells, told])
+    asked = f"over {found['questions']:,} questions"
+    return Table("", rows, f"{asked}; percent, differences in points with 95% intervals")
 
 
 def _stages(record: RunRecord) -> list[StageCost]:
