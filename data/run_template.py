@@ -44,11 +44,13 @@ svg.share { display: inline-block; width: 6rem; height: .6rem; } .share rect { f
 .wide.first td:first-child { min-width: 9.5rem; }
 .wide.first td:first-child, .wide.first th:first-child { position: sticky; left: 0; background: var(--page); }
 .state { border-radius: 1rem; padding: .1rem .7rem; font-size: .9rem; border: 1px solid var(--line); }
-td { font-variant-numeric: tabular-nums; } td.w { white-space: normal; overflow-wrap: anywhere; min-width: 5.5rem; }
+td { font-variant-numeric: tabular-nums; }
+td.w { white-space: normal; overflow-wrap: anywhere; min-width: 5.5rem; }
 @media (max-width: 44rem) { .pairs, .side, .side.two { grid-template-columns: 1fr; }
   .dot-row, body > .dots .dot-row { grid-template-columns: 1fr auto; }
   .dot-row svg, .dot-row .ticks { grid-column: 1 / 3; order: 3; }
-  .bar { display: none; } .dot-row .ticks { margin: 0; } .dot-row svg { height: 1.1rem; } .dot-row { margin-bottom: .35rem; } }
+  .bar { display: none; }
+  .dot-row .ticks { margin: 0; } .dot-row svg { height: 1.1rem; } .dot-row { margin-bottom: .35rem; } }
 @media print { details { break-inside: avoid; } nav { display: none; } }
 """
 
@@ -77,7 +79,8 @@ TEMPLATE = (
 {% for stage in stages %}
 <tr><td>{{ stage.stage }}{% if stage.calls > 1 %} <span class="quiet">×{{ stage.calls }}</span>{% endif %}</td>
 {% if stage.cached == stage.calls %}<td class="n quiet">cached</td><td class="bar"></td><td></td>
-{% else %}<td class="n">{{ seconds(stage.seconds) }}</td><td class="bar"><svg class="share" aria-hidden="true"><rect width="
+{% else %}<td class="n">{{ seconds(stage.seconds) }}</td>
+<td class="bar"><svg class="share" aria-hidden="true"><rect width="
 {{- "%.1f" | format(100 * stage.seconds / longest) }}%" height="100%"/></svg></td><td class="n">
 {{- bytes(stage.peak_bytes) if stage.peak_bytes else "-" }}</td>{% endif %}</tr>
 {% endfor %}

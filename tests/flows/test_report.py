@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import jora
-from registered import file_artifact
+from registered import file_artifact, model
 
 from data.chunks import Chunk
 from data.jsonl import to_jsonl
@@ -19,6 +19,7 @@ from data.run_settings import command_of
 from flows.config import RunConfig, load_config
 from flows.report import leave_report
 from tasks import run_report
+from tasks.models import Decision, Registry
 from tasks.records import RunRecord, find_run, recorded
 from tasks.run_report import gather, write_report
 from tasks.runs import publish_latest, publish_sweep
@@ -245,6 +246,16 @@ def test_a_run_of_a_part_and_a_failed_run_have_a_page(store: Store) -> None:
     facts = gather(store, recording.record, DEFAULTS)
     assert (facts.state, facts.error, facts.missing) == ("failed", "no such file", [])
     assert asdict(facts)
+
+
+def test_a_model_that_was_judged_before_keeps_its_reason(store: Store) -> None:
+    record = model(store, "judged", [1.0])
+    registry = Registry(store.work_dir)
+    decision = Decision(promoted=True, reason="token F1 +9.9", when="2026-11-27T01:00:00+00:00")
+    assert registry.settle(store, record, decision)
+    facts = gather(store, run(store, record.artifacts, f"model {record.name}: already the champion"), DEFAULTS)
+    assert facts.decision is not None and facts.decision.promoted
+    assert facts.decision.told.endswith("already the champion. It was judged on 2026-11-27: token F1 +9.9.")
 
 
 def test_of_a_sweep_no_value_stands_for_all(store: Store) -> None:
