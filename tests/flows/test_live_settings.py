@@ -80,12 +80,12 @@ def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
 
 
 def decoded_at_once(workshop: Workshop, config: RunConfig) -> object:
-    """Rows of the first batch of prompts; it is not answered."""
+    """Slots of the first step; it is not taken."""
 
     def rows(decoder: Decoder, tokens: Any, *others: object) -> object:
         raise Enough(tokens.shape[0])
 
-    return _calls(workshop, config, "generate-answers", Decoder, "prefill", rows)
+    return _calls(workshop, config, "generate-answers", Decoder, "step", rows)
 
 
 def held_by_a_device(workshop: Workshop, config: RunConfig) -> object:
