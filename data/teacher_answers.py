@@ -1,4 +1,4 @@
-"""Answers of a teacher, kept on disk by what was asked before anybody uses them, and the ledger of what they took.
+"""Answers of a teacher or a judge, kept on disk by what was asked before anybody uses them, and a ledger.
 
     FOLDER/answers/KEY[:2]/KEY.json   one answer with its tokens
     FOLDER/ledger.jsonl               a line for each attempt of each call, in the order of their ends
@@ -17,15 +17,24 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from data.teacher import TeacherSettings
+from data.endpoint_settings import EndpointSettings
+from data.prompts import Prompt
 from data.teacher_budget import Tokens
-from data.teacher_plan import Call
-from data.teacher_prompts import RESPONSE_FORMAT
 from data.whole_files import write_whole
 
 ANSWERED = "answered"  # the outcome of an attempt that came to something
+
+
+class Call(Protocol):
+    """What is asked: the words, and the JSON schema of the answer; None where it is taken as it is."""
+
+    @property
+    def prompt(self) -> Prompt: ...
+
+    @property
+    def response_format(self) -> dict[str, Any] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class TeacherAnswer:
         return Tokens(self.tokens_in, self.tokens_out)
 
 
-def call_body(call: Call, settings: TeacherSettings) -> dict[str, Any]:
+def call_body(call: Call, settings: EndpointSettings) -> dict[str, Any]:
     """The body of a call in the OpenAI protocol."""
     body: dict[str, Any] = {
         "model": settings.model,
@@ -60,12 +69,12 @@ def call_body(call: Call, settings: TeacherSettings) -> dict[str, Any]:
     }
     if settings.temperature is not None:
         body["temperature"] = settings.temperature
-    if settings.structured_output and call.wants_questions:
-        body["response_format"] = RESPONSE_FORMAT
+    if settings.structured_output and call.response_format is not None:
+        body["response_format"] = call.response_format
     return body
 
 
-def call_key(call: Call, settings: TeacherSettings) -> str:
+def call_key(call: Call, settings: EndpointSettings) -> str:
     """64 hex digits for what is asked and whom: the server, the model, the messages and the sampling."""
     asked = {"server": (settings.base_url or "").rstrip("/"), **call_body(call, settings)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

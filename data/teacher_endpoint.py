@@ -1,4 +1,4 @@
-"""A teacher behind an OpenAI-compatible server: several calls at once, repeated where that may help, each kept on disk.
+"""A teacher or a judge behind an OpenAI-compatible server: several calls at once, repeated, each kept on disk.
 
 What helps: 429 (as late as the server says), 5xx, time-outs, broken connections, answers that are no completion. What a
 person must correct (400, 401, 403, 404) stops everything with one line. However the asking stops, the calls that are on
@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from data.endpoint_settings import EndpointSettings
 from data.prompts import fold_space
-from data.teacher import TeacherSettings
-from data.teacher_answers import ANSWERED, AnswerBook, TeacherAnswer, call_body
+from data.teacher_answers import ANSWERED, AnswerBook, Call, TeacherAnswer, call_body
 from data.teacher_budget import Budget, Tokens, estimated_tokens
 from data.teacher_failures import RETRIED, Failed, backoff, cause, message, never_sent, retry_after, turned_away
-from data.teacher_plan import Call
 
 if TYPE_CHECKING:
     import openai
@@ -42,7 +41,7 @@ class Interrupted(Exception):
 class Endpoint:
     """Asks a server; `ask` runs once."""
 
-    def __init__(self, settings: TeacherSettings, book: AnswerBook, api_key: str | None) -> None:
+    def __init__(self, settings: EndpointSettings, book: AnswerBook, api_key: str | None) -> None:
         """
         Raises:
             ValueError: the key cannot stand in a header.
@@ -52,6 +51,7 @@ class Endpoint:
             held = settings.api_key_secret or settings.api_key_env
             raise ValueError(f"what {held} holds is no key: it has spaces, line breaks or other than ASCII letters")
         self.settings = settings
+        self.who, self.group = f"the {settings.WHO}", settings.GROUP
         self.book = book
         self.api_key = api_key
         self.budget = Budget(settings, Tokens())
@@ -128,10 +128,10 @@ class Endpoint:
                 left = self._total - self._done
                 self._stop(
                     ValueError(
-                        f"the teacher's budget ends here: {self.budget.describe()} are spent on {self._done} of "
+                        f"{self.who}'s budget ends here: {self.budget.describe()} are spent on {self._done} of "
                         f"{self._total} calls{self._told_lost()}, {left} remain, and the next may take "
-                        f"{tokens.total:,} tokens; raise "
-                        "teacher.budget_tokens or teacher.budget_cost and run the same command: what is paid is kept"
+                        f"{tokens.total:,} tokens; raise {self.group}.budget_tokens or {self.group}.budget_cost and "
+                        "run the same command: what is paid is kept"
                     )
                 )
                 return False
@@ -183,13 +183,13 @@ class Endpoint:
         """
         if failures > self.settings.max_retries:
             raise ValueError(
-                f"the teacher at {self.settings.base_url} gave no answer in {failures} attempts (the last: "
+                f"{self.who} at {self.settings.base_url} gave no answer in {failures} attempts (the last: "
                 f"{failed.how}); {self._done} of {self._total} calls are answered and kept: run the same "
-                "command to go on, or raise teacher.max_retries or teacher.timeout_seconds"
+                f"command to go on, or raise {self.group}.max_retries or {self.group}.timeout_seconds"
             )
         pause = max(failed.pause, backoff(failures))
         if self._why is None:
-            log.warning("teacher: %s; trying again in %.0f s", failed.how, pause)
+            log.warning("%s: %s; trying again in %.0f s", self.settings.WHO, failed.how, pause)
         return pause
 
     async def _attempt(self, client: openai.AsyncOpenAI, body: dict[str, Any], call: Call) -> TeacherAnswer | None:
@@ -232,7 +232,7 @@ class Endpoint:
         ):
             if field in body and any(sign in words for sign in signs):
                 if field not in self._refused:
-                    log.info("teacher: the server does not take %s; going on without", field)
+                    log.info("%s: the server does not take %s; going on without", self.settings.WHO, field)
                 self._refused.add(field)
                 return True
         return False
@@ -243,20 +243,20 @@ class Endpoint:
         if code in (401, 403):  # the server's own words may hold the key, or a part of it
             held = self.settings.api_key_secret or self.settings.api_key_env
             what = f"refuses the key in {held}" if self.api_key else f"wants a key, and {held} holds none"
-            raise ValueError(f"the teacher at {url} {what} (HTTP {code}): put the right one there") from None
+            raise ValueError(f"{self.who} at {url} {what} (HTTP {code}): put the right one there") from None
         words = self._words(message(error))
         if code == 429 and error.code == "insufficient_quota":
             raise ValueError(f"the account at {url} has nothing left (HTTP 429): {words}") from None
         if code == 404:
             raise ValueError(
-                f"the teacher at {url} knows no such address or no model {self.settings.model!r} (HTTP 404): correct "
-                f"teacher.base_url (it often ends in /v1) or teacher.model; it says: {words}"
+                f"{self.who} at {url} knows no such address or no model {self.settings.model!r} (HTTP 404): correct "
+                f"{self.group}.base_url (it often ends in /v1) or {self.group}.model; it says: {words}"
             ) from None
         if code not in RETRIED and code < 500:
-            raise ValueError(f"the teacher at {url} refuses the call (HTTP {code}); it says: {words}") from None
+            raise ValueError(f"{self.who} at {url} refuses the call (HTTP {code}); it says: {words}") from None
         if (pause := retry_after(error)) > LONGEST_RETRY_AFTER_SECONDS:
             raise ValueError(
-                f"the teacher at {url} asks to be left alone for {pause:.0f} s (HTTP {code}): run the same command then"
+                f"{self.who} at {url} asks to be left alone for {pause:.0f} s (HTTP {code}): run the same command then"
             ) from None
 
     def _read(self, completion: Any, call: Call) -> TeacherAnswer:

@@ -8,35 +8,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
 from data.chunks import Chunk
 from data.prompts import Prompt
 from data.teacher import Kind, TeacherSettings
-from data.teacher_prompts import teacher_prompt
-
-
-class Call(Protocol):
-    """What a server is asked.
-
-    Attributes:
-        wants_questions: the answer is to be JSON of our schema.
-    """
-
-    wants_questions: ClassVar[bool]
-
-    @property
-    def prompt(self) -> Prompt:
-        """What the model reads."""
+from data.teacher_prompts import RESPONSE_FORMAT, teacher_prompt
 
 
 @dataclass(frozen=True, slots=True)
 class PlainCall:
     """A prompt whose answer is taken as it is."""
 
-    wants_questions: ClassVar[bool] = False
+    response_format: ClassVar[None] = None
 
     prompt: Prompt
 
@@ -50,8 +36,6 @@ class TeacherCall:
         kinds: of the questions wanted, in order.
     """
 
-    wants_questions: ClassVar[bool] = True
-
     chunks: tuple[Chunk, ...]
     kinds: tuple[Kind, ...]
 
@@ -59,6 +43,11 @@ class TeacherCall:
     def prompt(self) -> Prompt:
         """What the model reads."""
         return teacher_prompt(self.chunks, self.kinds)
+
+    @property
+    def response_format(self) -> dict[str, Any]:
+        """What it is asked to write."""
+        return RESPONSE_FORMAT
 
 
 def plan_calls(chunks: Sequence[Chunk], settings: TeacherSettings) -> list[TeacherCall]:

@@ -80,12 +80,12 @@ def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
 
 
 def decoded_at_once(workshop: Workshop, config: RunConfig) -> object:
-    """Rows of the first batch of prompts; it is not answered."""
+    """Slots of the first step; it is not taken."""
 
     def rows(decoder: Decoder, tokens: Any, *others: object) -> object:
         raise Enough(tokens.shape[0])
 
-    return _calls(workshop, config, "generate-answers", Decoder, "prefill", rows)
+    return _calls(workshop, config, "generate-answers", Decoder, "step", rows)
 
 
 def held_by_a_device(workshop: Workshop, config: RunConfig) -> object:
@@ -235,6 +235,7 @@ ROWS = {
     "evaluation.top_k": Row("1", PROMPTS),
     "evaluation.max_questions": Row("2", PROMPTS),
     "evaluation.seed": Row("2", PROMPTS),
+    "evaluation.rungs": Row("[base + retrieval, tuned + retrieval]", "score-answers/summary.json"),
     "promotion.rule": Row("always", decided),
     "promotion.first": Row("always", decided),
     "promotion.metric": Row("exact_match", decided, given=("promotion.min_questions=1",)),
@@ -272,6 +273,9 @@ ELSEWHERE = {
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
     "documents.seconds_per_file": "data/test_reading_child.py::test_a_parser_that_never_ends_is_killed",
+    "evaluation.dsf": "tasks/test_evaluation.py::test_dsf_learns_as_many_examples_without_documents",
+    "evaluation.robustness": "tasks/test_evaluation.py::test_robustness_varies_what_is_shown",
+    "evaluation.judge": "tasks/test_verdicts.py::test_a_judge_of_an_evaluation",
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
     "critic.round_trip_by": "tasks/test_critic.py::test_who_is_asked_is_a_setting",
     "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
