@@ -1,6 +1,7 @@
 """Training, as a job in a process of its own."""
 
 import shutil
+from pathlib import Path
 
 from jora_model.config import ModelConfig
 from jora_model.job import TrainJob, TrainSettings
@@ -33,6 +34,45 @@ def train_adapter(
         ValueError: a setting that the model refuses, a loss that is not finite, an example over the row's length.
     """
     scratch = train_adapter.scratch(store, base, dataset, lora, mesh, training)
+    return _train(store, scratch, base, None, dataset, lora, mesh, training)
+
+
+# Apart from `train_adapter`, whose keys stay as they are; the same holds for `version`.
+@stage(
+    name="continue-adapter",
+    version=1,
+    code_digest=False,
+    retries=1,
+    space=lambda store, base, start, *others: _space(store, base, *others),
+)
+def continue_adapter(
+    store: Store,
+    base: Artifact,
+    start: Artifact,
+    dataset: Artifact,
+    lora: LoraSettings,
+    mesh: MeshSettings,
+    training: TrainSettings,
+) -> Artifact:
+    """Train an adapter further.
+
+    Raises:
+        ValueError: as `train_adapter`; its rank, alpha or targets are not those of `lora`.
+    """
+    scratch = continue_adapter.scratch(store, base, start, dataset, lora, mesh, training)
+    return _train(store, scratch, base, start, dataset, lora, mesh, training)
+
+
+def _train(
+    store: Store,
+    scratch: Path,
+    base: Artifact,
+    start: Artifact | None,
+    dataset: Artifact,
+    lora: LoraSettings,
+    mesh: MeshSettings,
+    training: TrainSettings,
+) -> Artifact:
     output = scratch / "output"
     held_out = store.path(dataset) / "validation" / "sequences"
     job = TrainJob(
@@ -40,6 +80,7 @@ def train_adapter(
         base_name="base",  # export names it; a name is no input of the weights
         sequences=str(store.path(dataset) / "sequences"),
         validation=str(held_out) if held_out.is_dir() else None,
+        start_from=None if start is None else str(store.path(start)),
         output=str(output),
         checkpoints=str(scratch / "checkpoints"),
         compilation_cache=str(store.work_dir / "xla"),
@@ -51,7 +92,7 @@ def train_adapter(
     job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
     run_job("jora_model.train", job_file, log=run_log(), progress=Progress("training", "updates of the training"))
     settings = {"lora": lora, "mesh": mesh, "training": training}
-    with store.build("adapter", settings=settings, inputs=(base, dataset)) as build:
+    with store.build("adapter", settings=settings, inputs=tuple(filter(None, (base, start, dataset)))) as build:
         shutil.copytree(output, build.folder, dirs_exist_ok=True)
         build.count(examples=dataset.count("examples"))
     return build.artifact
