@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from data.chunks import Chunk
-from data.ladder import RUNG_BY_NAME
+from data.ladder import BASE, RUNG_BY_NAME, TUNED
 from data.prompts import Parsed, parse_output
 from data.scoring import stands_in
 from data.sequences import encode_prompts
@@ -55,7 +55,7 @@ def ask(question: str, work_dir: str, *, tuned: bool, model: str = "latest") -> 
     embed = open_embedder(store, artifacts["embedder"]).embed  # a question that is asked is not kept
     retriever = open_retriever(store, *found, config.retrieval, embed)
     context = [chunks[place] for place in retriever.search([question], config.evaluation.top_k)[0]]
-    rung = RUNG_BY_NAME["tuned + retrieval" if tuned else "base + retrieval"]
+    rung = RUNG_BY_NAME[TUNED if tuned else BASE]
     tokenizer = open_tokenizer(store, artifacts["base"])
     prompt = encode_prompts(["asked"], [rung.prompt(question, context)], tokenizer, style)[0]
 

@@ -63,6 +63,15 @@ def continue_adapter(
     return _train(store, scratch, base, start, dataset, lora, mesh, training)
 
 
+@stage(name="train-plain-adapter", version=1, code_digest=False, retries=1, space=_space)
+def train_plain_adapter(
+    store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
+) -> Artifact:
+    """The same over a dataset without documents (DSF): a rung of the evaluation, and not what is exported."""
+    scratch = train_plain_adapter.scratch(store, base, dataset, lora, mesh, training)
+    return _train(store, scratch, base, None, dataset, lora, mesh, training)
+
+
 def _train(
     store: Store,
     scratch: Path,

@@ -69,6 +69,10 @@ def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
     return sorted(workshop.run(config, "dataset"))
 
 
+def stages_of_the_evaluation(workshop: Workshop, config: RunConfig) -> object:
+    return sorted(workshop.run(config, "evaluation"))
+
+
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
     """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
@@ -157,6 +161,8 @@ SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
+FEW_TRIALS = "{{enabled: true, max_questions: 1, top_k: [1], distractors: [0, 1]}}"
+SUMMARY = "score-answers/summary.json"
 JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
 MIXED = ("corpus={folder}/other/mixed",)
@@ -241,6 +247,9 @@ ROWS = {
     "evaluation.top_k": Row("1", PROMPTS),
     "evaluation.max_questions": Row("2", PROMPTS),
     "evaluation.seed": Row("2", PROMPTS),
+    "evaluation.rungs": Row("[base + retrieval, tuned closed-book, tuned + retrieval]", SUMMARY),
+    "evaluation.dsf": Row("true", SUMMARY),
+    "evaluation.robustness": Row(FEW_TRIALS, stages_of_the_evaluation),
     "promotion.rule": Row("always", decided),
     "promotion.first": Row("always", decided),
     "promotion.metric": Row("exact_match", decided, given=("promotion.min_questions=1",)),
@@ -277,6 +286,7 @@ ELSEWHERE = {
     "teacher.price_out": ASKING,
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
+    "evaluation.judge": "tasks/test_verdicts.py::test_a_judge_of_an_evaluation",
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
     "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "promotion.margin": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
