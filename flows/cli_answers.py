@@ -26,3 +26,38 @@ def ask(
     if base and compare:
         raise ValueError("--compare shows the base model beside the tuned one; leave --base out")
     answer(question, work_dir, tuned=not base, model=model, compare=compare)
+
+
+@answers.command()
+def serve(
+    work_dir: WorkDir = ".jora",
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model to load, again for more: base, latest, champion, a name [the newest]."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; others' need a key in JORA_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
+    slots: Annotated[int, typer.Option("--slots", min=1, max=256, help="Answers that grow at once.")] = 16,
+    queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that wait beside these.")] = 64,
+    max_body_bytes: Annotated[int, typer.Option("--max-body-bytes", min=1, help="Size of a request.")] = 1 << 20,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of an answer, at most.")] = 1024,
+    request_seconds: Annotated[float, typer.Option("--request-seconds", help="Time of a request, in all.")] = 120.0,
+    grace_seconds: Annotated[float, typer.Option("--grace-seconds", min=0, help="For answers, at the end.")] = 10.0,
+) -> None:
+    """Answer over HTTP as OpenAI's servers do (/v1/chat/completions, /v1/models), with retrieval and sources."""
+    from flows.serve import serve as run
+    from flows.serve_settings import make_settings
+
+    given = {
+        "host": host,
+        "port": port,
+        "slots": slots,
+        "queue": queue,
+        "max_body_bytes": max_body_bytes,
+        "max_tokens": max_tokens,
+        "request_seconds": request_seconds,
+        "grace_seconds": grace_seconds,
+    }
+    run(work_dir, models, make_settings(given))
