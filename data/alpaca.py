@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from data.chunks import Chunk
 from data.jsonl import read_jsonl, write_jsonl
-from data.prompts import Prompt, raft_prompt
+from data.prompts import Prompt, closed_book_prompt, fold_space, raft_prompt
+from data.questions import Question
 from data.raft import RaftExample
 from data.raft_settings import RaftSettings
 
@@ -77,6 +78,27 @@ def to_records(examples: Sequence[RaftExample], chunks: Sequence[Chunk]) -> list
             )
         )
     return records
+
+
+def plain_record(record: AlpacaRecord, questions: Mapping[str, Question]) -> AlpacaRecord:
+    """The record's question without documents, with its answer alone; a general record stays as it is.
+
+    Args:
+        questions: by `Question.id`.
+    """
+    if record.source == GENERAL:
+        return record
+    question = questions[record.question_id]
+    prompt = closed_book_prompt(question.question)
+    return replace(
+        record,
+        instruction=prompt.instruction,
+        input=prompt.input,
+        output=fold_space(question.answer),
+        group_id=record.question_id,
+        context_ids=(),
+        oracle_shown=False,
+    )
 
 
 def write_dataset(

@@ -15,17 +15,17 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.scoring import COLUMNS, aligned
+from data.bootstrap import paired_difference
+from data.scoring import METRICS, aligned
 
 Metric = Literal["token_f1", "exact_match"]
 Guard = Literal["exact_match", "quote_precision", "quote_rate", "oracle_citation", "abstention_right"]
 
 # In the order of the table; what is guarded among them.
 LABELS = {
-    **{name: COLUMNS[name] for name in ("token_f1", "exact_match", "quote_precision", "quote_rate", "oracle_citation")},
+    **{name: METRICS[name] for name in ("token_f1", "exact_match", "quote_precision", "quote_rate", "oracle_citation")},
     "abstention_right": "abstains rightly",
 }
-_BLOCK = 1 << 22  # draws of the bootstrap that are held at once
 _NOTHING = 1e-9  # a difference that only the rounding of sums makes
 
 
@@ -61,6 +61,7 @@ class Marks:
 
     Attributes:
         abstention_right: it abstains from an unanswerable question, or answers one that is none.
+        answerable: the documents answer the question; quoting and citing count over these only.
     """
 
     question_id: str
@@ -70,6 +71,7 @@ class Marks:
     verbatim_quotes: int
     cites_oracle: bool
     abstention_right: bool
+    answerable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +194,13 @@ def _measured(marks: Sequence[Marks]) -> dict[str, tuple[np.ndarray, np.ndarray]
     """Of each metric what each question scores, and what it counts for: its quotes, or 1; float64 [N] each."""
     quotes = np.array([m.quotes for m in marks], np.float64)
     ones = np.ones(len(marks))
+    answerable = np.array([m.answerable for m in marks], np.float64)
     measured = {
         "token_f1": (np.array([m.token_f1 for m in marks]), ones),
         "exact_match": (np.array([m.exact_match for m in marks]), ones),
         "quote_precision": (np.array([m.verbatim_quotes for m in marks], np.float64), quotes),
-        "quote_rate": ((quotes > 0).astype(np.float64), ones),
-        "oracle_citation": (np.array([m.cites_oracle for m in marks], np.float64), ones),
+        "quote_rate": ((quotes > 0) * answerable, answerable),
+        "oracle_citation": (np.array([m.cites_oracle for m in marks], np.float64) * answerable, answerable),
         "abstention_right": (np.array([m.abstention_right for m in marks], np.float64), ones),
     }
     assert list(measured) == list(LABELS)
@@ -210,23 +213,10 @@ def _difference(
     standing: tuple[np.ndarray, np.ndarray],
     *,
     seed: int,
-    resamples: int = 2000,
-    confidence: float = 0.95,
 ) -> Difference:
     sides = (new, standing)
     values = [float(value.sum() / weight.sum()) if weight.sum() else None for value, weight in sides]
     if values[0] is None or values[1] is None:
         return Difference(metric, values[0], values[1], None, None, None)
-    count = len(new[0])
-    rng = np.random.default_rng(seed)
-    drawn_differences: list[np.ndarray] = []
-    rows = max(1, _BLOCK // count)
-    for start in range(0, resamples, rows):
-        drawn = rng.integers(0, count, (min(rows, resamples - start), count))
-        totals = [weight[drawn].sum(axis=1) for _, weight in sides]
-        sums = [value[drawn].sum(axis=1) for value, _ in sides]
-        # A draw without anything that counts says nothing.
-        counts = (totals[0] > 0) & (totals[1] > 0)
-        drawn_differences.append(sums[0][counts] / totals[0][counts] - sums[1][counts] / totals[1][counts])
-    low, high = np.quantile(np.concatenate(drawn_differences), ((1 - confidence) / 2, (1 + confidence) / 2))
-    return Difference(metric, values[0], values[1], values[0] - values[1], float(low), float(high))
+    paired = paired_difference(new, standing, seed=seed)
+    return Difference(metric, values[0], values[1], values[0] - values[1], paired.low, paired.high)

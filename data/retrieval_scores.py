@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from data.bootstrap import bootstrap_interval
 from data.questions import Question
 from data.retriever import Retriever
-from data.scoring import aligned, bootstrap_interval, percent, recall_at_k
+from data.scoring import aligned, percent, recall_at_k
 
 log = logging.getLogger(__name__)
 

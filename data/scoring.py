@@ -1,4 +1,4 @@
-"""Scores of answers: exact match and F1 as in SQuAD, quotes, citations, abstention, retrieval; intervals and a table.
+"""Scores of answers: exact match and F1 as in SQuAD, ROUGE-L, quotes, citations, abstention, retrieval; a table.
 
 question, output, chunks --score_answer--> AnswerScore --summarize--> one rung as a dict --rung_table--> Markdown
 """
@@ -10,28 +10,46 @@ import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from data.bootstrap import bootstrap_interval
 from data.chunks import Chunk
 from data.prompts import Parsed, fold_space
 from data.questions import Question
+from data.support import split_words
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_BLOCK = 1 << 22  # draws of the bootstrap that are held at once
 
-# Key of a rung and head of its column, in the table's order.
-COLUMNS = {
+# Key of a rung and what it is called, in the order of the files.
+METRICS = {
     "exact_match": "exact match",
     "token_f1": "token F1",
+    "rouge_l": "ROUGE-L",
+    "contains_answer": "contains the answer",
     "quote_precision": "quote precision",
     "quote_rate": "with a quote",
     "oracle_citation": "cites the oracle",
     "abstention": "abstains",
+    "abstention_precision": "abstention precision",
+    "abstention_recall": "abstention recall",
     "recall": "recall@k",
+    "output_tokens": "output tokens",
 }
+# What the table shows of them, where some rung has it; the rest is in the files.
+COLUMNS = (
+    "exact_match",
+    "token_f1",
+    "contains_answer",
+    "quote_precision",
+    "oracle_citation",
+    "abstention_precision",
+    "abstention_recall",
+    "recall",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,41 +58,55 @@ class AnswerScore:
 
     Attributes:
         question_id: `Question.id`.
-        exact_match, token_f1: 0 to 1, against the question's answer.
+        exact_match, token_f1, rouge_l: 0 to 1, against the question's answer.
+        contains_answer: 1 where the expected words stand in the answer in a row, else 0.
         quotes: how many the answer gives.
         verbatim_quotes: how many of these stand in a chunk that was shown, after white-space folding.
         cites_oracle: whether one of these stands in an oracle chunk.
         abstained: whether it says that the documents do not hold the answer.
+        answerable: the documents hold the answer.
         recall: share of the question's oracles among the chunks shown; None when none were, or where there are no
             oracles, since the documents do not answer the question.
+        output_tokens: length of the output.
     """
 
     question_id: str
     exact_match: float
     token_f1: float
+    rouge_l: float
+    contains_answer: float
     quotes: int
     verbatim_quotes: int
     cites_oracle: bool
     abstained: bool
+    answerable: bool
     recall: float | None
+    output_tokens: int
 
 
-def score_answer(question: Question, parsed: Parsed, shown: Sequence[Chunk], oracles: Sequence[Chunk]) -> AnswerScore:
+def score_answer(
+    question: Question, parsed: Parsed, shown: Sequence[Chunk], oracles: Sequence[Chunk], output_tokens: int = 0
+) -> AnswerScore:
     """Scores one answer.
 
     Args:
         shown: the chunks of the prompt; none for a closed-book one.
         oracles: the chunks of `question.oracle_ids`.
+        output_tokens: length of the output, its end token included.
     """
     shown_ids = [chunk.id for chunk in shown]
     return AnswerScore(
         question_id=question.id,
         exact_match=exact_match(parsed.answer, question.answer),
         token_f1=token_f1(parsed.answer, question.answer),
+        rouge_l=rouge_l(parsed.answer, question.answer),
+        contains_answer=contains_answer(parsed.answer, question.answer),
         quotes=len(parsed.quotes),
         verbatim_quotes=sum(stands_in(quote, shown) for quote in parsed.quotes),
         cites_oracle=bool(question.quotes) and any(stands_in(quote, oracles) for quote in parsed.quotes),
         abstained=parsed.abstained,
+        answerable=bool(question.quotes),
+        output_tokens=output_tokens,
         recall=recall_at_k(shown_ids, question.oracle_ids, len(shown_ids)) if shown and question.quotes else None,
     )
 
@@ -101,6 +133,37 @@ def token_f1(prediction: str, answer: str) -> float:
     return 2 * common / (len(predicted) + len(expected))
 
 
+def rouge_l(prediction: str, answer: str) -> float:
+    """F-measure of the longest common subsequence of words, 0 to 1, by Google's library rouge-score, without stemming.
+
+    Its own words are Latin letters and digits only; ours (data/support) know other scripts.
+    """
+    return float(_rouge().score(answer, prediction)["rougeL"].fmeasure)
+
+
+@cache
+def _rouge() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import Tokenizer
+
+    class Words(Tokenizer):
+        def tokenize(self, text: str) -> list[str]:
+            return split_words(text)
+
+    return RougeScorer(["rougeL"], tokenizer=Words())
+
+
+def contains_answer(prediction: str, answer: str) -> float:
+    """1 when the expected words stand in the prediction in a row, after SQuAD's normalisation, else 0."""
+    return float(holds_words(prediction, answer))
+
+
+def holds_words(text: str, words: str) -> bool:
+    """Whether words stand in a text in a row, whole, after SQuAD's normalisation; no words never do."""
+    sought = normalize_answer(words)
+    return bool(sought) and f" {sought} " in f" {normalize_answer(text)} "
+
+
 def stands_in(quote: str, chunks: Sequence[Chunk]) -> bool:
     """Whether a quote stands in one of the chunks, letter for letter after white-space folding; an empty one never."""
     folded = fold_space(quote)
@@ -112,62 +175,52 @@ def recall_at_k(found_ids: Sequence[str], oracle_ids: Sequence[str], k: int) -> 
     return len(set(found_ids[:k]) & set(oracle_ids)) / len(set(oracle_ids))
 
 
-def bootstrap_interval(
-    values: np.ndarray,
-    weights: np.ndarray | None = None,
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-) -> tuple[float, float]:
-    """The percentile interval of sum(values) / sum(weights) when the questions are drawn anew.
+def measured(scores: Sequence[AnswerScore]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each of `METRICS` what each answer scores and what that counts for, float64 [N] each; the score of a rung is
+    the ratio of their sums.
 
-    Args:
-        values: [N], one for each question.
-        weights: [N], what each counts for, at least one of them not 0; 1 each when left out, which makes it a mean.
-
-    Returns:
-        The low and the high end.
+    Quote precision is over all quotes; the rates of quoting and of citing over answerable questions; abstention
+    precision over the answers that abstain, its recall over unanswerable questions; the others over all questions.
     """
-    values = np.asarray(values, np.float64)
-    weights = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
-    rng = np.random.default_rng(seed)
-    ratios: list[np.ndarray] = []
-    rows = max(1, _BLOCK // len(values))
-    for start in range(0, resamples, rows):
-        drawn = rng.integers(0, len(values), (min(rows, resamples - start), len(values)))
-        totals = weights[drawn].sum(axis=1)
-        # A draw without anything that counts says nothing about the ratio.
-        ratios.append(values[drawn].sum(axis=1)[totals > 0] / totals[totals > 0])
-    low, high = np.quantile(np.concatenate(ratios), ((1 - confidence) / 2, (1 + confidence) / 2))
-    return float(low), float(high)
+
+    def of(name: str) -> np.ndarray:
+        return np.array([getattr(score, name) for score in scores], np.float64)
+
+    ones, answerable, quotes = np.ones(len(scores)), of("answerable"), of("quotes")
+    rightly = of("abstained") * (1 - answerable)
+    found = {
+        "exact_match": (of("exact_match"), ones),
+        "token_f1": (of("token_f1"), ones),
+        "rouge_l": (of("rouge_l"), ones),
+        "contains_answer": (of("contains_answer"), ones),
+        "quote_precision": (of("verbatim_quotes"), quotes),
+        "quote_rate": ((quotes > 0) * answerable, answerable),
+        "oracle_citation": (of("cites_oracle") * answerable, answerable),
+        "abstention": (of("abstained"), ones),
+        "abstention_precision": (rightly, of("abstained")),
+        "abstention_recall": (rightly, 1 - answerable),
+        "recall": (
+            np.array([score.recall or 0.0 for score in scores]),
+            np.array([float(score.recall is not None) for score in scores]),
+        ),
+        "output_tokens": (of("output_tokens"), ones),
+    }
+    assert list(found) == list(METRICS)
+    return found
 
 
 def summarize(name: str, scores: Sequence[AnswerScore], *, seed: int = 0) -> dict[str, Any]:
     """One rung of the evaluation ladder.
 
     Returns:
-        `name`, `questions` (how many), and for each key of `COLUMNS` {"value", "low", "high"} with a 95% interval,
-        0 to 1, or None where nothing counts (quote precision without a quote, recall without retrieval).
-        quote_precision is over all quotes, the others over all questions.
+        `name`, `questions` (how many), and for each key of `METRICS` {"value", "low", "high"} with a 95% interval,
+        0 to 1 (output_tokens: tokens), or None where nothing counts (quote precision without a quote, recall without
+        retrieval). What is over what is told by `measured`.
     """
     if not scores:
         raise ValueError(f"no answer to score for {name!r}: give at least one question of a held-out document")
-    quotes = np.array([score.quotes for score in scores])
-    retrieved = np.array([score.recall is not None for score in scores])
-    ones = np.ones(len(scores))
-    measured = {
-        "exact_match": (np.array([score.exact_match for score in scores]), ones),
-        "token_f1": (np.array([score.token_f1 for score in scores]), ones),
-        "quote_precision": (np.array([score.verbatim_quotes for score in scores]), quotes),
-        "quote_rate": (quotes > 0, ones),
-        "oracle_citation": (np.array([score.cites_oracle for score in scores]), ones),
-        "abstention": (np.array([score.abstained for score in scores]), ones),
-        "recall": (np.array([score.recall or 0.0 for score in scores]), retrieved),
-    }
-    assert list(measured) == list(COLUMNS)
     rung: dict[str, Any] = {"name": name, "questions": len(scores)}
-    for key, (values, weights) in measured.items():
+    for key, (values, weights) in measured(scores).items():
         rung[key] = None
         if weights.sum() > 0:
             low, high = bootstrap_interval(values, weights, seed=seed)
@@ -176,9 +229,13 @@ def summarize(name: str, scores: Sequence[AnswerScore], *, seed: int = 0) -> dic
 
 
 def rung_table(rungs: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table, aligned so that it reads well as plain text too: a row a rung, percent with 95% intervals."""
-    rows = [["", "questions", *COLUMNS.values()]]
-    rows += [[rung["name"], str(rung["questions"]), *(percent(rung[key]) for key in COLUMNS)] for rung in rungs]
+    """A Markdown table, aligned so that it reads well as plain text too: a row a rung, percent with 95% intervals.
+
+    A column that no rung fills is left out.
+    """
+    shown = [key for key in COLUMNS if any(rung[key] is not None for rung in rungs)]
+    rows = [["", "questions", *(METRICS[key] for key in shown)]]
+    rows += [[rung["name"], str(rung["questions"]), *(percent(rung[key]) for key in shown)] for rung in rungs]
     return aligned(rows)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.evaluated import StudyPoint
+from data.ladder import TUNED
 from data.scoring import percent
 
 Score = Mapping[str, float]
@@ -77,6 +79,17 @@ def point_table(over: str, points: Sequence[Point], base: Mapping[str, Score]) -
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines) + "\n"
+
+
+def study_points(points: Sequence[Point]) -> list[StudyPoint]:
+    """The points of a sweep over oracle-fraction as those of a robustness plot, in percent."""
+    found = []
+    for point in points:
+        for metric, score in (("token_f1", point.token_f1), ("exact_match", point.exact_match)):
+            mean, low, high = (100 * score[key] for key in ("value", "low", "high"))
+            value = float(point.value)
+            found.append(StudyPoint("oracle_fraction", value, TUNED, metric, mean, low, high, point.questions))
+    return found
 
 
 def write_points(path: Path, over: str, points: Sequence[Point]) -> None:

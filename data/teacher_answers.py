@@ -1,4 +1,4 @@
-"""Answers of a teacher, kept on disk by what was asked before anybody uses them, and the ledger of what they took.
+"""Answers of a teacher or a judge, kept on disk by what was asked before anybody uses them, and a ledger.
 
     FOLDER/answers/KEY[:2]/KEY.json   one answer with its tokens
     FOLDER/ledger.jsonl               a line for each attempt of each call, in the order of their ends
@@ -16,12 +16,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from data.teacher import TeacherSettings
-from data.teacher_plan import TeacherCall
-from data.teacher_prompts import RESPONSE_FORMAT
+from data.endpoint_settings import EndpointSettings
+from data.prompts import Prompt
 from data.whole_files import write_whole
+
+
+class Call(Protocol):
+    """What is asked: the words, and the JSON schema of the answer."""
+
+    @property
+    def prompt(self) -> Prompt: ...
+
+    @property
+    def response_format(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ class TeacherAnswer:
     finish: str
 
 
-def call_body(call: TeacherCall, settings: TeacherSettings) -> dict[str, Any]:
+def call_body(call: Call, settings: EndpointSettings) -> dict[str, Any]:
     """The body of a call in the OpenAI protocol."""
     body: dict[str, Any] = {
         "model": settings.model,
@@ -52,11 +61,11 @@ def call_body(call: TeacherCall, settings: TeacherSettings) -> dict[str, Any]:
     if settings.temperature is not None:
         body["temperature"] = settings.temperature
     if settings.structured_output:
-        body["response_format"] = RESPONSE_FORMAT
+        body["response_format"] = call.response_format
     return body
 
 
-def call_key(call: TeacherCall, settings: TeacherSettings) -> str:
+def call_key(call: Call, settings: EndpointSettings) -> str:
     """64 hex digits for what is asked and whom: the server, the model, the messages and the sampling."""
     asked = {"server": (settings.base_url or "").rstrip("/"), **call_body(call, settings)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.teacher import TeacherSettings
+from data.endpoint_settings import EndpointSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Tokens:
 class Budget:
     """Counts what is spent, and what the calls that are on their way may still take."""
 
-    def __init__(self, settings: TeacherSettings, spent: Tokens) -> None:
+    def __init__(self, settings: EndpointSettings, spent: Tokens) -> None:
         """
         Args:
             spent: by the answers that are kept already.

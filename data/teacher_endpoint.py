@@ -1,4 +1,4 @@
-"""A teacher behind an OpenAI-compatible server: several calls at once, repeated where that may help, each kept on disk.
+"""A teacher or a judge behind an OpenAI-compatible server: several calls at once, repeated, each kept on disk.
 
 What helps: 429 (as late as the server says), 5xx, time-outs, broken connections, answers that are no completion. What a
 person must correct (400, 401, 403, 404) stops everything with one line. However the asking stops, the calls that are on
@@ -16,11 +16,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from data.endpoint_settings import EndpointSettings
 from data.prompts import fold_space
-from data.teacher import TeacherSettings
-from data.teacher_answers import AnswerBook, TeacherAnswer, call_body
+from data.teacher_answers import AnswerBook, Call, TeacherAnswer, call_body
 from data.teacher_budget import Budget, Tokens
-from data.teacher_plan import TeacherCall
 
 if TYPE_CHECKING:
     import openai
@@ -54,7 +53,7 @@ class _Failed(Exception):
 class Endpoint:
     """Asks a server; `ask` runs once."""
 
-    def __init__(self, settings: TeacherSettings, book: AnswerBook, api_key: str | None) -> None:
+    def __init__(self, settings: EndpointSettings, book: AnswerBook, api_key: str | None) -> None:
         """
         Raises:
             ValueError: the key cannot stand in a header.
@@ -64,6 +63,7 @@ class Endpoint:
             held = settings.api_key_secret or settings.api_key_env
             raise ValueError(f"what {held} holds is no key: it has spaces, line breaks or other than ASCII letters")
         self.settings = settings
+        self.who, self.group = f"the {settings.WHO}", settings.GROUP
         self.book = book
         self.api_key = api_key
         self.budget = Budget(settings, Tokens())
@@ -73,7 +73,7 @@ class Endpoint:
         self._refused: set[str] = set()  # fields of the body that this server does not take
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def ask(self, calls: Mapping[str, TeacherCall], progress: Progress = lambda answered, spent: None) -> None:
+    async def ask(self, calls: Mapping[str, Call], progress: Progress = lambda answered, spent: None) -> None:
         """Ask what is not kept yet; when this returns, every answer is kept.
 
         Args:
@@ -113,7 +113,7 @@ class Endpoint:
     async def _work(
         self,
         client: openai.AsyncOpenAI,
-        waiting: Iterator[tuple[str, TeacherCall]],
+        waiting: Iterator[tuple[str, Call]],
         progress: Progress,
     ) -> None:
         """One of the calls that are on their way at once."""
@@ -148,9 +148,10 @@ class Endpoint:
                 left = self._total - self._done
                 self._stop(
                     ValueError(
-                        f"the teacher's budget ends here: {self.budget.describe()} are spent on {self._done} of "
+                        f"{self.who}'s budget ends here: {self.budget.describe()} are spent on {self._done} of "
                         f"{self._total} calls, {left} remain, and the next may take {tokens.total:,} tokens; raise "
-                        "teacher.budget_tokens or teacher.budget_cost and run the same command: what is paid is kept"
+                        f"{self.group}.budget_tokens or {self.group}.budget_cost and run the same command: what is "
+                        "paid is kept"
                     )
                 )
                 return False
@@ -158,7 +159,7 @@ class Endpoint:
             await self._changed.wait()
         return False
 
-    async def _answer(self, client: openai.AsyncOpenAI, key: str, call: TeacherCall) -> TeacherAnswer | None:
+    async def _answer(self, client: openai.AsyncOpenAI, key: str, call: Call) -> TeacherAnswer | None:
         """The answer to a call, after as many attempts as it takes; None when the asking stopped meanwhile."""
         failures = 0
         while True:
@@ -172,12 +173,12 @@ class Endpoint:
                     return None
                 if failures > self.settings.max_retries:
                     raise ValueError(
-                        f"the teacher at {self.settings.base_url} gave no answer in {failures} attempts (the last: "
+                        f"{self.who} at {self.settings.base_url} gave no answer in {failures} attempts (the last: "
                         f"{failed.how}); {self._done} of {self._total} calls are answered and kept: run the same "
-                        "command to go on, or raise teacher.max_retries or teacher.timeout_seconds"
+                        f"command to go on, or raise {self.group}.max_retries or {self.group}.timeout_seconds"
                     ) from None
                 pause = max(failed.pause, _backoff(failures))
-                log.warning("teacher: %s; trying again in %.0f s", failed.how, pause)
+                log.warning("%s: %s; trying again in %.0f s", self.settings.WHO, failed.how, pause)
                 await self._rest(pause)
                 if self._why is not None:
                     return None
@@ -186,9 +187,7 @@ class Endpoint:
                     self._note(key, "answered", answer)
                     return answer
 
-    async def _attempt(
-        self, client: openai.AsyncOpenAI, body: dict[str, Any], call: TeacherCall
-    ) -> TeacherAnswer | None:
+    async def _attempt(self, client: openai.AsyncOpenAI, body: dict[str, Any], call: Call) -> TeacherAnswer | None:
         """One request. None where the server does not know a field of the body, which is then left out."""
         import openai
 
@@ -209,7 +208,7 @@ class Endpoint:
             raise _Failed(f"an answer that is no JSON ({type(error).__name__})") from None
         return self._read(completion, call)
 
-    def _body(self, call: TeacherCall) -> dict[str, Any]:
+    def _body(self, call: Call) -> dict[str, Any]:
         body = call_body(call, self.settings)
         if "max_tokens" in self._refused:
             body["max_completion_tokens"] = body["max_tokens"]
@@ -226,7 +225,7 @@ class Endpoint:
         ):
             if field in body and any(sign in words for sign in signs):
                 if field not in self._refused:
-                    log.info("teacher: the server does not take %s; going on without", field)
+                    log.info("%s: the server does not take %s; going on without", self.settings.WHO, field)
                 self._refused.add(field)
                 return True
         return False
@@ -237,23 +236,23 @@ class Endpoint:
         if code in (401, 403):  # the server's own words may hold the key, or a part of it
             held = self.settings.api_key_secret or self.settings.api_key_env
             what = f"refuses the key in {held}" if self.api_key else f"wants a key, and {held} holds none"
-            raise ValueError(f"the teacher at {url} {what} (HTTP {code}): put the right one there") from None
+            raise ValueError(f"{self.who} at {url} {what} (HTTP {code}): put the right one there") from None
         words = self._words(_message(error))
         if code == 429 and error.code == "insufficient_quota":
             raise ValueError(f"the account at {url} has nothing left (HTTP 429): {words}") from None
         if code == 404:
             raise ValueError(
-                f"the teacher at {url} knows no such address or no model {self.settings.model!r} (HTTP 404): correct "
-                f"teacher.base_url (it often ends in /v1) or teacher.model; it says: {words}"
+                f"{self.who} at {url} knows no such address or no model {self.settings.model!r} (HTTP 404): correct "
+                f"{self.group}.base_url (it often ends in /v1) or {self.group}.model; it says: {words}"
             ) from None
         if code not in _RETRIED and code < 500:
-            raise ValueError(f"the teacher at {url} refuses the call (HTTP {code}); it says: {words}") from None
+            raise ValueError(f"{self.who} at {url} refuses the call (HTTP {code}); it says: {words}") from None
         if (pause := _retry_after(error)) > LONGEST_RETRY_AFTER_SECONDS:
             raise ValueError(
-                f"the teacher at {url} asks to be left alone for {pause:.0f} s (HTTP {code}): run the same command then"
+                f"{self.who} at {url} asks to be left alone for {pause:.0f} s (HTTP {code}): run the same command then"
             ) from None
 
-    def _read(self, completion: Any, call: TeacherCall) -> TeacherAnswer:
+    def _read(self, completion: Any, call: Call) -> TeacherAnswer:
         try:
             choice = completion.choices[0]
             text = choice.message.content or ""

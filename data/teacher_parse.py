@@ -49,11 +49,11 @@ def read_answer(call: TeacherCall, text: str) -> tuple[list[RawQuestion], list[R
     return questions, rejected
 
 
-def find_items(text: str) -> list[dict[str, Any]]:
-    """Every JSON object in the text that has a question, in order; those that are cut off are left out."""
-    found = list(_items(text))
+def find_items(text: str, key: str = "question") -> list[dict[str, Any]]:
+    """Every JSON object in the text that has this key, in order; those that are cut off are left out."""
+    found = list(_items(text, key))
     # Only where it finds more: in a text whose quotes do not pair, a comma may be one of its words.
-    mended = list(_items(_TRAILING_COMMA.sub(lambda match: match[1] or "", text)))
+    mended = list(_items(_TRAILING_COMMA.sub(lambda match: match[1] or "", text), key))
     return mended if len(mended) > len(found) else found
 
 
@@ -64,7 +64,7 @@ class _Unusable(Exception):
         self.detail = detail
 
 
-def _items(text: str) -> Iterator[dict[str, Any]]:
+def _items(text: str, key: str) -> Iterator[dict[str, Any]]:
     decoder = json.JSONDecoder(strict=False)  # a line break inside a text is forgiven
     match = _OBJECT.search(text)
     while match:
@@ -73,20 +73,20 @@ def _items(text: str) -> Iterator[dict[str, Any]]:
         except (json.JSONDecodeError, RecursionError):
             end = match.end()  # the items inside of what is broken may be whole
         else:
-            yield from _within(value)
+            yield from _within(value, key)
         match = _OBJECT.search(text, end)
 
 
-def _within(value: Any) -> Iterator[dict[str, Any]]:
-    """The objects with a question in a value; a server that ignores the schema wraps them in names of its own."""
+def _within(value: Any, key: str) -> Iterator[dict[str, Any]]:
+    """The objects with the key in a value; a server that ignores the schema wraps them in names of its own."""
     if isinstance(value, dict):
-        if "question" in value:
+        if key in value:
             yield value
             return
         value = list(value.values())
     if isinstance(value, list):
         for inner in value:
-            yield from _within(inner)
+            yield from _within(inner, key)
 
 
 def _question(item: dict[str, Any], wanted: Kind | None, call: TeacherCall, source: str) -> RawQuestion:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from data.chunks import Chunk
 from data.prompts import Prompt
 from data.teacher import Kind, TeacherSettings
-from data.teacher_prompts import teacher_prompt
+from data.teacher_prompts import RESPONSE_FORMAT, teacher_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class TeacherCall:
     def prompt(self) -> Prompt:
         """What the model reads."""
         return teacher_prompt(self.chunks, self.kinds)
+
+    @property
+    def response_format(self) -> dict[str, Any]:
+        """What it is asked to write."""
+        return RESPONSE_FORMAT
 
 
 def plan_calls(chunks: Sequence[Chunk], settings: TeacherSettings) -> list[TeacherCall]:

@@ -74,8 +74,14 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
             f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so that an example "
             f"may not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
         )
-    asked = config.evaluation.top_k * config.chunking.max_tokens + PROMPT_OVERHEAD + config.generation.max_new_tokens
-    for what, length in (("training.row_length", config.training.row_length), ("evaluation.top_k", asked)):
+    shown = config.evaluation.top_k
+    if config.evaluation.robustness.enabled:
+        shown = config.evaluation.robustness.most_chunks(shown)
+    asked = shown * config.chunking.max_tokens + PROMPT_OVERHEAD + config.generation.max_new_tokens
+    for what, length in (
+        ("training.row_length", config.training.row_length),
+        ("evaluation.top_k" if shown == config.evaluation.top_k else "evaluation.robustness", asked),
+    ):
         if length > model.max_positions:
             raise ValueError(
                 f"context over the budget: {what} asks for up to {length} tokens and the model has "

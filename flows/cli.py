@@ -160,6 +160,18 @@ def show(
 
 
 @app.command()
+def report(
+    run: RunName = "latest",
+    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write the report on a run anew, one page to read and to send, and print its path."""
+    from flows.report import show_report
+
+    show_report(work_dir, run, open_it)
+
+
+@app.command()
 def pin(
     run: RunName = "latest",
     work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",

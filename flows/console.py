@@ -144,6 +144,8 @@ def _show(results: Any, goal: str) -> None:
         typer.echo((results.paths["diff"] / "diff.txt").read_text(encoding="utf-8"))
     if "evaluation" in results.paths:
         typer.echo((results.paths["evaluation"] / "summary.txt").read_text(encoding="utf-8"))
+    if "verdicts" in results.paths:
+        typer.echo((results.paths["verdicts"] / "judge.txt").read_text(encoding="utf-8"))
     if results.note:
         typer.echo(f"{results.note}\n")
     for name, path in results.paths.items():

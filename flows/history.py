@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from data.ladder import TUNED
 from data.scoring import aligned
 from flows.config import RunConfig
 from tasks.models import Registry
@@ -119,8 +120,9 @@ def _token_f1(work_dir: Path, run: RunRecord) -> str:
         return ""
     path = Store(work_dir).path(run.artifacts["evaluation"]) / "summary.json"
     try:
-        rung = json.loads(path.read_text(encoding="utf-8"))[-1]
-    except (OSError, ValueError):
+        rungs = {rung["name"]: rung for rung in json.loads(path.read_text(encoding="utf-8"))}
+        rung = rungs[TUNED]
+    except (OSError, ValueError, KeyError):
         return ""
     return f"{100 * rung['token_f1']['value']:.1f}"
 

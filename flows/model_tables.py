@@ -3,7 +3,7 @@
 import typer
 
 from data.champion import compare, comparison_table, in_common
-from data.scoring import COLUMNS, aligned, percent
+from data.scoring import METRICS, aligned, percent
 from tasks.models import CHAMPION, ModelRecord, Registry, Score
 
 _SHOWN = ("token_f1", "quote_precision")
@@ -20,7 +20,7 @@ def list_models(work_dir: str) -> None:
     history = registry.history()
     champion = history[-1].name if history else None
     found = registry.all()
-    rows = [["", "model", "registered", "run", "questions", *(COLUMNS[key] for key in _SHOWN)]]
+    rows = [["", "model", "registered", "run", "questions", *(METRICS[key] for key in _SHOWN)]]
     typer.echo(aligned(rows + [_row(model, champion) for model in found]))
     decisions = [(reign.since, reign.name, f"champion by {reign.by}: {reign.reason}") for reign in history]
     judged = ((model.name, model.decision) for model in found if model.decision is not None)
@@ -35,8 +35,8 @@ def compare_models(work_dir: str, new: str, standing: str) -> None:
     Raises:
         ValueError: a model is not there or not evaluated, or they have no question in common.
     """
+    from data.ladder import TUNED
     from tasks.judging import marks_of
-    from tasks.models import TUNED
     from tasks.store import Store
 
     registry = Registry(work_dir)

@@ -4,6 +4,7 @@ run         stages with time and memory, the decision about the model, loss curv
 data        documents and questions, what was left out, how well retrieval does, what the new corpus changed
 evaluation  the ladder, and the model beside the champion
 sweep       its table and its plot
+report      all of it, as in the run's report.html
 """
 
 import base64
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
+from tasks.records import RunRecord
 from tasks.report import describe_bytes, describe_counts
+from tasks.run_report import read_markdown
 from tasks.runs import Results
 from tasks.store import Artifact, Store
 
@@ -30,6 +33,11 @@ def show_sweep_in_prefect(over: str, folder: Path) -> None:
     """One page for the sweep."""
     lines = [(folder / "sweep.md").read_text(encoding="utf-8"), _picture(f"{over} sweep", folder / "sweep.png")]
     _page("sweep", f"Quality against cost over {over}", lines)
+
+
+def show_report_in_prefect(store: Store, record: RunRecord) -> None:
+    """The report, once it is written."""
+    _page("report", f"The report on {record.name}", [read_markdown(store, record)])
 
 
 def _run(store: Store, results: Results) -> list[str]:

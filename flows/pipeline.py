@@ -10,18 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.ladder import RUNGS
+from data.ladder import Asked
 from flows.checks import check_dataset, check_training, model_facts
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from tasks.cache import Stage
 from tasks.critic import ask_again, keep_answered
-from tasks.dataset import build_dataset
+from tasks.dataset import build_dataset, build_plain_dataset
 from tasks.evaluation import build_prompts, generate_answers, score_answers
 from tasks.export import export_model
 from tasks.package import package_dataset
 from tasks.questions import check_questions, prepare_questions
 from tasks.retrieval import cut_chunks, index_chunks, measure
+from tasks.robustness import robustness_prompts, score_robustness
 from tasks.sources import (
     import_base,
     snapshot_base,
@@ -33,7 +34,8 @@ from tasks.sources import (
 )
 from tasks.store import Artifact, Store
 from tasks.teaching import ask_prompts, ask_server, local_generation, write_questions
-from tasks.training import train_adapter
+from tasks.training import train_adapter, train_plain_adapter
+from tasks.verdicts import judge_answers
 
 GOALS = ("dataset", "adapter", "evaluation", "export", "everything")
 # Runs a stage, or only looks whether it would run.
@@ -161,11 +163,17 @@ class Pipeline:
         """Answers of every rung on unseen documents, scored."""
         self.adapter()
         c, a = self.config, self.artifacts
+        adapters: dict[Asked, Any] = {"base": None, "tuned": a["adapter"]}
+        if c.evaluation.dsf:
+            plain = self._run(build_plain_dataset, a["questions"], a["dataset"], a["base"], c.raft.prompt_style)
+            a["dsf_adapter"] = adapters["DSF"] = self._run(
+                train_plain_adapter, a["base"], plain, c.lora, c.mesh, c.training
+            )
         prompts, answers = [], []
-        for rung in RUNGS:
+        for model, adapter in adapters.items():
             asked = self._run(
                 build_prompts,
-                rung.name,
+                c.evaluation.rungs_of(model),
                 a["questions"],
                 a["chunks"],
                 a["index"],
@@ -176,11 +184,44 @@ class Pipeline:
                 c.evaluation,
                 c.raft.prompt_style,
             )
-            adapter = a["adapter"] if rung.tuned else None
             answers.append(self._run(generate_answers, a["base"], adapter, asked, c.generation))
             prompts.append(asked)
         a["evaluation"] = self._run(
-            score_answers, a["questions"], a["chunks"], a["base"], tuple(prompts), tuple(answers), c.evaluation
+            score_answers,
+            a["questions"],
+            a["chunks"],
+            a["base"],
+            tuple(rung.name for rung in c.evaluation.ladder),
+            tuple(prompts),
+            tuple(answers),
+            c.evaluation,
+        )
+        if c.evaluation.judge.enabled:
+            a["verdicts"] = self._run(
+                judge_answers, a["evaluation"], a["chunks"], c.evaluation.judge, c.evaluation.seed
+            )
+        if c.evaluation.robustness.enabled:
+            self._robustness()
+
+    def _robustness(self) -> None:
+        """The tuned model over contexts of many kinds, all answered by one process."""
+        c, a = self.config, self.artifacts
+        asked = self._run(
+            robustness_prompts,
+            a["questions"],
+            a["chunks"],
+            a["index"],
+            a["embedder"],
+            a.get("reranker"),
+            a["base"],
+            c.retrieval,
+            c.evaluation.top_k,
+            c.evaluation.robustness,
+            c.raft.prompt_style,
+        )
+        answers = self._run(generate_answers, a["base"], a["adapter"], asked, c.generation)
+        a["robustness"] = self._run(
+            score_robustness, a["questions"], a["chunks"], a["base"], asked, answers, c.evaluation.robustness
         )
 
     def export(self) -> None:

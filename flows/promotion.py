@@ -11,10 +11,11 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
 
+from data.ladder import BASE, TUNED
 from flows.pipeline import Pipeline
 from tasks.evaluation import build_prompts, generate_answers, score_rung
 from tasks.judging import compare_models, read_verdict
-from tasks.models import BASE, TUNED, Decision, ModelRecord, Registry, describe_model, now
+from tasks.models import Decision, ModelRecord, Registry, describe_model, now
 from tasks.store import Artifact
 
 Happened = Literal["promoted", "kept", "rolled_back"]
@@ -93,7 +94,7 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
     prompts = call(
         build_prompts,
         store,
-        TUNED,
+        c.evaluation.rungs_of("tuned"),  # all of them, as in its own run, whose answers are kept
         a["questions"],
         a["chunks"],
         a["index"],
@@ -106,7 +107,7 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
     )
     answers = call(generate_answers, store, kept["base"], kept["adapter"], prompts, c.generation)
     scored: Artifact = call(
-        score_rung, store, a["questions"], a["chunks"], kept["base"], prompts, answers, c.evaluation
+        score_rung, store, a["questions"], a["chunks"], kept["base"], TUNED, prompts, answers, c.evaluation
     )
     return scored
 

@@ -22,6 +22,7 @@ from flows.dry_run import all_cached
 from flows.pages import show_in_prefect
 from flows.pipeline import Pipeline
 from flows.promotion import promote
+from flows.report import leave_report, report_run
 from flows.turns import Busy, turn
 from tasks.diff import compare, last_dataset
 from tasks.models import Registry
@@ -55,6 +56,7 @@ def run(goal: str, **parameters: Any) -> "Results | State[Any]":
             log.info("%s", nothing.note)
             _rename(nothing.artifacts["dataset"], log)
             recording.end_with_nothing(nothing.outcomes, nothing.artifacts, nothing.note)
+            leave_report(store, recording.record, log)
             return Completed(name=NOTHING_TO_DO, message=nothing.note, data=nothing)
         try:
             with turn(store, goal, config.when_busy, log):
@@ -92,6 +94,7 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
         recording.write(sbom=write_sbom(store, pipeline.artifacts))
     with _or_warn(log, "Prefect shows no page of this run"):
         show_in_prefect(store, results, pipeline.artifacts)
+    report_run(store, recording.record, results, log)
     if store.remote is not None:
         store.remote.share_file(recording.folder / "run.json", f"runs/{recording.record.name}/run.json")
     return results
@@ -149,6 +152,7 @@ def record_nothing(config: RunConfig, goal: str, nothing: Results) -> None:
     store = config.store()
     with recorded(store, "jora", goal, subject(config), config.model_dump(mode="json")) as recording:
         recording.end_with_nothing(nothing.outcomes, nothing.artifacts, nothing.note)
+        leave_report(store, recording.record)
 
 
 def subject(config: RunConfig) -> str:

@@ -194,8 +194,9 @@ def _layer(model: Llama, layer: int, adapters: dict) -> LayerWeights:
         parts = [as_float(getattr(layers, target).kernel[...][layer]).astype(dtype) for target in FUSED[name]]
         return jnp.concatenate(parts)
 
-    norms = (as_float(norm[...][layer]) for norm in (layers.input_norm, layers.post_norm))
-    return LayerWeights(*norms, *(fused(name) for name in FUSED), adapters)
+    input_norm, post_norm = (as_float(norm[...][layer]) for norm in (layers.input_norm, layers.post_norm))
+    qkv, o, gate_up, down = map(fused, FUSED)
+    return LayerWeights(input_norm, post_norm, qkv, o, gate_up, down, adapters)
 
 
 def _own_adapter(model: Llama) -> Adapter | None:

@@ -1,8 +1,8 @@
 """What is compiled for generation: a layer over a row of prompts, and a layer over one new token of each slot.
 
 Called layer by layer with the weights as arguments: a scan over stacked weights would copy each layer's slice out of
-the stack at every token. Keys and values of prompts lie in arrays that are never written again, those of answers in a ring
-of float32: of bf16, XLA's CPU backend would copy the whole ring to write a column of it, and again to read it.
+the stack at every token. Keys and values of prompts lie in arrays that are never written again, those of answers in a
+ring of float32: of bf16, XLA's CPU backend would copy the whole ring to write a column of it, and again to read it.
 """
 
 import functools
@@ -166,7 +166,7 @@ def _start(
 def _queries(
     config: ModelConfig, weights: LayerWeights, x: Float[Array, "B D"], rope: Any, which: Int[Array, " B"]
 ) -> tuple[Array, Array, Array]:
-    """Queries `[B, N, H]`, rotated and scaled so that scores are powers of two; rotated keys, and values `[B, K, H]`."""
+    """Queries `[B, N, H]`, rotated and scaled for powers of two; keys `[B, K, H]`, rotated, and values."""
     q, k, v = _qkv(config, weights, x, which)
     scale = jnp.float32(LOG2_E / math.sqrt(config.head_dim))
     return (_turned(q, rope) * scale).astype(x.dtype), _turned(k, rope).astype(x.dtype), v

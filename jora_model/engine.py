@@ -203,7 +203,7 @@ class Engine:
         first = next(iter(self._waiting.values()))
         members, prompts = [first], [first.request.tokens]
         related = [first]
-        others = []
+        others: list[_Answer] = []
         for answer in self._waiting.values():
             if answer is not first and answer.request.adapter == first.request.adapter:
                 together = belong_together(first.request.tokens, answer.request.tokens)

@@ -29,7 +29,7 @@ from jora_model.config import ModelConfig
 from jora_model.dropout import Draws, draws_of
 from jora_model.linear import PRODUCT, as_bits, as_float, contract, linear
 from jora_model.parameters import LINEARS
-from jora_model.plain_attention import Attention, attend_plain
+from jora_model.plain_attention import Attention, attend_plain, reach_bias
 from jora_model.position_blocks import over_blocks, positions_of_block
 from jora_model.settings import LoraSettings, Remat
 from jora_model.sharding import BATCH, named, rules_for, tp_size
@@ -211,8 +211,8 @@ class Llama(nnx.Module):
             remat: what the backward pass computes again. "full" keeps each layer's input and its attention, "dots" the
                 results of its products as well. On a CPU that holds the whole model, "full" goes through what lies
                 before and after the attention in blocks of positions.
-            attention: another than "tiles" only where `reach` is plain (`plain_attention.is_plain`); the backward pass
-                computes it again, unless `remat` is "none".
+            attention: "cudnn" and "xla" only where `reach` is plain (`plain_attention.is_plain`). The backward pass
+                computes all but "tiles" again, unless `remat` is "none".
         """
         x = self.embed_tokens(tokens)
         rope = self.rope(positions)
@@ -220,7 +220,8 @@ class Llama(nnx.Module):
             blocks = block_rope(rope, self.config.num_heads // self.config.num_kv_heads)
             attend = partial(attend_blocked, rope=blocks, reach=reach, tiles=tiles, mesh=self.mesh)
         else:
-            attend = partial(attend_plain, rope=rope, implementation=attention, mesh=self.mesh)
+            bias = reach_bias(reach, self.compute_dtype) if attention.endswith("bias") else None
+            attend = partial(attend_plain, rope=rope, attention=attention, bias=bias, mesh=self.mesh)
         graph, stacked = nnx.split(self.layers)
         L = self.config.num_layers
         in_blocks = remat == "full" and self.platform == "cpu" and self.mesh is None

@@ -1,25 +1,28 @@
-"""Attention of rows that are one plain sequence each, by `jax.nn.dot_product_attention`: cuDNN's on a GPU.
+"""Attention by `jax.nn.dot_product_attention`: cuDNN's on an NVIDIA GPU, where a loop over tiles would be slow.
 
-The same numbers as `attend_blocked` where `reach` is plain (tested on a CPU, with JAX's own implementation in cuDNN's
-place). cuDNN takes no `reach`: of what a row may be here, it knows a causal sequence from the row's start.
+The same numbers as `attend_blocked` (tested on a CPU, with JAX's own implementation in cuDNN's place). cuDNN takes no
+`reach`: where every row is one plain sequence, causality says it all; elsewhere it gets a bias of [S, S] for each row,
+the same for all heads and layers, that is far below everything where nothing is visible.
 """
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from jora_model.attention import rotate
+from jora_model.attention import rotate, visible
 from jora_model.blocked_attention import over_mesh
 from jora_model.tiles import last_place
 
-# "tiles" is `attend_blocked`; the others are implementations of JAX's function. "xla" has no use but tests.
-Attention = Literal["tiles", "cudnn", "xla"]
+# "tiles" is `attend_blocked`; the others are implementations of JAX's function, with or without a bias for `reach`.
+# "xla" has no use but tests.
+Attention = Literal["tiles", "cudnn", "cudnn with bias", "xla", "xla with bias"]
+_HIDDEN = -1e9
 _WIDEST = 128  # of a head; more only on some GPUs
 
 
@@ -44,7 +47,7 @@ def choose_attention(
     if head_dim % 8 or head_dim > _WIDEST:
         return "tiles", f"cuDNN takes heads of a multiple of 8 up to {_WIDEST}, and the model's have {head_dim}"
     if not all(is_plain(reach) for reach in reaches):
-        return "tiles", "a row holds more than one plain sequence"
+        return "cudnn with bias", "a gpu, and a row holds more than one plain sequence"
     return "cudnn", "a gpu, and every row is one plain sequence"
 
 
@@ -54,33 +57,46 @@ def is_plain(reach: np.ndarray) -> bool:
     return bool(np.all((reach == ends) | (np.arange(reach.shape[1]) >= ends)))
 
 
+def reach_bias(reach: Int[Array, "B S"], dtype: Any) -> Float[Array, "B 1 T S"]:
+    """What is added to a score: 0 where query i sees key j (`attention.visible`), else far below everything."""
+    return jnp.where(visible(reach), jnp.zeros((), dtype), jnp.full((), _HIDDEN, dtype))[:, None]
+
+
 def attend_plain(
     q: Float[Array, "B T N H"],
     k: Float[Array, "B T K H"],
     v: Float[Array, "B T K H"],
     rope: tuple[Float[Array, "B H T"], Float[Array, "B H T"]],
-    implementation: Literal["cudnn", "xla"],
+    attention: Attention,
+    bias: Float[Array, "B 1 T T"] | None = None,
     mesh: Mesh | None = None,
 ) -> Float[Array, "B T N H"]:
     """Causal grouped-query attention of rows over themselves.
 
-    Padding stands behind its row's sequence, so nothing sees it; it sees the sequence itself, and what it gets nobody
-    reads: its errors are 0, and so are its gradients (tested).
+    Without a bias, padding stands behind its row's sequence, so nothing sees it; it sees the sequence itself, and what
+    it gets nobody reads: its errors are 0, and so are its gradients (tested).
 
     Args:
         q, k: not rotated yet.
         rope: `attention.rotary` of the positions.
+        bias: `reach_bias`, where rows are more than one plain sequence.
         mesh: see `attend_blocked`.
     """
-    return over_mesh(partial(_attend, implementation), mesh, (q, k, v), rope)
+    implementation = attention.split()[0]
+    rest = (*rope, bias) if bias is not None else rope
+    return over_mesh(partial(_attend, implementation), mesh, (q, k, v), rest)
 
 
-def _attend(implementation: Literal["cudnn", "xla"], q: Array, k: Array, v: Array, cos: Array, sin: Array) -> Array:
+def _attend(
+    implementation: Any, q: Array, k: Array, v: Array, cos: Array, sin: Array, bias: Array | None = None
+) -> Array:
     q, k = (_rotated(x, cos, sin) for x in (q, k))
     T = q.shape[1]
     # JAX refuses cuDNN's gradient for an odd length; a place behind all others changes nothing.
     q, k, v = (jnp.pad(x, ((0, 0), (0, T % 2), (0, 0), (0, 0))) for x in (q, k, v))
-    return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation=implementation)[:, :T]
+    if bias is not None and T % 2:
+        bias = jnp.pad(bias, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    return jax.nn.dot_product_attention(q, k, v, bias, is_causal=True, implementation=implementation)[:, :T]
 
 
 def _rotated(x: Float[Array, "B T N H"], cos: Array, sin: Array) -> Array:

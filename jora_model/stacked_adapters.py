@@ -26,7 +26,7 @@ FUSED = {
 
 
 class Adapter(NamedTuple):
-    """An adapter on the host, as `lora.read_adapter` gives it: settings; target -> (A `[L, R, in]`, B `[L, out, R]`)."""
+    """An adapter on the host, as `lora.read_adapter` gives it; target -> (A `[L, R, in]`, B `[L, out, R]`)."""
 
     lora: LoraSettings
     factors: Mapping[str, tuple[np.ndarray, np.ndarray]]

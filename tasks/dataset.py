@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
-from data.alpaca import write_dataset
+from data.alpaca import plain_record, read_records, write_dataset
 from data.assembly import Assembler, Part
 from data.jsonl import read_jsonl, write_jsonl
 from data.leaks import LEAKS_NAME
 from data.mixing import GeneralRecord
+from data.prompts import PromptStyle
 from data.raft_settings import RaftSettings
-from data.sequences import write_sequences
+from data.sequences import encode_records, write_sequences
 from tasks.cache import stage
 from tasks.loading import (
     open_chunks,
@@ -71,6 +72,27 @@ def build_dataset(
             (build.folder / "validation").mkdir()
             _write(build.folder / "validation", watched, raft)
             build.count(validation_examples=len(watched.records))
+    return build.artifact
+
+
+@stage(name="build-plain-dataset", version=1)
+def build_plain_dataset(
+    store: Store, questions: Artifact, dataset: Artifact, base: Artifact, style: PromptStyle
+) -> Artifact:
+    """The same questions without documents (DSF): what training reads, a sequence for each record of the RAFT dataset.
+
+    A question is learnt as often, in as many updates, and always with its answer, also where RAFT learns to abstain.
+    """
+    asked = {q.id: q for part in ("train", "validation") for q in open_questions(store, questions, part)}
+    tokenizer, folder = open_tokenizer(store, base), store.path(dataset)
+    with store.build("plain-dataset", settings={"style": style}, inputs=(questions, dataset, base)) as build:
+        for name, counted in (("", "examples"), ("validation", "validation_examples")):
+            if not (folder / name).is_dir():
+                continue
+            records = [plain_record(record, asked) for record in read_records(folder / name)]
+            (build.folder / name / "sequences").mkdir(parents=True)
+            write_sequences(build.folder / name / "sequences", encode_records(records, tokenizer, style))
+            build.count(**{counted: len(records)})
     return build.artifact
 
 

@@ -1,18 +1,22 @@
-"""The evaluation ladder: prompts of a rung, answers to them, and the scores of all rungs."""
+"""The evaluation ladder: prompts of a model's rungs, answers to them, and the scores of all rungs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from data.chunks import Chunk
-from data.jsonl import read_jsonl, write_jsonl
-from data.ladder import RUNG_BY_NAME, EvaluationSettings, draw
-from data.prompts import PromptStyle, parse_output
-from data.questions import Question
+from data.evaluated import Answered
+from data.evaluation_tables import compare_rungs, make_breakdown, show_examples
+from data.failures import failure_cause
+from data.jsonl import read_jsonl, to_jsonl, write_jsonl
+from data.ladder import RUNG_BY_NAME, EvaluationSettings, draw, with_oracles
+from data.prompts import Prompt, PromptStyle, parse_output
+from data.question_kinds import question_kind
 from data.retriever import RetrievalSettings
 from data.scoring import AnswerScore, rung_table, score_answer, summarize
 from data.sequences import encode_prompts, read_answers, write_prompts
+from data.tokenizer import Tokenizer
 from jora_model.job import GenerateJob
 from jora_model.settings import GenerationSettings
 from tasks.cache import stage
@@ -20,42 +24,29 @@ from tasks.jobs import run_job
 from tasks.loading import open_chunks, open_questions, open_retriever, open_tokenizer
 from tasks.logs import run_log
 from tasks.progress import Progress
-from tasks.store import Artifact, Store
+from tasks.store import Artifact, Build, Store
+
+_SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a prompt shows: the rung, the question and the retrieved chunks, best first."""
+    """What is asked: the rung, the question and the chunks that are shown, in their order.
+
+    Attributes:
+        prompt: its place among the prompts; rungs that show the same share one.
+    """
 
     rung: str
     question_id: str
     context_ids: tuple[str, ...]
+    prompt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One answer, as written to answers.jsonl for people to read."""
-
-    rung: str
-    question_id: str
-    question: str
-    expected: str
-    output: str
-    answer: str
-    quotes: tuple[str, ...]
-    context_ids: tuple[str, ...]
-    context_places: tuple[str, ...]
-    oracle_ids: tuple[str, ...]
-    exact_match: float
-    token_f1: float
-    verbatim_quotes: int
-    cites_oracle: bool
-
-
-@stage(name="build-prompts", version=1)
+@stage(name="build-prompts", version=2)
 def build_prompts(
     store: Store,
-    rung: str,
+    rungs: tuple[str, ...],
     questions: Artifact,
     chunks: Artifact,
     index: Artifact,
@@ -66,29 +57,58 @@ def build_prompts(
     evaluation: EvaluationSettings,
     style: PromptStyle,
 ) -> Artifact:
-    """The evaluation questions as prompts of one rung, over what retrieval finds in the index of all chunks."""
-    kind = RUNG_BY_NAME[rung]
+    """The evaluation questions as prompts of one model's rungs, over what retrieval finds among all chunks."""
     asked = draw(open_questions(store, questions, "eval"), evaluation)
     by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
-    contexts: list[list[str]] = [[] for _ in asked]
-    if kind.retrieval:
+    found: list[list[str]] = [[] for _ in asked]
+    if any(RUNG_BY_NAME[name].shown != "closed-book" for name in rungs):
         retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
-        contexts = retriever.search([question.question for question in asked], evaluation.top_k)
-    prompts = [
-        kind.prompt(question.question, [by_id[place] for place in context])
-        for question, context in zip(asked, contexts, strict=True)
-    ]
-    encoded = encode_prompts([question.id for question in asked], prompts, open_tokenizer(store, base), style)
+        found = retriever.search([question.question for question in asked], evaluation.top_k)
+    shown = {
+        "closed-book": lambda ids, question: [],
+        "retrieval": lambda ids, question: ids,
+        "oracle": with_oracles,
+    }
+    items = []
+    for rung in (RUNG_BY_NAME[name] for name in rungs):
+        for question, ids in zip(asked, found, strict=True):
+            context = shown[rung.shown](ids, question)
+            items.append((rung.name, question, context, rung.prompt(question.question, [by_id[id] for id in context])))
     inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker, base)))
-    settings = {"evaluation": evaluation, "retrieval": retrieval, "rung": rung}
+    settings = {"evaluation": evaluation, "retrieval": retrieval, "rungs": rungs}
     with store.build("prompts", settings=settings, inputs=inputs) as build:
-        write_prompts(build.folder, encoded)
-        shown = zip(asked, contexts, strict=True)
-        write_jsonl(build.folder / "asked.jsonl", [Asked(rung, q.id, tuple(context)) for q, context in shown])
-        end_id = open_tokenizer(store, base).end_id(style)
-        (build.folder / "end.json").write_text(json.dumps({"end_id": end_id}) + "\n", encoding="utf-8")
-        build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
+        places = write_unique_prompts(
+            build,
+            [(question.id, prompt) for _, question, _, prompt in items],
+            open_tokenizer(store, base),
+            style,
+        )
+        write_jsonl(
+            build.folder / "asked.jsonl",
+            [
+                Asked(name, question.id, tuple(context), place)
+                for (name, question, context, _), place in zip(items, places, strict=True)
+            ],
+        )
     return build.artifact
+
+
+def write_unique_prompts(
+    build: Build, prompts: Sequence[tuple[str, Prompt]], tokenizer: Tokenizer, style: PromptStyle
+) -> list[int]:
+    """Write prompts with their ids, each wording once, and what ends an answer; the place of each prompt's wording."""
+    places: dict[Prompt, int] = {}
+    ids: list[str] = []
+    for name, prompt in prompts:
+        if prompt not in places:
+            places[prompt] = len(places)
+            ids.append(name)
+    encoded = encode_prompts(ids, list(places), tokenizer, style)
+    write_prompts(build.folder, encoded)
+    end = json.dumps({"end_id": tokenizer.end_id(style)}) + "\n"
+    (build.folder / "end.json").write_text(end, encoding="utf-8")
+    build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
+    return [places[prompt] for _, prompt in prompts]
 
 
 @stage(name="generate-answers", version=1, modules=("jora_model.generate",), retries=1)
@@ -118,116 +138,123 @@ def generate_answers(
     return build.artifact
 
 
-@stage(name="score-answers", version=1)
+@stage(name="score-answers", version=2)
 def score_answers(
     store: Store,
     questions: Artifact,
     chunks: Artifact,
     base: Artifact,
+    rungs: tuple[str, ...],
     prompts: tuple[Artifact, ...],
     answers: tuple[Artifact, ...],
     evaluation: EvaluationSettings,
 ) -> Artifact:
-    """Score every rung: answers.jsonl, summary.json, summary.md and summary.txt with two examples."""
-    by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
-    by_question = {question.id: question for question in open_questions(store, questions, "eval")}
-    tokenizer = open_tokenizer(store, base)
-    everything: list[Answered] = []
-    rungs = []
-    for asked_in, answered_in in zip(prompts, answers, strict=True):
-        asked = read_jsonl(store.path(asked_in) / "asked.jsonl", Asked)
-        outputs = [tokenizer.decode(tokens.tolist()) for tokens in read_answers(store.path(answered_in))]
-        scored = [
-            _score(item, by_question[item.question_id], output, by_id)
-            for item, output in zip(asked, outputs, strict=True)
-        ]
-        everything += [answered for answered, _ in scored]
-        rungs.append(summarize(asked[0].rung, [score for _, score in scored], seed=evaluation.seed))
-    table = rung_table(rungs)
+    """Score every rung: the files of data/evaluated.py, summary.md, and summary.txt with two examples.
+
+    Args:
+        rungs: in the order in which they are told.
+        prompts, answers: of each model.
+    """
+    scored = list(Scorer(store, questions, chunks, base).score(prompts, answers))
+    by_rung = {name: [(a, s) for a, s in scored if a.rung == name] for name in rungs}
+    everything = [answered for pairs in by_rung.values() for answered, _ in pairs]
+    summary = [summarize(name, [s for _, s in pairs], seed=evaluation.seed) for name, pairs in by_rung.items()]
+    comparisons = compare_rungs(
+        {name: [score for _, score in pairs] for name, pairs in by_rung.items()}, seed=evaluation.seed
+    )
     inputs = (questions, chunks, base, *prompts, *answers)
-    with store.build("evaluation", settings=evaluation, inputs=inputs) as build:
+    with store.build("evaluation", settings={"evaluation": evaluation, "rungs": rungs}, inputs=inputs) as build:
         write_jsonl(build.folder / "answers.jsonl", everything)
-        _write(build.folder / "summary.json", json.dumps(rungs, indent=1, sort_keys=True))
-        examples = _examples(everything)
+        _write_json(build, _SUMMARY, summary)
+        _write_json(build, "comparisons.json", [json.loads(line) for line in to_jsonl(comparisons).splitlines()])
+        _write_json(build, "breakdown.json", make_breakdown(everything))
+        table, examples = rung_table(summary), show_examples(everything)
         _write(build.folder / "summary.md", f"{table}\n```text\n{examples}\n```")
         _write(build.folder / "summary.txt", f"{table}\n{examples}")
-        build.count(rungs=len(rungs), questions=rungs[0]["questions"])
+        build.count(rungs=len(summary), questions=summary[0]["questions"])
     return build.artifact
 
 
-@stage(name="score-rung", version=1)
+@stage(name="score-rung", version=2)
 def score_rung(
     store: Store,
     questions: Artifact,
     chunks: Artifact,
     base: Artifact,
+    rung: str,
     prompts: Artifact,
     answers: Artifact,
     evaluation: EvaluationSettings,
 ) -> Artifact:
-    """Score the answers of one model on one rung: answers.jsonl and summary.json, as `score_answers` writes them."""
-    by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
-    by_question = {question.id: question for question in open_questions(store, questions, "eval")}
-    tokenizer = open_tokenizer(store, base)
-    asked = read_jsonl(store.path(prompts) / "asked.jsonl", Asked)
-    outputs = [tokenizer.decode(tokens.tolist()) for tokens in read_answers(store.path(answers))]
-    scored = [
-        _score(item, by_question[item.question_id], output, by_id) for item, output in zip(asked, outputs, strict=True)
-    ]
+    """Score one model on one of its rungs: answers.jsonl and summary.json, as `score_answers` writes them."""
+    everything = Scorer(store, questions, chunks, base).score((prompts,), (answers,))
+    scored = [(answered, score) for answered, score in everything if answered.rung == rung]
     with store.build("evaluation", settings=evaluation, inputs=(questions, chunks, base, prompts, answers)) as build:
         write_jsonl(build.folder / "answers.jsonl", [answered for answered, _ in scored])
-        rung = summarize(asked[0].rung, [score for _, score in scored], seed=evaluation.seed)
-        _write(build.folder / "summary.json", json.dumps([rung], indent=1, sort_keys=True))
-        build.count(rungs=1, questions=rung["questions"])
+        summary = summarize(rung, [score for _, score in scored], seed=evaluation.seed)
+        _write_json(build, _SUMMARY, [summary])
+        build.count(rungs=1, questions=summary["questions"])
     return build.artifact
 
 
-def _score(asked: Asked, question: Question, output: str, by_id: dict[str, Chunk]) -> tuple[Answered, AnswerScore]:
-    parsed = parse_output(output)
-    shown = [by_id[place] for place in asked.context_ids]
-    score = score_answer(question, parsed, shown, [by_id[place] for place in question.oracle_ids])
-    answered = Answered(
-        rung=asked.rung,
-        question_id=question.id,
-        question=question.question,
-        expected=question.answer,
-        output=output,
-        answer=parsed.answer,
-        quotes=parsed.quotes,
-        context_ids=asked.context_ids,
-        context_places=tuple(chunk.place for chunk in shown),
-        oracle_ids=question.oracle_ids,
-        exact_match=score.exact_match,
-        token_f1=score.token_f1,
-        verbatim_quotes=score.verbatim_quotes,
-        cites_oracle=score.cites_oracle,
-    )
-    return answered, score
+class Scorer:
+    """Scores what was answered; opens what that takes once."""
+
+    def __init__(self, store: Store, questions: Artifact, chunks: Artifact, base: Artifact) -> None:
+        self.store = store
+        self.questions = {question.id: question for question in open_questions(store, questions, "eval")}
+        self.chunks = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
+        self.paths = {chunk.document_id: chunk.document_path for chunk in self.chunks.values()}
+        self.tokenizer = open_tokenizer(store, base)
+
+    def score(self, prompts: Sequence[Artifact], answers: Sequence[Artifact]) -> Iterator[tuple[Answered, AnswerScore]]:
+        """Every answer of every model, in the order in which they were asked."""
+        for asked_in, answered_in in zip(prompts, answers, strict=True):
+            written = self.outputs(answered_in)
+            for asked in read_jsonl(self.store.path(asked_in) / "asked.jsonl", Asked):
+                yield self._score(asked, *written[asked.prompt])
+
+    def outputs(self, answers: Artifact) -> list[tuple[str, int]]:
+        """What a model wrote to each prompt, and how many tokens that are."""
+        tokens = read_answers(self.store.path(answers))
+        return [(self.tokenizer.decode(output.tolist()), len(output)) for output in tokens]
+
+    def _score(self, asked: Asked, output: str, output_tokens: int) -> tuple[Answered, AnswerScore]:
+        question, parsed = self.questions[asked.question_id], parse_output(output)
+        shown = [self.chunks[place] for place in asked.context_ids]
+        score = score_answer(
+            question, parsed, shown, [self.chunks[place] for place in question.oracle_ids], output_tokens
+        )
+        answered = Answered(
+            rung=asked.rung,
+            question_id=question.id,
+            question=question.question,
+            expected=question.answer,
+            output=output,
+            answer=parsed.answer,
+            quotes=parsed.quotes,
+            context_ids=asked.context_ids,
+            context_places=tuple(chunk.place for chunk in shown),
+            oracle_ids=question.oracle_ids,
+            exact_match=score.exact_match,
+            token_f1=score.token_f1,
+            verbatim_quotes=score.verbatim_quotes,
+            cites_oracle=score.cites_oracle,
+            kind=question_kind(question),
+            document=self.paths.get(question.document_id, question.document_id),
+            answerable=score.answerable,
+            rouge_l=score.rouge_l,
+            contains_answer=score.contains_answer,
+            abstained=score.abstained,
+            oracle_retrieved=bool(question.quotes) and not set(question.oracle_ids).isdisjoint(asked.context_ids),
+            output_tokens=output_tokens,
+            cause=failure_cause(question, parsed, shown),
+        )
+        return answered, score
 
 
-def _examples(answers: Sequence[Answered]) -> str:
-    """A question that the last rung answers right and one that it does not, as every rung answers them.
-
-    Not the best and the worst: of each kind the one where it gained the median over the rung before.
-    """
-    by_question: dict[str, list[Answered]] = {}
-    for answered in answers:
-        by_question.setdefault(answered.question_id, []).append(answered)
-    lines = []
-    for right, how in ((True, "right"), (False, "not right")):
-        kind = [rungs for rungs in by_question.values() if (rungs[-1].exact_match == 1) == right]
-        kind.sort(key=lambda rungs: rungs[-1].token_f1 - rungs[-2].token_f1)
-        if kind:
-            lines += [f"one of {len(kind)} questions that {kind[0][-1].rung} answers {how}", ""]
-            lines += [*_told(kind[len(kind) // 2]), ""]
-    return "\n".join(lines).rstrip()
-
-
-def _told(rungs: Sequence[Answered]) -> list[str]:
-    lines = [f"question   {rungs[0].question}", f"expected   {rungs[0].expected}"]
-    for answered in rungs:
-        lines += ["", f"{answered.rung}:", *(f"    {line}" for line in answered.output.strip().splitlines())]
-    return lines
+def _write_json(build: Build, name: str, content: Any) -> None:
+    _write(build.folder / name, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Collection
 from dataclasses import asdict
 
 from data.champion import Marks, PromotionSettings, Verdict, compare, comparison_table, decide, in_common
+from data.evaluated import Answered
 from data.jsonl import read_jsonl
 from data.prompts import is_abstention
 from data.questions import same_wording
 from tasks.cache import stage
-from tasks.evaluation import Answered
 from tasks.loading import open_questions
 from tasks.store import Artifact, Store
 
@@ -89,6 +89,7 @@ def _marks(answered: Answered) -> Marks:
         verbatim_quotes=answered.verbatim_quotes,
         cites_oracle=answered.cites_oracle,
         abstention_right=is_abstention(answered.answer) == is_abstention(answered.expected),
+        answerable=not is_abstention(answered.expected),
     )
 
 

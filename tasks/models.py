@@ -19,15 +19,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from data.ladder import RUNG_BY_NAME
-from data.scoring import COLUMNS
+from data.ladder import TUNED
+from data.scoring import METRICS
 from tasks.links import point, replace_text
 from tasks.locks import flocked
 from tasks.store import Artifact, BrokenArtifact, Store
 
 MODELS, CHAMPION = "models", "champion"
-TUNED = RUNG_BY_NAME["tuned + retrieval"].name
-BASE = RUNG_BY_NAME["base + retrieval"].name
 # What a registered model refers to, of all that its run made.
 KEPT = ("base", "adapter", "dataset", "questions", "evaluation", "export")
 # Champions of before whose files are kept, so that a rollback finds them.
@@ -40,7 +38,7 @@ class _Record(BaseModel):
 
 
 class Score(_Record):
-    """A score of 0 to 1 with its 95% interval."""
+    """A score of 0 to 1 (or a number of tokens) with its 95% interval."""
 
     value: float
     low: float
@@ -71,7 +69,7 @@ class ModelRecord(_Record):
         artifacts: those of `KEPT` that there are.
         settings: those of its run.
         questions: how many the scores are over; 0 where it was not evaluated.
-        scores: of the tuned model with retrieval, by the keys of `COLUMNS`; None where nothing counts.
+        scores: of the tuned model with retrieval, by the keys of `METRICS`; None where nothing counts.
     """
 
     format: Literal[1] = 1
@@ -311,7 +309,7 @@ def describe_model(
         rungs = json.loads((store.path(evaluation) / "summary.json").read_text(encoding="utf-8"))
         (tuned,) = (rung for rung in rungs if rung["name"] == TUNED)
         questions = tuned["questions"]
-        scores = {key: tuned[key] and Score(**tuned[key]) for key in COLUMNS}
+        scores = {key: tuned[key] and Score(**tuned[key]) for key in METRICS}
     return ModelRecord(
         name=name_of(artifacts["adapter"]),
         created=now(),

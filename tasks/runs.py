@@ -1,6 +1,7 @@
 """What runs of a work directory left, as links to the results.
 
-`latest/` is the last run, with run.json, which holds the references; `sweeps/NAME` is the last sweep of a name.
+`latest/` is the last run, with report.html and run.json, which holds the references; `sweeps/NAME` is the last sweep of
+a name.
 """
 
 import json
@@ -12,7 +13,7 @@ from tasks.links import point, replace_text
 from tasks.store import Artifact, Outcome, Store
 
 LATEST, SWEEPS = "latest", "sweeps"
-RUN = "run.json"
+RUN, REPORT = "run.json", "report.html"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
     "questions": ("questions", ""),
@@ -23,6 +24,8 @@ _LINKS = {
     "training": ("adapter", ""),
     "evaluation": ("evaluation", ""),
     "comparison": ("comparison", ""),
+    "verdicts": ("verdicts", ""),
+    "robustness": ("robustness", ""),
     "adapter": ("export", "adapter"),
     "merged": ("export", "merged"),
 }
@@ -58,6 +61,7 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
             point(folder / name, store.path(artifacts[kind]) / part)
         else:  # what another run gave says nothing about this one
             (folder / name).unlink(missing_ok=True)
+    (folder / REPORT).unlink(missing_ok=True)  # this run's is written once it has ended
     record = {
         "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
         "settings": settings,
@@ -68,11 +72,13 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
 
 def latest_paths(store: Store, artifacts: dict[str, Artifact]) -> dict[str, Path]:
     """Name -> path below latest/ of what these artifacts give."""
-    return {
+    paths = {
         name: store.work_dir / LATEST / name
         for name, (kind, part) in _LINKS.items()
         if kind in artifacts and (store.path(artifacts[kind]) / part).exists()
     }
+    report = store.work_dir / LATEST / REPORT
+    return {**paths, "report": report} if report.exists() else paths
 
 
 def is_published(store: Store, artifacts: dict[str, Artifact]) -> bool:

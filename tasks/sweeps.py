@@ -1,16 +1,15 @@
 """The runs of a sweep side by side: a table, a CSV file and a plot of quality against cost."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
-from data.ladder import RUNG_BY_NAME
+from data.ladder import BASE, TUNED
 from data.sweep_plot import draw_sweep
-from data.sweep_points import Point, point_table, write_points
+from data.sweep_points import Point, point_table, study_points, write_points
 from jora_model.costs import adapter_costs
 from tasks.cache import stage
 from tasks.store import Artifact, Store
-
-_BASE, _TUNED = (RUNG_BY_NAME[name].name for name in ("base + retrieval", "tuned + retrieval"))
 
 
 @stage(name="compare-runs", version=1)
@@ -22,7 +21,7 @@ def compare_runs(
     adapters: tuple[Artifact, ...],
     evaluations: tuple[Artifact, ...],
 ) -> Artifact:
-    """What each value costs and how well it answers: sweep.md, sweep.csv and sweep.png."""
+    """What each value costs and how well it answers: sweep.md, .csv and .png, of oracle-fraction points.json too."""
     points = []
     rungs: dict[str, Any] = {}
     for value, dataset, adapter, evaluation in zip(values, datasets, adapters, evaluations, strict=True):
@@ -40,18 +39,21 @@ def compare_runs(
                 updates=costs.updates,
                 examples=counts["examples"],
                 fewer_chunks=counts["with fewer chunks"],
-                token_f1=rungs[_TUNED]["token_f1"],
-                exact_match=rungs[_TUNED]["exact_match"],
-                questions=rungs[_TUNED]["questions"],
+                token_f1=rungs[TUNED]["token_f1"],
+                exact_match=rungs[TUNED]["exact_match"],
+                questions=rungs[TUNED]["questions"],
                 adapter=str(store.path(adapter).relative_to(store.work_dir)),
                 evaluation=str(store.path(evaluation).relative_to(store.work_dir)),
             )
         )
     # The base model answers the same prompts for every value, so the last one's rung is everybody's.
-    base = rungs[_BASE]
+    base = rungs[BASE]
     with store.build("sweep", settings={"over": over}, inputs=(*datasets, *adapters, *evaluations)) as build:
         (build.folder / "sweep.md").write_text(point_table(over, points, base), encoding="utf-8")
         write_points(build.folder / "sweep.csv", over, points)
         draw_sweep(over, points, base, build.folder / "sweep.png")
+        if over == "oracle-fraction":
+            text = json.dumps([asdict(point) for point in study_points(points)], indent=1, sort_keys=True)
+            (build.folder / "points.json").write_text(text + "\n", encoding="utf-8")
         build.count(values=len(points))
     return build.artifact

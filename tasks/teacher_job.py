@@ -11,16 +11,18 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from data.chunks import Chunk
+from data.endpoint_settings import EndpointSettings
 from data.jsonl import read_jsonl
 from data.teacher import TeacherSettings
-from data.teacher_answers import AnswerBook, call_key
+from data.teacher_answers import AnswerBook, Call, call_key
 from data.teacher_endpoint import Endpoint, Interrupted, hide_key
 from data.teacher_plan import plan_calls
 from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD, report_progress, set_up_log
@@ -55,15 +57,26 @@ def ask_teacher(job: TeacherJob, on_start: Callable[[Endpoint], object] = lambda
         Interrupted: it was told to stop.
     """
     calls = plan_calls(read_jsonl(Path(job.chunks), Chunk), job.teacher)
-    by_key = {call_key(call, job.teacher): call for call in calls}
-    book = AnswerBook(Path(job.answers))
+    ask_calls(calls, job.teacher, Path(job.answers), job.key, on_start)
+
+
+def ask_calls(
+    calls: Iterable[Call],
+    settings: EndpointSettings,
+    answers: Path,
+    key: str | None,
+    on_start: Callable[[Endpoint], object] = lambda endpoint: None,
+) -> None:
+    """Ask those of the calls whose answers are not kept yet; the rest as of `ask_teacher`."""
+    by_key = {call_key(call, settings): call for call in calls}
+    book = AnswerBook(answers)
     if book.busy():
-        log.warning("teacher: the calls of another run come to their end; waiting for them")
+        log.warning("%s: the calls of another run come to their end; waiting for them", settings.WHO)
     with book.held():
-        kept = sum(book.get(key) is not None for key in by_key)
-        endpoint = Endpoint(job.teacher, book, job.key)
+        kept = sum(book.get(name) is not None for name in by_key)
+        endpoint = Endpoint(settings, book, key)
         on_start(endpoint)
-        with tqdm(total=len(by_key), initial=kept, desc="teacher", unit="call", file=sys.stderr) as bar:
+        with tqdm(total=len(by_key), initial=kept, desc=settings.WHO, unit="call", file=sys.stderr) as bar:
 
             def progress(answered: int, spent: str) -> None:
                 bar.set_postfix_str(spent, refresh=False)
@@ -73,21 +86,23 @@ def ask_teacher(job: TeacherJob, on_start: Callable[[Endpoint], object] = lambda
             asyncio.run(endpoint.ask(by_key, progress))
 
 
-def main() -> None:
-    """Do the job; a ValueError is a last line `error: ...` and exit code 2, and nothing that is said holds the key."""
-    job = TeacherJob.model_validate_json(Path(sys.argv[1]).read_bytes())
-    key = job.key
+def run_asking(ask: Callable[[Callable[[Endpoint], object]], None], key: str | None) -> None:
+    """Do a job; a ValueError is a last line `error: ...` and exit code 2, and nothing that is said holds the key.
+
+    Args:
+        ask: asks, and hands on what can be told to stop.
+    """
 
     def on_start(endpoint: Endpoint) -> None:
         def stop(*_: object) -> None:
-            log.warning("teacher: stopping; the calls on their way come to their end first")
+            log.warning("stopping; the calls on their way come to their end first")
             endpoint.stop()
 
         signal.signal(signal.SIGTERM, stop)
         _when_parent_ends(endpoint.stop)
 
     try:
-        ask_teacher(job, on_start)
+        ask(on_start)
     except ValueError as error:
         sys.stderr.write(f"\nerror: {hide_key(' '.join(str(error).split()), key)}\n")
         sys.exit(EXIT_INPUT_ERROR)
@@ -117,4 +132,5 @@ def _when_parent_ends(act: Callable[[], object]) -> None:
 
 if __name__ == "__main__":
     set_up_log("data")
-    main()
+    described = TeacherJob.model_validate_json(Path(sys.argv[1]).read_bytes())
+    run_asking(partial(ask_teacher, described), described.key)

@@ -17,6 +17,7 @@ from data.teacher_parse import read_answer
 from data.teacher_plan import plan_calls
 from jora_model.settings import GenerationSettings
 from tasks.cache import stage
+from tasks.endpoints import load_secret, summarize_calls
 from tasks.jobs import run_job
 from tasks.loading import open_chunks, open_tokenizer
 from tasks.logs import run_log
@@ -39,7 +40,7 @@ def ask_server(store: Store, chunks: Artifact, teacher: TeacherSettings) -> Arti
         ValueError: the server refuses or does not answer, the budget is spent, or there is no such secret.
     """
     book = AnswerBook(store.work_dir / "teacher")
-    secrets = {} if teacher.api_key_secret is None else {_SECRET_VARIABLE: _load_secret(teacher.api_key_secret)}
+    secrets = {} if teacher.api_key_secret is None else {_SECRET_VARIABLE: load_secret(teacher)}
     job = TeacherJob(
         chunks=str(store.path(chunks) / "chunks.jsonl"),
         answers=str(book.folder),
@@ -69,7 +70,7 @@ def ask_server(store: Store, chunks: Artifact, teacher: TeacherSettings) -> Arti
             answers.append(answer)
             kept[key] = answer
         write_jsonl(build.folder / _ANSWERS, answers)
-        (build.folder / "ledger.json").write_text(_summary(list(kept.values()), teacher), encoding="utf-8")
+        (build.folder / "ledger.json").write_text(summarize_calls(list(kept.values()), teacher), encoding="utf-8")
         build.count(calls=len(kept), tokens=sum(answer.tokens_in + answer.tokens_out for answer in kept.values()))
     return build.artifact
 
@@ -143,33 +144,3 @@ def _texts(store: Store, answers: Artifact, base: Artifact | None) -> list[str]:
         return [answer.text for answer in read_jsonl(folder / _ANSWERS, TeacherAnswer)]
     tokenizer = open_tokenizer(store, base)
     return [tokenizer.decode(tokens.tolist()) for tokens in read_answers(folder)]
-
-
-def _summary(answers: list[TeacherAnswer], teacher: TeacherSettings) -> str:
-    """What the answers took, as JSON: the same for the same answers, however often a run was killed."""
-    tokens_in = sum(answer.tokens_in for answer in answers)
-    tokens_out = sum(answer.tokens_out for answer in answers)
-    summary = {
-        "calls": len(answers),
-        "tokens_in": tokens_in,
-        "tokens_out": tokens_out,
-        "calls_with_estimated_tokens": sum(answer.estimated for answer in answers),
-        "cost": teacher.cost(tokens_in, tokens_out),
-        "finish": dict(sorted(Counter(answer.finish for answer in answers).items())),
-    }
-    return json.dumps(summary, indent=1, sort_keys=True) + "\n"
-
-
-def _load_secret(name: str) -> str:
-    """The value of a Prefect Secret block."""
-    from prefect.blocks.system import Secret
-
-    try:
-        secret = Secret.load(name)
-    except ValueError:
-        raise ValueError(
-            "there is no Prefect Secret block of the name in teacher.api_key_secret: make it in Prefect's UI, or leave "
-            "the setting out"
-        ) from None
-    assert isinstance(secret, Secret)  # a coroutine only in a loop, where no stage runs
-    return str(secret.get()).strip()

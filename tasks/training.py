@@ -1,12 +1,13 @@
 """Training, as a job in a process of its own."""
 
 import shutil
+from typing import Any
 
 from jora_model.config import ModelConfig
 from jora_model.job import TrainJob, TrainSettings
 from jora_model.parameters import adapter_count
 from jora_model.settings import LoraSettings, MeshSettings
-from tasks.cache import stage
+from tasks.cache import Stage, stage
 from tasks.jobs import run_job
 from tasks.logs import run_log
 from tasks.progress import Progress
@@ -32,7 +33,27 @@ def train_adapter(
     Raises:
         ValueError: a setting that the model refuses, a loss that is not finite, an example over the row's length.
     """
-    scratch = train_adapter.scratch(store, base, dataset, lora, mesh, training)
+    return _train(store, base, dataset, lora, mesh, training, train_adapter)
+
+
+@stage(name="train-plain-adapter", version=1, code_digest=False, retries=1, space=_space)
+def train_plain_adapter(
+    store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
+) -> Artifact:
+    """The same over a dataset without documents (DSF): a rung of the evaluation, and not what is exported."""
+    return _train(store, base, dataset, lora, mesh, training, train_plain_adapter)
+
+
+def _train(
+    store: Store,
+    base: Artifact,
+    dataset: Artifact,
+    lora: LoraSettings,
+    mesh: MeshSettings,
+    training: TrainSettings,
+    trained_by: Stage[Any],
+) -> Artifact:
+    scratch = trained_by.scratch(store, base, dataset, lora, mesh, training)
     output = scratch / "output"
     held_out = store.path(dataset) / "validation" / "sequences"
     job = TrainJob(

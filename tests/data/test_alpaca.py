@@ -78,3 +78,19 @@ def test_a_broken_line_is_named(tmp_path, written):
     path.write_text(path.read_text().replace('"id"', '"idd"', 1))
     with pytest.raises(ValueError, match=r"dataset.jsonl line 1 is not a AlpacaRecord"):
         read_records(tmp_path / "data")
+
+
+def test_a_plain_record_has_the_question_and_its_answer_alone(tmp_path, written):
+    """Also where RAFT learns to abstain; what was mixed in stays."""
+    from dataclasses import replace
+
+    from data.alpaca import GENERAL, plain_record
+
+    _, records = written(tmp_path / "data", RaftSettings(oracle_fraction=0.5))
+    questions = {question.id: question for question in make_corpus(documents=3).questions}
+    for record in records:
+        plain, question = plain_record(record, questions), questions[record.question_id]
+        assert plain.prompt.input == f"Question: {question.question}" and plain.output == question.answer
+        assert (plain.id, plain.context_ids) == (record.id, ())
+    general = replace(records[0], source=GENERAL, question_id="")
+    assert plain_record(general, questions) == general

@@ -1,9 +1,9 @@
 """The report: a page on its own, every text of the dataset escaped."""
 
 import re
-from html.parser import HTMLParser
 
 import pytest
+from tags import Tags
 
 from data.charts import bars, histogram
 from data.highlight import ShownChunk, ShownExample
@@ -11,31 +11,6 @@ from data.leaks import Leak, LeakReport
 from data.report_page import Filter, Report, SplitFacts, report_page
 
 NASTY = '<script>alert("x")</script>&amp;{{ 7 * 7 }}'
-VOID = {"meta", "br"}
-
-
-class Tags(HTMLParser):
-    """Fails when a tag is closed that is not open; keeps the text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def report(**changes) -> Report:

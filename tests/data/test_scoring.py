@@ -1,14 +1,14 @@
-import numpy as np
 import pytest
 from raft_corpus import make_chunk, make_question
 
 from data.prompts import ABSTENTION, parse_output, raft_output
 from data.scoring import (
-    COLUMNS,
-    bootstrap_interval,
+    METRICS,
+    contains_answer,
     exact_match,
     normalize_answer,
     recall_at_k,
+    rouge_l,
     rung_table,
     score_answer,
     summarize,
@@ -82,24 +82,6 @@ def test_recall_at_k():
     assert recall_at_k([], ["a"], 5) == 0
 
 
-def test_the_interval_of_a_mean_is_that_of_the_normal_law():
-    values = np.random.default_rng(1).random(400) < 0.3
-    low, high = bootstrap_interval(values)
-    error = 1.96 * np.sqrt(values.mean() * (1 - values.mean()) / 400)
-    assert low == pytest.approx(values.mean() - error, abs=0.006)
-    assert high == pytest.approx(values.mean() + error, abs=0.006)
-    assert bootstrap_interval(values) == (low, high) != bootstrap_interval(values, seed=1)
-    narrow = bootstrap_interval(values, confidence=0.5)
-    assert low < narrow[0] < narrow[1] < high
-
-
-def test_the_interval_of_a_ratio_draws_questions():
-    assert bootstrap_interval(np.ones(5)) == (1, 1)
-    assert bootstrap_interval(np.array([0, 2, 0]), np.array([0, 2, 0])) == (1, 1)
-    low, high = bootstrap_interval(np.array([3, 0] * 50), np.array([3, 1] * 50))
-    assert low < 0.75 < high
-
-
 def test_a_rung_by_hand():
     shown = [DISTRACTOR, ORACLE]
     outputs = [
@@ -108,22 +90,59 @@ def test_a_rung_by_hand():
         raft_output(ABSTENTION, ()),  # F1 0
         "noon",
     ]
-    scores = [score_answer(QUESTION, parse_output(output), shown, [ORACLE]) for output in outputs]
+    scores = [score_answer(QUESTION, parse_output(output), shown, [ORACLE], 8) for output in outputs]
     rung = summarize("tuned", scores)
-    values = {key: rung[key]["value"] for key in COLUMNS}
+    values = {key: rung[key] and rung[key]["value"] for key in METRICS}
+    assert values.pop("abstention_recall") is None, "every question has an answer"
     assert values == pytest.approx(
         {
             "exact_match": 1 / 4,
             "token_f1": (1 + 2 / 3) / 4,
+            "rouge_l": (1 + 2 / 3) / 4,
+            "contains_answer": 1 / 4,
             "quote_precision": 2 / 3,
             "quote_rate": 2 / 4,
             "oracle_citation": 2 / 4,
             "abstention": 1 / 4,
+            "abstention_precision": 0,
             "recall": 1,
+            "output_tokens": 8,
         }
     )
     assert rung["name"] == "tuned" and rung["questions"] == 4
-    assert all(rung[key]["low"] <= rung[key]["value"] <= rung[key]["high"] for key in COLUMNS)
+    assert all(rung[key]["low"] <= rung[key]["value"] <= rung[key]["high"] for key in values)
+
+
+UNANSWERABLE = make_question("u", (), ABSTENTION, ())
+
+
+def test_quoting_and_citing_count_where_there_is_an_answer_and_abstention_where_it_is_due():
+    def scored(question, output):
+        return score_answer(question, parse_output(output), [ORACLE], [ORACLE] if question.quotes else [])
+
+    abstains, quotes = raft_output(ABSTENTION, ()), raft_output("nine times", QUESTION.quotes)
+    asked = [(QUESTION, quotes), (QUESTION, abstains), (UNANSWERABLE, quotes), (UNANSWERABLE, abstains)] * 2
+    rung = summarize("tuned", [scored(*pair) for pair in [*asked, (UNANSWERABLE, abstains)]])
+    values = {key: rung[key] and rung[key]["value"] for key in METRICS}
+    assert (values["quote_rate"], values["oracle_citation"]) == (1 / 2, 1 / 2)
+    assert values["abstention"] == 5 / 9
+    assert (values["abstention_precision"], values["abstention_recall"]) == (3 / 5, 3 / 5)
+    assert values["exact_match"] == 5 / 9, "an abstention where it is due is right"
+    assert values["recall"] == 1, "over those that have an oracle"
+
+
+def test_rouge_l_is_the_longest_common_subsequence_in_any_script():
+    assert rouge_l("the cat sat on the mat", "the cat on a mat") == pytest.approx(
+        2 * (4 / 6) * (4 / 5) / (4 / 6 + 4 / 5)
+    )
+    assert rouge_l("工业革命", "工业革命") == 1 and rouge_l("", "red") == 0
+
+
+def test_an_answer_is_contained_in_whole_words_in_a_row():
+    assert contains_answer("It turned nine times, they say.", "the nine times") == 1
+    assert contains_answer("It turned ninety times.", "nine") == 0
+    assert contains_answer("times nine", "nine times") == 0
+    assert contains_answer("anything", "the") == 0
 
 
 def test_the_table_shows_percent_intervals_and_what_does_not_apply():
@@ -135,7 +154,9 @@ def test_the_table_shows_percent_intervals_and_what_does_not_apply():
     assert len(lines) == 4 and len({len(line) for line in lines}) == 1
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0][1:4] == ["questions", "exact match", "token F1"]
-    assert cells[2][:5] == ["base, closed-book", "3", "100.0 (100.0 to 100.0)", "100.0 (100.0 to 100.0)", "-"]
+    assert "abstention recall" not in cells[0], "no rung has it"
+    everything = "100.0 (100.0 to 100.0)"
+    assert cells[2][:6] == ["base, closed-book", "3", everything, everything, everything, "-"]
     assert cells[3][-1] == "100.0 (100.0 to 100.0)" and cells[2][-1] == "-"
 
 

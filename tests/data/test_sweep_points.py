@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from data.sweep_plot import draw_sweep
-from data.sweep_points import Point, point_table, write_points
+from data.sweep_points import Point, point_table, study_points, write_points
 
 BASE = {name: {"value": 0.06, "low": 0.04, "high": 0.09} for name in ("token_f1", "exact_match")}
 
@@ -69,3 +69,13 @@ def test_a_picture_of_any_points_and_the_same_one_again(tmp_path, over, points):
         draw_sweep(over, points, BASE, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_points_of_oracle_fraction_are_those_of_a_robustness_plot():
+    found = study_points([point("0.6"), point("1.0")])
+    assert [(item.value, item.metric) for item in found if item.metric == "token_f1"] == [
+        (0.6, "token_f1"),
+        (1.0, "token_f1"),
+    ]
+    assert (found[0].study, found[0].rung, found[0].questions) == ("oracle_fraction", "tuned + retrieval", 80)
+    assert (found[0].mean, found[0].low, found[0].high) == pytest.approx((30, 25, 35))

@@ -111,31 +111,45 @@ def stages(printed: str, what: str) -> set[str]:
 
 def test_every_stage_is_built_once_then_there_is_nothing_to_do(run: Run) -> None:
     assert stages(run.first, "built") == STAGES
-    assert "21 stages: 0 cached, 21 built" in run.first
+    assert "19 stages: 0 cached, 19 built" in run.first
     # The comparison with a champion is no stage of the way; what it would say has been said.
-    assert run.second.count("nothing to do: all 20 stages are as the last run left them") == 2
+    assert run.second.count("nothing to do: all 18 stages are as the last run left them") == 2
     assert not stages(run.second, "built")
     records = list_runs(run.work_dir)
     assert [record.state for record in records] == ["completed", "nothing to do"]
-    assert [len(record.stages) for record in records] == [21, 20]
+    assert [len(record.stages) for record in records] == [19, 18]
     assert all(stage.peak_bytes for stage in records[0].stages)
     found = {(item["name"], item["state_name"]) for item in ask(run.server, "flow_runs/filter")}
     bill = json.loads((run.work_dir / records[0].sbom).read_text())
     assert {"jax", "prefect", "dataset"} <= {component["name"] for component in bill["components"]}
     dataset = records[0].artifacts["dataset"].digest[:8]
     pages = {item["key"] for item in ask(run.server, "artifacts/filter")}
-    assert {"run", "data", "evaluation", "training", "answers"} <= pages
+    assert {"run", "data", "evaluation", "report", "training", "answers"} <= pages
     name = f"raft-finetune documents embedded {dataset}"
     assert {(name, "Completed"), (name, "NothingToDo")} <= found
 
 
 def test_the_ladder_and_the_results_are_shown(run: Run) -> None:
     for printed in (run.first, run.second):
-        for rung in ("base closed-book", "base + retrieval", "tuned + retrieval"):
+        for rung in ("base closed-book", "base + retrieval", "tuned + retrieval", "tuned + oracle"):
             assert re.search(rf"^\| {re.escape(rung)} +\| 2 ", printed, re.MULTILINE)
         for name in ("dataset", "package", "training", "evaluation", "adapter", "merged"):
             assert re.search(rf"^{name} +{re.escape(str(run.work_dir))}/latest/{name}$", printed, re.MULTILINE)
             assert (run.work_dir / "latest" / name).is_dir()
+
+
+def test_the_run_leaves_a_report_and_the_next_one_points_to_it(run: Run) -> None:
+    report = run.work_dir / "latest" / "report.html"
+    for printed in (run.first, run.second):
+        assert re.search(rf"^report +{re.escape(str(report))}$", printed, re.MULTILINE)
+        assert "no report" not in printed
+    first, second = (run.work_dir / "runs" / record.name / "report.html" for record in list_runs(run.work_dir))
+    assert report.resolve() == first
+    page = first.read_text(encoding="utf-8")
+    parts = ("asked", "data", "ladder", "training", "retriever", "examples", "champion", "cost", "again")
+    assert all(f'<h2 id="{part}">' in page for part in parts)
+    assert "cannot be shown" not in page
+    assert f'href="../{first.parent.name}/report.html"' in second.read_text(encoding="utf-8")
 
 
 def test_the_model_is_registered_and_judged_once(run: Run) -> None:

@@ -122,10 +122,10 @@ def test_dry_run_counts_a_shared_stage_once(shop: Shop, capsys: pytest.CaptureFi
     look_at_sweep(shop.config, "rank", ("2", "4"))
     lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "would run" in line]
     tuned = "train-adapter, generate-answers, score-answers"
-    assert lines[:2] == [f"would run 4 of 17 stages: build-dataset, {tuned}"] * 2
-    assert lines[2].startswith("would run 13 of 17 stages: chunk-documents, index-chunks, ")
-    assert lines[3] == f"would run 3 of 17 stages: {tuned}"
-    assert lines[4:] == ["would run 0 of 17 stages"] * 2
+    assert lines[:2] == [f"would run 4 of 15 stages: build-dataset, {tuned}"] * 2
+    assert lines[2].startswith("would run 11 of 15 stages: chunk-documents, index-chunks, ")
+    assert lines[3] == f"would run 3 of 15 stages: {tuned}"
+    assert lines[4:] == ["would run 0 of 15 stages"] * 2
 
 
 @pytest.mark.usefixtures("ranks")

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 
+from data.evaluated import Answered
 from data.jsonl import write_jsonl
-from data.scoring import COLUMNS
-from tasks.evaluation import Answered
-from tasks.models import TUNED, ModelRecord, Registry, describe_model
+from data.ladder import TUNED
+from data.scoring import METRICS
+from tasks.models import ModelRecord, Registry, describe_model
 from tasks.store import Artifact, Store
 
 SETTINGS = {"base_model": "tiny", "raft": {"prompt_style": "chat"}}
@@ -24,7 +25,7 @@ def file_artifact(store: Store, kind: str, **files: str) -> Artifact:
 
 def evaluation_of(store: Store, scores: Sequence[float]) -> Artifact:
     """An evaluation with the token F1 of each question, of the tuned rung only."""
-    rung = {"name": TUNED, "questions": len(scores)} | dict.fromkeys(COLUMNS)
+    rung = {"name": TUNED, "questions": len(scores)} | dict.fromkeys(METRICS)
     value = sum(scores) / len(scores)
     rung["token_f1"] = {"value": value, "low": value, "high": value}
     with store.build("evaluation") as build:

@@ -19,6 +19,7 @@ GOALS = {
     "build-prompts": "evaluation",
     "generate-answers": "evaluation",
     "score-answers": "evaluation",
+    "score-robustness": "evaluation",
     "export-model": "everything",
 }
 

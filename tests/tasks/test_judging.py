@@ -9,9 +9,9 @@ from registered import evaluation_of
 
 from data.champion import PromotionSettings
 from data.jsonl import write_jsonl
+from data.ladder import TUNED
 from data.questions import Question
 from tasks.judging import compare_models, read_verdict
-from tasks.models import TUNED
 from tasks.store import Artifact, Store
 
 COUNT = 40

@@ -1,0 +1,58 @@
+"""The report on a run: written when a run has ended, shown in Prefect, and written anew by `jora report`."""
+
+import logging
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flows.config import RunConfig
+from tasks.records import RunRecord, find_run
+from tasks.run_report import publish_report, write_report
+from tasks.runs import Results
+from tasks.store import Store
+
+
+def report_run(store: Store, record: RunRecord, results: Results, log: Any) -> None:
+    """Of a flow that has come to its end: write the report, name it among the results, and show it in Prefect."""
+    from flows.pages import show_report_in_prefect
+
+    if (page := leave_report(store, record, log)) is None:
+        return
+    results.paths["report"] = page
+    try:
+        show_report_in_prefect(store, record)
+    except Exception as error:
+        log.warning("Prefect does not show the report: %s: %s", type(error).__name__, " ".join(str(error).split()))
+
+
+def leave_report(store: Store, record: RunRecord, log: Any = None) -> Path | None:
+    """Write the report of a run that has ended; where that fails, a line says so and the run is as good as before.
+
+    Returns:
+        The path of the page: latest/report.html of a run that gave something new; None where it could not be written.
+    """
+    try:
+        page = write_report(store, record, RunConfig().model_dump(mode="json"))
+        return page if record.state == "nothing to do" else publish_report(store, page)
+    except Exception as error:  # a page is not worth a run
+        told = " ".join(str(error).split())
+        (log or logging.getLogger("tasks")).warning(
+            "no report on this run was written: %s: %s; try again with: jora report", type(error).__name__, told
+        )
+        return None
+
+
+def show_report(work_dir: str, name: str, open_it: bool) -> None:
+    """Write a run's report anew, print its path, and show it in the browser on request.
+
+    Raises:
+        ValueError: there is no such run, or no browser.
+    """
+    folder = Path(work_dir).expanduser().absolute()
+    record = find_run(folder, name)
+    page = write_report(Store(folder), record, RunConfig().model_dump(mode="json"))
+    typer.echo(str(page))
+    if open_it and not webbrowser.open(page.as_uri()):
+        raise ValueError(f"no browser is to be found here; open {page} in one")
