@@ -9,7 +9,7 @@ import hmac
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Any
@@ -142,7 +142,7 @@ class ChatApp:
 
     async def _grow(
         self, asked: Asked, answer: GrowingAnswer, settings: GenerationSettings
-    ) -> AsyncIterator[tuple[list[Piece], str]]:
+    ) -> AsyncGenerator[tuple[list[Piece], str]]:
         """New pieces, and with the last ones why it ended; left early, or cancelled, it frees its slot."""
         loop = asyncio.get_running_loop()
         heard: asyncio.Queue[Produced | Exception] = asyncio.Queue()

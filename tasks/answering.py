@@ -56,7 +56,7 @@ class Asked:
 
     def answer(self, stops: Sequence[str] = ()) -> GrowingAnswer:
         """What the tokens that come are fed to."""
-        return GrowingAnswer(self.tokenizer.decode, tuned=self.model.rung.tuned, stops=stops)
+        return GrowingAnswer(self.tokenizer.decode, tuned=self.model.adapter is not None, stops=stops)
 
     def source(self, quote: str) -> Chunk | None:
         """The chunk of the context that a quote stands in, word for word; None: it must not be relied on."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from data.ladder import RUNG_BY_NAME, Rung
+from data.ladder import BASE as BASE_RUNG
+from data.ladder import RUNG_BY_NAME, TUNED, Rung
 from data.prompts import PromptStyle
-from tasks.models import BASE as BASE_RUNG
-from tasks.models import CHAMPION, TUNED, Registry, name_of
+from tasks.models import CHAMPION, Registry, name_of
 from tasks.store import Artifact, BrokenArtifact, Store
 
 BASE, LATEST = "base", "latest"

@@ -135,7 +135,11 @@ BAD = {
     "unknown": ({"beam_width": 3}, 400, "unknown_parameter"),
     "many tokens": ({"max_tokens": 901}, 400, None),
     "a long question": ({"messages": [{"role": "user", "content": "why " * 1100}]}, 400, "context_length_exceeded"),
-    "too many positions": ({"messages": [{"role": "user", "content": "why " * 700}], **LONG}, 400, "context_length_exceeded"),
+    "too many positions": (
+        {"messages": [{"role": "user", "content": "why " * 700}], **LONG},
+        400,
+        "context_length_exceeded",
+    ),
     "no such model": ({"model": "gpt"}, 404, "model_not_found"),
     "large": ({"user": "x" * 10_001}, 413, "body_too_large"),
 }  # fmt: skip
