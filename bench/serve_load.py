@@ -57,6 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(describe_machine("jax", "starlette", "uvicorn"), flush=True)
     with tempfile.TemporaryDirectory(prefix="jora-serve-") as name:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{name}/xla")
         from asked_runs import finished_run  # type: ignore[import-not-found]
 
         work = finished_run(Path(name))
