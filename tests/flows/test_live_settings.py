@@ -24,13 +24,14 @@ from jobs_here import run_jobs_here
 from mixed_corpus import mixed_documents
 from pydantic import BaseModel
 from small_rerankers import reranker_folder
-from small_runs import copy_samples, tiny_base
+from small_runs import copy_samples, foreign_adapter, tiny_base
 from workshop import GOALS, Workshop
 
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig
 from flows.dry_run import preflight
 from flows.promotion import promote
+from jora_model.config import ModelConfig
 from jora_model.decode import Decoder
 from jora_model.step import Trainer
 from jora_model.tries import Rows
@@ -161,7 +162,12 @@ DRAWN = ("generation.temperature=2",)
 MIXED = ("corpus={folder}/other/mixed",)
 GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
 
+FOREIGN = ("adapter.folder={folder}/other/adapter",)
+EXPORTED = "export-model/adapter/adapter_model.safetensors"
+
 ROWS = {
+    "adapter.folder": Row("{folder}/other/adapter", EXPORTED),
+    "adapter.train": Row("false", EXPORTED, given=FOREIGN),
     "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
     "questions": Row("{folder}/other/questions.jsonl", "snapshot-questions/raw_questions.jsonl"),
     "base_model": Row("{folder}/other/base", ADAPTER),
@@ -293,6 +299,7 @@ def other(workshop: Workshop) -> None:
     folder = workshop.folder / "other"
     copy_samples(folder, 2)
     tiny_base(folder / "base", seed=1)
+    foreign_adapter(folder / "adapter", ModelConfig.read(folder / "base"))
     mixed_documents(folder / "mixed")
     rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})
     datasets.DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(folder / "saved")
