@@ -24,11 +24,19 @@ from jora_model.tiles import last_place
 Attention = Literal["tiles", "cudnn", "cudnn with bias", "xla", "xla with bias"]
 _HIDDEN = -1e9
 _WIDEST = 128  # of a head; more only on some GPUs
+_OLDEST = 8  # major compute capability, Ampere: JAX lets older GPUs through, and then cuDNN has nothing to run
 
 
 def backend_name() -> str:
-    """JAX's name of the backend, but "cuda" for NVIDIA's GPUs: "gpu" may be AMD's, which have no cuDNN."""
-    return "cuda" if "cuda" in jax.devices()[0].client.platform_version else jax.default_backend()
+    """JAX's name of the backend, but "cuda" for NVIDIA's GPUs: "gpu" may be AMD's, which have no cuDNN.
+
+    Those too old for cuDNN's attention have their compute capability behind it ("cuda 7.5").
+    """
+    device = jax.devices()[0]
+    if "cuda" not in device.client.platform_version:
+        return jax.default_backend()
+    capability = str(getattr(device, "compute_capability", "8.0"))
+    return f"cuda {capability}" if int(capability.split(".")[0]) < _OLDEST else "cuda"
 
 
 def choose_attention(
@@ -40,6 +48,8 @@ def choose_attention(
         backend: of `backend_name`.
         reaches: of all rows of the run, [B, S] each; read as far as the answer needs.
     """
+    if backend.startswith("cuda "):
+        return "tiles", f"cuDNN takes GPUs from compute capability {_OLDEST}.0 on, and this is {backend}"
     if backend != "cuda":
         return "tiles", f"the backend is {backend}"
     if compute_dtype != "bfloat16":

@@ -69,10 +69,6 @@ def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
     return sorted(workshop.run(config, "dataset"))
 
 
-def stages_of_the_evaluation(workshop: Workshop, config: RunConfig) -> object:
-    return sorted(workshop.run(config, "evaluation"))
-
-
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
     """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
@@ -85,12 +81,12 @@ def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
 
 
 def decoded_at_once(workshop: Workshop, config: RunConfig) -> object:
-    """Rows of the first batch of prompts; it is not answered."""
+    """Slots of the first step; it is not taken."""
 
     def rows(decoder: Decoder, tokens: Any, *others: object) -> object:
         raise Enough(tokens.shape[0])
 
-    return _calls(workshop, config, "generate-answers", Decoder, "prefill", rows)
+    return _calls(workshop, config, "generate-answers", Decoder, "step", rows)
 
 
 def held_by_a_device(workshop: Workshop, config: RunConfig) -> object:
@@ -161,8 +157,6 @@ SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
-FEW_TRIALS = "{{enabled: true, max_questions: 1, top_k: [1], distractors: [0, 1]}}"
-SUMMARY = "score-answers/summary.json"
 JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
 MIXED = ("corpus={folder}/other/mixed",)
@@ -247,9 +241,7 @@ ROWS = {
     "evaluation.top_k": Row("1", PROMPTS),
     "evaluation.max_questions": Row("2", PROMPTS),
     "evaluation.seed": Row("2", PROMPTS),
-    "evaluation.rungs": Row("[base + retrieval, tuned closed-book, tuned + retrieval]", SUMMARY),
-    "evaluation.dsf": Row("true", SUMMARY),
-    "evaluation.robustness": Row(FEW_TRIALS, stages_of_the_evaluation),
+    "evaluation.rungs": Row("[base + retrieval, tuned + retrieval]", "score-answers/summary.json"),
     "promotion.rule": Row("always", decided),
     "promotion.first": Row("always", decided),
     "promotion.metric": Row("exact_match", decided, given=("promotion.min_questions=1",)),
@@ -289,6 +281,8 @@ ELSEWHERE = {
     "teacher.price_out": ASKING,
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
+    "evaluation.dsf": "tasks/test_evaluation.py::test_dsf_learns_as_many_examples_without_documents",
+    "evaluation.robustness": "tasks/test_evaluation.py::test_robustness_varies_what_is_shown",
     "evaluation.judge": "tasks/test_verdicts.py::test_a_judge_of_an_evaluation",
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
     "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",

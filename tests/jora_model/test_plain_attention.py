@@ -37,6 +37,7 @@ def reach_of(used: list[int], length: int) -> np.ndarray:
     [
         ("cuda", "bfloat16", 64, [PLAIN, PLAIN], "cudnn", "a gpu, and every row is one plain sequence"),
         ("cuda", "bfloat16", 64, [PLAIN, BRANCHED], "cudnn with bias", "and a row holds more than one plain sequence"),
+        ("cuda 7.5", "bfloat16", 64, [PLAIN], "tiles", "from compute capability 8.0 on, and this is cuda 7.5"),
         ("cuda", "float32", 64, [PLAIN], "tiles", "cuDNN takes bfloat16, and training.compute_dtype is float32"),
         ("cuda", "bfloat16", 256, [PLAIN], "tiles", "heads of a multiple of 8 up to 128, and the model's have 256"),
         ("cuda", "bfloat16", 100, [PLAIN], "tiles", "heads of a multiple of 8 up to 128, and the model's have 100"),
@@ -48,6 +49,17 @@ def test_choice(backend, dtype, head_dim, reaches, choice, reason):
     found, why = choose_attention(backend, dtype, head_dim, reaches)
     assert found == choice
     assert why.endswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("capability", "name"),
+    [("7.0", "cuda 7.0"), ("7.5", "cuda 7.5"), ("8.0", "cuda"), ("9.0", "cuda"), ("12.0", "cuda")],
+)
+def test_gpus_before_ampere_are_told_apart(monkeypatch, capability, name):
+    client = SimpleNamespace(platform_version="PJRT C API\ncuda 13000")
+    device = SimpleNamespace(client=client, compute_capability=capability)
+    monkeypatch.setattr("jax.devices", lambda: [device])
+    assert backend_name() == name
 
 
 def test_rows_are_read_only_as_far_as_the_answer_needs():
