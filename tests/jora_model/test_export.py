@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import jax.numpy as jnp
 import ml_dtypes
@@ -12,10 +13,13 @@ import torch
 import transformers
 import yaml
 from safetensors.numpy import load_file
+from sequences import random_sequences, write_sequences
 from tiny_models import VOCAB, hf_folder, hf_model
 
 from jora_model.export import CardFacts, Merged, export_adapter, merge
+from jora_model.job import ProbeJob
 from jora_model.lora import adapter_factors, read_adapter_settings, write_adapter
+from jora_model.probe import probe
 from jora_model.settings import ALL_LINEAR, LoraSettings
 from jora_model.weights import load_model
 
@@ -176,3 +180,31 @@ def test_refuses_no_adapter(tmp_path):
     with pytest.raises(ValueError, match=r"holds no adapter_config\.json"):
         export_adapter(tmp_path / "empty", tmp_path / "out", FACTS)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_computes_something_else_is_refused(tmp_path):
+    """A merged folder without the adapter, and an adapter with another scale, against the trained model."""
+    base = make_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "trained")
+    data = write_sequences(tmp_path / "data", random_sequences(0, count=3))
+    whole = tmp_path / "whole"
+    export_adapter(adapter, whole / "adapter", FACTS)
+    merge(Merged(base, adapter, "bf16"), base, whole / "merged", FACTS, WHOLE)
+    job = ProbeJob(
+        base=str(base),
+        adapter=str(adapter),
+        export=str(whole),
+        bounds={"adapter": 1e-6, "merged": 0.05},
+        sequences=str(data),
+        output=str(tmp_path / "found.json"),
+    )
+    probe(job)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["adapter"]["difference"] == 0 < found["merged"]["difference"]
+    config = json.loads((whole / "adapter" / "adapter_config.json").read_text())
+    (whole / "adapter" / "adapter_config.json").write_text(json.dumps(config | {"use_rslora": True}))
+    with pytest.raises(ValueError, match="the exported adapter model gives other logits than the trained one"):
+        probe(job)
+    shutil.copy(base / "model.safetensors", whole / "merged" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"exported merged model .* and 0\.05 is allowed"):
+        probe(job.model_copy(update={"bounds": {"merged": 0.05}}))
