@@ -17,7 +17,7 @@ from tasks.logs import run_log
 from tasks.store import Artifact, Store
 
 # How far logits may be from the trained model's, as a share of the largest: what rounding the merged weights explains.
-_EXACT, _ROUNDED = 1e-3, 0.1
+_EXACT, _ROUNDED = 1e-4, 0.03
 
 
 def _space(
