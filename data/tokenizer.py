@@ -132,6 +132,13 @@ class Tokenizer:
         parts = [[(frame.lead, True), (output, False), (frame.tail, True)] for output in outputs]
         return self._encode(parts, continued=True)
 
+    def written(self, prompt: Prompt, output: str, style: PromptStyle) -> tuple[str, str]:
+        """The text of a prompt and of an output, with what the style writes around them."""
+        frame = self._frame(style)
+        text = prompt.alpaca if style == "alpaca" else prompt.message
+        start = "".join(self._tokenizer.convert_ids_to_tokens(list(frame.start_ids)))
+        return f"{start}{frame.before}{text}{frame.after}", f"{frame.lead}{output}{frame.tail}"
+
     def _encode(self, texts: Sequence[Sequence[Part]], continued: bool = False) -> list[list[int]]:
         """Tokens of texts made of parts. `continued`: each goes on from other text."""
         fragments: list[str] = []

@@ -80,9 +80,49 @@ for _name, _goal, _help in (
     ("build-dataset", "dataset", "Documents and questions to a RAFT dataset."),
     ("train", "adapter", "As far as the trained adapter; what is there already is not built again."),
     ("evaluate", "evaluation", "As far as the evaluation ladder."),
-    ("export", "export", "As far as the PEFT adapter and the merged model, without the evaluation."),
 ):
     app.command(_name, help=_help)(_flow_command(_goal))
+
+
+@app.command()
+def export(
+    config: Config = None,
+    corpus: Corpus = None,
+    questions: Questions = None,
+    base_model: BaseModel = None,
+    work_dir: WorkDir = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="A new or empty folder, or an earlier export, which is replaced.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="With --to: champion, latest, or the name of a registered model.")
+    ] = None,
+    gguf: Annotated[str | None, typer.Option("--gguf", help="Also for llama.cpp and Ollama: f16, bf16, q8_0.")] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="Of the merged weights: bf16, f32, base.")] = None,
+    shard_size: Annotated[str | None, typer.Option("--shard-size", help="Such as 2GB: of a weights file.")] = None,
+) -> None:
+    """PEFT adapter, merged model and GGUF. With --to, of a model that is there already; else a run as far as that.
+
+    Nothing is sent to a hub: hf upload does that with the folder. What was written is read back and compared.
+    """
+    given = {"gguf": gguf, "dtype": dtype, "shard_size": shard_size}
+    chosen = [f"export.{name}={value}" for name, value in given.items() if value is not None]
+    sets = [*(sets or ()), *chosen]
+    if to is None:
+        if model is not None:
+            raise ValueError(f"--model {model}: say where to export it: --to DIR")
+        _flow_command("export")(config, corpus, questions, base_model, work_dir, sets, dry_run=dry_run)
+        return
+    if dry_run or any(option is not None for option in (config, corpus, questions, base_model)):
+        raise ValueError(
+            "--to exports a model that is there already; give it --model, --work-dir and settings of export"
+        )
+    from flows.console import run_export
+    from flows.export_settings import read_changes
+
+    run_export(work_dir or ".jora", model or "latest", read_changes(sets), to)
 
 
 @models.callback(invoke_without_command=True)

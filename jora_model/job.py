@@ -84,6 +84,21 @@ class GenerateJob(BaseModel):
     generation: GenerationSettings = GenerationSettings()
 
 
+class ProbeJob(BaseModel):
+    """An export that is to give the logits of the trained model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str = Field(description="Hugging Face folder of the base model.")
+    adapter: str = Field(description="Folder of the trained adapter.")
+    export: str = Field(description="Folder with the parts to be compared.")
+    bounds: dict[str, float] = Field(description="Part (adapter, merged) -> how far its logits may be off, a share.")
+    sequences: str = Field(description="Folder of sequences, whose first one is the probe.")
+    tokens: int = Field(256, ge=1, description="Of the probe, at most.")
+    output: str = Field(description="File for what was found, JSON.")
+    compilation_cache: str | None = Field(None, description="Folder of XLA's persistent cache.")
+
+
 def read_job(path: Path, kind: type[Job]) -> Job:
     """Read a job file.
 

@@ -1,12 +1,31 @@
 """What a person chooses about adapter and mesh. No JAX here, so that the command line starts fast."""
 
 import math
+import re
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+ExportDtype = Literal["base", "bf16", "f32"]
+GgufKind = Literal["none", "f16", "bf16", "q8_0"]
 Remat = Literal["none", "dots", "full"]
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+_UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 24GB (10^9) or 24GiB (2^30).
+
+    Raises:
+        ValueError: it is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ValueError("write it as 24GB, 24GiB, 500MB or 500MiB")
+    return round(float(match[1]) * _UNITS[match[2].upper()])
 
 
 class LoraSettings(BaseModel):
@@ -89,7 +108,22 @@ class ExportSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     merged: bool = Field(True, description="Also write the whole model with the adapter merged in.")
-    max_shard_mb: int = Field(4000, ge=1, description="Size of a safetensors file of the merged model, in MB.")
+    dtype: ExportDtype = Field("base", description="Dtype of the merged weights: bf16, f32, or as the base has them.")
+    shard_size: str = Field(
+        "4GB", description="No safetensors file of the merged model is larger: 2GB, 2GiB, 500MB or 500MiB."
+    )
+    gguf: GgufKind = Field(
+        "none", description="Also write the merged model for llama.cpp and Ollama: f16, bf16 or q8_0 (8 bits)."
+    )
+    data_license: str | None = Field(
+        None, min_length=1, description="Licence of the documents, for the model card: cc-by-4.0, or in words."
+    )
+
+    @field_validator("shard_size")
+    @classmethod
+    def _is_a_size(cls, text: str) -> str:
+        parse_size(text)
+        return text
 
 
 class GenerationSettings(BaseModel):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from data.ladder import BASE as BASE_RUNG
 from data.ladder import RUNG_BY_NAME, TUNED, Rung
 from data.prompts import PromptStyle
+from jora_model.peft_format import CONFIG
 from tasks.models import CHAMPION, Registry, name_of
 from tasks.store import Artifact, BrokenArtifact, Store
 
 BASE, LATEST = "base", "latest"
 # Every adapter that is loaded multiplies every token.
 MOST_MODELS = 6
+
+
+def _is_folder(name: str) -> bool:
+    return (Path(name).expanduser() / CONFIG).is_file()
 
 
 @dataclass(frozen=True)
@@ -113,10 +119,12 @@ class ModelFinder:
 
     def _add(self, chosen: Chosen, name: str, model: AskedModel) -> None:
         chosen.models[model.name] = model
-        if name in (LATEST, CHAMPION):
+        if name in (LATEST, CHAMPION) or _is_folder(name):
             chosen.aliases[name] = model.name
 
     def _tuned(self, name: str) -> AskedModel:
+        if _is_folder(name):
+            return self._foreign(name)
         if name != LATEST:
             record = self._registry.find(name)
             made, style = record.artifacts, record.settings["raft"]["prompt_style"]
@@ -126,6 +134,14 @@ class ModelFinder:
             raise ValueError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
         adapter = self._artifacts["adapter"]
         return AskedModel(name_of(adapter), self._artifacts["base"], adapter, self._style)
+
+    def _foreign(self, folder: str) -> AskedModel:
+        """An adapter from elsewhere, of the last run's base model and asked in its way; it is registered nowhere."""
+        from tasks.adapters import import_adapter, snapshot_adapter  # with Prefect, which the others do not need
+
+        base = self._artifacts["base"]
+        adapter = import_adapter.fn(self._store, base, snapshot_adapter.fn(self._store, folder))
+        return AskedModel(name_of(adapter), base, adapter, self._style)
 
     def _base_of(self, name: str) -> AskedModel:
         if name == LATEST:

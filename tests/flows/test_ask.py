@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from asked_runs import finished_run
 from command_line import jora
-from small_runs import SMALL, copy_samples, run_here, tiny_base
+from small_runs import SMALL, copy_samples, foreign_adapter, run_here, tiny_base
 from small_tokenizers import smollm2
 
 from data.chunks import Chunk
@@ -20,6 +20,7 @@ from flows import cli
 from flows.ask import _Printer
 from flows.config import load_config
 from flows.opening import open_last_run
+from jora_model.config import ModelConfig
 from tasks.answering import Asked, answer_together
 from tasks.asked_models import AskedModel
 from tasks.models import Registry
@@ -102,6 +103,20 @@ GIVEN = {
     "base": ("--base", "--model", "champion"),
     "both": ("--compare",),
 }
+
+
+def test_an_adapter_from_elsewhere_answers(monkeypatch, capfd, finished, tmp_path):
+    """As `jora_model` computes it: the same adapter by its folder and by its name, and another one."""
+    question = ("Who broke a collarbone?", "--work-dir", finished)
+    latest = run(monkeypatch, capfd, *question)
+    assert latest == run(monkeypatch, capfd, *question, "--model", finished / "latest" / "adapter")
+    config = ModelConfig.read(finished.parent / "base")
+    assert latest != run(monkeypatch, capfd, *question, "--model", foreign_adapter(tmp_path / "adapter", config))
+    other = run(monkeypatch, capfd, *question, "--compare", "--model", tmp_path / "adapter")
+    assert other.count("│") > 2
+    (tmp_path / "adapter" / "adapter_model.safetensors").rename(tmp_path / "adapter" / "adapter_model.bin")
+    code, line = jora(monkeypatch, capfd, "ask", *question, "--model", tmp_path / "adapter")
+    assert code == 2 and "a pickle, which may run any code" in line
 
 
 def test_questions_line_by_line(monkeypatch, capfd, finished):

@@ -248,7 +248,10 @@ ROWS = {
     "promotion.tolerance": Row("0.03", decided, given=("promotion.min_questions=1", "promotion.rule=not_worse")),
     "promotion.min_questions": Row("1", decided),
     "export.merged": Row("false", "export-model/*/*.safetensors"),
-    "export.max_shard_mb": Row("1", "export-model/merged/*.safetensors"),
+    "export.shard_size": Row("1MB", "export-model/merged/*.safetensors"),
+    "export.dtype": Row("bf16", "export-model/merged/*.safetensors"),
+    "export.gguf": Row("bf16", "export-model/*/README.md"),
+    "export.data_license": Row("cc-by-4.0", "export-model/*/README.md"),
 }
 
 ASKED = "tasks/test_teaching.py::test_every_setting_of_the_teacher_is_live"

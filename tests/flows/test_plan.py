@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows import cli
-from flows.plan import longest_lines, parse_size
+from flows.plan import longest_lines
 from jora_model.plan_job import Longest
-from jora_model.settings import MeshSettings
+from jora_model.settings import MeshSettings, parse_size
 
 TINY = {
     "architectures": ["LlamaForCausalLM"],

@@ -8,7 +8,7 @@ import pytest
 from tiny_models import hf_folder
 
 from jora_model import base
-from jora_model.base import hub_id, resolve_base
+from jora_model.base import base_license, hub_id, resolve_base
 
 
 def complete(folder):
@@ -112,3 +112,12 @@ def test_a_downloaded_snapshot_is_checked_too(monkeypatch, tmp_path):
 def test_every_message_names_what_is_allowed():
     for word in ("embedded", "safetensors", ".gguf", "Hugging Face id"):
         assert word in base.ALLOWED
+
+
+def test_the_licence_that_a_base_names(tmp_path):
+    assert base_license("embedded", tmp_path) == "apache-2.0"
+    assert base_license("mine", tmp_path) is None
+    (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: 'llama3.2'\n---\n# A model\nlicense: no\n")
+    assert base_license("mine", tmp_path) == "llama3.2"
+    (tmp_path / "README.md").write_text("# A model\nlicense: mit\n")
+    assert base_license("mine", tmp_path) is None

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import jax.numpy as jnp
 import ml_dtypes
@@ -12,10 +13,13 @@ import torch
 import transformers
 import yaml
 from safetensors.numpy import load_file
+from sequences import random_sequences, write_sequences
 from tiny_models import VOCAB, hf_folder, hf_model
 
-from jora_model.export import CardFacts, export_adapter, merge
+from jora_model.export import CardFacts, Merged, export_adapter, merge
+from jora_model.job import ProbeJob
 from jora_model.lora import adapter_factors, read_adapter_settings, write_adapter
+from jora_model.probe import probe
 from jora_model.settings import ALL_LINEAR, LoraSettings
 from jora_model.weights import load_model
 
@@ -61,7 +65,7 @@ def test_merged_folder_in_transformers(tmp_path, tied, max_shard_bytes, files):
     base = make_base(tmp_path / "base", tie_word_embeddings=tied)
     adapter = make_adapter(base, tmp_path / "adapter")
     tokens, ours = our_logits(base, adapter)
-    merge(base, adapter, tmp_path / "merged", FACTS, max_shard_bytes)
+    merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, max_shard_bytes)
     assert_same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), tokens, ours)
     assert np.abs(ours - our_logits(base)[1]).max() > 0.1
     # And in our own loader.
@@ -99,7 +103,7 @@ def test_adapter_folder_in_peft(tmp_path, use_rslora):
 def test_merged_with_the_scale_of_rslora(tmp_path):
     base = make_base(tmp_path / "base")
     adapter = make_adapter(base, tmp_path / "adapter", LORA.model_copy(update={"use_rslora": True}))
-    merge(base, adapter, tmp_path / "merged", FACTS, WHOLE)
+    merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
     assert_same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), *our_logits(base, adapter))
     assert "| scale (alpha / sqrt(rank)) | 4.33013 |" in (tmp_path / "merged" / "README.md").read_text()
 
@@ -108,7 +112,7 @@ def test_merged_with_the_scale_of_rslora(tmp_path):
 def test_merged_once_in_float32_and_rounded_to_the_dtype_of_the_base(tmp_path, dtype, numpy_dtype):
     base = make_base(tmp_path / "base", dtype)
     adapter = make_adapter(base, tmp_path / "adapter", LORA.model_copy(update={"target_modules": ("q_proj",)}))
-    merge(base, adapter, tmp_path / "merged", FACTS, WHOLE)
+    merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
     before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "merged"))
     factors = load_file(adapter / "adapter_model.safetensors")
     assert set(before) == set(after)
@@ -128,7 +132,7 @@ def test_same_input_same_bytes(tmp_path):
     base = make_base(tmp_path / "base")
     adapter = make_adapter(base, tmp_path / "adapter")
     for name in ("one", "two"):
-        merge(base, adapter, tmp_path / name / "merged", FACTS, 40_000)
+        merge(Merged(base, adapter), base, tmp_path / name / "merged", FACTS, 40_000)
         export_adapter(adapter, tmp_path / name / "adapter", FACTS)
     files = [file.relative_to(tmp_path / "one") for file in (tmp_path / "one").rglob("*") if file.is_file()]
     assert len(files) > 10
@@ -141,9 +145,10 @@ def test_cards(tmp_path, base_model):
     base = make_base(tmp_path / "base")
     adapter = make_adapter(base, tmp_path / "trained")
     name = str(base) if base_model == "folder" else base_model
-    facts = CardFacts(base_model=name, examples=1234, evaluation=FACTS.evaluation)
+    licence = "apache-2.0" if base_model == "embedded" else None
+    facts = CardFacts(name, 1234, FACTS.evaluation, base_license=licence)
     export_adapter(adapter, tmp_path / "adapter", facts)
-    merge(base, adapter, tmp_path / "merged", facts, WHOLE)
+    merge(Merged(base, adapter), base, tmp_path / "merged", facts, WHOLE)
     known = {"embedded": "HuggingFaceTB/SmolLM2-135M-Instruct", "folder": None}.get(base_model, base_model)
     for folder, library in (("adapter", "peft"), ("merged", "transformers")):
         card = (tmp_path / folder / "README.md").read_text()
@@ -166,7 +171,7 @@ def test_refuses_an_adapter_of_another_model(tmp_path):
     other = hf_folder(tmp_path / "other", hidden_size=32)
     adapter = make_adapter(other, tmp_path / "adapter")
     with pytest.raises(ValueError, match=r"has shape .* the base model needs"):
-        merge(base, adapter, tmp_path / "merged", FACTS, WHOLE)
+        merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
     assert not (tmp_path / "merged").exists()
 
 
@@ -175,3 +180,31 @@ def test_refuses_no_adapter(tmp_path):
     with pytest.raises(ValueError, match=r"holds no adapter_config\.json"):
         export_adapter(tmp_path / "empty", tmp_path / "out", FACTS)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_computes_something_else_is_refused(tmp_path):
+    """A merged folder without the adapter, and an adapter with another scale, against the trained model."""
+    base = make_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "trained")
+    data = write_sequences(tmp_path / "data", random_sequences(0, count=3))
+    whole = tmp_path / "whole"
+    export_adapter(adapter, whole / "adapter", FACTS)
+    merge(Merged(base, adapter, "bf16"), base, whole / "merged", FACTS, WHOLE)
+    job = ProbeJob(
+        base=str(base),
+        adapter=str(adapter),
+        export=str(whole),
+        bounds={"adapter": 1e-6, "merged": 0.05},
+        sequences=str(data),
+        output=str(tmp_path / "found.json"),
+    )
+    probe(job)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["adapter"]["difference"] == 0 < found["merged"]["difference"]
+    config = json.loads((whole / "adapter" / "adapter_config.json").read_text())
+    (whole / "adapter" / "adapter_config.json").write_text(json.dumps(config | {"use_rslora": True}))
+    with pytest.raises(ValueError, match="the exported adapter model gives other logits than the trained one"):
+        probe(job)
+    shutil.copy(base / "model.safetensors", whole / "merged" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"exported merged model .* and 0\.05 is allowed"):
+        probe(job.model_copy(update={"bounds": {"merged": 0.05}}))

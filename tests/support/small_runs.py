@@ -55,12 +55,12 @@ def tiny_base(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def foreign_adapter(folder: Path, config: ModelConfig, rank: int = 4) -> Path:
+def foreign_adapter(folder: Path, config: ModelConfig, rank: int = 4, spread: float = 0.1) -> Path:
     """An adapter that matters, of the settings that SMALL gives."""
     lora = LoraSettings(rank=rank)
     factors = fresh_adapter(config, lora, seed=7)
     random = np.random.default_rng(7)
-    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in factors.items()}
+    factors = {name: (a, random.normal(0, spread, b.shape).astype(np.float32)) for name, (a, b) in factors.items()}
     write_adapter(folder, factors, lora, "elsewhere")
     return folder
 

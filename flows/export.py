@@ -1,0 +1,73 @@
+"""Export a model that is there already: a registered one, or the last run's, to a folder of a person's choosing."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from pydantic import ValidationError
+
+from flows.config import one_line
+from jora_model.base import base_license, resolve_base
+from jora_model.settings import ExportSettings
+from tasks.export import export_model
+from tasks.models import Registry
+from tasks.runs import read_latest
+from tasks.store import Artifact, Store
+
+
+def chosen(work_dir: str, model: str) -> tuple[str, dict[str, Artifact], dict[str, Any]]:
+    """A model's name, artifacts and settings.
+
+    Args:
+        model: `latest` (of the last run), `champion`, or the name of a registered model or its beginning.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    if model != "latest":
+        record = Registry(work_dir).find(model)
+        return record.name, record.artifacts, record.settings
+    artifacts, settings = read_latest(Path(work_dir).expanduser())
+    if "adapter" not in artifacts:
+        raise ValueError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
+    return model, artifacts, settings
+
+
+def export_settings(before: Mapping[str, Any], changes: Mapping[str, Any]) -> ExportSettings:
+    """The settings of a run's export, as far as they are known here, with changes.
+
+    Raises:
+        ValueError: a change is not allowed; one line.
+    """
+    known = {name: value for name, value in before.items() if name in ExportSettings.model_fields}
+    try:
+        return ExportSettings.model_validate(known | dict(changes))
+    except ValidationError as error:
+        raise ValueError(f"export.{one_line(error)}") from None
+
+
+@flow(name="export-model", flow_run_name="export {model} in {work_dir}", validate_parameters=False)
+def export_again(work_dir: str, model: str, changes: dict[str, Any]) -> Artifact:
+    """A registered model, or the last run's, with other settings of `export`.
+
+    Raises:
+        ValueError: no such model, a setting that is not allowed, files that are gone.
+    """
+    _, artifacts, settings = chosen(work_dir, model)
+    export = export_settings(settings["export"], changes)
+    licence = None
+    with suppress(ValueError):  # the base is not where it was; the model is in the work directory
+        licence = base_license(settings["base_model"], resolve_base(settings["base_model"]))
+    return export_model(
+        Store(work_dir),
+        artifacts["base"],
+        artifacts["adapter"],
+        artifacts["dataset"],
+        artifacts.get("evaluation"),
+        settings["base_model"],
+        export,
+        settings["raft"]["prompt_style"],
+        licence,
+    )
