@@ -45,6 +45,9 @@ def serve(
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of an answer, at most.")] = 1024,
     request_seconds: Annotated[float, typer.Option("--request-seconds", help="Time of a request, in all.")] = 120.0,
     grace_seconds: Annotated[float, typer.Option("--grace-seconds", min=0, help="For answers, at the end.")] = 10.0,
+    float32: Annotated[
+        bool, typer.Option("--float32", help="Slower, and no answer depends on who is answered beside it.")
+    ] = False,
 ) -> None:
     """Answer over HTTP as OpenAI's servers do (/v1/chat/completions, /v1/models), with retrieval and sources."""
     from flows.serve import serve as run
@@ -59,5 +62,6 @@ def serve(
         "max_tokens": max_tokens,
         "request_seconds": request_seconds,
         "grace_seconds": grace_seconds,
+        "float32": float32,
     }
     run(work_dir, models, make_settings(given))

@@ -26,7 +26,7 @@ from tasks.models import Registry
 
 QUESTIONS = ("Who broke a collarbone?", "What must be reported within a day?", "Where is the bakehouse?")
 CHAT = "/v1/chat/completions"
-LONG = {"max_tokens": 900}
+LONG = {"max_tokens": 700}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(work: Path) -> tuple[Answering, RunConfig]:
-    return open_last_run(str(work), None, slots=4)
+    return open_last_run(str(work), None, slots=4, float32=True)
 
 
 @pytest.fixture(scope="module")
