@@ -264,7 +264,7 @@ def test_the_command_ends_in_order(work, tmp_path, number):
     command = [*JORA, "serve", "--work-dir", str(work), "--port", "0", "--model", "base", "--slots", "2"]
     with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stderr=file, env=os.environ) as process:
         try:
-            wait_until(lambda: process.poll() is not None or b"Uvicorn running" in log.read_bytes(), 60)
+            wait_until(lambda: process.poll() is not None or b"Started server" in log.read_bytes(), 60)
             (url,) = re.findall(r"serving (http://\S+)/v1", log.read_text())
             stream = client(url).chat.completions.create(**body(stream=True, model="base", max_tokens=200))
             next(iter(stream))
