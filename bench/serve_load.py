@@ -228,14 +228,14 @@ async def _send_garbage(raw: httpx.AsyncClient, body: dict[str, Any], draw: rand
         seen.improper[f"{what}: {answer.status_code} {answer.text[:100]}"] += 1
 
 
-def _is_error(answer: httpx.Response) -> bool:
+def _is_error(answer: Any) -> bool:
     try:
         return set(answer.json()["error"]) == {"message", "type", "param", "code"}
     except (json.JSONDecodeError, KeyError, TypeError):
         return False
 
 
-async def _wait(answer: httpx.Response, draw: random.Random, seen: Seen, end: float) -> None:
+async def _wait(answer: Any, draw: random.Random, seen: Seen, end: float) -> None:
     """Try again when the server says so, in good time for the end."""
     wait = answer.headers.get("retry-after", "")
     if not wait.isdigit() or not _is_error(answer):

@@ -65,3 +65,24 @@ def serve(
         "float32": float32,
     }
     run(work_dir, models, make_settings(given))
+
+
+@answers.command()
+def ui(
+    work_dir: WorkDir = ".jora",
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model to load, again for more: base, latest, champion, a name [the newest]."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; others' need a key in JORA_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any that is free.")] = 7860,
+) -> None:
+    """Ask and compare in the browser, and start a run through its deployment."""
+    from flows.serve_settings import make_settings
+    from flows.ui import ui as run
+
+    limits = {"slots": 4, "queue": 32, "max_body_bytes": 1 << 20, "max_tokens": 1024}
+    times = {"request_seconds": 120.0, "grace_seconds": 10.0, "float32": False}
+    run(work_dir, models, make_settings({"host": host, "port": port, **limits, **times}))
