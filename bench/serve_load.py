@@ -30,6 +30,7 @@ import httpx
 import openai
 
 from bench.box import ROOT, wait_for
+from bench.machine import describe_machine
 from data.jsonl import read_jsonl
 from data.questions import Question
 
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=32)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
+    print(describe_machine("jax", "starlette", "uvicorn"), flush=True)
     seconds = given.seconds or (15 if given.quick else 60)
     with tempfile.TemporaryDirectory(prefix="jora-serve-") as folder:
         work_dir = given.work_dir or _make(Path(folder))
