@@ -1,175 +1,264 @@
-"""`jora serve` under load: `python -m bench.serve_load [--quick]`.
+"""`jora serve` under load: many clients for a minute, some hang up, some send garbage; every answer is compared.
 
-A finished run of the sample corpus with a tiny model of random weights (what it answers is nonsense, but always the
-same), a server on loopback, and 64 clients at once for a minute: most ask one of a few questions, streamed or not;
-one request in ten hangs up while its answer grows; one in ten is garbage. Before that, each question is asked alone.
-Counted are answers that are other than alone, replies whose status is not the one expected (429 is expected where the
-queue is full), slots that stay taken, and memory at the end against after the first third. Quick: 15 seconds.
+    .venv/bin/python -m bench.serve_load --work-dir .jora       # the models of a run; without one, a small one is made
+    .venv/bin/python -m bench.serve_load --quick                # a tiny model, 15 seconds
 
-With float32 sums that depend on the batch, a near tie may fall otherwise; such an answer counts as wrong here.
+What is right is what `jora ask` says: each question alone, in this process, before the server starts. Both compute in
+float32, where no token depends on who is answered beside it.
 """
 
 import argparse
-import collections
+import asyncio
 import json
 import os
 import random
-import socket
+import re
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
+import openai
 
-from bench.box import ROOT
+from bench.box import ROOT, wait_for
 from bench.machine import describe_machine
+from data.jsonl import read_jsonl
+from data.questions import Question
 
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+SLOTS, QUEUE, MOST_BODY = 16, 32, 20_000
+CHAT = "/v1/chat/completions"
+_GARBAGE: dict[str, tuple[dict[str, Any], int]] = {
+    "no JSON": ({"content": b'{"model": '}, 400),
+    "no messages": ({"json": {"model": "latest", "messages": []}}, 400),
+    "two answers": ({"json": {"n": 2}}, 400),
+    "unknown field": ({"json": {"beam_width": 3}}, 400),
+    "no such model": ({"json": {"model": "gpt"}}, 404),
+    "too large": ({"json": {"user": "x" * MOST_BODY}}, 413),
+    "too long": ({"json": {"messages": [{"role": "user", "content": "a " * 9_500}]}}, 400),
+    "plain text": ({"content": b"hello", "headers": {"content-type": "text/plain"}}, 415),
+}
 
-CLIENTS = 64
-QUESTIONS = (
-    "Who broke a collarbone?",
-    "How soon must the form be handed in?",
-    "Who collects the near-miss cards?",
-    "What is baked on Fridays?",
-    "Who keeps the keys of the kitchen?",
-    "When is the oven cold?",
-)
-GARBAGE: tuple[tuple[bytes, int], ...] = (
-    (b"{", 400),
-    (b"[]", 400),
-    (b'{"model": "latest"}', 400),
-    (json.dumps({"model": "nobody", "messages": [{"role": "user", "content": "x"}]}).encode(), 404),
-    (json.dumps({"model": "latest", "n": 2, "messages": [{"role": "user", "content": "x"}]}).encode(), 400),
-    (b'{"x": "' + b"y" * 2_000_000 + b'"}', 413),
-    (b"\x00\xff\xfe", 400),
-)
+
+@dataclass
+class Seen:
+    """What the clients saw."""
+
+    answers: int = 0
+    hung_up: int = 0
+    garbage: int = 0
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+    improper: Counter[str] = field(default_factory=Counter)
 
 
 def main() -> None:
-    """Start the server, ask alone, then with everybody, then look at what is left."""
+    """Print the figures; exit code 1 where something is not as it must be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="15 seconds")
-    arguments = parser.parse_args()
+    parser.add_argument("--work-dir", type=Path, help="of a finished run")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--questions", type=int, default=16)
+    parser.add_argument("--max-tokens", type=int, default=32)
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
     print(describe_machine("jax", "starlette", "uvicorn"), flush=True)
-    with tempfile.TemporaryDirectory(prefix="jora-serve-") as name:
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{name}/xla")
-        from asked_runs import finished_run  # type: ignore[import-not-found]
+    seconds = given.seconds or (15 if given.quick else 60)
+    with tempfile.TemporaryDirectory(prefix="jora-serve-") as folder:
+        work_dir = given.work_dir or _make(Path(folder))
+        expected = _expected(work_dir, given.questions, given.max_tokens)
+        print(f"{len(expected)} answers of jora ask; {len(set(expected.values()))} of them differ", flush=True)
+        with _server(work_dir, Path(folder) / "log") as (url, process):
+            seen, memory = asyncio.run(_load(url, process.pid, expected, given.clients, seconds, given.max_tokens))
+            leaked = _leaked(url)
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(60)
+    quarter = max(1, len(memory) // 4)  # the first one compiles what had not been asked before
+    growth = median(memory[-quarter:]) - median(memory[quarter : 2 * quarter])
+    print("resident MB, eight times in equal steps:", *(f"{memory[n * (len(memory) - 1) // 7]:.0f}" for n in range(8)))
+    for problem in seen.wrong[:5]:
+        print(problem)
+    for what, count in seen.improper.items():
+        print(f"improper: {what} ({count})")
+    print(f"figure clients {given.clients}")
+    print(f"figure seconds {seconds:g}")
+    print(f"figure answers {seen.answers}")
+    print(f"figure wrong_answers {len(seen.wrong)}")
+    print(f"figure hung_up {seen.hung_up}")
+    print(f"figure garbage {seen.garbage}")
+    print(f"figure refused_429 {seen.refused}")
+    print(f"figure improper_statuses {seen.improper.total()}")
+    print(f"figure slots_leaked {leaked}")
+    print(f"figure memory_mb {median(memory[-quarter:]):.0f}")
+    print(f"figure memory_growth_mb {growth:.1f}")
+    print(f"figure exit_code {code}")
+    sys.exit(bool(seen.wrong or seen.improper or leaked or code))
 
-        work = finished_run(Path(name))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        log = (Path(name) / "server.log").open("w")
-        command = [sys.executable, "-m", "flows.cli", "serve", "--work-dir", str(work), "--port", str(port)]
-        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+def _make(folder: Path) -> Path:
+    """The work directory of a tiny run."""
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla"))
+    from asked_runs import finished_run  # type: ignore[import-not-found]
+
+    return Path(finished_run(folder))
+
+
+def _expected(work_dir: Path, count: int, max_tokens: int) -> dict[tuple[str, str], str]:
+    """(model, question) -> what `jora ask` says, one at a time."""
+    from flows.opening import open_last_run
+    from tasks.answering import answer_together
+
+    opened, config = open_last_run(str(work_dir), ["base", "latest"], slots=1, float32=True)
+    settings = config.generation.model_copy(update={"max_new_tokens": max_tokens})
+    questions = read_jsonl(work_dir / "latest" / "questions" / "eval.jsonl", Question)
+    expected = {}
+    for number, question in enumerate(questions[:count]):
+        for name in ("base", "latest") if number < count // 4 else ("latest",):
+            asked = opened.ask(question.question, opened.find(name))
+            for _, _, answer in answer_together(opened.engine, [asked], settings):
+                expected[name, question.question] = answer.parsed.answer
+    return expected
+
+
+@contextmanager
+def _server(work_dir: Path, log: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    limits = ["--slots", str(SLOTS), "--queue", str(QUEUE), "--max-body-bytes", str(MOST_BODY), "--float32"]
+    command = [sys.executable, "-m", "flows.cli", "serve", "--work-dir", str(work_dir), "--port", "0", *limits]
+    with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
         try:
-            _measure(f"http://127.0.0.1:{port}", server, 15.0 if arguments.quick else 60.0)
+            wait_for(lambda: process.poll() is not None or "Started server" in log.read_text(), 300, "a server")
+            (url,) = re.findall(r"serving (http://\S+)/v1", log.read_text())
+            yield url, process
         finally:
-            server.terminate()
-            code = server.wait(60)
-            log.close()
-        print(f"figure server_exit_code {code}")
+            process.kill()
 
 
-def _measure(url: str, server: "subprocess.Popen[bytes]", seconds: float) -> None:
-    while True:
-        assert server.poll() is None, "the server ended at its start"
-        try:
-            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
-                break
-        except httpx.TransportError:
-            time.sleep(0.5)
-    alone = {question: _ask(httpx.Client(timeout=120), url, question, stream=False)[1] for question in QUESTIONS}
-    told: collections.Counter[str] = collections.Counter()
+async def _load(
+    url: str, pid: int, expected: dict[tuple[str, str], str], clients: int, seconds: float, max_tokens: int
+) -> tuple[Seen, list[float]]:
+    """What was seen, and the server's resident memory over time, in MB."""
+    seen, memory = Seen(), []
     end = time.monotonic() + seconds
-    threads = [
-        threading.Thread(target=_client, args=(url, alone, told, end, random.Random(number)))
-        for number in range(CLIENTS)
-    ]
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds / 3)
-    early = _resident(server.pid)
-    for thread in threads:
-        thread.join()
-    time.sleep(3)
-    late, health = _resident(server.pid), httpx.get(f"{url}/health").json()
-    again = {question: _ask(httpx.Client(timeout=120), url, question, stream=True)[1] for question in QUESTIONS}
-    told["wrong answers"] += sum(again[question] != alone[question] for question in QUESTIONS)
-    for what, count in sorted(told.items()):
-        print(f"{count:7,} {what}")
-    print(f"health afterwards: {health}")
-    print(f"resident memory: {early} MB after a third, {late} MB at the end")
-    print(f"figure requests {sum(told.values())}")
-    print(f"figure answers {told['answers']}")
-    print(f"figure wrong_answers {told['wrong answers']}")
-    print(f"figure wrong_statuses {told['wrong statuses']}")
-    print(f"figure slots_still_taken {health.get('seated', 0) + health.get('waiting', 0) + health.get('busy', 0)}")
-    print(f"figure memory_growth_percent {100 * (late - early) / early:.1f}")
+    limits = httpx.Limits(max_connections=clients * 2)
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as raw,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=120) as chat,
+    ):
+        tasks = [
+            asyncio.create_task(_client(raw, chat, random.Random(number), expected, seen, end, max_tokens))
+            for number in range(clients)
+        ]
+        while not all(task.done() for task in tasks):
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            memory.append(pages * os.sysconf("SC_PAGESIZE") / 1e6)
+            await asyncio.sleep(0.25)
+        await asyncio.gather(*tasks)
+    return seen, memory
 
 
-def _client(url: str, alone: dict[str, str], told: "collections.Counter[str]", end: float, draw: random.Random) -> None:
-    """One client until the time is over; counts of a Counter are good enough under the interpreter's lock."""
-    with httpx.Client(timeout=180) as client:
-        while time.monotonic() < end:
-            kind = draw.random()
-            question = draw.choice(QUESTIONS)
+async def _client(
+    raw: httpx.AsyncClient,
+    chat: openai.AsyncOpenAI,
+    draw: random.Random,
+    expected: dict[tuple[str, str], str],
+    seen: Seen,
+    end: float,
+    max_tokens: int,
+) -> None:
+    """One after another until the time is over; a tenth hang up, a tenth is garbage."""
+    pairs = list(expected)
+    while time.monotonic() < end:
+        kind, pair = draw.random(), draw.choice(pairs)
+        body = {"model": pair[0], "messages": [{"role": "user", "content": pair[1]}], "max_tokens": max_tokens}
+        try:
             if kind < 0.1:
-                _hang_up(url, question, draw.uniform(0.0, 0.5))
-                told["hung up"] += 1
+                await _hang_up(raw, body, draw, seen)
             elif kind < 0.2:
-                content, expected = draw.choice(GARBAGE)
-                reply = client.post(
-                    f"{url}/v1/chat/completions", content=content, headers={"Content-Type": "application/json"}
-                )
-                told["garbage"] += 1
-                if reply.status_code not in (expected, 429) or "error" not in reply.json():
-                    told["wrong statuses"] += 1
+                await _send_garbage(raw, body, draw, seen)
             else:
-                status, answer = _ask(client, url, question, stream=draw.random() < 0.5)
-                if status == 429:
-                    told["turned away (429)"] += 1
-                    time.sleep(draw.uniform(0.2, 1.0))
-                elif status != 200:
-                    told["wrong statuses"] += 1
-                else:
-                    told["answers"] += 1
-                    told["wrong answers"] += answer != alone[question]
+                text = await _ask(chat, body, stream=kind < 0.6)
+                seen.answers += 1
+                if text != expected[pair]:
+                    seen.wrong.append(f"wrong: {pair}: {text!r} instead of {expected[pair]!r}")
+        except openai.RateLimitError as error:
+            seen.refused += 1
+            await _wait(error.response, draw, seen, end)
+        except (openai.APIError, httpx.HTTPError) as error:
+            seen.improper[f"{type(error).__name__}: {error}"] += 1
 
 
-def _ask(client: httpx.Client, url: str, question: str, stream: bool) -> tuple[int, str]:
-    body: dict[str, Any] = {"model": "latest", "messages": [{"role": "user", "content": question}], "stream": stream}
+async def _ask(chat: openai.AsyncOpenAI, body: dict[str, Any], *, stream: bool) -> str:
     if not stream:
-        reply = client.post(f"{url}/v1/chat/completions", json=body)
-        return reply.status_code, reply.json()["choices"][0]["message"]["content"] if reply.status_code == 200 else ""
-    parts: list[str] = []
-    with client.stream("POST", f"{url}/v1/chat/completions", json=body) as reply:
-        for line in reply.iter_lines():
-            if reply.status_code == 200 and line.startswith("data: ") and line != "data: [DONE]":
-                chunk = json.loads(line.removeprefix("data: "))
-                if "error" in chunk:
-                    return 500, ""
-                parts += [choice["delta"].get("content") or "" for choice in chunk["choices"]]
-        return reply.status_code, "".join(parts)
+        return (await chat.chat.completions.create(**body)).choices[0].message.content or ""
+    text = ""
+    async for chunk in await chat.chat.completions.create(**body, stream=True):
+        text += chunk.choices[0].delta.content or ""
+    return text
 
 
-def _hang_up(url: str, question: str, seconds: float) -> None:
-    host, port = url.removeprefix("http://").split(":")
-    body = json.dumps({"model": "latest", "stream": True, "messages": [{"role": "user", "content": question}]}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        time.sleep(seconds)
+async def _hang_up(raw: httpx.AsyncClient, body: dict[str, Any], draw: random.Random, seen: Seen) -> None:
+    """At once, while it waits, or after some of the answer."""
+    if draw.random() < 0.5:
+        with suppress(httpx.ReadTimeout):
+            await raw.post(CHAT, json=body, timeout=httpx.Timeout(120, read=draw.choice([0.01, 0.1, 1.0])))
+    else:
+        async with raw.stream("POST", CHAT, json={**body, "stream": True}) as answer:
+            lines = answer.aiter_lines()
+            for _ in range(draw.randrange(4)):
+                await anext(lines, None)
+            await answer.aclose()
+    seen.hung_up += 1
 
 
-def _resident(process: int) -> int:
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+async def _send_garbage(raw: httpx.AsyncClient, body: dict[str, Any], draw: random.Random, seen: Seen) -> None:
+    what = draw.choice(list(_GARBAGE))
+    given, status = _GARBAGE[what]
+    sent = {**given, "json": {**body, **given["json"]}} if "json" in given else given
+    headers = {"content-type": "application/json", **sent.get("headers", {})}
+    answer = await raw.post(CHAT, **{**sent, "headers": headers})
+    seen.garbage += 1
+    # There may be no room even to be refused for what was sent.
+    if answer.status_code not in (status, 429) or not _is_error(answer):
+        seen.improper[f"{what}: {answer.status_code} {answer.text[:100]}"] += 1
+
+
+def _is_error(answer: Any) -> bool:
+    try:
+        return set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return False
+
+
+async def _wait(answer: Any, draw: random.Random, seen: Seen, end: float) -> None:
+    """Try again when the server says so, in good time for the end."""
+    wait = answer.headers.get("retry-after", "")
+    if not wait.isdigit() or not _is_error(answer):
+        seen.improper[f"429 without Retry-After or body: {wait!r}"] += 1
+    await asyncio.sleep(max(0.0, min(float(wait or 1) * draw.uniform(0.1, 1), end - time.monotonic())))
+
+
+def _leaked(url: str) -> int:
+    """Places, slots and waiting requests that are not free when nobody asks any more."""
+    state: dict[str, Any] = {}
+
+    def free() -> bool:
+        state.update(httpx.get(f"{url}/health").json())
+        return state["busy"] == state["seated"] == state["waiting"] == 0
+
+    try:
+        wait_for(free, 30, "free slots")
+    except TimeoutError:
+        print(f"not free: {state}")
+    return int(state["busy"] + state["seated"] + state["waiting"])
 
 
 if __name__ == "__main__":

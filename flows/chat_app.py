@@ -164,7 +164,8 @@ class ChatApp:
                     raise _closing() from None
                 pieces = answer.feed(item.token)
                 if answer.done or item.finished:
-                    yield pieces + answer.finish(), "stop" if answer.done else str(item.finished)
+                    why = "stop" if answer.done else str(item.finished)
+                    yield pieces + answer.finish(), why
                     return
                 yield pieces, ""
         finally:

@@ -49,6 +49,9 @@ def serve(
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of an answer, at most.")] = 1024,
     request_seconds: Annotated[float, typer.Option("--request-seconds", help="Time of a request, in all.")] = 120.0,
     grace_seconds: Annotated[float, typer.Option("--grace-seconds", min=0, help="For answers, at the end.")] = 10.0,
+    float32: Annotated[
+        bool, typer.Option("--float32", help="Slower, and no answer depends on who is answered beside it.")
+    ] = False,
 ) -> None:
     """Answer over HTTP as OpenAI's servers do (/v1/chat/completions, /v1/models), with retrieval and sources."""
     from flows.serve import serve as run
@@ -63,5 +66,27 @@ def serve(
         "max_tokens": max_tokens,
         "request_seconds": request_seconds,
         "grace_seconds": grace_seconds,
+        "float32": float32,
     }
     run(work_dir, models, make_settings(given))
+
+
+@answers.command()
+def ui(
+    work_dir: WorkDir = ".jora",
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model to load, again for more: base, latest, champion, a name [the newest]."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; others' need a key in JORA_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any that is free.")] = 7860,
+) -> None:
+    """Ask and compare in the browser, and start a run through its deployment."""
+    from flows.serve_settings import make_settings
+    from flows.ui import ui as run
+
+    limits = {"slots": 4, "queue": 32, "max_body_bytes": 1 << 20, "max_tokens": 1024}
+    times = {"request_seconds": 120.0, "grace_seconds": 10.0, "float32": False}
+    run(work_dir, models, make_settings({"host": host, "port": port, **limits, **times}))

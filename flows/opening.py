@@ -13,7 +13,7 @@ from tasks.store import Store
 
 
 def open_last_run(
-    work_dir: str, names: Sequence[str] | None, *, base_of: str = LATEST, slots: int
+    work_dir: str, names: Sequence[str] | None, *, base_of: str = LATEST, slots: int, float32: bool = False
 ) -> tuple[Answering, RunConfig]:
     """What answers, and the settings of the run.
 
@@ -32,4 +32,6 @@ def open_last_run(
             f"the last run in {work_dir} has settings that are not known here ({one_line(error)}); run it again"
         ) from None
     asked = AskSettings(config.retrieval, config.evaluation.top_k, config.raft.prompt_style)
-    return open_answering(Store(work_dir), artifacts, asked, names, base_of=base_of, slots=slots), config
+    store = Store(work_dir)
+    opened = open_answering(store, artifacts, asked, names, base_of=base_of, slots=slots, float32=float32)
+    return opened, config

@@ -38,7 +38,7 @@ def serve(work_dir: str, names: Sequence[str] | None, settings: ServeSettings) -
     listening = listen(settings)
     try:
         typer.echo(f"loading what {work_dir} holds ...", err=True)
-        answering, config = open_last_run(work_dir, names, slots=settings.slots)
+        answering, config = open_last_run(work_dir, names, slots=settings.slots, float32=settings.float32)
         for name, reason in answering.left_out.items():
             typer.echo(f"left out: {name} ({reason})", err=True)
         warm_up(answering, config.generation)

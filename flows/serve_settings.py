@@ -22,6 +22,8 @@ class ServeSettings(BaseModel):
     request_seconds: float = Field(gt=0, description="Time of a request, its wait included; then it gets 504.")
     grace_seconds: float = Field(ge=0, description="At the end, time for the answers that are growing.")
 
+    float32: bool = Field(description="Compute in float32: slower, and no answer depends on who is answered beside it.")
+
     @property
     def loopback(self) -> bool:
         """Whether nobody but this machine can connect."""

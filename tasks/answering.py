@@ -169,6 +169,7 @@ def open_answering(
     *,
     base_of: str = LATEST,
     slots: int,
+    float32: bool = False,
 ) -> Answering:
     """Open what a run left, and load the models.
 
@@ -177,6 +178,8 @@ def open_answering(
         names: as of `ModelFinder.named`; None: `ModelFinder.everything`.
         base_of: whose base `base` is.
         slots: answers that grow at once.
+        float32: compute in it: slower, and who is answered beside an answer changes no token of it. In bf16, sums of
+            another batch are rounded otherwise, which decides between tokens that are as good as equal.
 
     Raises:
         ValueError: the run did not get as far as is asked for; a model is not there, or of another base than the first;
@@ -194,17 +197,20 @@ def open_answering(
     retriever = open_retriever(store, *found, settings.retrieval, embed)
     chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
     tokenizer = open_tokenizer(store, next(iter(chosen.models.values())).base)
-    engine = _engine(store, chosen, slots)
+    engine = _engine(store, chosen, slots, float32)
     return Answering(registry, chosen, retriever, chunks, settings.top_k, tokenizer, engine)
 
 
-def _engine(store: Store, chosen: Chosen, slots: int) -> Engine:
+def _engine(store: Store, chosen: Chosen, slots: int, float32: bool) -> Engine:
+    import jax.numpy as jnp
+
     from jora_model.compilation import use_compilation_cache
     from jora_model.engine import Engine, load_adapter
     from jora_model.weights import load_model
 
     use_compilation_cache(store.work_dir / "xla")
-    base = load_model(store.path(next(iter(chosen.models.values())).base))
+    dtype = jnp.float32 if float32 else jnp.bfloat16
+    base = load_model(store.path(next(iter(chosen.models.values())).base), compute_dtype=dtype)
     adapters = {
         name: load_adapter(store.path(model.adapter), base.config)
         for name, model in chosen.models.items()

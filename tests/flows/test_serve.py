@@ -26,7 +26,7 @@ from tasks.models import Registry
 
 QUESTIONS = ("Who broke a collarbone?", "What must be reported within a day?", "Where is the bakehouse?")
 CHAT = "/v1/chat/completions"
-LONG = {"max_tokens": 900}
+LONG = {"max_tokens": 700}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(work: Path) -> tuple[Answering, RunConfig]:
-    return open_last_run(str(work), None, slots=4)
+    return open_last_run(str(work), None, slots=4, float32=True)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,7 @@ def test_the_command_ends_in_order(work, tmp_path, number):
     command = [*JORA, "serve", "--work-dir", str(work), "--port", "0", "--model", "base", "--slots", "2"]
     with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stderr=file, env=os.environ) as process:
         try:
-            wait_until(lambda: process.poll() is not None or b"Uvicorn running" in log.read_bytes(), 60)
+            wait_until(lambda: process.poll() is not None or b"Started server" in log.read_bytes(), 60)
             (url,) = re.findall(r"serving (http://\S+)/v1", log.read_text())
             stream = client(url).chat.completions.create(**body(stream=True, model="base", max_tokens=200))
             next(iter(stream))

@@ -25,6 +25,7 @@ QUIET = {
     "max_tokens": 900,
     "request_seconds": 60.0,
     "grace_seconds": 5.0,
+    "float32": True,
 }
 
 
