@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli_answers import answers
 from flows.sweep_values import SWEEPS
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 
 models = typer.Typer(help="Registered models: list, compare, choose the champion.", add_completion=False)
 app.add_typer(models, name="models")
+app.add_typer(answers)  # its commands stand beside those below
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; options here win.")]
 Corpus = Annotated[str | None, typer.Option("--corpus", help="Folder of documents, or a file, data set or SQuAD file.")]
@@ -81,21 +83,6 @@ for _name, _goal, _help in (
     ("export", "export", "As far as the PEFT adapter and the merged model, without the evaluation."),
 ):
     app.command(_name, help=_help)(_flow_command(_goal))
-
-
-@app.command()
-def ask(
-    question: Annotated[str, typer.Argument(help="What to ask.")],
-    work_dir: Annotated[str, typer.Option("--work-dir", help="The work directory of a finished run.")] = ".jora",
-    base: Annotated[bool, typer.Option("--base", help="Ask the base model instead of the tuned one.")] = False,
-    model: Annotated[
-        str, typer.Option("--model", help="latest (of the last run), champion, or the name of a registered model.")
-    ] = "latest",
-) -> None:
-    """Answer a question from the documents of the last run, with the quote and where it stands."""
-    from flows.ask import ask as answer
-
-    answer(question, work_dir, tuned=not base, model=model)
 
 
 @models.callback(invoke_without_command=True)

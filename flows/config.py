@@ -24,7 +24,7 @@ from data.retriever import RetrievalSettings
 from data.split import SplitSettings
 from data.teacher import TeacherSettings
 from jora_model.job import TrainSettings
-from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from jora_model.settings import AdapterSettings, ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 from tasks.remote import Remote
 from tasks.store import Store
 
@@ -80,6 +80,7 @@ class RunConfig(BaseModel):
     critic: CriticSettings = CriticSettings()
     split: SplitSettings = SplitSettings()
     raft: RaftSettings = RaftSettings()
+    adapter: AdapterSettings = AdapterSettings()
     lora: LoraSettings = LoraSettings()
     mesh: MeshSettings = MeshSettings()
     training: TrainSettings = TrainSettings()

@@ -8,12 +8,15 @@ Where no questions are given, a teacher writes them from the chunks.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from data.ladder import Asked
 from flows.checks import check_dataset, check_training, model_facts
 from flows.config import RunConfig
 from jora_model.config import ModelConfig
+from jora_model.lora import check_start, read_adapter_settings
+from tasks.adapters import import_adapter, snapshot_adapter
 from tasks.cache import Stage
 from tasks.critic import ask_again, keep_answered
 from tasks.dataset import build_dataset, build_plain_dataset
@@ -34,7 +37,7 @@ from tasks.sources import (
 )
 from tasks.store import Artifact, Store
 from tasks.teaching import ask_prompts, ask_server, local_generation, write_questions
-from tasks.training import train_adapter, train_plain_adapter
+from tasks.training import continue_adapter, train_adapter, train_plain_adapter
 from tasks.verdicts import judge_answers
 
 GOALS = ("dataset", "adapter", "evaluation", "export", "everything")
@@ -75,6 +78,11 @@ class Pipeline:
             check_training(c, self.model)
         if a["base"].kind == "gguf":
             a["base"] = self._run(import_base, a["base"])
+        if c.adapter.folder is not None:
+            foreign = self._run(snapshot_adapter, c.adapter.folder)
+            if c.adapter.train:
+                check_start(Path(c.adapter.folder), read_adapter_settings(self.store.path(foreign)), c.lora)
+            a["start"] = self._run(import_adapter, a["base"], foreign)
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
         if c.teacher.kind == "local":
             a["teacher"] = self._local_teacher() if c.teacher.model else a["base"]
@@ -157,7 +165,12 @@ class Pipeline:
         """Examples to adapter."""
         self.examples()
         c, a = self.config, self.artifacts
-        a["adapter"] = self._run(train_adapter, a["base"], a["dataset"], c.lora, c.mesh, c.training)
+        if c.adapter.folder is None:
+            a["adapter"] = self._run(train_adapter, a["base"], a["dataset"], c.lora, c.mesh, c.training)
+        elif c.adapter.train:
+            a["adapter"] = self._run(continue_adapter, a["base"], a["start"], a["dataset"], c.lora, c.mesh, c.training)
+        else:
+            a["adapter"] = a["start"]
 
     def evaluation(self) -> None:
         """Answers of every rung on unseen documents, scored."""

@@ -20,7 +20,7 @@ from data.teacher import TeacherSettings
 from flows.config import RunConfig, Verify, WhenBusy
 from flows.run import run, run_name
 from jora_model.job import TrainSettings
-from jora_model.settings import ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from jora_model.settings import AdapterSettings, ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 from tasks.runs import Results
 
 _DEFAULTS = RunConfig()
@@ -55,6 +55,7 @@ def raft_finetune(
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
+    adapter: AdapterSettings = _DEFAULTS.adapter,
     lora: LoraSettings = _DEFAULTS.lora,
     mesh: MeshSettings = _DEFAULTS.mesh,
     training: TrainSettings = _DEFAULTS.training,
@@ -87,6 +88,7 @@ def raft_finetune(
         critic=critic,
         split=split,
         raft=raft,
+        adapter=adapter,
         lora=lora,
         mesh=mesh,
         training=training,
@@ -161,6 +163,7 @@ def train_adapter(
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
+    adapter: AdapterSettings = _DEFAULTS.adapter,
     lora: LoraSettings = _DEFAULTS.lora,
     mesh: MeshSettings = _DEFAULTS.mesh,
     training: TrainSettings = _DEFAULTS.training,
@@ -186,6 +189,7 @@ def train_adapter(
         critic=critic,
         split=split,
         raft=raft,
+        adapter=adapter,
         lora=lora,
         mesh=mesh,
         training=training,
@@ -213,6 +217,7 @@ def evaluate_model(
     critic: CriticSettings = _DEFAULTS.critic,
     split: SplitSettings = _DEFAULTS.split,
     raft: RaftSettings = _DEFAULTS.raft,
+    adapter: AdapterSettings = _DEFAULTS.adapter,
     lora: LoraSettings = _DEFAULTS.lora,
     mesh: MeshSettings = _DEFAULTS.mesh,
     training: TrainSettings = _DEFAULTS.training,
@@ -239,6 +244,7 @@ def evaluate_model(
         critic=critic,
         split=split,
         raft=raft,
+        adapter=adapter,
         lora=lora,
         mesh=mesh,
         training=training,

@@ -1,231 +1,218 @@
-"""A model laid out for generation: keys and values are remembered, and one token at a time is added.
+"""A model laid out for generation: rows of prompts are run once, then one token at a time is added in every slot.
 
     decoder = Decoder(load_model(folder))
-    logits, state = decoder.prefill(tokens, lengths, max_new_tokens)       # [B, V], after each prompt's last token
-    logits, state = decoder.step(tokens, state)                            # [B, V], after one more token each
+    logits, likeliest, row = decoder.prefill(pack_row(prompts))            # [M, V], after each prompt's last token
+    groups = decoder.seated(slots, [(row, {slot: end of its prompt})])     # who asks which row
+    logits, likeliest = decoder.step(tokens, positions, which, ages, groups)   # [B, V], after one more token each
 
-Layers are compiled one by one and called in a loop, not scanned. A scan over stacked weights copies each layer's slice
-out of the stack at every token, and writing into a bf16 cache widens the whole of it; here every weight is an
-array of its own, the prompt's keys and values are only ever read (bf16), and the answer's stand in a small donated
-cache of bit patterns. Measured on 2 cores (SmolLM2-135M, 8 prompts of 1,024): a step takes 0.6 of what the scan takes.
-An unmerged adapter on all linears adds 8% to a step, so nothing is merged.
+A row's keys and values are read once a step for all slots that ask it, and never written again. The answers of all
+slots stand in one ring, of which each step writes a column; a slot that begins anew sees the columns since then only.
+The two parts of the attention are joined by their log-sums.
 """
 
-import functools
-import math
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from jora_model.attention import rotary, rotate
-from jora_model.blocked_attention import attend_blocked, block_rope
-from jora_model.dropout import draws_of
-from jora_model.linear import as_bits, as_float, contract
-from jora_model.model import NAMES, Llama, rms_norm
+from jora_model.decode_programs import Cache, LayerWeights, Seats, Sums, programs
+from jora_model.linear import as_float
+from jora_model.lora import adapter_factors
+from jora_model.model import Llama
+from jora_model.parameters import LINEAR_BY_NAME
+from jora_model.prompt_rows import PromptRow
+from jora_model.settings import LoraSettings
+from jora_model.stacked_adapters import FUSED, Adapter, stack_adapters
+from jora_model.tiles import visible_tiles
+
+# With a single row XLA's CPU backend leaves its fast product and widens every weight to float32 (2 times slower).
+FEWEST_SLOTS = 2
+# The ring's lengths: a factor of four from one to the next, so that little is compiled.
+_SHORTEST_RING, _RING_FACTOR = 32, 4
+_MOST_ROWS = 8  # of one program
 
 
-class Cache(NamedTuple):
-    """Rotated keys, and values, of one layer: `[B, K, H, S]`. Sequence last: attention of a step over 1,024 slots takes
-    half of what it takes with `[B, K, S, H]`, and a third of `[B, S, K, H]`."""
+@dataclass(frozen=True)
+class Row:
+    """A row of prompts that was run: its keys and values, a layer each."""
 
-    keys: Array
-    values: Array
+    prompts: PromptRow
+    caches: tuple[Cache, ...]
 
 
-class State(NamedTuple):
-    """Everything a running batch remembers."""
+class Group(NamedTuple):
+    """Rows of one length that slots ask, and who sits where."""
 
-    lengths: Int[Array, " B"]
-    prompt: tuple[Cache, ...]  # one for each layer, in the compute dtype; never written again
-    answer: tuple[Cache, ...]  # one for each layer, bf16 as bits; the first `filled` slots are taken
-    filled: int
+    rows: tuple[Row, ...]
+    seats: Seats
 
 
 class Decoder:
-    """Holds its own copy of the weights, a layer an array, beside the model's stacks: drop the model to free them."""
+    """Holds its own copy of the weights, a layer an array, beside the model's stacks: drop the model to free them.
 
-    def __init__(self, model: Llama):
-        self.config = model.config
+    Args:
+        model: its own adapter, if it has one, is number 0; else number 0 is the base.
+        adapters: number 1 and following.
+        slots: answers that grow at once, at least `FEWEST_SLOTS`.
+    """
+
+    def __init__(self, model: Llama, adapters: Sequence[Adapter] = (), slots: int = 16):
+        assert slots >= FEWEST_SLOTS, f"{slots} slots"
+        config = self.config = model.config
         self.dtype = model.compute_dtype
-        graph, stacked = nnx.split(model.layers)
-        # In bf16 proper: a product reads it as it is, and bits would be copied for every token.
-        self._layers = [
-            jax.tree.map(lambda stack, layer=layer: as_float(stack[layer]), stacked)
-            for layer in range(self.config.num_layers)
-        ]
+        self.slots = slots
+        stacked = stack_adapters([_own_adapter(model), *adapters], config, self.dtype)
+        self._layers = [_layer(model, layer, stacked[layer]) for layer in range(config.num_layers)]
         self._embed = model.embed[...]
         self._norm = as_float(model.final_norm[...])
-        self._head = as_float(self._embed if self.config.tie_embeddings else model.lm_head[...])
-        self._run = _programs(graph, model.frequencies, self.dtype, self.config.rms_norm_eps)
+        self._head = as_float(self._embed if config.tie_embeddings else model.lm_head[...]).astype(self.dtype)
+        self._run = programs(config, model.frequencies, self.dtype)
+        self._column = 0
+        self._ring = self._new_ring(_SHORTEST_RING)
+        B, N, H = slots, config.num_heads, config.head_dim
+        self._sums = Sums(jnp.zeros((B, N, H), jnp.float32), jnp.full((B, N), -1e30, jnp.float32))
 
-    def prefill(
-        self, tokens: Int[Array, "B T"], lengths: Int[Array, " B"], max_new_tokens: int
-    ) -> tuple[Float[Array, "B V"], State]:
-        """Run right-padded prompts, one after another: what lies between two products of one prompt stays in a CPU's
-        caches, and memory for activations is that of one prompt.
-
-        Args:
-            lengths: int32, tokens of each prompt, at least 1; behind them stands padding of any value.
-            max_new_tokens: how many times `step` may be called.
+    def prefill(self, prompts: PromptRow, which: int = 0) -> tuple[Float[Array, "M V"], Int[Array, " M"], Row]:
+        """Run a row of prompts of one adapter.
 
         Returns:
-            float32 logits after the last token of each prompt, and the state to go on from.
+            float32 logits after the last token of each prompt, the likeliest token there, and the row to ask. M is
+            the number of prompts, filled up to a power of two.
         """
-        B = tokens.shape[0]
-        states, caches = zip(*(self._prefill_one(tokens[row : row + 1]) for row in range(B)), strict=True)
-        # By layer instead of by prompt.
-        prompt = [jax.tree.map(lambda *parts: jnp.concatenate(parts), *layer) for layer in zip(*caches, strict=True)]
-        config = self.config
-        shape = (B, config.num_kv_heads, config.head_dim, max_new_tokens)
-        # Two arrays, not one twice: both are donated.
-        answer = [Cache(*(as_bits(jnp.zeros(shape, self.dtype)) for _ in Cache._fields)) for _ in self._layers]
-        logits = self._run.finish(self._norm, self._head, jnp.concatenate(states), lengths)
-        return logits, State(lengths, tuple(prompt), tuple(answer), 0)
-
-    def _prefill_one(self, tokens: Int[Array, "1 T"]) -> tuple[Float[Array, "1 T D"], list[Cache]]:
-        """States of the last layer, and each layer's keys and values."""
-        x, rope = self._run.start(self._embed, tokens, np.zeros(1, np.int32), np.int32(0))
+        x, rope, blocks = self._run.start_row(self._embed, prompts.tokens, prompts.positions)
+        reach = prompts.reach[None]
+        tiles = visible_tiles(reach)
+        adapter = np.array([which], np.int32)
         caches = []
         for layer in self._layers:
-            x, cache = self._run.prefill_layer(layer, x, rope)
+            x, cache = self._run.row_layer(layer, x, rope, blocks, reach, tiles, adapter)
             caches.append(cache)
-        return x, caches
+        places = np.zeros(max(FEWEST_SLOTS, _power_of_two(len(prompts.ends))), np.int32)
+        places[: len(prompts.ends)] = prompts.ends
+        logits, likeliest = self._run.logits(self._norm, self._head, x, places)
+        return logits, likeliest, Row(prompts, tuple(caches))
 
-    def step(self, tokens: Int[Array, " B"], state: State) -> tuple[Float[Array, "B V"], State]:
-        """Add one token to each sequence; the state given is used up.
+    def seated(self, asked: Sequence[tuple[Row, Mapping[int, int]]]) -> list[Group]:
+        """Rows of one shape together, as few programs as possible.
+
+        Args:
+            asked: each row with its slots, and the end of the prompt that each slot asks.
+        """
+        by_shape: dict[tuple[int, int], list[tuple[Row, Mapping[int, int]]]] = {}
+        for row, ends in asked:
+            by_shape.setdefault((len(row.prompts.reach), _seat_count(len(ends))), []).append((row, ends))
+        groups = []
+        for (_, seats), members in by_shape.items():
+            start = 0
+            while start < len(members):
+                count = min(_MOST_ROWS, 1 << ((len(members) - start).bit_length() - 1))
+                groups.append(self._group(members[start : start + count], seats))
+                start += count
+        return groups
+
+    def _group(self, members: Sequence[tuple[Row, Mapping[int, int]]], M: int) -> Group:
+        slots = np.zeros(len(members) * M, np.int32)
+        seat_of = np.full(self.slots, -1, np.int32)
+        seen = []
+        for number, (row, ends) in enumerate(members):
+            taken = np.array(list(ends), np.int32)
+            seats = number * M + np.arange(len(taken))
+            slots[seats], seat_of[taken] = taken, seats
+            places = np.zeros(M, np.int32)
+            places[: len(taken)] = list(ends.values())
+            seen.append(row.prompts.seen_from(places))
+        return Group(tuple(row for row, _ in members), Seats(*map(jnp.asarray, (slots, seat_of, np.stack(seen)))))
+
+    def step(
+        self,
+        tokens: Int[np.ndarray, " B"],
+        positions: Int[np.ndarray, " B"],
+        which: Int[np.ndarray, " B"],
+        ages: Int[np.ndarray, " B"],
+        groups: Sequence[Group],
+    ) -> tuple[Float[Array, "B V"], Int[Array, " B"]]:
+        """Add one token in each slot, all int32.
+
+        Args:
+            which: number of each slot's adapter.
+            ages: tokens that each slot's answer has with this one; 1 for a slot that nobody sits in.
 
         Returns:
-            float32 logits for the token after it, and the new state.
+            float32 logits for the token after it, and the likeliest.
         """
-        slots = state.answer[0].keys.shape[-1]
-        assert state.filled < slots, f"the cache has room for {slots} tokens"
-        slot = np.int32(state.filled)
-        x, rope = self._run.start(self._embed, tokens, state.lengths, slot)
-        answer = []
-        for layer, before, grown in zip(self._layers, state.prompt, state.answer, strict=True):
-            x, grown = self._run.step_layer(layer, x, rope, state.lengths, slot, before, answer=grown)
-            answer.append(grown)
-        logits = self._run.finish(self._norm, self._head, x, np.ones(tokens.shape, np.int32))
-        return logits, State(state.lengths, state.prompt, tuple(answer), state.filled + 1)
+        run = self._run
+        self._make_room(int(ages.max()))
+        column = np.int32(self._column)
+        x, rope = run.start(self._embed, tokens, positions)
+        which_B, ages_B = jnp.asarray(which), jnp.asarray(ages)
+        for number, layer in enumerate(self._layers):
+            q, k, v = run.queries(layer, x, rope, which_B)
+            for group in groups:
+                rows = tuple(row.caches[number] for row in group.rows)
+                self._sums = run.over_rows(q, rows, group.seats, sums=self._sums)
+            x, self._ring[number] = run.finish_layer(
+                layer, x, q, k, v, self._sums, column, ages_B, which_B, ring=self._ring[number]
+            )
+        self._column = (self._column + 1) % self._ring_length
+        logits, likeliest = run.logits(self._norm, self._head, x, np.arange(self.slots, dtype=np.int32))
+        return logits, likeliest
+
+    def _new_ring(self, length: int) -> list[Cache]:
+        self._ring_length = length
+        B, K, H = self.slots, self.config.num_kv_heads, self.config.head_dim
+        shapes = Cache((B, K, H, length), (B, K, length, H))
+        return [Cache(*(jnp.zeros(shape, jnp.float32) for shape in shapes)) for _ in self._layers]
+
+    def _make_room(self, age: int) -> None:
+        """A longer ring where an answer has outgrown it; its newest column comes to stand last before the new ones."""
+        before = self._ring_length
+        if age <= before:
+            return
+        length = before
+        while length < age:
+            length *= _RING_FACTOR
+        old, self._ring = self._ring, self._new_ring(length)
+        for number, cache in enumerate(old):
+            moved = (jnp.roll(part, -self._column, axis) for part, axis in zip(cache, (3, 2), strict=True))
+            self._ring[number] = Cache(
+                *(
+                    jax.lax.dynamic_update_slice_in_dim(new, part, 0, axis)
+                    for new, part, axis in zip(self._ring[number], moved, (3, 2), strict=True)
+                )
+            )
+        self._column = before
 
 
-class _Programs(NamedTuple):
-    """Compiled once for each shape of their arguments."""
+def _layer(model: Llama, layer: int, adapters: dict) -> LayerWeights:
+    layers, dtype = model.layers, model.compute_dtype
 
-    start: Callable[..., Any]
-    prefill_layer: Callable[..., Any]
-    step_layer: Callable[..., Any]
-    finish: Callable[..., Any]
+    def fused(name: str) -> Array:
+        parts = [as_float(getattr(layers, target).kernel[...][layer]).astype(dtype) for target in FUSED[name]]
+        return jnp.concatenate(parts)
 
-
-@functools.cache
-def _programs(graph: Any, frequencies: tuple[float, ...], dtype: Any, eps: float) -> _Programs:
-    """The same programs for every model of the same make, so that a second one compiles nothing."""
-    return _Programs(
-        jax.jit(partial(_start, np.asarray(frequencies, np.float32), dtype)),
-        jax.jit(partial(_prefill_layer, graph)),
-        jax.jit(partial(_step_layer, graph), donate_argnames="answer"),
-        jax.jit(partial(_finish, eps)),
-    )
+    input_norm, post_norm = (as_float(norm[...][layer]) for norm in (layers.input_norm, layers.post_norm))
+    qkv, o, gate_up, down = map(fused, FUSED)
+    return LayerWeights(input_norm, post_norm, qkv, o, gate_up, down, adapters)
 
 
-def _start(
-    frequencies: np.ndarray,
-    dtype: Any,
-    embed: Array,
-    tokens: Int[Array, "B T"] | Int[Array, " B"],
-    lengths: Int[Array, " B"],
-    offset: Int[Array, ""],
-) -> tuple[Float[Array, "B T D"], Any]:
-    """Embedding and rope of tokens at positions `lengths + offset` and following; one token each without a T."""
-    tokens = tokens.reshape(tokens.shape[0], -1)
-    positions = (lengths + offset)[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)[None, :]
-    return as_float(jnp.take(embed, tokens, axis=0)).astype(dtype), rotary(positions, frequencies)
+def _own_adapter(model: Llama) -> Adapter | None:
+    """The adapter that a model was loaded with."""
+    factors = adapter_factors(model)
+    if not factors:
+        return None
+    rank = next(iter(factors.values()))[0].shape[1]
+    scale = next(getattr(model.layers, target).scale for target in LINEAR_BY_NAME if target in factors)
+    return Adapter(LoraSettings(rank=rank, alpha=scale * rank, target_modules=tuple(factors)), factors)
 
 
-def _prefill_layer(graph: Any, weights: Any, x: Float[Array, "B T D"], rope: Any) -> tuple[Array, Cache]:
-    layer, draws = nnx.merge(graph, weights), draws_of(None, NAMES)
-    q, k, v = layer.qkv(x, draws)
-    B, T = x.shape[:2]
-    # Plainly causal: padding lies behind every real token, which therefore does not see it.
-    blocks = block_rope(rope, q.shape[2] // k.shape[2])
-    attended = attend_blocked(q, k, v, blocks, jnp.full((B, T), T, jnp.int32))
-    return layer.finish(x, attended, draws), Cache(_rotated(_columns(k), rope), _columns(v))
+def _power_of_two(count: int) -> int:
+    return 1 << max(0, count - 1).bit_length()
 
 
-def _step_layer(
-    graph: Any,
-    weights: Any,
-    x: Float[Array, "B 1 D"],
-    rope: Any,
-    lengths: Int[Array, " B"],
-    slot: Int[Array, ""],
-    prompt: Cache,
-    *,
-    answer: Cache,
-) -> tuple[Array, Cache]:
-    layer, draws = nnx.merge(graph, weights), draws_of(None, NAMES)
-    q, k, v = (_columns(y) for y in layer.qkv(x, draws))
-    q, k = (_rotated(y, rope) for y in (q, k))
-    columns = (as_bits(y) for y in (k, v))
-    answer = Cache(
-        *(
-            lax.dynamic_update_slice_in_dim(cache, column, slot, axis=3)
-            for cache, column in zip(answer, columns, strict=True)
-        )
-    )
-    in_prompt = jnp.arange(prompt.keys.shape[-1], dtype=jnp.int32)[None, :] < lengths[:, None]
-    in_answer = jnp.arange(answer.keys.shape[-1], dtype=jnp.int32)[None, :] <= slot
-    attended = _attend_parts(q, ((prompt, in_prompt), (answer, in_answer)))
-    return layer.finish(x, attended.reshape(*x.shape[:2], -1), draws), answer
-
-
-def _columns(x: Float[Array, "B T N H"]) -> Float[Array, "B N H T"]:
-    return jnp.transpose(x, (0, 2, 3, 1))
-
-
-def _rotated(x: Float[Array, "B N H T"], rope: Any) -> Array:
-    cos, sin = (part[:, None] for part in rope)
-    return rotate(x, cos, sin).astype(x.dtype)
-
-
-def _finish(
-    eps: float, norm: Array, head: Array, x: Float[Array, "B T D"], lengths: Int[Array, " B"]
-) -> Float[Array, "B V"]:
-    """Logits at the last place of each sequence; the head never sees the others."""
-    x = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
-    x = rms_norm(x, norm, eps)
-    return contract(x, head.astype(x.dtype), -1, 1)
-
-
-def _attend_parts(
-    q: Float[Array, "B N H 1"], parts: tuple[tuple[Cache, Bool[Array, "#B S"]], ...]
-) -> Float[Array, "B N H 1"]:
-    """One query a sequence over keys and values that lie in several places: one softmax over all of them."""
-    B, N, H, _ = q.shape
-    K = parts[0][0].keys.shape[1]
-    product = partial(
-        jnp.einsum,
-        precision=lax.Precision.HIGHEST if q.dtype == jnp.float32 else None,
-        preferred_element_type=jnp.float32,
-    )
-    grouped = (q.astype(jnp.float32) / math.sqrt(H)).astype(q.dtype).reshape(B, K, N // K, H)
-    scores = [
-        jnp.where(seen[:, None, None, :], product("bkgh,bkhs->bkgs", grouped, as_float(cache.keys)), jnp.float32(-1e30))
-        for cache, seen in parts
-    ]
-    weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1).astype(q.dtype)
-    ends = [cache.values.shape[-1] for cache, _ in parts]
-    shares = jnp.split(weights, [sum(ends[:n]) for n in range(1, len(ends))], axis=-1)
-    out = sum(
-        product("bkgs,bkhs->bkgh", share, as_float(cache.values))
-        for share, (cache, _) in zip(shares, parts, strict=True)
-    )
-    return out.astype(q.dtype).reshape(B, N, H, 1)
+def _seat_count(seats: int) -> int:
+    """Seats of a row in a compiled program: 1, 4, or a power of two."""
+    return 1 if seats == 1 else max(4, _power_of_two(seats))

@@ -1,36 +1,33 @@
-"""Answer prompts in batches: `generate(...)` in Python, or `python -m jora_model.generate JOB.json` as a process.
+"""Answer prompts: `generate(...)` in Python, or `python -m jora_model.generate JOB.json` as a process.
 
-Prompts are sorted by length, so that those of a batch are padded little, and padded to a few lengths, so that little is
-compiled. A batch ends when its last answer does. Results are in the order of the prompts.
+Prompts that begin alike are handed to the engine (engine.py) side by side, so that what they share is run once. Results
+are in the order of the prompts.
 """
 
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from jora_model.compilation import use_compilation_cache
 from jora_model.config import ModelConfig
-from jora_model.decode import Decoder
+from jora_model.engine import Engine, Request
 from jora_model.job import GenerateJob, read_job
 from jora_model.model import Llama
 from jora_model.process import report_progress, run_job_file, set_up_log
 from jora_model.prompt_files import read_tokens, write_tokens
-from jora_model.sampling import next_tokens, prompt_keys
+from jora_model.prompt_rows import families
 from jora_model.settings import GenerationSettings
 from jora_model.weights import load_model
 
 log = logging.getLogger(__name__)
 
-_SHORTEST_BUCKET = 64
-# With a single row XLA's CPU backend leaves its fast product and widens every weight to float32 (2 times slower).
-_FEWEST_ROWS = 2
+_FEED = 256  # requests that wait in the engine, which looks for those that share among them
 
 
 def generate(
@@ -55,67 +52,22 @@ def generate(
         ValueError: a prompt is empty, or with its answer longer than the model's positions.
     """
     _check(prompts, settings, model.config)
-    decoder = Decoder(model)
-    choose = jax.jit(partial(next_tokens, temperature=settings.temperature, top_k=settings.top_k, top_p=settings.top_p))
-    answers: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
-    # Longest first: what does not fit into memory fails at once, and the time left is never underestimated.
-    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
-    rows = max(_FEWEST_ROWS, min(settings.batch_size, len(prompts)))
-    for start in range(0, len(order), settings.batch_size):
-        places = order[start : start + settings.batch_size]
-        batch = _run_batch(
-            decoder, choose, [prompts[place] for place in places], places, rows, settings, eos_ids, progress
-        )
-        for place, answer in zip(places, batch, strict=True):
-            answers[place] = answer
-    return answers
-
-
-def _run_batch(
-    decoder: Decoder,
-    choose: Callable[..., jax.Array],
-    prompts: Sequence[np.ndarray],
-    places: Sequence[int],
-    rows: int,
-    settings: GenerationSettings,
-    eos_ids: Sequence[int],
-    progress: Callable[[int], object],
-) -> list[np.ndarray]:
-    """Answers of one batch, filled up to `rows` with rows of one token that nobody reads."""
-    tokens = np.zeros((rows, bucket_length(max(len(prompt) for prompt in prompts))), np.int32)
-    lengths, places_B = np.ones(rows, np.int32), np.zeros(rows, np.int32)
-    for row, (prompt, place) in enumerate(zip(prompts, places, strict=True)):
-        tokens[row, : len(prompt)] = prompt
-        lengths[row], places_B[row] = len(prompt), place
-    keys = prompt_keys(settings.seed, jnp.asarray(places_B))
-    logits, state = decoder.prefill(jnp.asarray(tokens), jnp.asarray(lengths), settings.max_new_tokens)
-    chosen: list[np.ndarray] = []
-    ends = np.full(len(prompts), settings.max_new_tokens)
-    running = np.ones(len(prompts), bool)
-    for step in range(settings.max_new_tokens):
-        new_B = choose(logits, keys, np.int32(step))
-        chosen.append(np.asarray(new_B)[: len(prompts)])
-        stopped = running & np.isin(chosen[-1], eos_ids)
-        ends[stopped] = step + 1
-        running &= ~stopped
-        progress(int(stopped.sum()))
-        if not running.any() or step + 1 == settings.max_new_tokens:
-            break
-        logits, state = decoder.step(new_B, state)
-    progress(int(running.sum()))
-    return [np.stack(chosen)[:end, row] for row, end in enumerate(ends)]
-
-
-def bucket_length(length: int) -> int:
-    """The length that prompts are padded to: four sizes an octave, so at most a quarter is padding.
-
-    >>> [bucket_length(n) for n in (3, 64, 65, 900, 1025)]
-    [64, 64, 80, 1024, 1280]
-    """
-    if length <= _SHORTEST_BUCKET:
-        return _SHORTEST_BUCKET
-    step = 1 << ((length - 1).bit_length() - 3)
-    return -(-length // step) * step
+    engine = Engine(model, slots=min(settings.batch_size, max(1, len(prompts))))
+    # Families of the longest prompts first: what does not fit into memory fails at once, and the time left is never
+    # underestimated.
+    found = sorted(families(prompts), key=lambda places: -max(len(prompts[place]) for place in places))
+    order = deque(place for places in found for place in places)
+    place_of: dict[int, int] = {}
+    answers: list[list[int]] = [[] for _ in prompts]
+    while order or not engine.idle:
+        while order and engine.waiting < _FEED:
+            place = order.popleft()
+            place_of[engine.submit(Request(prompts[place], settings, tuple(eos_ids), place=place))] = place
+        produced = engine.step()
+        for number, token, _ in produced:
+            answers[place_of[number]].append(token)
+        progress(sum(finished is not None for _, _, finished in produced))
+    return [np.array(answer, np.int32) for answer in answers]
 
 
 def _check(prompts: Sequence[np.ndarray], settings: GenerationSettings, config: ModelConfig) -> None:

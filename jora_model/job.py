@@ -60,6 +60,7 @@ class TrainJob(BaseModel):
     base_name: str = Field(description="What the adapter's config calls its base.")
     sequences: str = Field(description="Folder with sequences.safetensors and sequences.json.")
     validation: str | None = Field(None, description="Such a folder of held-out examples, or none.")
+    start_from: str | None = Field(None, description="PEFT adapter that training goes on from, or none.")
     output: str = Field(description="Folder for adapter, metrics and loss curve.")
     checkpoints: str = Field(description="Folder for resumable state.")
     compilation_cache: str | None = Field(None, description="Folder of XLA's persistent cache.")

@@ -4,21 +4,18 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from jora_model.config import ModelConfig
 from jora_model.parameters import LINEAR_BY_NAME, dim_sizes
+from jora_model.peft_format import CONFIG, PREFIX, WEIGHTS, PeftAdapter
 from jora_model.settings import LoraSettings
 
 if TYPE_CHECKING:
     from jora_model.model import Llama
-
-_PREFIX = "base_model.model."
-# What PEFT's config may hold without changing the arithmetic that is implemented here.
-_ONLY = {"bias": "none", "use_dora": False, "fan_in_fan_out": False}
 
 
 def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -68,10 +65,10 @@ def write_adapter(
     for target, (a, b) in factors.items():
         stem = LINEAR_BY_NAME[target].hf.removesuffix(".weight")
         for layer in range(a.shape[0]):
-            name = _PREFIX + stem.format(layer=layer)
+            name = PREFIX + stem.format(layer=layer)
             tensors[f"{name}.lora_A.weight"] = np.ascontiguousarray(a[layer])
             tensors[f"{name}.lora_B.weight"] = np.ascontiguousarray(b[layer])
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config = {
         "base_model_name_or_path": base_name,
         "bias": "none",
@@ -88,66 +85,72 @@ def write_adapter(
         "use_rslora": lora.use_rslora,
     }
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
+    (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
 def read_adapter_settings(folder: Path) -> LoraSettings:
-    """The settings that an adapter was trained with, from its own config.
+    """The settings that an adapter was trained with: one rank and one scale, also where PEFT's patterns give several.
 
     Raises:
-        ValueError: no adapter there, or it uses a PEFT feature that is not implemented (named).
+        ValueError: no adapter there, a damaged one, or a PEFT feature that is not implemented (named).
     """
-    path = Path(folder) / "adapter_config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder} holds no adapter_config.json; a PEFT adapter folder does") from None
-    for key, only in _ONLY.items():
-        if config.get(key, only) != only:
-            raise ValueError(f"{path}: {key}={config[key]!r} is not implemented; only {only!r} is")
-    for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform"):
-        if config.get(key):
-            raise ValueError(f"{path}: {key} is not implemented; train without it")
-    targets = config["target_modules"]
-    return LoraSettings(
-        rank=config["r"],
-        alpha=config["lora_alpha"],
-        use_rslora=config.get("use_rslora", False),
-        dropout=config.get("lora_dropout", 0.0),
-        target_modules=(targets,) if isinstance(targets, str) else tuple(targets),
-    )
+    return PeftAdapter(folder).settings
 
 
 def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Read a PEFT adapter for a model: its settings and target -> (A `[L, R, in]`, B `[L, out, R]`).
+    """Read a PEFT adapter, ours or others', for a model: its settings and target -> (A `[L, R, in]`, B `[L, out, R]`).
+
+    Layers and ranks that the adapter leaves out are zeros; training leaves them so.
 
     Raises:
-        ValueError: a tensor is missing, unknown or of another shape; the message names it.
+        ValueError: as `read_adapter_settings`; a tensor is missing, unknown or of another shape; the message names it.
     """
-    lora = read_adapter_settings(folder)
-    path = Path(folder) / "adapter_model.safetensors"
-    if not path.exists():
-        raise ValueError(f"{folder} holds no adapter_model.safetensors")
-    tensors = load_file(path)
-    sizes = dim_sizes(config)
+    adapter = PeftAdapter(folder)
+    lora, sizes = adapter.settings, dim_sizes(config)
+    wanted = set(adapter.expected(config.num_layers))
+    for place in sorted(wanted - set(adapter.modules)):
+        raise ValueError(f"{adapter.path} lacks {adapter.name(*place, 'A')}; is it an adapter of this base model?")
+    for place in sorted(set(adapter.modules) - wanted):
+        raise ValueError(
+            f"{adapter.path} holds unknown tensors: {adapter.name(*place, 'A')}; is it an adapter of this base model?"
+        )
     factors = {}
     for target in lora.target_modules:
-        parameter = LINEAR_BY_NAME[target]
-        out, inner = (sizes[dim] for dim in parameter.dims)
-        stem = _PREFIX + parameter.hf.removesuffix(".weight")
-        pair = []
-        for letter, shape in (("A", (lora.rank, inner)), ("B", (out, lora.rank))):
-            stack = []
-            for layer in range(config.num_layers):
-                name = f"{stem.format(layer=layer)}.lora_{letter}.weight"
-                if name not in tensors:
-                    raise ValueError(f"{path} lacks {name}; is it an adapter of this base model?")
-                tensor = tensors.pop(name)
-                if tensor.shape != shape:
-                    raise ValueError(f"{path}: {name} has shape {tensor.shape}; the base model needs {shape}")
-                stack.append(tensor.astype(np.float32))
-            pair.append(np.stack(stack))
-        factors[target] = (pair[0], pair[1])
-    if tensors:
-        raise ValueError(f"{path} holds unknown tensors: {', '.join(sorted(tensors)[:3])}")
+        out, inner = (sizes[dim] for dim in LINEAR_BY_NAME[target].dims)
+        a = np.zeros((config.num_layers, lora.rank, inner), np.float32)
+        b = np.zeros((config.num_layers, out, lora.rank), np.float32)
+        for layer in range(config.num_layers):
+            if (target, layer) not in wanted:
+                continue
+            rank = adapter.modules[target, layer].rank
+            for letter, shape in (("A", (rank, inner)), ("B", (out, rank))):
+                if (given := adapter.shape(target, layer, letter)) != shape:
+                    name = adapter.name(target, layer, letter)
+                    raise ValueError(f"{adapter.path}: {name} has shape {given}; the base model needs {shape}")
+            a[layer], b[layer] = adapter.factors(target, layer)
+        factors[target] = (a, b)
     return lora, factors
+
+
+def check_start(folder: Path, found: LoraSettings, lora: LoraSettings) -> LoraSettings:
+    """The settings to train an adapter further with, which are its own but for the dropout.
+
+    Raises:
+        ValueError: they differ; says which, and how to set all of them.
+    """
+    for name in ("rank", "alpha", "use_rslora", "target_modules"):
+        theirs, ours = (getattr(settings, name) for settings in (found, lora))
+        if theirs != ours:
+            raise ValueError(
+                f"the adapter {folder} has {name} {_shown(theirs)} and lora.{name} is {_shown(ours)}; to train it "
+                f"further: --set lora.rank={found.rank} --set lora.alpha={_shown(found.alpha)} "
+                f"--set lora.use_rslora={str(found.use_rslora).lower()} "
+                f"--set lora.target_modules={_shown(found.target_modules)}"
+            )
+    return lora
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

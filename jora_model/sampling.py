@@ -1,9 +1,16 @@
 """Choose the next token from logits: the likeliest, or drawn with temperature, top-k and top-p."""
 
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
+
+from jora_model.settings import GenerationSettings
 
 
 def prompt_keys(seed: int, prompts: Int[Array, " B"]) -> Key[Array, " B"]:
@@ -31,9 +38,24 @@ def next_tokens(
     """
     if temperature == 0:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    draws = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys)
+    B = len(logits)
+    share = None if top_p is None else jnp.full(B, top_p, jnp.float32)
+    return drawn(logits, keys, jnp.full(B, step), jnp.full(B, temperature, jnp.float32), share, top_k=top_k)
+
+
+def drawn(
+    logits: Float[Array, "B V"],
+    keys: Key[Array, " B"],
+    steps: Int[Array, " B"],
+    temperature: Float[Array, " B"],
+    top_p: Float[Array, " B"] | None,
+    *,
+    top_k: int | None,
+) -> Int[Array, " B"]:
+    """As `next_tokens` at a temperature above 0, each sequence with its own."""
+    draws = jax.vmap(jax.random.fold_in)(keys, steps)
     draw = jax.vmap(lambda key, row: jax.random.categorical(key, row))
-    logits = logits / jnp.float32(temperature)
+    logits = logits / temperature[:, None]
     if top_k is None and top_p is None:
         return draw(draws, logits).astype(jnp.int32)
     # Likeliest first. What follows works on ranks, and `tokens` leads back.
@@ -43,7 +65,56 @@ def next_tokens(
         probabilities = jax.nn.softmax(ranked, axis=-1)
         before = jnp.cumsum(probabilities, axis=-1) - probabilities
         # The first rank always stays; the comparison could lose it to rounding.
-        stays = (before < top_p) | (jnp.arange(ranked.shape[-1], dtype=jnp.int32) == 0)[None, :]
+        stays = (before < top_p[:, None]) | (jnp.arange(ranked.shape[-1], dtype=jnp.int32) == 0)[None, :]
         ranked = jnp.where(stays, ranked, -jnp.inf)
     rank = draw(draws, ranked)
     return jnp.take_along_axis(tokens, rank[:, None], axis=-1)[:, 0].astype(jnp.int32)
+
+
+_drawn = jax.jit(drawn, static_argnames="top_k")
+
+
+class Wanted(NamedTuple):
+    """One more token of an answer: its settings, which draw of the seed it is, and the token's number in it."""
+
+    settings: GenerationSettings
+    place: int
+    step: int
+
+
+def choose(logits: Float[Array, "B V"], likeliest: Int[Array, " B"], wanted: Sequence[Wanted | None]) -> list[int]:
+    """A token for each row that is wanted, by its own settings; the rows behind the last one, and those that are
+    None, may be anything.
+
+    Drawn together are those with one top_k, with or without top_p; everything else may differ within a call.
+    """
+    chosen = np.array(likeliest)
+    kinds = {(w.settings.top_k, w.settings.top_p is None) for w in wanted if w and w.settings.temperature > 0}
+    for top_k, whole in kinds:
+        keys = np.zeros((len(chosen), 2), np.uint32)
+        steps = np.zeros(len(chosen), np.int32)
+        temperature, top_p = np.ones(len(chosen), np.float32), np.ones(len(chosen), np.float32)
+        rows = []
+        for row, want in enumerate(wanted):
+            if (
+                want
+                and want.settings.temperature > 0
+                and (want.settings.top_k, want.settings.top_p is None)
+                == (
+                    top_k,
+                    whole,
+                )
+            ):
+                rows.append(row)
+                keys[row] = _key(want.settings.seed, want.place)
+                steps[row], temperature[row] = want.step, want.settings.temperature
+                top_p[row] = want.settings.top_p or 1.0
+        share = None if whole else top_p
+        found = np.asarray(_drawn(logits, jax.random.wrap_key_data(keys), steps, temperature, share, top_k=top_k))
+        chosen[rows] = found[rows]
+    return [int(token) for token in chosen[: len(wanted)]]
+
+
+@functools.lru_cache(maxsize=4096)
+def _key(seed: int, place: int) -> np.ndarray:
+    return np.asarray(jax.random.key_data(prompt_keys(seed, jnp.array([place], jnp.int32))[0]))

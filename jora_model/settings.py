@@ -49,6 +49,25 @@ class LoraSettings(BaseModel):
         return self.alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
 
 
+class AdapterSettings(BaseModel):
+    """An adapter from elsewhere, in place of a fresh one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str | None = Field(
+        None, min_length=1, description="Folder of a PEFT adapter of this base model, trained by whomever."
+    )
+    train: bool = Field(
+        True, description="Train that adapter further, with its own rank, alpha and targets; or take it as it is."
+    )
+
+    @model_validator(mode="after")
+    def _there_is_one(self) -> Self:
+        if self.folder is None and not self.train:
+            raise ValueError("train=false takes an adapter as it is; name one: adapter.folder")
+        return self
+
+
 class MeshSettings(BaseModel):
     """How many devices along each mesh axis; their product is the number of devices used."""
 

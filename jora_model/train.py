@@ -31,6 +31,7 @@ from jora_model.job import TrainJob, TrainSettings, read_job
 from jora_model.lora import adapter_factors, write_adapter
 from jora_model.metrics import Metrics, NoMetrics, check_tensorboard
 from jora_model.optimizer import learning_rate_at
+from jora_model.peft_format import CONFIG, WEIGHTS
 from jora_model.plain_attention import backend_name, choose_attention
 from jora_model.process import report_progress, set_up_log
 from jora_model.sampler import Sampler
@@ -84,7 +85,12 @@ def train(job: TrainJob) -> None:
         output.mkdir(parents=True, exist_ok=True)
     with CompilationCount() as compiled:
         model = load_model(
-            Path(job.base), lora=job.lora, mesh=mesh, seed=settings.seed, compute_dtype=settings.compute_dtype
+            Path(job.base),
+            lora=job.lora,
+            adapter=None if job.start_from is None else Path(job.start_from),
+            mesh=mesh,
+            seed=settings.seed,
+            compute_dtype=settings.compute_dtype,
         )
         trainer = Trainer(model, settings, updates, attention)
         validation = Validation(held_out, settings, trainer.state.adapter) if held_out else None
@@ -270,6 +276,9 @@ def _fingerprint(job: TrainJob) -> str:
     digest = hashlib.sha256(decisive.encode())
     for folder in filter(None, (job.sequences, job.validation)):
         digest.update((Path(folder) / "sequences.safetensors").read_bytes())
+    if job.start_from is not None:
+        for name in (CONFIG, WEIGHTS):
+            digest.update((Path(job.start_from) / name).read_bytes())
     digest.update((Path(job.base) / "config.json").read_bytes())
     for path in sorted(Path(job.base).glob("*.safetensors")):
         size = path.stat().st_size

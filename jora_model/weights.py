@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from jora_model.abstract import adapter_shapes, base_shapes
 from jora_model.config import ModelConfig
 from jora_model.distributed import put
-from jora_model.lora import fresh_adapter, read_adapter
+from jora_model.lora import check_start, fresh_adapter, read_adapter
 from jora_model.model import Llama
 from jora_model.parameters import Parameter, parameters_of, shape_of
 from jora_model.settings import LoraSettings
@@ -100,16 +100,18 @@ def load_model(
     seed: int = 0,
     compute_dtype: Any = jnp.bfloat16,
 ) -> Llama:
-    """Load a Hugging Face folder; with `lora` a fresh adapter, with `adapter` a trained one in PEFT's format.
+    """Load a Hugging Face folder; with `lora` a fresh adapter, with `adapter` a trained one in PEFT's format, and with
+    both the trained one to be trained further.
 
     Args:
+        lora: of a trained adapter, what its settings must be; its dropout is free.
         seed: for the fresh adapter's A.
         compute_dtype: bf16 holds the weights as bf16 bits; float32 widens them (for tests and comparisons).
 
     Raises:
-        ValueError: a file is missing or damaged, a tensor is missing, unknown or of another shape.
+        ValueError: a file is missing or damaged, a tensor is missing, unknown or of another shape; an adapter with
+            other settings than `lora`.
     """
-    assert lora is None or adapter is None, "either a fresh adapter or a trained one"
     config = ModelConfig.read(folder)
     checkpoint = Checkpoint(folder)
     check_names(checkpoint, config)
@@ -117,7 +119,8 @@ def load_model(
     base = {p.name: _place(checkpoint, p, config, shapes[p.name]) for p in parameters_of(config)}
     factors: dict[str, tuple[Any, Any]] = {}
     if adapter is not None:
-        lora, factors = read_adapter(Path(adapter), config)
+        found, factors = read_adapter(Path(adapter), config)
+        lora = found if lora is None else check_start(Path(adapter), found, lora)
     elif lora is not None:
         factors = fresh_adapter(config, lora, seed)
     placed = {}

@@ -20,6 +20,7 @@ ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ground-questions": ("questions", ("documents", "chunks", "index")),
     "build-dataset": ("dataset", ("questions", "chunks", "index")),
     "train-adapter": ("adapter", ("dataset",)),
+    "continue-adapter": ("adapter", ("dataset",)),
     "score-answers": ("evaluation", ("adapter", "questions", "index")),
     "export-model": ("export", ("adapter", "evaluation")),
 }

@@ -173,7 +173,7 @@ class Registry:
     def is_settled(self, adapter: Artifact) -> bool:
         """Whether nothing is left to decide about a model: it is the champion, or was judged against the present one,
         or rolled back from."""
-        name, history = _name(adapter), self.history()
+        name, history = name_of(adapter), self.history()
         champion = history[-1].name if history else None
         if name == champion or name in self.dismissed():
             return True
@@ -311,7 +311,7 @@ def describe_model(
         questions = tuned["questions"]
         scores = {key: tuned[key] and Score(**tuned[key]) for key in METRICS}
     return ModelRecord(
-        name=_name(artifacts["adapter"]),
+        name=name_of(artifacts["adapter"]),
         created=now(),
         run=run,
         base_model=settings["base_model"],
@@ -338,7 +338,8 @@ def roots(store: Store) -> set[Artifact]:
     return found
 
 
-def _name(adapter: Artifact) -> str:
+def name_of(adapter: Artifact) -> str:
+    """The name that a model is registered by."""
     return adapter.digest[:_NAME_DIGITS]
 
 

@@ -1,13 +1,13 @@
 """Training, as a job in a process of its own."""
 
 import shutil
-from typing import Any
+from pathlib import Path
 
 from jora_model.config import ModelConfig
 from jora_model.job import TrainJob, TrainSettings
 from jora_model.parameters import adapter_count
 from jora_model.settings import LoraSettings, MeshSettings
-from tasks.cache import Stage, stage
+from tasks.cache import stage
 from tasks.jobs import run_job
 from tasks.logs import run_log
 from tasks.progress import Progress
@@ -33,7 +33,34 @@ def train_adapter(
     Raises:
         ValueError: a setting that the model refuses, a loss that is not finite, an example over the row's length.
     """
-    return _train(store, base, dataset, lora, mesh, training, train_adapter)
+    scratch = train_adapter.scratch(store, base, dataset, lora, mesh, training)
+    return _train(store, scratch, base, None, dataset, lora, mesh, training)
+
+
+# Apart from `train_adapter`, whose keys stay as they are; the same holds for `version`.
+@stage(
+    name="continue-adapter",
+    version=1,
+    code_digest=False,
+    retries=1,
+    space=lambda store, base, start, *others: _space(store, base, *others),
+)
+def continue_adapter(
+    store: Store,
+    base: Artifact,
+    start: Artifact,
+    dataset: Artifact,
+    lora: LoraSettings,
+    mesh: MeshSettings,
+    training: TrainSettings,
+) -> Artifact:
+    """Train an adapter further.
+
+    Raises:
+        ValueError: as `train_adapter`; its rank, alpha or targets are not those of `lora`.
+    """
+    scratch = continue_adapter.scratch(store, base, start, dataset, lora, mesh, training)
+    return _train(store, scratch, base, start, dataset, lora, mesh, training)
 
 
 @stage(name="train-plain-adapter", version=1, code_digest=False, retries=1, space=_space)
@@ -41,19 +68,20 @@ def train_plain_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:
     """The same over a dataset without documents (DSF): a rung of the evaluation, and not what is exported."""
-    return _train(store, base, dataset, lora, mesh, training, train_plain_adapter)
+    scratch = train_plain_adapter.scratch(store, base, dataset, lora, mesh, training)
+    return _train(store, scratch, base, None, dataset, lora, mesh, training)
 
 
 def _train(
     store: Store,
+    scratch: Path,
     base: Artifact,
+    start: Artifact | None,
     dataset: Artifact,
     lora: LoraSettings,
     mesh: MeshSettings,
     training: TrainSettings,
-    trained_by: Stage[Any],
 ) -> Artifact:
-    scratch = trained_by.scratch(store, base, dataset, lora, mesh, training)
     output = scratch / "output"
     held_out = store.path(dataset) / "validation" / "sequences"
     job = TrainJob(
@@ -61,6 +89,7 @@ def _train(
         base_name="base",  # export names it; a name is no input of the weights
         sequences=str(store.path(dataset) / "sequences"),
         validation=str(held_out) if held_out.is_dir() else None,
+        start_from=None if start is None else str(store.path(start)),
         output=str(output),
         checkpoints=str(scratch / "checkpoints"),
         compilation_cache=str(store.work_dir / "xla"),
@@ -72,7 +101,7 @@ def _train(
     job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
     run_job("jora_model.train", job_file, log=run_log(), progress=Progress("training", "updates of the training"))
     settings = {"lora": lora, "mesh": mesh, "training": training}
-    with store.build("adapter", settings=settings, inputs=(base, dataset)) as build:
+    with store.build("adapter", settings=settings, inputs=tuple(filter(None, (base, start, dataset)))) as build:
         shutil.copytree(output, build.folder, dirs_exist_ok=True)
         build.count(examples=dataset.count("examples"))
     return build.artifact

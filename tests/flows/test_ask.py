@@ -1,17 +1,29 @@
 """`jora ask` on a finished run: an answer, and one clear line for whatever is not there or damaged."""
 
+import io
 import json
 import shutil
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
+from asked_runs import finished_run
 from command_line import jora
 from small_runs import SMALL, copy_samples, run_here, tiny_base
+from small_tokenizers import smollm2
 
 from data.chunks import Chunk
-from data.prompts import Parsed
-from flows.ask import _show
+from data.prompts import raft_output
+from flows import cli
+from flows.ask import _Printer
 from flows.config import load_config
+from flows.opening import open_last_run
+from tasks.answering import Asked, answer_together
+from tasks.asked_models import AskedModel
+from tasks.models import Registry
+from tasks.store import Artifact
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +54,81 @@ def test_no_adapter_yet(monkeypatch, capsys, work):
     assert f"trained no adapter; run: jora train --work-dir {work}" in line
 
 
-def test_a_quote_is_shown_with_its_page(capsys):
+def test_a_quote_is_shown_with_its_page_as_it_is_written(capsys):
     chunk = Chunk("c", "d", "handbook.pdf", 0, 20, ("The mill",), "It rests in March.", pages=(3, 4))
-    _show(Parsed("in March", ("It rests in March.",), abstained=False), [chunk])
-    assert "handbook.pdf, pages 3 to 4, The mill" in capsys.readouterr().out
+    model = AskedModel("m", Artifact(kind="base", digest="b", bytes=1), Artifact(kind="a", digest="a", bytes=1), "chat")
+    asked = Asked("When?", model, (chunk,), np.zeros(1, np.int32), smollm2())
+    answer, printer = asked.answer(), _Printer(asked)
+    tokens = smollm2().encode(raft_output("in March", ["It rests in March.", "It never rests."]))
+    shown = []
+    for token in tokens:
+        printer.show(answer.feed(token))
+        shown.append(capsys.readouterr().out)
+    printer.show(answer.finish())
+    printer.end(answer)
+    assert sum(map(bool, shown)) > 8, "token by token"
+    assert "".join(shown) + capsys.readouterr().out == (
+        '  "It rests in March."\n  handbook.pdf, pages 3 to 4, The mill\n'
+        '  "It never rests."\n  (not found word for word in the retrieved documents: do not rely on it)\n'
+        "\nin March\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work directory of a run with a registered champion."""
+    return finished_run(tmp_path_factory.mktemp("finished"))
+
+
+def run(monkeypatch, capfd, *arguments: object) -> str:
+    monkeypatch.setattr(sys, "argv", ["jora", "ask", *map(str, arguments)])
+    with suppress(SystemExit):
+        cli.main()
+    return capfd.readouterr().out
+
+
+def test_the_tuned_model_answers(monkeypatch, capfd, finished):
+    question = "Who broke a collarbone?"
+    printed = {name: run(monkeypatch, capfd, question, "--work-dir", finished, *given) for name, given in GIVEN.items()}
+    assert "retrieved: " in printed["latest"]
+    assert printed["latest"] == printed["champion"] == printed["name"] != printed["base"]
+    assert printed["both"].count("│") > 2 and "base" in printed["both"]
+
+
+GIVEN = {
+    "latest": (),
+    "champion": ("--model", "champion"),
+    "name": ("--model", "latest"),
+    "base": ("--base", "--model", "champion"),
+    "both": ("--compare",),
+}
+
+
+def test_questions_line_by_line(monkeypatch, capfd, finished):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Who broke a collarbone?\n\n" + "Why? " * 2000 + "\nWho else?\n"))
+    printed = run(monkeypatch, capfd, "--work-dir", finished)
+    assert printed.count("retrieved: ") == 2, "and the one that is too long does not end it"
+
+
+def test_base_beside_tuned_is_what_each_says_alone(finished):
+    opened, config = open_last_run(str(finished), ["base", "latest"], slots=2)
+    asked = [opened.ask("Who broke a collarbone?", opened.find(name)) for name in ("base", "latest")]
+
+    def answers(*together: Asked) -> list[str]:
+        found = {place: answer for place, _, answer in answer_together(opened.engine, together, config.generation)}
+        return [found[place].parsed.answer for place in range(len(together))]
+
+    assert answers(*asked) == answers(asked[0]) + answers(asked[1])
+    assert opened.engine.idle
+    name = Registry(finished).all()[0].name
+    assert opened.find("latest").name == name and opened.names == ("latest", "base", name)
+    with pytest.raises(ValueError, match="no model 'nobody' here; there are: latest, base, "):
+        opened.find("nobody")
+
+
+def test_base_and_compare(monkeypatch, capsys, tmp_path):
+    code, line = jora(monkeypatch, capsys, "ask", "Who?", "--base", "--compare")
+    assert code == 2 and "leave --base out" in line
 
 
 @pytest.mark.parametrize("question", ["", "  \n"])

@@ -24,13 +24,14 @@ from jobs_here import run_jobs_here
 from mixed_corpus import mixed_documents
 from pydantic import BaseModel
 from small_rerankers import reranker_folder
-from small_runs import copy_samples, tiny_base
+from small_runs import copy_samples, foreign_adapter, tiny_base
 from workshop import GOALS, Workshop
 
 from data.embeddings import resolve_embedder
 from flows.config import RunConfig
 from flows.dry_run import preflight
 from flows.promotion import promote
+from jora_model.config import ModelConfig
 from jora_model.decode import Decoder
 from jora_model.step import Trainer
 from jora_model.tries import Rows
@@ -68,10 +69,6 @@ def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
     return sorted(workshop.run(config, "dataset"))
 
 
-def stages_of_the_evaluation(workshop: Workshop, config: RunConfig) -> object:
-    return sorted(workshop.run(config, "evaluation"))
-
-
 def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
     """Texts of each call of the embedder's model, when no vector is kept."""
     from sentence_transformers import SentenceTransformer
@@ -84,12 +81,12 @@ def embedded_at_once(workshop: Workshop, config: RunConfig) -> object:
 
 
 def decoded_at_once(workshop: Workshop, config: RunConfig) -> object:
-    """Rows of the first batch of prompts; it is not answered."""
+    """Slots of the first step; it is not taken."""
 
     def rows(decoder: Decoder, tokens: Any, *others: object) -> object:
         raise Enough(tokens.shape[0])
 
-    return _calls(workshop, config, "generate-answers", Decoder, "prefill", rows)
+    return _calls(workshop, config, "generate-answers", Decoder, "step", rows)
 
 
 def held_by_a_device(workshop: Workshop, config: RunConfig) -> object:
@@ -160,14 +157,17 @@ SEQUENCES = "build-dataset/sequences/*"
 ADAPTER = "train-adapter/adapter_model.safetensors"
 PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
-FEW_TRIALS = "{{enabled: true, max_questions: 1, top_k: [1], distractors: [0, 1]}}"
-SUMMARY = "score-answers/summary.json"
 JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
 MIXED = ("corpus={folder}/other/mixed",)
 GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
 
+FOREIGN = ("adapter.folder={folder}/other/adapter",)
+EXPORTED = "export-model/adapter/adapter_model.safetensors"
+
 ROWS = {
+    "adapter.folder": Row("{folder}/other/adapter", EXPORTED),
+    "adapter.train": Row("false", EXPORTED, given=FOREIGN),
     "corpus": Row("{folder}/other/documents", "snapshot-documents/documents.jsonl"),
     "questions": Row("{folder}/other/questions.jsonl", "snapshot-questions/raw_questions.jsonl"),
     "base_model": Row("{folder}/other/base", ADAPTER),
@@ -241,9 +241,7 @@ ROWS = {
     "evaluation.top_k": Row("1", PROMPTS),
     "evaluation.max_questions": Row("2", PROMPTS),
     "evaluation.seed": Row("2", PROMPTS),
-    "evaluation.rungs": Row("[base + retrieval, tuned closed-book, tuned + retrieval]", SUMMARY),
-    "evaluation.dsf": Row("true", SUMMARY),
-    "evaluation.robustness": Row(FEW_TRIALS, stages_of_the_evaluation),
+    "evaluation.rungs": Row("[base + retrieval, tuned + retrieval]", "score-answers/summary.json"),
     "promotion.rule": Row("always", decided),
     "promotion.first": Row("always", decided),
     "promotion.metric": Row("exact_match", decided, given=("promotion.min_questions=1",)),
@@ -280,6 +278,8 @@ ELSEWHERE = {
     "teacher.price_out": ASKING,
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
+    "evaluation.dsf": "tasks/test_evaluation.py::test_dsf_learns_as_many_examples_without_documents",
+    "evaluation.robustness": "tasks/test_evaluation.py::test_robustness_varies_what_is_shown",
     "evaluation.judge": "tasks/test_verdicts.py::test_a_judge_of_an_evaluation",
     "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
     "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
@@ -297,6 +297,7 @@ def other(workshop: Workshop) -> None:
     folder = workshop.folder / "other"
     copy_samples(folder, 2)
     tiny_base(folder / "base", seed=1)
+    foreign_adapter(folder / "adapter", ModelConfig.read(folder / "base"))
     mixed_documents(folder / "mixed")
     rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})
     datasets.DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(folder / "saved")

@@ -13,12 +13,13 @@ import torch
 import transformers
 from tiny_models import VOCAB, hf_folder, hf_model
 
-from jora_model import decode
+from jora_model import decode_programs
 from jora_model.decode import Decoder
-from jora_model.generate import bucket_length, generate
+from jora_model.generate import generate
 from jora_model.job import GenerateJob
 from jora_model.lora import adapter_factors, write_adapter
 from jora_model.prompt_files import read_tokens, write_tokens
+from jora_model.prompt_rows import bucket_length, pack_row
 from jora_model.settings import ALL_LINEAR, GenerationSettings, LoraSettings
 from jora_model.weights import load_model
 
@@ -135,31 +136,35 @@ def test_draws_do_not_depend_on_the_batch(tiny):
     assert sample(top_k=1) == greedy
 
 
-def test_compiled_once_for_each_bucket(tiny, monkeypatch, request):
+def test_compiled_once_for_each_shape(tiny, monkeypatch, request):
     traced = Counter()
 
     def counted(name):
-        function = getattr(decode, name)
+        function = getattr(decode_programs, name)
 
         @functools.wraps(function)
         def wrapper(*args, **kwargs):
             traced[name] += 1
             return function(*args, **kwargs)
 
-        monkeypatch.setattr(decode, name, wrapper)
+        monkeypatch.setattr(decode_programs, name, wrapper)
 
-    for name in ("_start", "_prefill_layer", "_step_layer", "_finish"):
+    for name in ("_start_row", "_row_layer", "_start", "_queries", "_over_rows", "_finish_layer"):
         counted(name)
-    decode._programs.cache_clear()
-    request.addfinalizer(decode._programs.cache_clear)
-    decoder = Decoder(load_model(tiny))
-    for lengths in ([3, 64], [10, 20], [65, 70]):
-        tokens = np.zeros((2, bucket_length(max(lengths))), np.int32)
-        _, state = decoder.prefill(tokens, np.array(lengths, np.int32), 8)
-        for _ in range(3):
-            _, state = decoder.step(np.zeros(2, np.int32), state)
-    # Once for all layers. A step's start and end do not depend on the bucket.
-    assert traced == {"_prefill_layer": 2, "_step_layer": 2, "_start": 3, "_finish": 3}
+    decode_programs.programs.cache_clear()
+    request.addfinalizer(decode_programs.programs.cache_clear)
+    model = load_model(tiny)
+    for lengths in ([3, 50], [10, 20], [65, 70]):
+        generate(model, random_prompts(lengths), GenerationSettings(max_new_tokens=4), [])
+    # Once for all layers; a step does not depend on the row's length but where it reads it.
+    assert traced == {
+        "_start_row": 2,
+        "_row_layer": 2,
+        "_start": 1,
+        "_queries": 1,
+        "_over_rows": 2,
+        "_finish_layer": 1,
+    }
 
 
 def test_buckets_hold_their_prompts_and_waste_a_fifth_at_most():
@@ -172,17 +177,18 @@ def test_buckets_hold_their_prompts_and_waste_a_fifth_at_most():
 
 
 def test_bf16_stays_close_to_float32(tiny):
-    """The cache's bit patterns and layout: logits of three steps, teacher-forced."""
-    prompts = np.stack(random_prompts([30, 30]))
-    lengths = np.array([30, 17], np.int32)
-    steps = random_prompts([2, 2, 2], seed=3)
+    """Logits of a row of two prompts and of three steps, teacher-forced."""
+    prompts = random_prompts([30, 17])
     found = []
     for dtype in (jnp.bfloat16, jnp.float32):
-        decoder = Decoder(load_model(tiny, compute_dtype=dtype))
-        logits, state = decoder.prefill(prompts, lengths, 4)
+        decoder = Decoder(load_model(tiny, compute_dtype=dtype), slots=2)
+        packed = pack_row(prompts)
+        logits, _, row = decoder.prefill(packed)
         seen = [np.asarray(logits)]
-        for tokens in steps:
-            logits, state = decoder.step(tokens, state)
+        groups = decoder.seated([(row, dict(enumerate(packed.ends.tolist())))])
+        for step, tokens in enumerate(random_prompts([2, 2, 2], seed=3)):
+            ages = np.full(2, step + 1, np.int32)
+            logits, _ = decoder.step(tokens, np.array([30, 17], np.int32) + step, np.zeros(2, np.int32), ages, groups)
             seen.append(np.asarray(logits))
         found.append(np.stack(seen))
     assert np.abs(found[0] - found[1]).max() < 0.1 * np.abs(found[1]).max()

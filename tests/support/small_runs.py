@@ -4,11 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 from small_tokenizers import llama2_of_samples
 from tiny_models import hf_folder
 
 from flows.config import RunConfig
 from flows.pipeline import Pipeline
+from jora_model.config import ModelConfig
+from jora_model.lora import fresh_adapter, write_adapter
+from jora_model.settings import LoraSettings
 from tasks.runs import publish_latest
 from tasks.store import Store
 
@@ -48,6 +52,16 @@ def tiny_base(folder: Path, seed: int = 0) -> Path:
     tokenizer = llama2_of_samples()._tokenizer
     hf_folder(folder, seed, vocab_size=len(tokenizer), max_position_embeddings=1024, num_hidden_layers=2)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def foreign_adapter(folder: Path, config: ModelConfig, rank: int = 4) -> Path:
+    """An adapter that matters, of the settings that SMALL gives."""
+    lora = LoraSettings(rank=rank)
+    factors = fresh_adapter(config, lora, seed=7)
+    random = np.random.default_rng(7)
+    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in factors.items()}
+    write_adapter(folder, factors, lora, "elsewhere")
     return folder
 
 

@@ -1,0 +1,172 @@
+"""Answers per second against transformers: `python -m bench.generate_vs_transformers --squad FILE [--unshared]`.
+
+The same questions over contexts of five paragraphs (bench/generation_workload.py), SmolLM2-135M, greedy, at most 64
+new tokens. Ours: `jora_model.generate.generate`, as an evaluation runs it, bf16, 32 slots. Peer:
+`transformers.generate`, SDPA, its best of bf16 and float32 and of batch sizes 1 to 32 (tried first, on a few of the
+prompts), sorted by length and padded on the left. Each side lives in a process of its own with all cores; they take
+turns and the medians of answers per second are compared. Compiling is not counted. The tokens of both sides are
+compared: in bf16 they round differently, so some answers part; `bench.greedy_parity` compares them in float32.
+
+About 12 minutes; --quick about 3.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.machine import describe_machine
+from bench.worker import Worker, serve
+from jora_model.base import resolve_base
+from jora_model.gguf_import import import_gguf
+from jora_model.prompt_files import read_tokens, write_tokens
+from tasks.jobs import MEMORY_SETTINGS
+
+MODULE = "bench.generate_vs_transformers"
+MAX_NEW_TOKENS = 64
+SLOTS = 32
+
+
+def main() -> None:
+    """Write the prompts, start both sides, let them take turns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--squad", type=Path, help="a SQuAD-format file")
+    parser.add_argument("--unshared", action="store_true", help="no two questions share a context")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=("ours", "peer"), help="one side alone, for profiling")
+    parser.add_argument("--slots", type=int, default=SLOTS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        serve({"ours": _ours, "peer": _peer}[arguments.worker])
+        return
+    if arguments.squad is None:
+        parser.error("--squad FILE is needed")
+    print(describe_machine("jax", "jaxlib", "torch", "transformers"), flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = _prepare(folder, arguments)
+        sides = [side for side in ("ours", "peer") if arguments.only in (None, side)]
+        workers = {
+            side: Worker(MODULE, side, folder, MEMORY_SETTINGS if side == "ours" else {}, settings) for side in sides
+        }
+        try:
+            _compare(workers, settings["turns"])
+        finally:
+            for worker in workers.values():
+                worker.__exit__()
+
+
+def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    from bench.generation_workload import squad_prompts
+    from data.tokenizer import load_tokenizer
+
+    import_gguf(resolve_base("embedded"), folder / "base")
+    tokenizer = load_tokenizer(folder / "base")
+    articles = 2 if arguments.quick else 8
+    prompts = squad_prompts(arguments.squad, tokenizer, shared=not arguments.unshared, articles=articles)
+    if arguments.unshared:
+        prompts = prompts[: 40 if arguments.quick else 120]
+    write_tokens(folder / "prompts", "prompts", [prompt.id for prompt in prompts], [p.tokens for p in prompts])
+    lengths = [len(prompt.tokens) for prompt in prompts]
+    print(f"{len(prompts)} prompts of {statistics.mean(lengths):.0f} tokens", flush=True)
+    return {
+        "folder": str(folder),
+        "end_id": tokenizer.end_id("chat"),
+        "slots": arguments.slots,
+        "turns": 2 if arguments.quick else 3,
+        "peer_prompts": 16 if arguments.quick else 48,
+        "batch_sizes": [1, 4, 16] if arguments.quick else [1, 2, 4, 8, 16, 32],
+        "dtypes": ["bfloat16"] if arguments.quick else ["bfloat16", "float32"],
+    }
+
+
+def _compare(workers: dict[str, Worker], turns: int) -> None:
+    for worker in workers.values():
+        print(worker.call("warm"), flush=True)
+    speeds: dict[str, list[float]] = {side: [] for side in workers}
+    answers: dict[str, dict[str, list[int]]] = {}
+    for _ in range(turns):
+        for side, worker in workers.items():
+            found = worker.call("run")
+            answers[side] = found["answers"]
+            count, tokens = len(found["answers"]), sum(map(len, found["answers"].values()))
+            speeds[side].append(count / found["seconds"])
+            print(
+                f"{side}: {count} answers of {tokens / count:.1f} tokens in {found['seconds']:.1f} s: "
+                f"{speeds[side][-1]:.3f} answers/s",
+                flush=True,
+            )
+    for side, found in speeds.items():
+        print(f"figure answers_per_second_{side} {statistics.median(found):.3f}")
+    if len(workers) == 2:
+        shared = answers["ours"].keys() & answers["peer"].keys()
+        equal = sum(answers["ours"][id] == answers["peer"][id] for id in shared)
+        print(f"figure equal_answers_percent {100 * equal / len(shared):.0f}")
+        ratios = [a / b for a, b in zip(speeds["ours"], speeds["peer"], strict=True)]
+        print(f"figure generate_speed_ratio {statistics.median(ratios):.2f}")
+
+
+def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+    from jora_model.generate import generate
+    from jora_model.settings import GenerationSettings
+    from jora_model.weights import load_model
+
+    folder = Path(settings["folder"])
+    ids, prompts = read_tokens(folder / "prompts", "prompts")
+    model = load_model(folder / "base")
+    generation = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, batch_size=settings["slots"])
+
+    def run() -> dict[str, Any]:
+        started = time.monotonic()
+        found = generate(model, prompts, generation, (settings["end_id"],))
+        seconds = time.monotonic() - started
+        return {"seconds": seconds, "answers": {id: answer.tolist() for id, answer in zip(ids, found, strict=True)}}
+
+    def warm() -> str:
+        return f"ours: the first time, with compiling, {run()['seconds']:.1f} s"
+
+    return {"warm": warm, "run": run}
+
+
+def _peer(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+    from bench.transformers_answers import TransformersAnswers
+
+    folder = Path(settings["folder"])
+    ids, prompts = read_tokens(folder / "prompts", "prompts")
+    order = np.random.default_rng(0).permutation(len(ids))
+    chosen = order[: settings["peer_prompts"]].tolist()
+    best: dict[str, Any] = {}
+
+    def timed(peer: TransformersAnswers, places: list[int], size: int) -> tuple[float, list[list[int]]]:
+        started = time.monotonic()
+        found = peer.answer([prompts[place] for place in places], size)
+        return time.monotonic() - started, found
+
+    def warm() -> str:
+        told = []
+        for dtype in settings["dtypes"]:
+            peer = TransformersAnswers(folder / "base", dtype, settings["end_id"], MAX_NEW_TOKENS)
+            timed(peer, chosen[:1], 1)
+            for size in settings["batch_sizes"]:
+                places = order[: max(size, 4)].tolist()
+                speed = len(places) / timed(peer, places, size)[0]
+                told.append(f"{dtype} {size}: {speed:.3f}")
+                if speed > best.get("speed", 0.0):
+                    best.update(speed=speed, size=size, peer=peer)
+        return f"peer: answers/s by dtype and batch size: {', '.join(told)}"
+
+    def run() -> dict[str, Any]:
+        seconds, found = timed(best["peer"], chosen, best["size"])
+        return {"seconds": seconds, "answers": dict(zip([ids[place] for place in chosen], found, strict=True))}
+
+    return {"warm": warm, "run": run}
+
+
+if __name__ == "__main__":
+    main()

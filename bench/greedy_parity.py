@@ -1,0 +1,85 @@
+"""Greedy tokens beside transformers': `python -m bench.greedy_parity --squad FILE [--quick]`.
+
+200 prompts, float32 on both sides, SmolLM2-135M, at most 32 new tokens: 60 questions over contexts of five paragraphs
+(shared, so that they are run as rows), 60 over one paragraph, 80 of the samples, closed-book. Ours answers them in 16
+slots, transformers one by one. Where the tokens part, the gap between transformers' own logits of the two tokens there
+is told: below 1e-4 it is a tie that rounding decides, and the rest of the answer is not compared.
+
+About 6 minutes on two free cores; --quick (24 prompts) about 1. Exits with 1 where an answer parts without a tie.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from bench.generation_workload import sample_prompts, squad_prompts
+from bench.machine import describe_machine
+from bench.transformers_answers import TransformersAnswers
+from data.tokenizer import load_tokenizer
+from jora_model.base import resolve_base
+from jora_model.generate import generate
+from jora_model.gguf_import import import_gguf
+from jora_model.settings import GenerationSettings
+from jora_model.weights import load_model
+
+MAX_NEW_TOKENS = 32
+TIE = 1e-4
+
+
+def main() -> None:
+    """Answer on both sides and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--squad", type=Path, required=True, help="a SQuAD-format file")
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    print(describe_machine("jax", "jaxlib", "torch", "transformers"), flush=True)
+    counts = (8, 8, 8) if arguments.quick else (60, 60, 80)
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name) / "base"
+        import_gguf(resolve_base("embedded"), base)
+        tokenizer = load_tokenizer(base)
+        five, one, samples = counts
+        prompts = [
+            *squad_prompts(arguments.squad, tokenizer, articles=8)[:five],
+            *squad_prompts(arguments.squad, tokenizer, articles=8, context=1)[:one],
+            *sample_prompts(tokenizer, samples),
+        ]
+        found = _compare(base, prompts, tokenizer.end_id("chat"))
+    sys.exit(found)
+
+
+def _compare(base: Path, prompts: list, end_id: int) -> int:
+    tokens = [prompt.tokens for prompt in prompts]
+    started = time.monotonic()
+    settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, batch_size=16)
+    ours = generate(load_model(base, compute_dtype=jnp.float32), tokens, settings, (end_id,))
+    print(f"ours: {len(prompts)} answers in {time.monotonic() - started:.0f} s, with compiling", flush=True)
+    peer = TransformersAnswers(base, "float32", end_id, MAX_NEW_TOKENS)
+    equal, ties, differ = 0, [], []
+    for prompt, mine in zip(prompts, ours, strict=True):
+        theirs = np.array(peer.answer([prompt.tokens], 1)[0], np.int32)
+        if np.array_equal(mine, theirs):
+            equal += 1
+            continue
+        length = min(len(mine), len(theirs))
+        # Neither is the other's beginning: both end with the end token or at the same length.
+        place = int(np.flatnonzero(mine[:length] != theirs[:length])[0])
+        gap = peer.gap(prompt.tokens, theirs[:place].tolist(), int(mine[place]), int(theirs[place]))
+        (ties if gap < TIE else differ).append(prompt.id)
+        kind = "tie" if gap < TIE else "DIFFERS"
+        print(f"{kind}: prompt {prompt.id}, token {place}: {mine[place]} and {theirs[place]}, logits {gap:.2e} apart")
+    tokens_in_all = sum(map(len, ours))
+    print(f"{equal} of {len(prompts)} answers equal ({tokens_in_all} tokens), {len(ties)} ties, {len(differ)} differ")
+    print(f"figure greedy_equal {equal}")
+    print(f"figure greedy_ties {len(ties)}")
+    print(f"figure greedy_differ {len(differ)}")
+    return int(bool(differ))
+
+
+if __name__ == "__main__":
+    main()

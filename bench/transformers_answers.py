@@ -1,0 +1,65 @@
+"""The peer of generation benchmarks: `transformers.generate`, greedy, sorted by length and padded on the left."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class TransformersAnswers:
+    """SmolLM2 in a dtype, SDPA, every core."""
+
+    def __init__(self, base: Path, dtype: str, end_id: int, max_new_tokens: int):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        self.model = AutoModelForCausalLM.from_pretrained(
+            base, dtype=getattr(torch, dtype), attn_implementation="sdpa"
+        ).eval()
+        self.end_id, self.max_new_tokens = end_id, max_new_tokens
+
+    def answer(self, prompts: Sequence[np.ndarray], batch_size: int) -> list[list[int]]:
+        """Tokens of each answer, the end token included, in the order of the prompts."""
+        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        answers: list[list[int]] = [[] for _ in prompts]
+        for start in range(0, len(order), batch_size):
+            places = order[start : start + batch_size]
+            for place, answer in zip(places, self._batch([prompts[p] for p in places]), strict=True):
+                answers[place] = answer
+        return answers
+
+    def _batch(self, prompts: Sequence[np.ndarray]) -> list[list[int]]:
+        import torch
+
+        length = max(len(prompt) for prompt in prompts)
+        ids = torch.zeros((len(prompts), length), dtype=torch.long)
+        mask = torch.zeros((len(prompts), length), dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            ids[row, length - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+            mask[row, length - len(prompt) :] = 1
+        with torch.inference_mode():
+            found = self.model.generate(
+                ids,
+                attention_mask=mask,
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,
+                eos_token_id=self.end_id,
+                pad_token_id=self.end_id,
+            )
+        answers = []
+        for row in found[:, length:].tolist():
+            end = row.index(self.end_id) + 1 if self.end_id in row else len(row)
+            answers.append(row[:end])
+        return answers
+
+    def gap(self, prompt: np.ndarray, answer: Sequence[int], ours: int, theirs: int) -> float:
+        """How far apart the logits of two tokens are after a prompt and the beginning of its answer."""
+        import torch
+
+        ids = torch.from_numpy(np.concatenate([prompt, np.array(answer, np.int32)]).astype(np.int64))[None]
+        with torch.inference_mode():
+            logits: Any = self.model(ids).logits[0, -1].float()
+        return float(abs(logits[ours] - logits[theirs]))

@@ -1,0 +1,67 @@
+"""A side of a benchmark in a process of its own, which libraries and memory settings of the other do not touch.
+
+Calls and answers are JSON lines. The module that is named runs `serve` when it is started with `--worker SIDE`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Worker:
+    """One side; `call` waits for its answer."""
+
+    def __init__(self, module: str, side: str, folder: Path, environment: Mapping[str, str], settings: dict[str, Any]):
+        self.side = side
+        self._log = (folder / f"{side}.log").open("w+")
+        threads = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, "--worker", side],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, **threads, **environment},
+        )
+        self.call("settings", **settings)
+
+    def call(self, what: str, **arguments: Any) -> Any:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self._log.seek(0)
+            raise RuntimeError(f"{self.side} ended: {self._log.read()[-3000:]}")
+        return json.loads(line)
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            if stream:
+                stream.close()
+
+
+def serve(start: Callable[[dict[str, Any]], Mapping[str, Callable[..., Any]]]) -> None:
+    """Answer calls until the other end closes; the first brings the settings."""
+    # Whatever libraries print goes to the log; answers have a stream of their own.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    handlers: Mapping[str, Callable[..., Any]] = {}
+    for line in sys.stdin:
+        call = json.loads(line)
+        what = call.pop("what")
+        if what == "settings":
+            handlers, answer = start(call), "ready"
+        else:
+            answer = handlers[what](**call)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()

@@ -1,0 +1,213 @@
+"""Open what answers questions: the documents of the last run with their retriever, and models that share one base.
+
+    asked = opened.ask("Who keeps the keys?", opened.find("champion"))
+    number = opened.engine.submit(asked.request(settings))
+
+`jora ask`, `jora serve` and `jora ui` come through here, so that they answer alike. No Prefect here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data.chunks import Chunk
+from data.growing_answer import GrowingAnswer
+from data.output_stream import Piece
+from data.prompts import PromptStyle
+from data.retriever import RetrievalSettings, Retriever
+from data.scoring import stands_in
+from data.tokenizer import Tokenizer
+from jora_model.settings import GenerationSettings
+from tasks.asked_models import LATEST, AskedModel, Chosen, ModelFinder
+from tasks.loading import open_chunks, open_embedder, open_retriever, open_tokenizer
+from tasks.models import CHAMPION, Registry
+from tasks.store import Artifact, Store
+
+if TYPE_CHECKING:
+    from jora_model.engine import Engine, Request
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with what was found for it, as the prompt of a model.
+
+    Attributes:
+        context: the chunks of the prompt, best first.
+        tokens: int32, the prompt.
+    """
+
+    question: str
+    model: AskedModel
+    context: tuple[Chunk, ...]
+    tokens: np.ndarray
+    tokenizer: Tokenizer
+
+    def request(self, settings: GenerationSettings) -> Request:
+        """What the engine is asked."""
+        from jora_model.engine import Request
+
+        adapter = None if self.model.adapter is None else self.model.name
+        return Request(self.tokens, settings, (self.tokenizer.end_id(self.model.style),), adapter)
+
+    def answer(self, stops: Sequence[str] = ()) -> GrowingAnswer:
+        """What the tokens that come are fed to."""
+        return GrowingAnswer(self.tokenizer.decode, tuned=self.model.adapter is not None, stops=stops)
+
+    def source(self, quote: str) -> Chunk | None:
+        """The chunk of the context that a quote stands in, word for word; None: it must not be relied on."""
+        return next((chunk for chunk in self.context if stands_in(quote, [chunk])), None)
+
+
+@dataclass(frozen=True)
+class AskSettings:
+    """What of a run's settings counts when it is asked."""
+
+    retrieval: RetrievalSettings
+    top_k: int
+    style: PromptStyle
+
+
+class Answering:
+    """Documents, and models of one base.
+
+    Attributes:
+        models: those that can be asked, by name.
+        left_out: registered models that cannot be asked here, with the reason.
+        engine: for one thread at a time.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        chosen: Chosen,
+        retriever: Retriever,
+        chunks: Mapping[str, Chunk],
+        top_k: int,
+        tokenizer: Tokenizer,
+        engine: Engine,
+    ) -> None:
+        self.models = chosen.models
+        self.left_out = chosen.left_out
+        self.engine = engine
+        self._registry = registry
+        self._aliases = chosen.aliases
+        self._retriever = retriever
+        self._chunks = chunks
+        self._top_k = top_k
+        self._tokenizer = tokenizer
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that `find` knows."""
+        return (*self._aliases, *self.models)
+
+    def find(self, name: str) -> AskedModel:
+        """The model of a name. The champion is whoever it is now, or was at the start where this one is not loaded.
+
+        Raises:
+            ValueError: there is none of that name here.
+        """
+        if name == CHAMPION and (champion := self._registry.champion()) is not None and champion.name in self.models:
+            return self.models[champion.name]
+        found = self.models.get(self._aliases.get(name, name))
+        if found is None:
+            raise ValueError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
+        return found
+
+    def ask(self, question: str, model: AskedModel) -> Asked:
+        """Find chunks for a question and write the prompt; for one thread at a time.
+
+        Raises:
+            ValueError: the question is empty.
+        """
+        if not question.strip():
+            raise ValueError('the question is empty; ask something: jora ask "Who keeps the keys?"')
+        context = tuple(self._chunks[place] for place in self._retriever.search([question], self._top_k)[0])
+        (tokens,) = self._tokenizer.encode_prompts([model.rung.prompt(question, context)], model.style)
+        return Asked(question, model, context, np.array(tokens, np.int32), self._tokenizer)
+
+
+def answer_together(
+    engine: Engine, asked: Sequence[Asked], settings: GenerationSettings
+) -> Iterator[tuple[int, list[Piece], GrowingAnswer]]:
+    """Answer all at once, in this thread: the place of each in `asked`, its new pieces, and the answer so far.
+
+    The engine is idle before and, if this is not left half-way, after.
+
+    Raises:
+        ValueError: a prompt is too long for the model.
+    """
+    answers = [one.answer() for one in asked]
+    place_of = {engine.submit(one.request(settings)): place for place, one in enumerate(asked)}
+    try:
+        while not engine.idle:
+            for number, token, finished in engine.step():
+                if (place := place_of.get(number)) is None:
+                    continue
+                answer = answers[place]
+                pieces = answer.feed(token)
+                if finished or answer.done:
+                    engine.cancel(number)
+                    del place_of[number]
+                    pieces += answer.finish()
+                yield place, pieces, answer
+    finally:
+        for number in place_of:
+            engine.cancel(number)
+
+
+def open_answering(
+    store: Store,
+    artifacts: Mapping[str, Artifact],
+    settings: AskSettings,
+    names: Sequence[str] | None,
+    *,
+    base_of: str = LATEST,
+    slots: int,
+) -> Answering:
+    """Open what a run left, and load the models.
+
+    Args:
+        artifacts: of the last run.
+        names: as of `ModelFinder.named`; None: `ModelFinder.everything`.
+        base_of: whose base `base` is.
+        slots: answers that grow at once.
+
+    Raises:
+        ValueError: the run did not get as far as is asked for; a model is not there, or of another base than the first;
+            a result is damaged.
+    """
+    logging.getLogger("faiss").setLevel(logging.WARNING)
+    registry = Registry(store.work_dir)
+    finder = ModelFinder(store, registry, artifacts, settings.style)
+    chosen = finder.everything() if names is None else finder.named(names, base_of)
+    reranker = artifacts.get("reranker")
+    found = (artifacts["chunks"], artifacts["index"], artifacts["embedder"], reranker)
+    for artifact in filter(None, found):
+        store.verify(artifact)
+    embed = open_embedder(store, artifacts["embedder"]).embed  # a question that is asked is not kept
+    retriever = open_retriever(store, *found, settings.retrieval, embed)
+    chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
+    tokenizer = open_tokenizer(store, next(iter(chosen.models.values())).base)
+    engine = _engine(store, chosen, slots)
+    return Answering(registry, chosen, retriever, chunks, settings.top_k, tokenizer, engine)
+
+
+def _engine(store: Store, chosen: Chosen, slots: int) -> Engine:
+    from jora_model.compilation import use_compilation_cache
+    from jora_model.engine import Engine, load_adapter
+    from jora_model.weights import load_model
+
+    use_compilation_cache(store.work_dir / "xla")
+    base = load_model(store.path(next(iter(chosen.models.values())).base))
+    adapters = {
+        name: load_adapter(store.path(model.adapter), base.config)
+        for name, model in chosen.models.items()
+        if model.adapter is not None
+    }
+    return Engine(base, adapters=adapters, slots=slots)

@@ -1,0 +1,67 @@
+"""A run that begins from an adapter of others: taken as it is, trained further, or refused before anything is built."""
+
+import pytest
+from jobs_here import run_jobs_here, share_programs
+from safetensors.numpy import load_file
+from small_runs import SMALL, copy_samples, foreign_adapter, tiny_base
+
+from flows.config import load_config
+from flows.dry_run import preflight
+from flows.pipeline import Pipeline
+from jora_model.config import ModelConfig
+from tasks.store import Store
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    run_jobs_here(monkeypatch)
+    documents, questions = copy_samples(tmp_path, 3)
+    base = tiny_base(tmp_path / "base")
+    foreign_adapter(tmp_path / "adapter", ModelConfig.read(base))
+    return {
+        "corpus": str(documents),
+        "questions": str(questions),
+        "base_model": str(base),
+        "work_dir": str(tmp_path / "work"),
+    }
+
+
+def test_taken_as_it_is_and_trained_further(tmp_path, given):
+    store = Store(tmp_path / "work")
+    share_programs(store)
+    stages = []
+
+    def call(stage, *args):
+        stages.append(stage.name)
+        return stage.fn(*args)
+
+    def weights(*sets):
+        config = load_config(None, given, (*SMALL, f"adapter.folder={tmp_path}/adapter", *sets))
+        pipeline = Pipeline(store, config, call)
+        pipeline.until("export")
+        return load_file(store.path(pipeline.artifacts["export"]) / "adapter" / "adapter_model.safetensors")
+
+    before = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    as_it_is = weights("adapter.train=false", "lora.rank=9")
+    assert "train-adapter" not in stages and "continue-adapter" not in stages
+    assert before.keys() == as_it_is.keys()
+    assert all((as_it_is[name] == tensor).all() for name, tensor in before.items())
+    further = weights("training.learning_rate=0.0001")
+    assert "continue-adapter" in stages and "train-adapter" not in stages
+    moved = max(abs(further[name] - tensor).max() for name, tensor in before.items())
+    assert 0 < moved <= 0.0002, "one update of at most the learning rate"
+
+
+def test_refused_at_once(tmp_path, given):
+    def look(*sets):
+        preflight(load_config(None, given, (*SMALL, *sets)))
+
+    with pytest.raises(ValueError, match=r"has rank 4 and lora\.rank is 8; to train it further: --set lora\.rank=4"):
+        look(f"adapter.folder={tmp_path}/adapter", "lora.rank=8")
+    look(f"adapter.folder={tmp_path}/adapter", "lora.rank=8", "adapter.train=false")
+    with pytest.raises(ValueError, match=r"adapter: train=false takes an adapter as it is; name one: adapter\.folder"):
+        look("adapter.train=false")
+    (tmp_path / "adapter" / "adapter_model.safetensors").rename(tmp_path / "adapter" / "adapter_model.bin")
+    with pytest.raises(ValueError, match="a pickle, which may run any code") as error:
+        look(f"adapter.folder={tmp_path}/adapter")
+    assert str(tmp_path / "adapter") in str(error.value)
