@@ -6,11 +6,13 @@ random, of the shapes of SmolLM2-135M and Llama-3.2-1B, so that nothing is downl
 their values.
 
 Each part is a process of its own: `check` compares cuDNN's attention and the whole model with references on the GPU
-(bench/on_gpu_check.py), `ours` measures the Trainer that `jora train` runs, `peer` transformers and PEFT (bf16, SDPA,
-fused AdamW, sorted by length, several batch sizes, with gradient checkpointing and without). Rank 16 on all linears, 64
-examples an update. Compiling is not counted. Of each side the fastest run is compared, or one within 5% of it that
-takes less memory; memory is what its own allocator had at most until then. `--profile` lists the kernels that take most
-of the time.
+(bench/on_gpu_check.py), `jobs` trains twice from one job file and generates (bench/on_gpu_jobs.py), `ours` measures the
+Trainer that `jora train` runs, `peer` transformers and PEFT (bench/on_gpu_peer.py). Rank 16 on all linears, 64 examples
+an update. Compiling is not counted. "unshared" packs examples that share nothing, "plain" gives each a row of its own.
+
+The figures compare the fastest run of each side with its own memory, and, apart, the run of each side that takes the
+least. Memory is what a side's own allocator had at most; JAX's maximum cannot be reset, so that a run shows that of the
+runs before where they took more. `--profile` lists the kernels that take most of the time.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,21 +44,12 @@ SHAPES: dict[str, tuple[int, int, int, int, int, int]] = {  # hidden, feed-forwa
 Run = tuple[str, int, int, str, str]
 RUNS: tuple[Run, ...] = (
     ("shared", 3328, 1, "full", ""),
-    ("shared", 3328, 4, "full", ""),
-    ("shared", 3328, 4, "none", ""),
-    ("unshared", 1792, 16, "full", ""),
-    ("unshared", 1792, 16, "none", ""),
     ("shared", 3328, 1, "full", "tiles"),
-)
-# Which sequences, gradient checkpointing, batch size.
-PEER_RUNS = (
-    ("shared", False, 8),
-    ("shared", False, 16),
-    ("shared", False, 32),
-    ("shared", True, 16),
-    ("shared", True, 64),
-    ("unshared", False, 16),
-    ("unshared", False, 32),
+    ("shared", 3328, 4, "full", ""),
+    ("plain", 1792, 8, "full", ""),
+    ("unshared", 1792, 8, "full", ""),
+    ("shared", 3328, 4, "none", ""),
+    ("unshared", 1792, 8, "none", ""),
 )
 
 
@@ -66,7 +60,7 @@ def main() -> None:
     parser.add_argument("--squad", type=Path)
     parser.add_argument("--prepare", type=Path)
     parser.add_argument("--shapes", default="smollm2,1b")
-    parser.add_argument("--parts", default="check,ours,peer")
+    parser.add_argument("--parts", default="check,jobs,ours,peer")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for each part")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -113,37 +107,57 @@ def _all(arguments: argparse.Namespace) -> None:
 
 
 def _print_figures(results: list[dict[str, Any]]) -> None:
-    runs: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
-    for result in results:
-        sides = runs.setdefault((result["shape"], result["kind"]), {"ours": [], "peer": []})
-        sides[result["side"]].append(result)
-    for (shape, kind), sides in runs.items():
-        if all(sides.values()):
-            ours, peer = (_best(sides[side]) for side in ("ours", "peer"))
-            print(f"figure {shape}_{kind}_memory_ratio {ours['mib'] / max(peer['mib'], 1):.3f}")
-            print(f"figure {shape}_{kind}_speed_ratio {ours['speed'] / peer['speed']:.2f}")
-
-
-def _best(results: list[dict[str, Any]]) -> dict[str, Any]:
-    fastest = max(result["speed"] for result in results)
-    return min((result for result in results if result["speed"] > 0.95 * fastest), key=lambda result: result["mib"])
+    for shape, kind in dict.fromkeys((result["shape"], result["kind"]) for result in results):
+        ours, peer, tiles = (
+            [r for r in results if (r["shape"], r["kind"], r["side"]) == (shape, kind, side)]
+            for side in ("ours", "peer", "tiles")
+        )
+        if ours and peer:
+            fastest = [max(runs, key=lambda run: run["speed"]) for runs in (ours, peer)]
+            least = [min(runs, key=lambda run: run["mib"]) for runs in (ours, peer)]
+            for name, (mine, theirs) in (("fastest", fastest), ("least_memory", least)):
+                print(f"figure {shape}_{kind}_{name}_speed_ratio {mine['speed'] / theirs['speed']:.2f}")
+                print(f"figure {shape}_{kind}_{name}_memory_ratio {mine['mib'] / max(theirs['mib'], 1):.3f}")
+        if ours and tiles:
+            # The second loss is that of an adapter after an update: gradients are compared as well.
+            for number, (a, b) in enumerate(zip(ours[0]["losses"], tiles[0]["losses"], strict=True), 1):
+                print(f"figure {shape}_{kind}_loss_{number}_against_tiles {a - b:+.5f}")
 
 
 def _work(part: str, shape: str, base: Path, arguments: argparse.Namespace) -> None:
     if part == "make":
-        _make(shape, base)
+        make_model(shape, base)
     elif part == "check":
         from bench.on_gpu_check import check
 
         check(base, arguments.sequences)
+    elif part == "jobs":
+        from bench.on_gpu_jobs import generates_alike, trains_alike
+
+        _patiently("training twice", partial(trains_alike, base, arguments.sequences / "shared"))
+        untied = base.with_name("untied")  # tied random weights say their last token again and again
+        make_model(shape, untied, tied=False)
+        _patiently("generating", partial(generates_alike, untied, arguments.sequences / "shared"))
     elif part == "ours":
-        print(f"a bf16 product of 8192^3: {_peak() / 1e12:.0f} TFLOP/s")
+        peak = _peak()
+        print(f"bf16 products: {peak / 1e12:.3g} TFLOP/s", flush=True)
         for run in RUNS:
-            _patiently(f"ours {shape} {run}", partial(_ours, shape, base, arguments, run))
+            _patiently(f"ours {shape} {run}", partial(_ours, shape, base, arguments, run, peak))
     else:
-        for kind, checkpointing, size in PEER_RUNS:
-            name = f"peer {shape} {kind}, batch {size}{', checkpointing' if checkpointing else ''}"
-            _patiently(name, partial(_peer, name, base, arguments.sequences / kind, checkpointing, size))
+        from bench.on_gpu_peer import PEER_RUNS
+
+        for kind, checkpointing, size, compiled in PEER_RUNS:
+            name = f"peer {shape} {kind}, batch {size}"
+            name += f"{', checkpointing' if checkpointing else ''}{', torch.compile' if compiled else ''}"
+            _patiently(
+                name, partial(_peer, shape, name, base, arguments.sequences / kind, checkpointing, size, compiled)
+            )
+
+
+def _peer(shape: str, name: str, base: Path, folder: Path, *how: Any) -> None:
+    from bench.on_gpu_peer import measure_peer
+
+    _note(side="peer", shape=shape, kind=folder.name, **measure_peer(name, base, folder, *how))
 
 
 def _patiently(name: str, act: Callable[[], None]) -> None:
@@ -159,7 +173,8 @@ def _note(**result: Any) -> None:
         file.write(json.dumps(result) + "\n")
 
 
-def _make(shape: str, base: Path) -> None:
+def make_model(shape: str, base: Path, *, tied: bool = True) -> None:
+    """Random weights in bf16, as a Hugging Face folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -174,7 +189,7 @@ def _make(shape: str, base: Path) -> None:
         head_dim=hidden // heads,
         vocab_size=vocabulary,
         max_position_embeddings=8192,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         initializer_range=0.04,
         bos_token_id=1,
         eos_token_id=2,
@@ -185,9 +200,10 @@ def _make(shape: str, base: Path) -> None:
     print(f"{shape}: {sum(parameter.numel() for parameter in model.parameters()):,} parameters")
 
 
-def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run) -> None:
+def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run, peak: float) -> None:
     import jax
 
+    from bench.needed_flops import needed_flops
     from jora_model.job import TrainSettings
     from jora_model.plain_attention import backend_name, choose_attention
     from jora_model.sampler import Sampler
@@ -199,10 +215,10 @@ def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run) -> No
 
     kind, length, count, remat, forced = run
     lora = LoraSettings(rank=RANK, alpha=ALPHA, target_modules=("all-linear",))
-    sequences = read_sequences(arguments.sequences / kind)
+    sequences = read_sequences(arguments.sequences / ("unshared" if kind == "plain" else kind))
     sampler = Sampler(sequences, EXAMPLES, 0)
     members = [[sequences[place] for place in sampler.update(number)] for number in range(4)]
-    packed = [pack_evenly(some, length, count) for some in members]
+    packed = [_alone(some, length) if kind == "plain" else pack_evenly(some, length, count) for some in members]
     model = load_model(base, lora=lora)
     attention, _ = choose_attention(backend_name(), "bfloat16", model.config.head_dim, [r.reach for r in packed])
     settings = {"row_length": length, "examples_per_update": EXAMPLES, "rows_per_microbatch": count, "remat": remat}
@@ -217,22 +233,34 @@ def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run) -> No
         loss = float(trainer.apply(sums)[0])
         return time.monotonic() - begun, loss
 
-    turns = 1 if forced else 8
-    for number in range(min(turns, len(packed))):
-        update(number)
-    found = [update(number) for number in range(turns)]
-    seconds = statistics.median(seconds for seconds, _ in found)
+    first, turns = (2, 1) if forced else (len(packed), 8)  # the first: each shape is compiled
+    found = [update(number % first) for number in range(first + turns)]
+    seconds = statistics.median(seconds for seconds, _ in found[first:])
     tokens = statistics.mean(sum(len(member.tokens) for member in some) for some in members)
+    needed = statistics.mean(needed_flops(model.config, lora, rows)["all"] for rows in packed)
     mib = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0) / 2**20
-    _note(side="ours", shape=shape, kind=kind, speed=EXAMPLES / seconds, mib=mib)
+    side, losses = "tiles" if forced else "ours", [loss for _, loss in found[:2]]
+    _note(
+        side=side, shape=shape, kind=kind.replace("plain", "unshared"), speed=EXAMPLES / seconds, mib=mib, losses=losses
+    )
     print(
         f"ours {shape} {kind}, {count} of {len(packed[0])} rows of {packed[0].tokens.shape[1]}, remat {remat}, "
         f"{trainer.attention}: {EXAMPLES / seconds:.1f} examples/s, {tokens / seconds:,.0f} tokens/s, "
-        f"{1000 * seconds:.0f} ms an update, peak memory {mib:,.0f} MiB so far, loss {found[-1][1]:.3f}",
+        f"{1000 * seconds:.0f} ms an update, {100 * needed / seconds / peak:.1f}% of the peak, peak memory "
+        f"{mib:,.0f} MiB so far, losses {losses[0]:.4f} {losses[1]:.4f}, "
+        f"first updates {sum(spent for spent, _ in found[:first]):.1f} s",
         flush=True,
     )
     if arguments.profile and not forced:
         _profile(lambda: update(0))
+
+
+def _alone(some: Seq[Any], length: int) -> Any:
+    """A row for each sequence."""
+    from jora_model.tries import Rows, pack
+
+    rows = [vars(pack([one], length)) for one in some]
+    return Rows(**{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
 
 
 def _profile(act: Callable[[], object]) -> None:
@@ -255,75 +283,21 @@ def _profile(act: Callable[[], object]) -> None:
 
 
 def _peak() -> float:
+    """Operations a second of one program of products in a row, which allocates nothing while it is timed."""
     import jax
     import jax.numpy as jnp
 
-    n = 8192 if jax.default_backend() != "cpu" else 256
-    x = jax.random.normal(jax.random.key(0), (n, n), jnp.bfloat16)
-    product = jax.jit(lambda x: x @ x)
-    jax.block_until_ready(product(x))
-    begun = time.monotonic()
-    jax.block_until_ready([product(x) for _ in range(10)])
-    return 10 * 2.0 * n**3 / (time.monotonic() - begun)
-
-
-def _peer(name: str, base: Path, folder: Path, checkpointing: bool, size: int) -> None:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    from jora_model.sequences import read_sequences
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        torch.cuda.empty_cache()  # of the run before
-        torch.cuda.reset_peak_memory_stats()
-    sequences = read_sequences(folder)
-    chosen = np.random.default_rng(0).permutation(len(sequences))[:EXAMPLES]
-    examples = sorted((sequences[place] for place in chosen), key=lambda sequence: -len(sequence.tokens))
-    base_model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, attn_implementation="sdpa")
-    base_model = base_model.to(device)
-    if checkpointing:
-        base_model.gradient_checkpointing_enable({"use_reentrant": False})
-        base_model.enable_input_require_grads()
-    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(base_model, config, autocast_adapter_dtype=False)
-    model.train()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=device == "cuda")
-
-    def batch(some: list[Any]) -> dict[str, Any]:
-        shape = (len(some), max(len(sequence.tokens) for sequence in some))
-        ids, mask, labels = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -100)
-        for row, sequence in enumerate(some):
-            length = len(sequence.tokens)
-            ids[row, :length], mask[row, :length] = sequence.tokens, 1
-            labels[row, :length] = np.where(sequence.loss_mask, sequence.tokens, -100)
-        arrays = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        return {key: torch.from_numpy(array).to(device) for key, array in arrays.items()}
-
-    batches = [batch(examples[start : start + size]) for start in range(0, len(examples), size)]
-
-    def update() -> float:
+    n, turns = (8192, 20) if jax.default_backend() != "cpu" else (256, 2)
+    x, y = (jax.random.normal(jax.random.key(seed), (n, n), jnp.bfloat16) for seed in range(2))
+    y = y * n**-0.5  # so that products stay as large as x
+    product = jax.jit(lambda x, y: jax.lax.fori_loop(0, turns, lambda _, x: x @ y, x))
+    jax.block_until_ready(product(x, y))
+    spent = []
+    for _ in range(3):
         begun = time.monotonic()
-        for inputs in batches:
-            loss = model(**inputs).loss / len(batches)
-            loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()
-        return time.monotonic() - begun
-
-    update()
-    seconds = statistics.median(update() for _ in range(3))
-    mib = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
-    _note(side="peer", shape=name.split()[1], kind=folder.name, speed=EXAMPLES / seconds, mib=mib)
-    tokens = sum(len(sequence.tokens) for sequence in examples)
-    print(
-        f"{name}: {EXAMPLES / seconds:.1f} examples/s, {tokens / seconds:,.0f} tokens/s, {1000 * seconds:.0f} ms an "
-        f"update, peak memory {mib:,.0f} MiB",
-        flush=True,
-    )
+        jax.block_until_ready(product(x, y))
+        spent.append(time.monotonic() - begun)
+    return turns * 2.0 * n**3 / statistics.median(spent)
 
 
 if __name__ == "__main__":

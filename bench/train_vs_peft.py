@@ -177,13 +177,13 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     import jax
 
     from bench.machine import product_peak
-    from jora_model.flops import model_flops
+    from bench.needed_flops import needed_flops
     from jora_model.job import TrainSettings
     from jora_model.sampler import Sampler
     from jora_model.settings import LoraSettings, MeshSettings
     from jora_model.sharding import make_mesh, provide_cpu_devices
     from jora_model.step import Trainer
-    from jora_model.tries import Rows, pack_evenly
+    from jora_model.tries import pack_evenly
     from jora_model.weights import load_model
 
     mesh = MeshSettings(data=settings["devices"])
@@ -198,15 +198,6 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     model = load_model(folder / "base", lora=lora, mesh=make_mesh(mesh) if mesh.devices > 1 else None)
     trainer = Trainer(model, training, sampler.updates_per_epoch)
 
-    def needed(rows: Rows) -> dict[str, float]:
-        """Operations that the model needs for rows, without attention's over visible pairs, and with them."""
-        # A plain row of S sees (S + 1) / 2 keys on average: of one half a key, and of one.
-        half, one = (model_flops(model.config, lora, length) for length in (0, 1))
-        pair = 2 * (one.per_token - half.per_token)
-        layers = (one.per_token - pair) * rows.used + one.per_answer_token * float(rows.weights.sum())
-        seen = rows.reach - np.arange(rows.reach.shape[1])
-        return {"layers": layers, "all": layers + pair * float(seen[seen > 1].sum())}
-
     def update(number: int) -> dict[str, Any]:
         members = sampler.update(number)
         started = time.monotonic()
@@ -219,7 +210,7 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
         tokens = sum(len(sequences[place].tokens) for place in members)
         packed = {"rows": len(rows), "length": rows.tokens.shape[1], "used": rows.used}
         answer = {"examples": len(members), "tokens": tokens, "seconds": seconds, **packed}
-        return answer | {"flops": needed(rows), "peak": product_peak()}
+        return answer | {"flops": needed_flops(model.config, lora, rows), "peak": product_peak()}
 
     def warm() -> str:
         # Every update once, so that no length of rows is compiled while it is measured.
