@@ -1,7 +1,7 @@
 """Answers per second against transformers: `python -m bench.generate_vs_transformers --squad FILE [--unshared]`.
 
 The same questions over contexts of five paragraphs (bench/generation_workload.py), SmolLM2-135M, greedy, at most 64
-new tokens. Ours: `jora_model.generate.generate`, as an evaluation runs it, bf16, 32 slots. Peer:
+new tokens. Ours: `jora_model.generate.generate`, which evaluations run, bf16, in 32 slots (`batch_size`). Peer:
 `transformers.generate`, SDPA, its best of bf16 and float32 and of batch sizes 1 to 32 (tried first, on a few of the
 prompts), sorted by length and padded on the left. Each side lives in a process of its own with all cores; they take
 turns and the medians of answers per second are compared. Compiling is not counted. The tokens of both sides are

@@ -2,7 +2,7 @@
 
 200 prompts, float32 on both sides, SmolLM2-135M, at most 32 new tokens: 60 questions over contexts of five paragraphs
 (shared, so that they are run as rows), 60 over one paragraph, 80 of the samples, closed-book. Ours answers them in 16
-slots, transformers one by one. Where the tokens part, the gap between transformers' own logits of the two tokens there is
+slots, transformers one by one. Where the tokens part, the gap between transformers' own logits of the two tokens is
 told: below 1e-4 it is a tie that rounding decides, and the rest of the answer is not compared.
 
 About 6 minutes on two free cores; --quick (24 prompts) about 1. Exits with 1 where an answer parts without a tie.
