@@ -60,7 +60,9 @@ def _compare(base: Path, prompts: list, end_id: int) -> int:
     ours = generate(load_model(base, compute_dtype=jnp.float32), tokens, settings, (end_id,))
     print(f"ours: {len(prompts)} answers in {time.monotonic() - started:.0f} s, with compiling", flush=True)
     peer = TransformersAnswers(base, "float32", end_id, MAX_NEW_TOKENS)
-    equal, ties, differ = 0, [], []
+    equal = 0
+    ties: list[str] = []
+    differ: list[str] = []
     for prompt, mine in zip(prompts, ours, strict=True):
         theirs = np.array(peer.answer([prompt.tokens], 1)[0], np.int32)
         if np.array_equal(mine, theirs):

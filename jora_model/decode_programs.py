@@ -140,7 +140,7 @@ def _row_layer(
         return _after_attention(config, weights, x, attended, which), cache
     size = positions_of_block(len(x))
     parts = (x.reshape(-1, size, x.shape[1]), attended.reshape(-1, size, *attended.shape[1:]))
-    done = lax.map(lambda part: _after_attention(config, weights, *part, which), parts)
+    done = lax.map(lambda part: _after_attention(config, weights, part[0], part[1], which), parts)
     return done.reshape(x.shape), cache
 
 
