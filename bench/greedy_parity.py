@@ -6,7 +6,7 @@ slots, transformers in batches of 8, padded on the left; a prompt whose answers 
 again, alone. Where the tokens part then, the gap between transformers' own logits of the two tokens is told: below 1e-4
 it is a tie that rounding decides, and the rest of the answer is not compared.
 
-About 5 minutes on two free cores; --quick (24 prompts) about 1. Exits with 1 where an answer parts without a tie.
+About 10 minutes on two free cores; --quick (24 prompts) about 1. Exits with 1 where an answer parts without a tie.
 """
 
 import argparse
