@@ -1,13 +1,13 @@
 """Answers per second against transformers: `python -m bench.generate_vs_transformers --squad FILE [--unshared]`.
 
 The same questions over contexts of five paragraphs (bench/generation_workload.py), SmolLM2-135M, greedy, at most 64
-new tokens. Ours: `jora_model.generate.generate`, as an evaluation runs it, bf16, 32 slots. Peer:
+new tokens. Ours: `jora_model.generate.generate`, which evaluations run, bf16, in 32 slots (`batch_size`). Peer:
 `transformers.generate`, SDPA, its best of bf16 and float32 and of batch sizes 1 to 32 (tried first, on a few of the
 prompts), sorted by length and padded on the left. Each side lives in a process of its own with all cores; they take
 turns and the medians of answers per second are compared. Compiling is not counted. The tokens of both sides are
 compared: in bf16 they round differently, so some answers part; `bench.greedy_parity` compares them in float32.
 
-About 12 minutes; --quick about 3.
+About 10 minutes on two free cores; --quick about 2.
 """
 
 import argparse
@@ -159,6 +159,8 @@ def _peer(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
                 told.append(f"{dtype} {size}: {speed:.3f}")
                 if speed > best.get("speed", 0.0):
                     best.update(speed=speed, size=size, peer=peer)
+                elif size >= 4 and speed < best["speed"] / 2:
+                    break  # float32, where bf16 is fast: larger batches do not make up for that
         return f"peer: answers/s by dtype and batch size: {', '.join(told)}"
 
     def run() -> dict[str, Any]:

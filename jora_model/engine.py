@@ -13,6 +13,7 @@ itself alone, not on who is answered beside it: draws are keyed by seed, place a
 
 from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -35,6 +36,7 @@ Finished = Literal["stop", "length"]
 ROW_TOKENS = 4096
 # Rows are filled up to this with prompts that share little: a short row costs nearly as much as this one.
 _FILL_TOKENS = 512
+_ROWS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class Engine:
                 if not self._run:
                     if not self._waiting or room <= 0:
                         return
-                    room -= self._run_row()
+                    room -= self._run_rows()
                 answer = self._run.popleft()
                 first = answer.take(answer.last)
                 produced.append(first)
@@ -198,8 +200,28 @@ class Engine:
                     answer.slot, taken = slot, answer
                     self._seating.put(slot, answer)
 
-    def _run_row(self) -> int:
-        """Run the prompt that has waited longest, and those that wait with it and belong in its row."""
+    def _run_rows(self) -> int:
+        """Run what has waited longest, two rows at once where there are two; returns how many places they took.
+
+        Attention over a row keeps one core busy, the products all of them: two rows together leave none idle.
+        """
+        rows = [self._next_row() for _ in range(_ROWS_AT_ONCE) if self._waiting]
+        packed = [pack_row([answer.request.tokens for answer in members]) for members in rows]
+        which = [self._numbers[members[0].request.adapter] for members in rows]
+        if len(rows) == 1:
+            found = [self._decoder.prefill(packed[0], which[0])]
+        else:
+            with ThreadPoolExecutor(len(rows)) as pool:
+                found = list(pool.map(self._decoder.prefill, packed, which))
+        for members, prompts, (logits, likeliest, row) in zip(rows, packed, found, strict=True):
+            chosen = choose(logits, likeliest, [answer.wanted for answer in members])
+            for answer, end, token in zip(members, prompts.ends.tolist(), chosen, strict=True):
+                answer.row, answer.end, answer.last = row, end, token
+                self._run.append(answer)
+        return sum(len(prompts.tokens) for prompts in packed)
+
+    def _next_row(self) -> list[_Answer]:
+        """The prompt that has waited longest, and those that wait with it and belong in its row; they wait no more."""
         first = next(iter(self._waiting.values()))
         members, prompts = [first], [first.request.tokens]
         related = [first]
@@ -208,19 +230,14 @@ class Engine:
             if answer is not first and answer.request.adapter == first.request.adapter:
                 together = belong_together(first.request.tokens, answer.request.tokens)
                 (related if together else others).append(answer)
-        for answer in related[1:] + others:
-            limit = ROW_TOKENS if answer in related else _FILL_TOKENS
-            if row_size([*prompts, answer.request.tokens]) <= limit:
-                members.append(answer)
-                prompts.append(answer.request.tokens)
-        packed = pack_row(prompts)
-        logits, likeliest, row = self._decoder.prefill(packed, self._numbers[first.request.adapter])
-        chosen = choose(logits, likeliest, [answer.wanted for answer in members])
-        for answer, end, token in zip(members, packed.ends.tolist(), chosen, strict=True):
-            answer.row, answer.end, answer.last = row, end, token
+        for candidates, limit in ((related[1:], ROW_TOKENS), (others, _FILL_TOKENS)):
+            for answer in candidates if row_size(prompts) < limit else ():
+                if row_size([*prompts, answer.request.tokens]) <= limit:
+                    members.append(answer)
+                    prompts.append(answer.request.tokens)
+        for answer in members:
             del self._waiting[answer.number]
-            self._run.append(answer)
-        return len(packed.tokens)
+        return members
 
     def _grow(self, produced: list[Produced]) -> None:
         seating = self._seating
