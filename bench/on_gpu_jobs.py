@@ -45,7 +45,12 @@ def _train(base: Path, sequences: Path, run: Path, stop_after: int | None = None
     """Run a job to its end, or kill it when so many updates are written."""
     run.mkdir(exist_ok=True)
     training = {"row_length": 3328, "examples_per_update": 16, "max_updates": UPDATES, "checkpoint_every": 1}
-    job: dict[str, object] = {"base": str(base), "base_name": "random", "sequences": str(sequences), "output": str(run / "out")}
+    job: dict[str, object] = {
+        "base": str(base),
+        "base_name": "random",
+        "sequences": str(sequences),
+        "output": str(run / "out"),
+    }
     job |= {"checkpoints": str(run / "checkpoints"), "training": training}
     (run / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "jora_model.train", str(run / "job.json")]
