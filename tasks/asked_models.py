@@ -119,7 +119,7 @@ class ModelFinder:
 
     def _add(self, chosen: Chosen, name: str, model: AskedModel) -> None:
         chosen.models[model.name] = model
-        if name in (LATEST, CHAMPION) or _is_folder(name):
+        if name != model.name:  # latest, champion, a folder, the beginning of a name
             chosen.aliases[name] = model.name
 
     def _tuned(self, name: str) -> AskedModel:

@@ -150,7 +150,7 @@ def test_prefect_server_that_is_not_there(tmp_path):
         (["run", "--frob"], "No such option: --frob"),
         (["run", "--set"], "Option '--set' requires an argument"),
         (["run", "documents"], "unexpected extra argument(s) (documents)"),
-        (["ask"], "Missing argument"),
+        (["sweep"], "Missing argument"),
         ([], "Usage: jora"),
     ],
 )

@@ -159,6 +159,7 @@ def test_ask_another_model_than_the_last(shop: Shop, monkeypatch, capsys) -> Non
     shop.finish("training.max_updates=2", JUDGED)
     work_dir = ("--work-dir", shop.store.work_dir)
     for model in ("champion", "latest", first[:6]):
-        assert jora(monkeypatch, capsys, "ask", "Who?", *work_dir, "--model", model) == (0, "")
+        said = jora(monkeypatch, capsys, "ask", "Who?", *work_dir, "--model", model)
+        assert said == (0, ""), said[1][:600]
     code, line = jora(monkeypatch, capsys, "ask", "Who?", *work_dir, "--model", "xyz")
     assert code == 2 and "there is no model 'xyz'; known are " in line
