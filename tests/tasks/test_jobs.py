@@ -164,12 +164,15 @@ def test_what_a_job_leaves_behind_does_not_hold_us(job: Path, monkeypatch: pytes
 @pytest.mark.parametrize("what", ["wait", "stubborn"])
 def test_interrupt_ends_the_job(what: str, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.jobs.SECONDS_TO_END", 0.5)
+    # Whoever starts the tests in the background may have SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     job.write_text(what)
     sender = subprocess.Popen(
         ["sh", "-c", f"until [ -s {job.with_suffix('.pid')} ]; do sleep 0.05; done; kill -INT {os.getpid()}"]
     )
     with pytest.raises(KeyboardInterrupt):
         run_job("made_jobs", job, log=LOG)
+    signal.signal(signal.SIGINT, before)
     sender.wait()
     assert not alive(int(job.with_suffix(".pid").read_text()))
 
