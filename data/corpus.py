@@ -124,13 +124,17 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
         current = waiting.pop()
         try:
             # Sorted, since the first of two ways to a folder is the one that is taken.
-            entries = sorted(Path(entry.path) for entry in os.scandir(current) if not entry.name.startswith("."))
+            entries = sorted((e for e in os.scandir(current) if not e.name.startswith(".")), key=lambda e: e.name)
         except OSError as error:
             if current == folder:
                 raise ValueError(f"{folder} cannot be read ({error.strerror}): check its permissions") from None
             unreadable.append(Unread(_name(current, folder), f"a folder that cannot be read ({error.strerror})"))
             continue
-        for path in entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if not entry.is_symlink() and entry.is_file() and path.suffix.lower() in READERS:
+                files.append(path)  # as most are; the rest is looked at closely
+                continue
             name = _name(path, folder)
             try:
                 target = path.resolve(strict=True)
@@ -151,7 +155,7 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
                 files.append(path)
             else:
                 skipped.append(Unread(name, f"no kind of document that is read ({path.suffix or 'no suffix'})"))
-    return FolderListing(tuple(sorted(files)), _sorted(unreadable), _sorted(skipped))
+    return FolderListing(tuple(sorted(files, key=lambda path: path.parts)), _sorted(unreadable), _sorted(skipped))
 
 
 def _files(

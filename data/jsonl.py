@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,9 @@ def to_jsonl(items: Iterable[Any]) -> bytes:
 
 
 def _line(item: Any) -> str:
-    return json.dumps(asdict(item), sort_keys=True, ensure_ascii=False) + "\n"
+    # Not asdict of the whole, which copies every value.
+    flat = {field.name: getattr(item, field.name) for field in fields(item)}
+    return json.dumps(flat, sort_keys=True, ensure_ascii=False, default=asdict) + "\n"
 
 
 def read_jsonl(path: Path, kind: type[T]) -> list[T]:
@@ -40,8 +42,8 @@ def read_jsonl(path: Path, kind: type[T]) -> list[T]:
     # Not str.splitlines, which also splits at U+2028 and others that stand inside texts.
     for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n") if raw else [], start=1):
         try:
-            fields = json.loads(line)
-            items.append(kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}))
+            read = json.loads(line)
+            items.append(kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in read.items()}))
         except (ValueError, TypeError, AttributeError):
             raise ValueError(f"{path} line {number} is not a {kind.__name__}: rebuild the file") from None
     return items
