@@ -182,7 +182,7 @@ def _show(results: Any, goal: str) -> None:
     if results.note:
         typer.echo(f"{results.note}\n")
     for name, path in results.paths.items():
-        typer.echo(f"{name:<12}{_short(path)}")
+        typer.echo(f"{name:<14}{_short(path)}")
     if goal == "everything":
         typer.echo(f'\nask it: jora ask --work-dir {_short(results.work_dir)} "your question"')
     sys.stdout.flush()
