@@ -16,8 +16,9 @@ from tasks.loading import open_tokenizer
 from tasks.logs import run_log
 from tasks.store import Artifact, Store
 
-# How far logits may be from the trained model's, as a share of the largest: what rounding the merged weights explains.
-_EXACT, _ROUNDED = 1e-4, 0.03
+# How far logits may be from the trained model's, as a share of their root mean square: what rounding explains. On
+# SmolLM2 rounding to bfloat16 is 0.023, and the loss of an adapter trained for two updates 0.12.
+_EXACT, _ROUNDED = 1e-4, 0.05
 
 
 def _space(
@@ -35,7 +36,7 @@ def _space(
     return adapter.bytes + base.bytes * copies
 
 
-@stage(name="export-model", version=2, modules=("jora_model.probe",), space=_space)
+@stage(name="export-model", version=3, modules=("jora_model.probe",), space=_space)
 def export_model(
     store: Store,
     base: Artifact,
