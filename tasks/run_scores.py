@@ -8,24 +8,12 @@ from typing import Any
 from data.retrieval_scores import retrieval_cells
 from data.run_answers import GivenAnswer, choose_examples, group_failures, read_answer
 from data.run_facts import Figure, Interval, Paired, RungScores, Series, Table
+from data.scoring import METRICS
 from tasks.loading import open_chunks, open_questions
 from tasks.store import Artifact, Store
 
 # What a metric is called, in the order of the table.
-LABELS = {
-    "token_f1": "token F1",
-    "exact_match": "exact match",
-    "rouge_l": "ROUGE-L",
-    "contains_answer": "contains the answer",
-    "quote_precision": "quote precision",
-    "quote_rate": "with a quote",
-    "oracle_citation": "cites the oracle",
-    "abstention": "abstains",
-    "abstention_precision": "abstention precision",
-    "abstention_recall": "abstention recall",
-    "recall": "recall@k",
-    "output_tokens": "output tokens",
-}
+LABELS = {key: METRICS[key] for key in dict.fromkeys(("token_f1", *METRICS))}
 # Those that are no shares, and stay as they are.
 _COUNTED = ("output_tokens",)
 # The rungs that are shown beside each other, by the names that they have had; else the first and the last.
