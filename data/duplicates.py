@@ -1,4 +1,4 @@
-"""Chunks that repeat others: found by MinHash, checked by their words, and collapsed into the first that says the same.
+"""Chunks that repeat others: found by their runs of words, and collapsed into the first that says the same.
 
 What is compared is the text with the headings above it: "Open from 9 to 5" below "Library" is no copy of the same
 below "Museum", while a page of terms repeated under many titles is. Chunks whose numbers differ are never collapsed:
@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.chunks import Chunk
-from data.words import PERMUTATIONS, Runs, jaccard, sketch, word_runs
+from data.words import AlikeTexts, word_runs
 
-_HIGHEST = 0.9  # threshold of the search, which only proposes; near 1 it cannot be built
-_RECALL_WEIGHTS = (0.1, 0.9)  # of false candidates, which are checked, and of missed ones, which are not
 _NUMBER = re.compile(r"\d+")
 
 
@@ -46,17 +44,15 @@ def collapse_duplicates(chunks: Sequence[Chunk], near_duplicate: float) -> tuple
     Args:
         near_duplicate: the least similarity of a repetition, above 0; 1 for exact ones only.
     """
+    texts = [" ".join(chunk.search_text.split()).casefold() for chunk in chunks]
+    near = _NearCopies(texts, near_duplicate) if near_duplicate < 1 else None
     kept: list[Chunk] = []
     duplicates: list[Duplicate] = []
     exact: dict[str, Chunk] = {}
-    near = _NearDuplicates(near_duplicate) if near_duplicate < 1 else None
-    texts = [" ".join(chunk.search_text.split()).casefold() for chunk in chunks]
-    numbers = [tuple(sorted(_NUMBER.findall(text))) for text in texts]
-    alike = Counter(numbers)
-    for chunk, text, own in zip(chunks, texts, numbers, strict=True):
+    for place, (chunk, text) in enumerate(zip(chunks, texts, strict=True)):
         original, similarity = exact.get(text), 1.0
-        if original is None and near is not None and alike[own] > 1:
-            original, similarity = near.find(chunk, text, own)
+        if original is None and near is not None and (found := near.find(place)) is not None:
+            original, similarity = chunks[found[0]], found[1]
         if original is None:
             kept.append(chunk)
             exact[text] = chunk
@@ -75,30 +71,33 @@ def collapse_duplicates(chunks: Sequence[Chunk], near_duplicate: float) -> tuple
     return kept, duplicates
 
 
-class _NearDuplicates:
-    """The chunks that were kept, by their runs of words. MinHash proposes, the sets themselves decide."""
+class _NearCopies:
+    """Texts by their runs of words, those with the same numbers apart from the others."""
 
-    def __init__(self, threshold: float) -> None:
-        from datasketch import MinHashLSH
+    def __init__(self, texts: Sequence[str], threshold: float) -> None:
+        self._numbers = [tuple(sorted(_NUMBER.findall(text))) for text in texts]
+        alike = Counter(self._numbers)
+        # A text whose numbers no other has repeats none: most of a table's or a price list's.
+        self._runs = {place: word_runs(text) for place, text in enumerate(texts) if alike[self._numbers[place]] > 1}
+        members: dict[tuple[str, ...], list[int]] = {}
+        for place in self._runs:
+            members.setdefault(self._numbers[place], []).append(place)
+        self._groups = {
+            numbers: AlikeTexts(threshold, [self._runs[place] for place in places])
+            for numbers, places in members.items()
+        }
+        self._kept: dict[tuple[str, ...], list[int]] = {numbers: [] for numbers in members}
 
-        self._threshold = threshold
-        self._lsh = MinHashLSH(threshold=min(threshold, _HIGHEST), num_perm=PERMUTATIONS, weights=_RECALL_WEIGHTS)
-        self._kept: list[tuple[Chunk, Runs, tuple[str, ...]]] = []
-
-    def find(self, chunk: Chunk, text: str, numbers: tuple[str, ...]) -> tuple[Chunk | None, float]:
-        """The kept chunk with the same numbers that is most like this one, with its similarity; none where it is new,
-        and it is kept then."""
-        runs = word_runs(text)
-        if not runs:
-            return None, 0.0
-        own = sketch(runs)
-        best, similarity = None, 0.0
-        for place in sorted(self._lsh.query(own)):
-            other, other_runs, other_numbers = self._kept[place]
-            alike = jaccard(runs, other_runs)
-            if numbers == other_numbers and alike >= self._threshold and alike > similarity:
-                best, similarity = other, alike
-        if best is None:
-            self._lsh.insert(len(self._kept), own)
-            self._kept.append((chunk, runs, numbers))
-        return best, similarity
+    def find(self, place: int) -> tuple[int, float] | None:
+        """The first of the texts before it that one is most like, with the share; none where it is new, and it is
+        kept then."""
+        if place not in self._runs:
+            return None
+        numbers, runs = self._numbers[place], self._runs[place]
+        found = self._groups[numbers].find(runs)
+        if not found:
+            self._groups[numbers].add(runs)
+            self._kept[numbers].append(place)
+            return None
+        best, similarity = max(found, key=lambda item: (item[1], -item[0]))
+        return self._kept[numbers][best], similarity

@@ -1,7 +1,4 @@
-"""Texts that nearly repeat others: by the cosine of their vectors, and by the runs of words that they share.
-
-MinHash (datasketch) finds the pairs worth looking at; the share of words is then counted exactly.
-"""
+"""Texts that nearly repeat others: by the cosine of their vectors, and by the runs of words that they share."""
 
 from __future__ import annotations
 
@@ -10,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.words import PERMUTATIONS, WORD, Runs, jaccard, sketch, word_runs
+from data.words import WORD, AlikeTexts, Runs, word_runs
 
-# Candidates are looked for below the threshold, since near it MinHash misses about half of them.
-_CANDIDATES = 0.7
 _PRODUCTS = 1 << 25  # products held at once
 
 
@@ -47,22 +42,14 @@ def shared_words(texts: Sequence[str], others: Sequence[str], least: float) -> d
     Returns:
         Place of the text -> place of the other that shares most, and the share (Jaccard), in the order of the texts.
     """
-    from datasketch import MinHashLSH
-
-    if not texts or not others:
-        return {}
-    runs_of_others = [_runs(text) for text in others]
-    index = MinHashLSH(threshold=least * _CANDIDATES, num_perm=PERMUTATIONS)
-    with index.insertion_session() as session:
-        for place, runs in enumerate(runs_of_others):
-            session.insert(place, sketch(runs))
+    runs_of_texts, runs_of_others = ([_runs(text) for text in each] for each in (texts, others))
+    alike = AlikeTexts(least, [*runs_of_texts, *runs_of_others])
+    for runs in runs_of_others:
+        alike.add(runs)
     found: dict[int, tuple[int, float]] = {}
-    for place, text in enumerate(texts):
-        runs = _runs(text)
-        shares = [(jaccard(runs, runs_of_others[other]), -other) for other in index.query(sketch(runs))]
-        if shares and max(shares)[0] >= least:
-            share, other = max(shares)
-            found[place] = (-other, share)
+    for place, runs in enumerate(runs_of_texts):
+        if repeats := alike.find(runs):
+            found[place] = max(repeats, key=lambda item: (item[1], -item[0]))
     return found
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-import zlib
-from functools import cache
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
 
 # Thai, Lao, Burmese, Khmer, kana, Han, Hangul: a word has no visible border, or endings grow on it.
 _UNSPACED = "\\u0e00-\\u0eff\\u1000-\\u109f\\u1780-\\u17ff\\u3040-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7af\\uf900-\\ufaff"
 _RUN = 3  # words in a run
-PERMUTATIONS = 128  # of a MinHash sketch
 
 #: A word, or a letter of a script without spaces.
 WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
@@ -28,19 +27,56 @@ def word_runs(text: str) -> Runs:
 
 def jaccard(one: Runs, other: Runs) -> float:
     """The share of all runs that both have; one of the two has some."""
-    return len(one & other) / len(one | other)
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)
 
 
-def sketch(runs: Runs) -> Any:
-    """The MinHash of runs (datasketch), which names the pairs whose share is worth counting."""
-    found = _empty_sketch().copy()
-    found.update_batch(sorted(runs))
-    return found
+class AlikeTexts:
+    """Texts by their rarest runs, so that all that are alike are found without comparing each with each.
 
+    Exact, by the prefix filter (Bayardo et al., "Scaling up all pairs similarity search", WWW 2007): with all runs in
+    one order, of two sets whose Jaccard share is at least t the first |x| - ceil(t |x|) + 1 of each have one in common.
+    The rarest stand first, so that what many texts repeat proposes few pairs.
+    """
 
-@cache
-def _empty_sketch() -> Any:
-    """Made once: drawing the permutations takes longer than applying them."""
-    from datasketch import MinHash
+    def __init__(self, least: float, texts: Iterable[Runs]) -> None:
+        """
+        Args:
+            least: the share t from which on two texts are alike, above 0.
+            texts: all that will be added or looked up; one that is added and then looked up again, twice.
+        """
+        self._least = least
+        counts: Counter[bytes] = Counter()
+        for runs in texts:
+            counts.update(runs)
+        # One of a text alone leads to no other. Any order of those of one count will do, if it is always the same.
+        repeated = sorted((count, place, run) for place, (run, count) in enumerate(counts.items()) if count > 1)
+        self._ranks = {run: rank for rank, (_, _, run) in enumerate(repeated)}
+        self._texts: list[Runs] = []
+        self._places: dict[bytes, list[int]] = {}
 
-    return MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
+    def add(self, runs: Runs) -> None:
+        """One text more; its place is the number of those before it. Without runs it is like no other."""
+        for run in self._rarest(runs):
+            self._places.setdefault(run, []).append(len(self._texts))
+        self._texts.append(runs)
+
+    def find(self, runs: Runs) -> list[tuple[int, float]]:
+        """The places of all added texts that are alike, ascending, with the shares."""
+        places = {place for run in self._rarest(runs) for place in self._places.get(run, ())}
+        found = []
+        for place in sorted(places):
+            other = self._texts[place]
+            # The share is at most that of the sizes.
+            if min(len(runs), len(other)) / max(len(runs), len(other)) >= self._least:
+                share = jaccard(runs, other)
+                if share >= self._least:
+                    found.append((place, share))
+        return found
+
+    def _rarest(self, runs: Runs) -> list[bytes]:
+        # A product like 0.7 * 10 may lie a hair above its integer; one run too many is only slower.
+        number = len(runs) - math.ceil(self._least * len(runs) - 1e-6) + 1
+        repeated = [run for run in runs if run in self._ranks]
+        number -= len(runs) - len(repeated)
+        return sorted(repeated, key=self._ranks.__getitem__)[:number] if number > 0 else []
