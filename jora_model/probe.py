@@ -31,6 +31,7 @@ def logits(base: Path, adapter: Path | None, tokens: np.ndarray) -> np.ndarray:
 
 
 def root_mean_square(values: np.ndarray) -> float:
+    """Of all values, whatever their shape; summed in float64."""
     return float(np.sqrt(np.mean(np.square(values), dtype=np.float64)))
 
 
