@@ -1,6 +1,5 @@
 """One training as two processes on the loopback: the same bytes as one process; a lost one ends the other."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from sequences import random_sequences, write_sequences
 from tiny_models import hf_folder
-from train_jobs import adapter_bytes, job, metrics, summary
+from train_jobs import adapter_bytes, job, metrics, summary, without_devices
 
 from jora_model.job import TrainJob, read_job
 from jora_model.process import EXIT_AGAIN, EXIT_INPUT_ERROR
@@ -50,10 +49,9 @@ def started(
     job_file: Path, *options: str, code: Sequence[str] = TRAIN, **environment: str
 ) -> Iterator["subprocess.Popen[str]"]:
     """A process of a run, which is gone in the end."""
-    inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     command = [sys.executable, *code, str(job_file), *options]
     with subprocess.Popen(
-        command, env={**inherited, **environment}, cwd=ROOT, stderr=subprocess.PIPE, text=True
+        command, env={**without_devices(), **environment}, cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process

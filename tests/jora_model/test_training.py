@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sequences import random_sequences, write_sequences
 from tiny_models import hf_folder
-from train_jobs import LORA, SETTINGS, adapter_bytes, job, metrics, summary
+from train_jobs import LORA, SETTINGS, adapter_bytes, job, metrics, summary, without_devices
 
 from jora_model.checkpoints import Checkpoints
 from jora_model.compilation import use_compilation_cache
@@ -168,8 +168,7 @@ def test_killed_process_goes_on_to_the_same_bytes(base, data, programs, tmp_path
 
 def test_cpu_devices_make_a_mesh(base, data, plain, tmp_path):
     """In a process of its own that is told of no devices: they are made for the mesh."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("XLA_FLAGS")
+    environment = {**without_devices(), "PYTHONPATH": str(ROOT)}
     path = tmp_path / "job.json"
     split = job(base, data, tmp_path, epochs=1, checkpoint_every=3).model_copy(update={"mesh": MeshSettings(data=2)})
     path.write_text(split.model_dump_json())

@@ -1,6 +1,7 @@
 """Small training jobs, and what they leave behind."""
 
 import json
+import os
 from pathlib import Path
 
 from jora_model.job import TrainJob, TrainSettings
@@ -17,6 +18,12 @@ SETTINGS = TrainSettings(
     compute_dtype="float32",
     checkpoint_every=2,
 )
+
+
+def without_devices() -> dict[str, str]:
+    """The environment of a process that is told of no devices; it compiles as this one does, or bits would differ."""
+    flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
+    return {**os.environ, "XLA_FLAGS": " ".join(flags)}
 
 
 def job(base: Path, data: Path, folder: Path, validation: Path | None = None, **changes) -> TrainJob:
