@@ -41,8 +41,9 @@ EVALUATION_SHARE = 5
 SETTINGS = (
     "chunking.near_duplicate=null",
     "raft.context_chunks=5",
-    "raft.fewest_chunks=3",
-    "raft.passes=2",
+    "raft.fewest_chunks=2",
+    "raft.order=best_first",
+    "raft.passes=3",
     "raft.oracle_fraction=1.0",
     "raft.max_tokens=2048",
     "lora.rank=16",
@@ -189,7 +190,7 @@ def main() -> None:
         for metric in ("token_f1", "exact_match", "rouge_l"):
             figures[f"{label}_{metric}"] = 100 * rungs[name][metric]["value"]
     figures["recall_at_5"] = 100 * rungs[TUNED]["recall"]["value"]
-    for metric in ("quote_precision", "oracle_citation"):
+    for metric in ("quote_precision", "quotes_unaided", "oracle_citation"):
         figures[f"raft_{metric}"] = 100 * (rungs[TUNED][metric] or {"value": 0.0})["value"]
     steps = (("raft_over_base", TUNED, BASE), ("raft_over_dsf", TUNED, DSF), ("dsf_over_base", DSF, BASE))
     for label, above, below in steps:

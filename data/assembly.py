@@ -91,7 +91,8 @@ class Assembler:
         allowed, kept_out = keep_apart(self.chunks, self.vectors, held_out, self.limits, self.copies)
         own = [chunk for chunk, keep in zip(self.chunks, allowed, strict=True) if keep]
         usable, rejected = self._usable(asked, held_out, held_vectors, {leak.shown for leak in kept_out})
-        built = build_examples(usable, own, self.vectors[allowed], settings, self.tokenizer, self.score)
+        vectors = self._asked_in(usable)
+        built = build_examples(usable, own, self.vectors[allowed], settings, self.tokenizer, self.score, vectors)
         records = to_records(built.examples, own)
         counts = built.counts
         if kept_out:

@@ -44,6 +44,7 @@ class Answered:
         abstained: the answer says that the documents do not hold it.
         oracle_retrieved: an oracle is among the chunks that were shown.
         output_tokens: length of the output, its end token included.
+        overruled: how many of these tokens quoting verbatim took the place of likelier ones; None: quoting was free.
         cause: why it is not right, where it is not.
     """
 
@@ -69,6 +70,7 @@ class Answered:
     abstained: bool = False
     oracle_retrieved: bool = False
     output_tokens: int = 0
+    overruled: int | None = None
     cause: Cause | None = None
 
 

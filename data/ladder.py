@@ -13,6 +13,7 @@ from data.chunks import Chunk
 from data.judge_settings import JudgeSettings
 from data.prompts import Prompt, closed_book_prompt, raft_prompt, retrieval_prompt
 from data.questions import Question
+from data.quoting import quote_grammar
 from data.robustness import RobustnessSettings
 
 # The base model; it with RAFT's adapter; it with an adapter of plain fine-tuning without documents (DSF).
@@ -47,6 +48,10 @@ class Rung:
         if self.shown == "closed-book":
             return closed_book_prompt(question)
         return raft_prompt(context, question) if self.model == "tuned" else retrieval_prompt(context, question)
+
+    def grammar(self, context: Sequence[Chunk]) -> str | None:
+        """What keeps quotes verbatim: only the tuned model is asked for some."""
+        return quote_grammar(context) if self.model == "tuned" else None
 
 
 # The ladder from the bottom up.

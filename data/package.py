@@ -74,17 +74,19 @@ def build_test(
     vectors: np.ndarray,
     settings: RaftSettings,
     tokenizer: Tokenizer,
+    question_vectors: np.ndarray,
 ) -> Split:
     """The test split: each evaluation question once over its oracles and distractors from all documents.
 
     Args:
-        vectors: of the chunks, normalized, float32 [N, D].
+        vectors, question_vectors: of the chunks and of the questions, normalized, float32 [N, D] and [Q, D].
 
     Raises:
         ValueError: no question fits the token budget.
     """
     changes = {"oracle_fraction": 1.0, "passes": 1, "mix_file": None, "mix_fraction": 0.0, "guard_reranker": None}
-    built = build_examples(questions, chunks, vectors, settings.model_copy(update=changes), tokenizer)
+    settings = settings.model_copy(update=changes)
+    built = build_examples(questions, chunks, vectors, settings, tokenizer, question_vectors=question_vectors)
     records = to_records(built.examples, chunks)
     return Split(records, encode_records(records, tokenizer, settings.prompt_style), built.counts)
 

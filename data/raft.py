@@ -77,6 +77,7 @@ def build_examples(
     settings: RaftSettings,
     tokenizer: Tokenizer,
     score: Score | None = None,
+    question_vectors: np.ndarray | None = None,
 ) -> RaftBuild:
     """One example for each question and pass, those that share a context next to each other.
 
@@ -86,11 +87,12 @@ def build_examples(
         vectors: of the chunks, normalized, float32 [N, D].
         tokenizer: the base model's, for the token budget.
         score: the cross-encoder of `guard_reranker`, as `load_reranker` gives it.
+        question_vectors: of the questions, normalized, float32 [Q, D]; for the order "best_first".
 
     Raises:
         ValueError: no example can be built, with the reason; a question's oracle is not among the chunks.
     """
-    return _Builder(questions, chunks, vectors, settings, tokenizer, score).build()
+    return _Builder(questions, chunks, vectors, settings, tokenizer, score, question_vectors).build()
 
 
 def shown_count(oracle_fraction: float, examples: int) -> int:
@@ -118,6 +120,7 @@ class _Builder:
         settings: RaftSettings,
         tokenizer: Tokenizer,
         score: Score | None,
+        question_vectors: np.ndarray | None,
     ) -> None:
         assert len({question.id for question in questions}) == len(questions)
         assert len({chunk.id for chunk in chunks}) == len(chunks)
@@ -128,6 +131,10 @@ class _Builder:
         self.space = ChunkSpace(
             chunks, vectors, settings.near_duplicate, settings.hardness, score, settings.guard_margin
         )
+        self.asked: dict[str, np.ndarray] = {}
+        if settings.order == "best_first":
+            assert question_vectors is not None and len(question_vectors) == len(questions)
+            self.asked = {question.id: vector for question, vector in zip(questions, question_vectors, strict=True)}
         self.rejected: list[Rejected] = []
         self.replaced = 0  # distractors, by the guard
         self.shared = 0  # examples without their oracles over a near group's context
@@ -180,9 +187,16 @@ class _Builder:
             for place in group.questions:
                 rows, kept_out = guarded_context(self.space, questions[place], group.rows)
                 self.replaced += kept_out
-                drafts.append(_Draft(number, questions[place], rows))
+                drafts.append(_Draft(number, questions[place], self._ordered(questions[place], rows)))
         centres = np.stack([self.space.mean(group.rows) for group in groups]) if groups else np.zeros((0, 0))
         return drafts, groups, centres
+
+    def _ordered(self, question: Question, rows: Rows) -> Rows:
+        """The chunks in the order of the settings. Behind the best one the group's order stays, and is shared."""
+        if not self.asked:
+            return rows
+        first = max(rows, key=lambda row: self.space.cosine(self.asked[question.id], row))
+        return (first, *(row for row in rows if row != first))
 
     def _within_budget(self, drafts: Sequence[_Draft]) -> list[_Draft]:
         lengths = self._lengths(drafts)
@@ -243,7 +257,7 @@ class _Builder:
         rows, shared = hidden_context(self.space, draft.question, draft.rows, groups, centres)
         if not rows:
             return None
-        hidden = replace(draft, rows=rows, oracle_shown=False)
+        hidden = replace(draft, rows=self._ordered(draft.question, rows), oracle_shown=False)
         if self._lengths([hidden])[0] > self.settings.max_tokens:
             shortened = self._shorten(hidden)
             if shortened is None:

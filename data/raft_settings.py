@@ -37,6 +37,11 @@ class RaftSettings(BaseModel):
         description="The most questions that share one context; 1 gives each its own, as in the paper, with "
         "distractors drawn among the near chunks. By default all questions of its chunks share a context.",
     )
+    order: Literal["shuffled", "best_first"] = Field(
+        default="shuffled",
+        description='How the chunks of a context stand: "shuffled", or "best_first": the one nearest to the question '
+        "before the others, as retrieval shows them. Fewer questions share a context then.",
+    )
     oracle_fraction: float = Field(
         default=0.8,
         ge=0,

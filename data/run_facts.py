@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from data.scoring import UNAIDED_NOTE
+
 # What is known of a piece of text: nothing, the answer quotes it, or it proves the answer and was not quoted.
 PLAIN, QUOTED, PROOF = "", "quoted", "proof"
 MarkedPiece = tuple[str, str]
@@ -241,7 +243,8 @@ class RunFacts:
             [rung.name, str(rung.questions), *(str(rung.scores.get(metric) or "-") for metric in metrics)]
             for rung in self.rungs
         ]
-        return Table("The ladder", rows, "percent, with 95% intervals; - where nothing counts")
+        note = "percent, with 95% intervals; - where nothing counts"
+        return Table("The ladder", rows, f"{note}. {UNAIDED_NOTE}" if "quotes_unaided" in metrics else note)
 
     def metrics(self) -> list[str]:
         """Keys of the rungs' scores, in the order of their labels, those without one last."""

@@ -31,6 +31,7 @@ METRICS = {
     "rouge_l": "ROUGE-L",
     "contains_answer": "contains the answer",
     "quote_precision": "quote precision",
+    "quotes_unaided": "quotes unaided",
     "quote_rate": "with a quote",
     "oracle_citation": "cites the oracle",
     "abstention": "abstains",
@@ -39,12 +40,18 @@ METRICS = {
     "recall": "recall@k",
     "output_tokens": "output tokens",
 }
+# Told under a table that shows it.
+UNAIDED_NOTE = (
+    "Quotes were held to the sentences of the documents while they were written (generation.quotes); unaided: so many "
+    "answers with quotes would have been the same without."
+)
 # What the table shows of them, where some rung has it; the rest is in the files.
 COLUMNS = (
     "exact_match",
     "token_f1",
     "contains_answer",
     "quote_precision",
+    "quotes_unaided",
     "oracle_citation",
     "abstention_precision",
     "abstention_recall",
@@ -68,6 +75,7 @@ class AnswerScore:
         recall: share of the question's oracles among the chunks shown; None when none were, or where there are no
             oracles, since the documents do not answer the question.
         output_tokens: length of the output.
+        unaided: it would have been the same if quoting had been free; None: it was, or there is no quote.
     """
 
     question_id: str
@@ -82,10 +90,16 @@ class AnswerScore:
     answerable: bool
     recall: float | None
     output_tokens: int
+    unaided: bool | None
 
 
 def score_answer(
-    question: Question, parsed: Parsed, shown: Sequence[Chunk], oracles: Sequence[Chunk], output_tokens: int = 0
+    question: Question,
+    parsed: Parsed,
+    shown: Sequence[Chunk],
+    oracles: Sequence[Chunk],
+    output_tokens: int = 0,
+    overruled: int | None = None,
 ) -> AnswerScore:
     """Scores one answer.
 
@@ -93,6 +107,7 @@ def score_answer(
         shown: the chunks of the prompt; none for a closed-book one.
         oracles: the chunks of `question.oracle_ids`.
         output_tokens: length of the output, its end token included.
+        overruled: how many of these quoting verbatim put in the place of likelier ones; None where quoting was free.
     """
     shown_ids = [chunk.id for chunk in shown]
     return AnswerScore(
@@ -107,6 +122,7 @@ def score_answer(
         abstained=parsed.abstained,
         answerable=bool(question.quotes),
         output_tokens=output_tokens,
+        unaided=overruled == 0 if overruled is not None and parsed.quotes else None,
         recall=recall_at_k(shown_ids, question.oracle_ids, len(shown_ids)) if shown and question.quotes else None,
     )
 
@@ -179,7 +195,8 @@ def measured(scores: Sequence[AnswerScore]) -> dict[str, tuple[np.ndarray, np.nd
     """For each of `METRICS` what each answer scores and what that counts for, float64 [N] each; the score of a rung is
     the ratio of their sums.
 
-    Quote precision is over all quotes; the rates of quoting and of citing over answerable questions; abstention
+    Quote precision is over all quotes; quotes unaided over the answers with quotes that were held to verbatim ones; the
+    rates of quoting and of citing over answerable questions; abstention
     precision over the answers that abstain, its recall over unanswerable questions; the others over all questions.
     """
 
@@ -194,6 +211,10 @@ def measured(scores: Sequence[AnswerScore]) -> dict[str, tuple[np.ndarray, np.nd
         "rouge_l": (of("rouge_l"), ones),
         "contains_answer": (of("contains_answer"), ones),
         "quote_precision": (of("verbatim_quotes"), quotes),
+        "quotes_unaided": (
+            np.array([float(score.unaided or False) for score in scores]),
+            np.array([float(score.unaided is not None) for score in scores]),
+        ),
         "quote_rate": ((quotes > 0) * answerable, answerable),
         "oracle_citation": (of("cites_oracle") * answerable, answerable),
         "abstention": (of("abstained"), ones),
@@ -231,12 +252,12 @@ def summarize(name: str, scores: Sequence[AnswerScore], *, seed: int = 0) -> dic
 def rung_table(rungs: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table, aligned so that it reads well as plain text too: a row a rung, percent with 95% intervals.
 
-    A column that no rung fills is left out.
+    A column that no rung fills is left out; a line says how quotes came about, where that is to be known.
     """
     shown = [key for key in COLUMNS if any(rung[key] is not None for rung in rungs)]
     rows = [["", "questions", *(METRICS[key] for key in shown)]]
     rows += [[rung["name"], str(rung["questions"]), *(percent(rung[key]) for key in shown)] for rung in rungs]
-    return aligned(rows)
+    return aligned(rows) + (f"\n{UNAIDED_NOTE}\n" if "quotes_unaided" in shown else "")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -7,7 +7,9 @@ A folder of sequences, which training reads, holds
 
 where sequence n is tokens[offsets[n]:offsets[n + 1]]. A folder of prompts, which generation reads, holds
 prompts.safetensors and prompts.json in the same way, without loss_mask; generation writes answers.safetensors and
-answers.json like these.
+answers.json like these, with "overruled" beside "ids". Beside the prompts may lie
+
+    grammars.json  {"grammars": [...], "of": [place in grammars or null, for each prompt]}, what answers are held to
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from data.alpaca import AlpacaRecord
 from data.prompts import Prompt, PromptStyle
 from data.tokenizer import Tokenizer
 
+GRAMMARS_NAME = "grammars.json"
 _SEQUENCES, _PROMPTS, _ANSWERS = "sequences", "prompts", "answers"
 
 
@@ -92,6 +95,14 @@ def write_prompts(folder: Path, prompts: Sequence[TokenPrompt]) -> None:
     _write(folder, _PROMPTS, prompts, {})
 
 
+def write_grammars(folder: Path, grammars: Sequence[str | None]) -> None:
+    """Writes the grammar of each prompt, each wording once, into an existing folder."""
+    places: dict[str, int] = {}
+    of = [None if grammar is None else places.setdefault(grammar, len(places)) for grammar in grammars]
+    text = json.dumps({"grammars": list(places), "of": of}, ensure_ascii=False)
+    (Path(folder) / GRAMMARS_NAME).write_text(text + "\n", encoding="utf-8")
+
+
 def read_prompts(folder: Path) -> list[TokenPrompt]:
     """What `write_prompts` wrote.
 
@@ -111,6 +122,20 @@ def read_answers(folder: Path) -> list[np.ndarray]:
     """
     _, arrays = _read(folder, _ANSWERS, ("tokens", "offsets"))
     return [arrays["tokens"][span] for span in _spans(arrays["offsets"])]
+
+
+def read_overruled(folder: Path) -> list[int | None]:
+    """How many tokens of each answer the grammar of its prompt overruled; None where it had none.
+
+    Raises:
+        ValueError: the file is missing or broken; names the folder.
+    """
+    path = Path(folder) / f"{_ANSWERS}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return list(content.get("overruled") or [None] * len(content["ids"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"the {_ANSWERS} in {folder} cannot be read ({type(error).__name__}): rebuild them") from None
 
 
 def length_statistics(sequences: Sequence[TokenSequence | TokenPrompt]) -> dict[str, int]:

@@ -77,6 +77,10 @@ class ChunkSpace:
         nearness: np.ndarray = self._vectors @ self.mean(rows)
         return nearness
 
+    def cosine(self, vector: np.ndarray, row: int) -> float:
+        """The cosine of a normalized vector, float32 [D], to a chunk."""
+        return float(self._vectors[row] @ vector)
+
     def closeness(self, rows: Sequence[int], others: Sequence[int]) -> float:
         """The mean cosine to some chunks of that one of the others which is nearest to them."""
         return float((self._vectors[list(others)] @ self.mean(rows)).max())

@@ -24,11 +24,11 @@ from jora_model.exponential import LOG2_E, exp2
 from jora_model.linear import as_float, contract
 from jora_model.model import rms_norm
 from jora_model.position_blocks import positions_of_block
+from jora_model.sampling import likeliest_tokens
 from jora_model.stacked_adapters import Stacked, adapted
 from jora_model.tiles import Tiles
 
 _HIDDEN = -1e30
-_ARGMAX_RUN = 256
 # Rows longer than this go through what treats every position alike in blocks, which stay in the cache (a row of 2,560
 # on 2 cores: 45 ms of processor time a layer instead of 60; one of 1,024 takes the same either way).
 _WHOLE = 1024
@@ -279,15 +279,4 @@ def _logits(
     """Logits at the places asked for, float32, and the likeliest token of each; the head sees nothing else."""
     x = rms_norm(jnp.take(x, places, axis=0), norm, config.rms_norm_eps)
     logits = contract(x, head, -1, 1)
-    return logits, _likeliest(logits)
-
-
-def _likeliest(logits: Float[Array, "B V"]) -> Int[Array, " B"]:
-    """The first of the largest, as argmax, which XLA's CPU backend takes number by number: the largest of each run of
-    logits, the first run that holds the largest of all, and the first place in it."""
-    B, V = logits.shape
-    size = next(size for size in range(min(V, _ARGMAX_RUN), 0, -1) if V % size == 0)
-    runs = logits.reshape(B, V // size, size)
-    best = jnp.argmax(jnp.max(runs, axis=-1), axis=-1)
-    run = jnp.take_along_axis(runs, best[:, None, None], axis=1)[:, 0]
-    return (best * size + jnp.argmax(run, axis=-1)).astype(jnp.int32)
+    return logits, likeliest_tokens(logits)

@@ -12,16 +12,18 @@ itself alone, not on who is answered beside it: draws are keyed by seed, place a
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Array
 
 from jora_model.config import ModelConfig
 from jora_model.decode import FEWEST_SLOTS, Decoder, Group, Row
+from jora_model.guide import Guide
 from jora_model.lora import read_adapter
 from jora_model.model import Llama
 from jora_model.prompt_rows import belong_together, pack_row, row_size
@@ -48,6 +50,7 @@ class Request:
         end_ids: tokens that end the answer.
         adapter: the engine's name of it; None asks the model as it was loaded.
         place: which draw of the seed; the same request has the same answer whatever the batch.
+        guide: what the answer is held to, fresh for this request; None: nothing.
     """
 
     tokens: np.ndarray
@@ -55,6 +58,7 @@ class Request:
     end_ids: tuple[int, ...]
     adapter: str | None = None
     place: int = 0
+    guide: Guide | None = None
 
 
 class Produced(NamedTuple):
@@ -77,7 +81,8 @@ class _Answer:
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(self.request.settings, self.request.place, self.count)
+        guide = self.request.guide
+        return Wanted(self.request.settings, self.request.place, self.count, None if guide is None else guide.allowed)
 
     def take(self, token: int) -> Produced:
         self.last, self.count = token, self.count + 1
@@ -120,6 +125,7 @@ class Engine:
         max_length: int | None = None,
     ):
         adapters = adapters or {}
+        self.vocab_size = model.config.vocab_size
         self.max_length = min(max_length or model.config.max_positions, model.config.max_positions)
         self._decoder = Decoder(model, list(adapters.values()), max(FEWEST_SLOTS, slots))
         self._numbers: dict[str | None, int] = {None: 0} | {name: n for n, name in enumerate(adapters, start=1)}
@@ -214,7 +220,7 @@ class Engine:
             with ThreadPoolExecutor(len(rows)) as pool:
                 found = list(pool.map(self._decoder.prefill, packed, which))
         for members, prompts, (logits, likeliest, row) in zip(rows, packed, found, strict=True):
-            chosen = choose(logits, likeliest, [answer.wanted for answer in members])
+            chosen = _choose(logits, likeliest, members)
             for answer, end, token in zip(members, prompts.ends.tolist(), chosen, strict=True):
                 answer.row, answer.end, answer.last = row, end, token
                 self._run.append(answer)
@@ -251,7 +257,7 @@ class Engine:
                 positions[slot] = len(answer.request.tokens) + answer.count - 1
                 which[slot] = self._numbers[answer.request.adapter]
         logits, likeliest = self._decoder.step(tokens, positions, which, ages, seating.groups)
-        chosen = choose(logits, likeliest, [None if answer is None else answer.wanted for answer in seating.slots])
+        chosen = _choose(logits, likeliest, seating.slots)
         for slot, (answer, token) in enumerate(zip(list(seating.slots), chosen, strict=True)):
             if answer is not None:
                 produced.append(answer.take(token))
@@ -265,6 +271,15 @@ class Engine:
                 assert answer.row is not None
                 rows.setdefault(id(answer.row), (answer.row, {}))[1][slot] = answer.end
         return list(rows.values())
+
+
+def _choose(logits: Array, likeliest: Array, answers: Sequence[_Answer | None]) -> list[int]:
+    """The next token of each answer, which its guide has then taken."""
+    tokens = choose(logits, likeliest, [None if answer is None else answer.wanted for answer in answers])
+    for answer, token, first in zip(answers, tokens, np.asarray(likeliest).tolist(), strict=False):
+        if answer is not None and answer.request.guide is not None:
+            answer.request.guide.take(token, first)
+    return tokens
 
 
 def load_adapter(folder: Path, config: ModelConfig) -> Adapter:

@@ -17,10 +17,11 @@ from tqdm import tqdm
 from jora_model.compilation import use_compilation_cache
 from jora_model.config import ModelConfig
 from jora_model.engine import Engine, Request
+from jora_model.guide import Grammars, Guide
 from jora_model.job import GenerateJob, read_job
 from jora_model.model import Llama
 from jora_model.process import report_progress, run_job_file, set_up_log
-from jora_model.prompt_files import read_tokens, write_tokens
+from jora_model.prompt_files import read_grammars, read_tokens, write_tokens
 from jora_model.prompt_rows import families
 from jora_model.settings import GenerationSettings
 from jora_model.weights import load_model
@@ -36,6 +37,7 @@ def generate(
     settings: GenerationSettings,
     eos_ids: Sequence[int],
     progress: Callable[[int], object] = lambda finished: None,
+    guide: Callable[[int], Guide | None] = lambda place: None,
 ) -> list[np.ndarray]:
     """Continue each prompt until a token of `eos_ids` or `max_new_tokens`.
 
@@ -43,6 +45,7 @@ def generate(
         model: with or without an adapter, which stays unmerged.
         prompts: int32 tokens, each at least one.
         progress: called with the number of answers finished since the last call.
+        guide: what the answer to the prompt at a place is held to.
 
     Returns:
         int32 tokens of each answer, in the order of the prompts. The end token is included, so an answer without
@@ -62,7 +65,8 @@ def generate(
     while order or not engine.idle:
         while order and engine.waiting < _FEED:
             place = order.popleft()
-            place_of[engine.submit(Request(prompts[place], settings, tuple(eos_ids), place=place))] = place
+            request = Request(prompts[place], settings, tuple(eos_ids), place=place, guide=guide(place))
+            place_of[engine.submit(request)] = place
         produced = engine.step()
         for number, token, _ in produced:
             answers[place_of[number]].append(token)
@@ -82,7 +86,7 @@ def _check(prompts: Sequence[np.ndarray], settings: GenerationSettings, config: 
 
 
 def generate_answers(job: GenerateJob) -> None:
-    """Answer a folder of prompts; writes answers.safetensors {tokens, offsets} and answers.json {"ids"}.
+    """Answer a folder of prompts; writes answers.safetensors {tokens, offsets} and answers.json {"ids", "overruled"}.
 
     Raises:
         ValueError: a file is missing or damaged, a prompt too long.
@@ -92,17 +96,39 @@ def generate_answers(job: GenerateJob) -> None:
     ids, prompts = read_tokens(Path(job.prompts), "prompts")
     adapter = None if job.adapter is None else Path(job.adapter)
     model = load_model(Path(job.base), adapter=adapter, compute_dtype=jnp.dtype(job.compute_dtype))
+    guide = _Guides(job, model.config, len(prompts))
     with tqdm(total=len(prompts), desc="answers", unit="answer", file=sys.stderr) as bar:
 
         def tell(finished: int) -> None:
             bar.update(finished)
             report_progress(int(bar.n), len(prompts))
 
-        answers = generate(model, prompts, job.generation, job.end_ids, tell)
+        answers = generate(model, prompts, job.generation, job.end_ids, tell, guide)
     cut = sum(answer[-1] not in job.end_ids for answer in answers)
     if cut:
         log.warning("%d of %d answers were cut at %d tokens", cut, len(answers), job.generation.max_new_tokens)
-    write_tokens(Path(job.output), "answers", ids, answers)
+    write_tokens(Path(job.output), "answers", ids, answers, overruled=guide.overruled)
+
+
+class _Guides:
+    """The guide of each prompt that has a grammar, made when it is asked for."""
+
+    def __init__(self, job: GenerateJob, config: ModelConfig, prompts: int):
+        self._found = [None] * prompts if job.grammars is None else read_grammars(Path(job.grammars), prompts)
+        self._grammars = None if job.grammars is None else Grammars(Path(job.base), config.vocab_size, job.end_ids)
+        self._given: dict[int, Guide] = {}
+
+    def __call__(self, place: int) -> Guide | None:
+        grammar = self._found[place]
+        guide = None if grammar is None or self._grammars is None else self._grammars.guide(grammar)
+        if guide is not None:
+            self._given[place] = guide
+        return guide
+
+    @property
+    def overruled(self) -> list[int | None]:
+        """Of each prompt's answer; None: it was not held to anything."""
+        return [self._given[place].overruled if place in self._given else None for place in range(len(self._found))]
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ class GenerateJob(BaseModel):
     base: str = Field(description="Hugging Face folder of the base model.")
     adapter: str | None = Field(None, description="Folder of a PEFT adapter, or none for the base model itself.")
     prompts: str = Field(description="Folder with prompts.safetensors and prompts.json.")
+    grammars: str | None = Field(None, description="File of the grammars that the answers are held to, or none.")
     output: str = Field(description="Folder for answers.safetensors and answers.json.")
     end_ids: tuple[int, ...] = Field(description="Tokens that end an answer.")
     compilation_cache: str | None = Field(None, description="Folder of XLA's persistent cache.")

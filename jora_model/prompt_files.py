@@ -37,12 +37,34 @@ def read_tokens(folder: Path, name: str) -> tuple[list[str], list[np.ndarray]]:
     return ids, pieces
 
 
-def write_tokens(folder: Path, name: str, ids: Sequence[str], pieces: Sequence[np.ndarray]) -> None:
-    """The opposite of `read_tokens`; same content, same bytes."""
+def read_grammars(path: Path, prompts: int) -> list[str | None]:
+    """Read a file of grammars {"grammars": [...], "of": [place in grammars or null, for each prompt]}.
+
+    Raises:
+        ValueError: it is missing or damaged, or of another number of prompts.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = [None if place is None else str(content["grammars"][place]) for place in content["of"]]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error}); write it again") from None
+    if len(found) != prompts:
+        raise ValueError(f"{path}: {len(found)} grammars do not fit {prompts} prompts; write it again")
+    return found
+
+
+def write_tokens(
+    folder: Path, name: str, ids: Sequence[str], pieces: Sequence[np.ndarray], **facts: Sequence[int | None]
+) -> None:
+    """The opposite of `read_tokens`; same content, same bytes.
+
+    Args:
+        facts: of each piece, to stand beside its id.
+    """
     assert len(ids) == len(pieces)
     folder.mkdir(parents=True, exist_ok=True)
     offsets = np.cumsum([0, *(len(piece) for piece in pieces)], dtype=np.int64)
     tokens = np.concatenate([np.zeros(0, np.int32), *pieces]).astype(np.int32)
     save_file({"tokens": tokens, "offsets": offsets}, folder / f"{name}.safetensors")
-    text = json.dumps({"ids": list(ids)}, ensure_ascii=False) + "\n"
+    text = json.dumps({"ids": list(ids), **facts}, ensure_ascii=False) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")

@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jora_model.settings import GenerationSettings
+
+_ARGMAX_RUN = 256
 
 
 def prompt_keys(seed: int, prompts: Int[Array, " B"]) -> Key[Array, " B"]:
@@ -75,11 +77,13 @@ _drawn = jax.jit(drawn, static_argnames="top_k")
 
 
 class Wanted(NamedTuple):
-    """One more token of an answer: its settings, which draw of the seed it is, and the token's number in it."""
+    """One more token of an answer: its settings, which draw of the seed it is, the token's number in it, and, as bits
+    (`Guide.allowed`), which tokens may be chosen; None: any."""
 
     settings: GenerationSettings
     place: int
     step: int
+    allowed: np.ndarray | None = None
 
 
 def choose(logits: Float[Array, "B V"], likeliest: Int[Array, " B"], wanted: Sequence[Wanted | None]) -> list[int]:
@@ -88,6 +92,8 @@ def choose(logits: Float[Array, "B V"], likeliest: Int[Array, " B"], wanted: Seq
 
     Drawn together are those with one top_k, with or without top_p; everything else may differ within a call.
     """
+    if any(w is not None and w.allowed is not None for w in wanted):
+        logits, likeliest = _held(logits, _bits(logits.shape, wanted))
     chosen = np.array(likeliest)
     kinds = {(w.settings.top_k, w.settings.top_p is None) for w in wanted if w and w.settings.temperature > 0}
     for top_k, whole in kinds:
@@ -113,6 +119,36 @@ def choose(logits: Float[Array, "B V"], likeliest: Int[Array, " B"], wanted: Seq
         found = np.asarray(_drawn(logits, jax.random.wrap_key_data(keys), steps, temperature, share, top_k=top_k))
         chosen[rows] = found[rows]
     return [int(token) for token in chosen[: len(wanted)]]
+
+
+def _bits(shape: tuple[int, ...], wanted: Sequence[Wanted | None]) -> np.ndarray:
+    """uint8 [B, ceil(V / 8)]: what each row may choose from."""
+    rows, vocabulary = shape
+    bits = np.full((rows, -(-vocabulary // 8)), 0xFF, np.uint8)
+    for row, want in enumerate(wanted):
+        if want is not None and want.allowed is not None:
+            bits[row] = want.allowed[: bits.shape[1]]
+    return bits
+
+
+@jax.jit
+def _held(logits: Float[Array, "B V"], bits: UInt8[Array, "B _"]) -> tuple[Float[Array, "B V"], Int[Array, " B"]]:
+    """The logits with those that are not allowed at minus infinity, and the likeliest of the others."""
+    B, V = logits.shape
+    allowed = (bits[:, :, None] >> jnp.arange(8, dtype=jnp.uint8)[None, None]) & jnp.uint8(1)
+    logits = jnp.where(allowed.reshape(B, -1)[:, :V] == 1, logits, -jnp.inf)
+    return logits, likeliest_tokens(logits)
+
+
+def likeliest_tokens(logits: Float[Array, "B V"]) -> Int[Array, " B"]:
+    """The first of the largest, as argmax, which XLA's CPU backend takes number by number: the largest of each run of
+    logits, the first run that holds the largest of all, and the first place in it."""
+    B, V = logits.shape
+    size = next(size for size in range(min(V, _ARGMAX_RUN), 0, -1) if V % size == 0)
+    runs = logits.reshape(B, V // size, size)
+    best = jnp.argmax(jnp.max(runs, axis=-1), axis=-1)
+    run = jnp.take_along_axis(runs, best[:, None, None], axis=1)[:, 0]
+    return (best * size + jnp.argmax(run, axis=-1)).astype(jnp.int32)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -137,6 +137,11 @@ class GenerationSettings(BaseModel):
     top_p: float | None = Field(None, gt=0, le=1, description="Draw from the likeliest tokens that hold this share.")
     batch_size: int = Field(16, ge=1, description="Prompts decoded at once.")
     seed: int = Field(0, ge=0, description="Seed of the draws, one stream for each prompt.")
+    quotes: Literal["verbatim", "free"] = Field(
+        "verbatim",
+        description='What a tuned model quotes: "verbatim", held to whole sentences of the documents shown while it '
+        'writes, or "free", whatever it writes.',
+    )
 
     @model_validator(mode="after")
     def _choices_are_drawn_from(self) -> Self:

@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from data.prompts import PromptStyle
 from data.retriever import RetrievalSettings, Retriever
 from data.scoring import stands_in
 from data.tokenizer import Tokenizer
+from jora_model.guide import Grammars
 from jora_model.settings import GenerationSettings
 from tasks.asked_models import LATEST, AskedModel, Chosen, ModelFinder
 from tasks.loading import open_chunks, open_embedder, open_retriever, open_tokenizer
@@ -39,6 +41,7 @@ class Asked:
     Attributes:
         context: the chunks of the prompt, best first.
         tokens: int32, the prompt.
+        grammars: what its quotes are held to the documents by; None for a model that gives none.
     """
 
     question: str
@@ -46,13 +49,18 @@ class Asked:
     context: tuple[Chunk, ...]
     tokens: np.ndarray
     tokenizer: Tokenizer
+    grammars: Grammars | None
 
     def request(self, settings: GenerationSettings) -> Request:
         """What the engine is asked."""
         from jora_model.engine import Request
 
         adapter = None if self.model.adapter is None else self.model.name
-        return Request(self.tokens, settings, (self.tokenizer.end_id(self.model.style),), adapter)
+        guide = None
+        if self.grammars is not None and settings.quotes == "verbatim":
+            grammar = self.model.rung.grammar(self.context)
+            guide = None if grammar is None else self.grammars.guide(grammar)
+        return Request(self.tokens, settings, (self.tokenizer.end_id(self.model.style),), adapter, guide=guide)
 
     def answer(self, stops: Sequence[str] = ()) -> GrowingAnswer:
         """What the tokens that come are fed to."""
@@ -90,6 +98,7 @@ class Answering:
         top_k: int,
         tokenizer: Tokenizer,
         engine: Engine,
+        grammars: Callable[[PromptStyle], Grammars],
     ) -> None:
         self.models = chosen.models
         self.left_out = chosen.left_out
@@ -100,6 +109,7 @@ class Answering:
         self._chunks = chunks
         self._top_k = top_k
         self._tokenizer = tokenizer
+        self._grammars = cache(grammars)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,7 +139,8 @@ class Answering:
             raise ValueError('the question is empty; ask something: jora ask "Who keeps the keys?"')
         context = tuple(self._chunks[place] for place in self._retriever.search([question], self._top_k)[0])
         (tokens,) = self._tokenizer.encode_prompts([model.rung.prompt(question, context)], model.style)
-        return Asked(question, model, context, np.array(tokens, np.int32), self._tokenizer)
+        grammars = None if model.adapter is None else self._grammars(model.style)
+        return Asked(question, model, context, np.array(tokens, np.int32), self._tokenizer, grammars)
 
 
 def answer_together(
@@ -196,9 +207,14 @@ def open_answering(
     embed = open_embedder(store, artifacts["embedder"]).embed  # a question that is asked is not kept
     retriever = open_retriever(store, *found, settings.retrieval, embed)
     chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
-    tokenizer = open_tokenizer(store, next(iter(chosen.models.values())).base)
+    base = next(iter(chosen.models.values())).base
+    tokenizer = open_tokenizer(store, base)
     engine = _engine(store, chosen, slots, float32)
-    return Answering(registry, chosen, retriever, chunks, settings.top_k, tokenizer, engine)
+
+    def grammars(style: PromptStyle) -> Grammars:
+        return Grammars(store.path(base), engine.vocab_size, (tokenizer.end_id(style),))
+
+    return Answering(registry, chosen, retriever, chunks, settings.top_k, tokenizer, engine, grammars)
 
 
 def _engine(store: Store, chosen: Chosen, slots: int, float32: bool) -> Engine:

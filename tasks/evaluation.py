@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data.evaluated import Answered
 from data.evaluation_tables import compare_rungs, make_breakdown, show_examples
@@ -15,7 +15,7 @@ from data.prompts import Prompt, PromptStyle, parse_output
 from data.question_kinds import question_kind
 from data.retriever import RetrievalSettings
 from data.scoring import AnswerScore, rung_table, score_answer, summarize
-from data.sequences import encode_prompts, read_answers, write_prompts
+from data.sequences import GRAMMARS_NAME, encode_prompts, read_answers, read_overruled, write_grammars, write_prompts
 from data.tokenizer import Tokenizer
 from jora_model.job import GenerateJob
 from jora_model.settings import GenerationSettings
@@ -43,7 +43,15 @@ class Asked:
     prompt: int
 
 
-@stage(name="build-prompts", version=2)
+class Output(NamedTuple):
+    """What a model wrote, how many tokens that are, and how many of them its grammar overruled, if it had one."""
+
+    text: str
+    tokens: int
+    overruled: int | None
+
+
+@stage(name="build-prompts", version=3)
 def build_prompts(
     store: Store,
     rungs: tuple[str, ...],
@@ -73,13 +81,15 @@ def build_prompts(
     for rung in (RUNG_BY_NAME[name] for name in rungs):
         for question, ids in zip(asked, found, strict=True):
             context = shown[rung.shown](ids, question)
-            items.append((rung.name, question, context, rung.prompt(question.question, [by_id[id] for id in context])))
+            chunks_shown = [by_id[id] for id in context]
+            prompt, grammar = rung.prompt(question.question, chunks_shown), rung.grammar(chunks_shown)
+            items.append((rung.name, question, context, prompt, grammar))
     inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker, base)))
     settings = {"evaluation": evaluation, "retrieval": retrieval, "rungs": rungs}
     with store.build("prompts", settings=settings, inputs=inputs) as build:
         places = write_unique_prompts(
             build,
-            [(question.id, prompt) for _, question, _, prompt in items],
+            [(question.id, prompt, grammar) for _, question, _, prompt, grammar in items],
             open_tokenizer(store, base),
             style,
         )
@@ -87,41 +97,47 @@ def build_prompts(
             build.folder / "asked.jsonl",
             [
                 Asked(name, question.id, tuple(context), place)
-                for (name, question, context, _), place in zip(items, places, strict=True)
+                for (name, question, context, _, _), place in zip(items, places, strict=True)
             ],
         )
     return build.artifact
 
 
 def write_unique_prompts(
-    build: Build, prompts: Sequence[tuple[str, Prompt]], tokenizer: Tokenizer, style: PromptStyle
+    build: Build, prompts: Sequence[tuple[str, Prompt, str | None]], tokenizer: Tokenizer, style: PromptStyle
 ) -> list[int]:
-    """Write prompts with their ids, each wording once, and what ends an answer; the place of each prompt's wording."""
+    """Write prompts with their ids and grammars, each wording once, and what ends an answer; the place of each
+    prompt's wording."""
     places: dict[Prompt, int] = {}
     ids: list[str] = []
-    for name, prompt in prompts:
+    grammars: list[str | None] = []
+    for name, prompt, grammar in prompts:
         if prompt not in places:
             places[prompt] = len(places)
             ids.append(name)
+            grammars.append(grammar)
     encoded = encode_prompts(ids, list(places), tokenizer, style)
     write_prompts(build.folder, encoded)
+    write_grammars(build.folder, grammars)
     end = json.dumps({"end_id": tokenizer.end_id(style)}) + "\n"
     (build.folder / "end.json").write_text(end, encoding="utf-8")
     build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
-    return [places[prompt] for _, prompt in prompts]
+    return [places[prompt] for _, prompt, _ in prompts]
 
 
-@stage(name="generate-answers", version=1, modules=("jora_model.generate",), retries=1)
+@stage(name="generate-answers", version=2, modules=("jora_model.generate",), retries=1)
 def generate_answers(
     store: Store, base: Artifact, adapter: Artifact | None, prompts: Artifact, generation: GenerationSettings
 ) -> Artifact:
     """Answers of the base model or, with an adapter, the tuned one; in a process of its own."""
     folder = store.path(prompts)
+    grammars = folder / GRAMMARS_NAME  # prompts of a teacher or a critic have none
     with store.build("answers", settings=generation, inputs=tuple(filter(None, (base, adapter, prompts)))) as build:
         job = GenerateJob(
             base=str(store.path(base)),
             adapter=None if adapter is None else str(store.path(adapter)),
             prompts=str(folder),
+            grammars=str(grammars) if generation.quotes == "verbatim" and grammars.exists() else None,
             output=str(build.folder),
             end_ids=(json.loads((folder / "end.json").read_text(encoding="utf-8"))["end_id"],),
             compilation_cache=str(store.work_dir / "xla"),
@@ -138,7 +154,7 @@ def generate_answers(
     return build.artifact
 
 
-@stage(name="score-answers", version=2)
+@stage(name="score-answers", version=3)
 def score_answers(
     store: Store,
     questions: Artifact,
@@ -175,7 +191,7 @@ def score_answers(
     return build.artifact
 
 
-@stage(name="score-rung", version=2)
+@stage(name="score-rung", version=3)
 def score_rung(
     store: Store,
     questions: Artifact,
@@ -212,25 +228,27 @@ class Scorer:
         for asked_in, answered_in in zip(prompts, answers, strict=True):
             written = self.outputs(answered_in)
             for asked in read_jsonl(self.store.path(asked_in) / "asked.jsonl", Asked):
-                yield self._score(asked, *written[asked.prompt])
+                yield self._score(asked, written[asked.prompt])
 
-    def outputs(self, answers: Artifact) -> list[tuple[str, int]]:
-        """What a model wrote to each prompt, and how many tokens that are."""
-        tokens = read_answers(self.store.path(answers))
-        return [(self.tokenizer.decode(output.tolist()), len(output)) for output in tokens]
+    def outputs(self, answers: Artifact) -> list[Output]:
+        """What a model wrote to each prompt."""
+        folder = self.store.path(answers)
+        return [
+            Output(self.tokenizer.decode(tokens.tolist()), len(tokens), overruled)
+            for tokens, overruled in zip(read_answers(folder), read_overruled(folder), strict=True)
+        ]
 
-    def _score(self, asked: Asked, output: str, output_tokens: int) -> tuple[Answered, AnswerScore]:
-        question, parsed = self.questions[asked.question_id], parse_output(output)
+    def _score(self, asked: Asked, output: Output) -> tuple[Answered, AnswerScore]:
+        question, parsed = self.questions[asked.question_id], parse_output(output.text)
         shown = [self.chunks[place] for place in asked.context_ids]
-        score = score_answer(
-            question, parsed, shown, [self.chunks[place] for place in question.oracle_ids], output_tokens
-        )
+        oracles = [self.chunks[place] for place in question.oracle_ids]
+        score = score_answer(question, parsed, shown, oracles, output.tokens, output.overruled)
         answered = Answered(
             rung=asked.rung,
             question_id=question.id,
             question=question.question,
             expected=question.answer,
-            output=output,
+            output=output.text,
             answer=parsed.answer,
             quotes=parsed.quotes,
             context_ids=asked.context_ids,
@@ -247,7 +265,8 @@ class Scorer:
             contains_answer=score.contains_answer,
             abstained=score.abstained,
             oracle_retrieved=bool(question.quotes) and not set(question.oracle_ids).isdisjoint(asked.context_ids),
-            output_tokens=output_tokens,
+            output_tokens=output.tokens,
+            overruled=output.overruled,
             cause=failure_cause(question, parsed, shown),
         )
         return answered, score

@@ -41,9 +41,10 @@ def package_dataset(
     found = open_chunks(store, chunks)
     vectors = open_index(store, index, embedder).vectors()
     asked = {part: open_questions(store, questions, part) for part in ("train", "validation", "eval")}
-    test = build_test(asked["eval"], found, vectors, raft, open_tokenizer(store, base))
     every = [question for part in asked.values() for question in part]
     embedded = open_embed(store, embedder)([question.question for question in every])
+    of_test = embedded[len(every) - len(asked["eval"]) :]
+    test = build_test(asked["eval"], found, vectors, raft, open_tokenizer(store, base), of_test)
     package = Package(read_splits(store.path(dataset)) | {"test": test}, found, vectors, every, embedded, raft)
     retriever = retrieval_cells(_read(store.path(retrieval) / "retrieval.json"))
     report = package.report(documents.count("documents"), _filters(store, questions), retriever)

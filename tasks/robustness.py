@@ -7,6 +7,7 @@ from data.evaluated import Study
 from data.jsonl import read_jsonl, write_jsonl
 from data.ladder import draw_some
 from data.prompts import PromptStyle, parse_output, raft_prompt
+from data.quoting import quote_grammar
 from data.retriever import RetrievalSettings
 from data.robustness import RobustnessSettings, trials
 from data.robustness_plot import draw_points
@@ -29,7 +30,7 @@ class Tried:
     prompt: int
 
 
-@stage(name="robustness-prompts", version=1)
+@stage(name="robustness-prompts", version=2)
 def robustness_prompts(
     store: Store,
     questions: Artifact,
@@ -67,10 +68,10 @@ def robustness_prompts(
     inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker, base)))
     settings = {"robustness": robustness, "retrieval": retrieval, "top_k": top_k}
     with store.build("prompts", settings=settings, inputs=inputs) as build:
-        prompts = [
-            (question.id, raft_prompt([by_id[name] for name in trial.context_ids], question.question))
-            for question, trial in items
-        ]
+        prompts = []
+        for question, trial in items:
+            context = [by_id[name] for name in trial.context_ids]
+            prompts.append((question.id, raft_prompt(context, question.question), quote_grammar(context)))
         places = write_unique_prompts(build, prompts, open_tokenizer(store, base), style)
         write_jsonl(
             build.folder / "tried.jsonl",
@@ -97,10 +98,10 @@ def score_robustness(
     written = scorer.outputs(answers)
     outcomes = []
     for tried in read_jsonl(store.path(prompts) / "tried.jsonl", Tried):
-        output, length = written[tried.prompt]
+        output = written[tried.prompt]
         question = scorer.questions[tried.question_id]
         shown, oracles = ([scorer.chunks[id] for id in ids] for ids in (tried.context_ids, question.oracle_ids))
-        score = score_answer(question, parse_output(output), shown, oracles, length)
+        score = score_answer(question, parse_output(output.text), shown, oracles, output.tokens)
         outcomes.append(Outcome(tried.study, tried.value, score))
     points = make_points(outcomes, seed=robustness.seed)
     with store.build("robustness", settings=robustness, inputs=(questions, chunks, base, prompts, answers)) as build:

@@ -17,7 +17,19 @@ from data.space import ChunkSpace
 
 def build(settings: RaftSettings | None = None, corpus: Corpus | None = None) -> RaftBuild:
     corpus = corpus or make_corpus()
-    return build_examples(corpus.questions, corpus.chunks, corpus.vectors, settings or RaftSettings(), smollm2())
+    return build_examples(
+        corpus.questions,
+        corpus.chunks,
+        corpus.vectors,
+        settings or RaftSettings(),
+        smollm2(),
+        question_vectors=question_vectors(corpus),
+    )
+
+
+def question_vectors(corpus: Corpus) -> np.ndarray:
+    """Any: nearest to which chunk is drawn."""
+    return np.random.default_rng(5).normal(size=(len(corpus.questions), 32)).astype(np.float32)
 
 
 def sequences(built: RaftBuild, corpus: Corpus, style: str = "chat") -> list[TokenSequence]:
@@ -114,6 +126,7 @@ def test_same_seed_same_examples_other_seed_others():
 
 
 CHANGES = {
+    "order": "best_first",
     "context_chunks": 3,
     "oracle_fraction": 0.5,
     "no_oracle": "answer",
@@ -345,3 +358,30 @@ def test_an_unanswerable_question_abstains_wherever_it_is_asked():
         parsed = parse_output(example.output)
         assert parsed.abstained == (by_id[example.question_id].answer == ABSTENTION)
         assert bool(parsed.quotes) == (example.oracle_shown and not parsed.abstained)
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_the_best_chunk_first_and_the_others_as_the_group_has_them(fraction):
+    corpus = make_corpus()
+    vectors = question_vectors(corpus)
+    vector_of = {question.id: vector for question, vector in zip(corpus.questions, vectors, strict=True)}
+    row_of = {chunk.id: row for row, chunk in enumerate(corpus.chunks)}
+    settings = RaftSettings(oracle_fraction=fraction, passes=2)
+    shuffled = build(settings, corpus)
+    found = build(settings.model_copy(update={"order": "best_first"}), corpus)
+    before = {example.id: example for example in shuffled.examples}
+    moved = 0
+    for example in found.examples:
+        first, *others = example.context_ids
+        cosines = {name: corpus.vectors[row_of[name]] @ vector_of[example.question_id] for name in example.context_ids}
+        assert cosines[first] == max(cosines.values())
+        was = before[example.id]
+        assert example.oracle_shown == was.oracle_shown and set(example.context_ids) == set(was.context_ids)
+        assert others == [name for name in was.context_ids if name != first]
+        moved += first != was.context_ids[0]
+    assert moved > len(found.examples) / 3
+    assert all(
+        example.group_id == other.group_id
+        for example, other in pairwise(found.examples)
+        if example.context_ids == other.context_ids
+    )

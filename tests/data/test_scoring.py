@@ -90,7 +90,11 @@ def test_a_rung_by_hand():
         raft_output(ABSTENTION, ()),  # F1 0
         "noon",
     ]
-    scores = [score_answer(QUESTION, parse_output(output), shown, [ORACLE], 8) for output in outputs]
+    overruled = (0, 3, 0, None)
+    scores = [
+        score_answer(QUESTION, parse_output(output), shown, [ORACLE], 8, held)
+        for output, held in zip(outputs, overruled, strict=True)
+    ]
     rung = summarize("tuned", scores)
     values = {key: rung[key] and rung[key]["value"] for key in METRICS}
     assert values.pop("abstention_recall") is None, "every question has an answer"
@@ -101,6 +105,7 @@ def test_a_rung_by_hand():
             "rouge_l": (1 + 2 / 3) / 4,
             "contains_answer": 1 / 4,
             "quote_precision": 2 / 3,
+            "quotes_unaided": 1 / 2,
             "quote_rate": 2 / 4,
             "oracle_citation": 2 / 4,
             "abstention": 1 / 4,

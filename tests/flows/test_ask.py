@@ -58,7 +58,7 @@ def test_no_adapter_yet(monkeypatch, capsys, work):
 def test_a_quote_is_shown_with_its_page_as_it_is_written(capsys):
     chunk = Chunk("c", "d", "handbook.pdf", 0, 20, ("The mill",), "It rests in March.", pages=(3, 4))
     model = AskedModel("m", Artifact(kind="base", digest="b", bytes=1), Artifact(kind="a", digest="a", bytes=1), "chat")
-    asked = Asked("When?", model, (chunk,), np.zeros(1, np.int32), smollm2())
+    asked = Asked("When?", model, (chunk,), np.zeros(1, np.int32), smollm2(), None)
     answer, printer = asked.answer(), _Printer(asked)
     tokens = smollm2().encode(raft_output("in March", ["It rests in March.", "It never rests."]))
     shown = []

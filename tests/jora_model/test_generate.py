@@ -235,6 +235,7 @@ def test_job_as_a_process(tiny, tmp_path):
     assert any((tmp_path / "xla").iterdir())
     ids, answers = read_tokens(tmp_path / "answers", "answers")
     assert ids == ["a", "b", "ç"]
+    assert json.loads((tmp_path / "answers" / "answers.json").read_text())["overruled"] == [None] * 3
     for answer, other in zip(answers, expected, strict=True):
         np.testing.assert_array_equal(answer, other)
     written = (tmp_path / "answers" / "answers.safetensors").read_bytes()
