@@ -90,7 +90,7 @@ class AnswerScore:
     answerable: bool
     recall: float | None
     output_tokens: int
-    unaided: bool | None
+    unaided: bool | None = None
 
 
 def score_answer(

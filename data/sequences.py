@@ -134,7 +134,7 @@ def read_overruled(folder: Path) -> list[int | None]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return list(content.get("overruled") or [None] * len(content["ids"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the {_ANSWERS} in {folder} cannot be read ({type(error).__name__}): rebuild them") from None
 
 

@@ -309,7 +309,8 @@ def describe_model(
         rungs = json.loads((store.path(evaluation) / "summary.json").read_text(encoding="utf-8"))
         (tuned,) = (rung for rung in rungs if rung["name"] == TUNED)
         questions = tuned["questions"]
-        scores = {key: tuned[key] and Score(**tuned[key]) for key in METRICS}
+        # An evaluation from before a metric was there has no place for it.
+        scores = {key: (score := tuned.get(key)) and Score(**score) for key in METRICS}
     return ModelRecord(
         name=name_of(artifacts["adapter"]),
         created=now(),

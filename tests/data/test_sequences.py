@@ -5,12 +5,15 @@ from small_tokenizers import llama2_like, smollm2
 from data.alpaca import AlpacaRecord
 from data.prompts import Prompt
 from data.sequences import (
+    GRAMMARS_NAME,
     encode_prompts,
     encode_records,
     length_statistics,
     read_answers,
+    read_overruled,
     read_prompts,
     read_sequences,
+    write_grammars,
     write_prompts,
     write_sequences,
 )
@@ -79,6 +82,23 @@ def test_answers_are_read_as_generation_writes_them(tmp_path):
     save_file(arrays, tmp_path / "answers.safetensors")
     (tmp_path / "answers.json").write_text('{"ids": ["a", "b", "c"]}')
     assert [answer.tolist() for answer in read_answers(tmp_path)] == [[5, 6], [], [7]]
+
+
+def test_grammars_and_what_they_overruled_cross_the_seam(tmp_path):
+    from jora_model.prompt_files import read_grammars, write_tokens
+
+    grammars = ['start: "é"', None, 'start: "b"', 'start: "é"']
+    write_grammars(tmp_path, grammars)
+    assert (tmp_path / GRAMMARS_NAME).read_text().count("é") == 1, "each wording once"
+    assert read_grammars(tmp_path / GRAMMARS_NAME, 4) == grammars
+    pieces = [np.zeros(1, np.int32)] * 3
+    write_tokens(tmp_path, "answers", ["a", "b", "c"], pieces, overruled=[0, None, 2])
+    assert read_overruled(tmp_path) == [0, None, 2]
+    write_tokens(tmp_path, "answers", ["a", "b", "c"], pieces)
+    assert read_overruled(tmp_path) == [None] * 3
+    (tmp_path / "answers.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"answers in .* cannot be read"):
+        read_overruled(tmp_path)
 
 
 def test_same_sequences_same_bytes(tmp_path):

@@ -15,12 +15,14 @@ from small_runs import SMALL, copy_samples, foreign_adapter, run_here, tiny_base
 from small_tokenizers import smollm2
 
 from data.chunks import Chunk
-from data.prompts import raft_output
+from data.prompts import BEGIN_QUOTE, REASON, raft_output
 from flows import cli
 from flows.ask import _Printer
 from flows.config import load_config
 from flows.opening import open_last_run
 from jora_model.config import ModelConfig
+from jora_model.guide import Grammars, Guide
+from jora_model.settings import GenerationSettings
 from tasks.answering import Asked, answer_together
 from tasks.asked_models import AskedModel
 from tasks.models import Registry
@@ -73,6 +75,27 @@ def test_a_quote_is_shown_with_its_page_as_it_is_written(capsys):
         '  "It never rests."\n  (not found word for word in the retrieved documents: do not rely on it)\n'
         "\nin March\n"
     )
+
+
+def test_only_a_tuned_model_that_is_to_quote_verbatim_is_held() -> None:
+    chunk = Chunk("c", "d", "handbook.pdf", 0, 20, ("The mill",), "It rests in March.")
+    base = Artifact(kind="base", digest="b", bytes=1)
+    tokenizer = smollm2()
+    backend = tokenizer._tokenizer
+    grammars = Grammars(Path(backend.name_or_path), len(backend), (tokenizer.end_id("chat"),))
+
+    def guide(adapter: Artifact | None, quotes: str) -> Guide | None:
+        model = AskedModel("m", base, adapter, "chat")
+        asked = Asked("When?", model, (chunk,), np.zeros(1, np.int32), tokenizer, grammars)
+        return asked.request(GenerationSettings(quotes=quotes)).guide
+
+    tuned = Artifact(kind="a", digest="a", bytes=1)
+    assert guide(None, "verbatim") is None and guide(tuned, "free") is None
+    held = guide(tuned, "verbatim")
+    for token in tokenizer.encode(f"{REASON} {BEGIN_QUOTE}"):
+        held.take(token, token)
+    (it,), (she,) = tokenizer.encode("It"), tokenizer.encode("She")
+    assert [bool(held.allowed[token // 8] >> (token % 8) & 1) for token in (it, she)] == [True, False]
 
 
 @pytest.fixture(scope="module")

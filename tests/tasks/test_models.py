@@ -1,12 +1,14 @@
 """The registry: one record a model, one champion, a history that a rollback goes back along, links for servers."""
 
+import json
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
-from registered import SETTINGS, model
+from registered import SETTINGS, file_artifact, model
 
+from data.ladder import TUNED
 from tasks.models import Decision, ModelRecord, Registry, describe_model, now, roots
 from tasks.store import Store
 
@@ -30,6 +32,14 @@ def crown(store: Store, record: ModelRecord, reason: str = "better") -> bool:
 
 def served(store: Store) -> str:
     return (store.work_dir / "champion" / "adapter" / "weights").read_text()
+
+
+def test_an_evaluation_from_before_a_metric_was_there(store: Store) -> None:
+    record = model(store, "a", [0.5])
+    old = {"name": TUNED, "questions": 3, "token_f1": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    evaluation = file_artifact(store, "evaluation", **{"summary.json": json.dumps([old])})
+    found = describe_model(store, record.artifacts | {"evaluation": evaluation}, SETTINGS, run=None)
+    assert found.scores["token_f1"].low == 0.4 and found.scores["quotes_unaided"] is None
 
 
 def test_the_same_adapter_is_the_same_model(store: Store, registry: Registry) -> None:
