@@ -132,7 +132,8 @@ def test_a_killed_run_heals_and_a_cancelled_one_can_go_on(box: Box, given: dict[
     await_updates(box, given, 3)
     box.kill("flow")
     wait_for(lambda: not box.pids("trainer"), 20, "the trainer to end with its flow")
-    box.wait(run, "AwaitingRetry", seconds=60)
+    # It may be in that state for less than a second: the worker takes it up at once.
+    wait_for(lambda: "AwaitingRetry" in [state["name"] for state in box.states(run)], 60, "the run to be healed", 0.3)
 
     before = updates(given)
     await_updates(box, given, before + 3)
