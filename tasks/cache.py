@@ -34,7 +34,7 @@ from prefect.tasks import MaterializingTask
 from prefect.transactions import IsolationLevel
 
 from tasks.assets import asset_of, describe_asset
-from tasks.code import code_digest
+from tasks.code import stage_code
 from tasks.disk import check_space
 from tasks.keys import stage_key
 from tasks.locks import FlockLocks
@@ -168,8 +168,8 @@ class Stage(Generic[P]):
     def key_of(self, arguments: Mapping[str, Any]) -> str:
         """`key` for arguments by name, defaults included; a Store is no input."""
         inputs = {name: value for name, value in arguments.items() if not isinstance(value, Store)}
-        code = code_digest(self.fn, self.modules) if self.code else None
-        return stage_key(self.name, self.version, code, inputs)
+        code = stage_code(self.fn, self.modules)
+        return stage_key(self.name, self.version, code.digest if self.code else None, inputs, code.libraries)
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Artifact | None:
         """The artifact that a call with these arguments would find cached and sound; None where it would build."""
@@ -308,7 +308,7 @@ def stage(
         modules: library modules that run elsewhere (a job's module), whose code belongs to the key as well. What the
             function itself uses is found from its names (tasks/code.py).
         code_digest: False leaves the code out, so that `version` alone stands for it (training, where an unrelated
-            edit would cost hours).
+            edit would cost hours). The versions of the libraries that the code imports count all the same.
         cache: False for a stage that must look at the world each time (a snapshot of a folder); it may take paths.
         retries: further attempts after a failure that one may heal (tasks/retries.py), with about 2, 8, 32, ... seconds
             between them.

@@ -1,8 +1,8 @@
 """Cache keys: what a stage's result depends on, in a form that is the same in every process and on every machine.
 
-A key is the sha256 of the stage's name, its version, a digest of the code it uses (tasks/code.py) and its canonical
-inputs. Where a file lies, when it was made and the order of a dict do not matter. What has no such form raises
-TypeError: a wrong key would be a wrong result later.
+A key is the sha256 of the stage's name, its version, a digest of the code that it uses, the versions of the libraries
+that this code imports (tasks/code.py) and its canonical inputs. Where a file lies, when it was made and the order of a
+dict do not matter. What has no such form raises TypeError: a wrong key would be a wrong result later.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Set
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -57,7 +58,13 @@ def canonical(value: object, where: str = "input") -> Any:
     )
 
 
-def stage_key(name: str, version: int, code: str | None, inputs: Mapping[str, object]) -> str:
+def stage_key(
+    name: str,
+    version: int,
+    code: str | None,
+    inputs: Mapping[str, object],
+    libraries: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The key of one run of a stage: its name and 64 hex digits, good as a file name.
 
     Args:
@@ -65,9 +72,18 @@ def stage_key(name: str, version: int, code: str | None, inputs: Mapping[str, ob
         version: its author's number.
         code: a code digest, or None when `version` alone stands for the code.
         inputs: argument name -> value.
+        libraries: import name -> version.
     """
     canonical_inputs = {key: canonical(inputs[key], f"{name}: {key}") for key in sorted(inputs)}
-    text = _json({"stage": name, "version": version, "code": code, "inputs": canonical_inputs})
+    text = _json(
+        {
+            "stage": name,
+            "version": version,
+            "code": code,
+            "libraries": dict(libraries),
+            "inputs": canonical_inputs,
+        }
+    )
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()}"
 
 

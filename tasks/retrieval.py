@@ -15,7 +15,7 @@ from data.keywords import KeywordIndex
 from data.retrieval_scores import measure_retrieval, retrieval_table
 from data.retriever import RetrievalSettings
 from tasks.cache import stage
-from tasks.code import code_digest
+from tasks.code import stage_code
 from tasks.embedding import embed_missing
 from tasks.keys import stage_key
 from tasks.loading import (
@@ -38,8 +38,8 @@ def cut_chunks(store: Store, documents: Artifact, base: Artifact, chunking: Chun
     Those of documents that were cut before are kept. Those that repeat others are left out and listed in
     duplicates.jsonl (may be empty) with what stands for them.
     """
-    code = code_digest(chunk_documents, ("data.chunks", "data.tokenizer"))
-    way = stage_key("chunks", 1, code, {"base": base, "chunking": chunking})
+    code = stage_code(chunk_documents, ("data.chunks", "data.tokenizer"))
+    way = stage_key("chunks", 1, code.digest, {"base": base, "chunking": chunking}, code.libraries)
     count_tokens = open_tokenizer(store, base).count_tokens
     found, _ = ChunkMemory(store.work_dir / "chunks" / way).chunk(
         open_documents(store, documents), lambda fresh: chunk_documents(fresh, count_tokens, chunking)

@@ -13,7 +13,7 @@ from data.readers.memory import ReadingMemory
 from data.reranker import resolve_reranker
 from jora_model.base import resolve_base
 from tasks.cache import stage
-from tasks.code import code_digest
+from tasks.code import stage_code
 from tasks.logs import run_log
 from tasks.store import Artifact, Store
 
@@ -34,7 +34,7 @@ def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -
     if path.is_file() and path.suffix == ".json":
         found = Corpus(tuple(squad_documents(path)), (), (), {})
     else:
-        found = read_corpus(path, documents, ReadingMemory(store.work_dir / "readings", code_digest(read_corpus)))
+        found = read_corpus(path, documents, ReadingMemory(store.work_dir / "readings", stage_code(read_corpus).key))
     with store.build("documents", settings=documents) as build:
         write_jsonl(build.folder / "documents.jsonl", found.documents)
         write_jsonl(build.folder / "unreadable.jsonl", found.unreadable)

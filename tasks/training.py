@@ -17,6 +17,10 @@ from tasks.store import Artifact, Store
 _BYTES_A_WEIGHT = 4 * (3 * 3 + 2)
 
 
+# An edit of the trainer's code does not train again; an upgrade of JAX does.
+_JOB = ("jora_model.train",)
+
+
 def _space(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> int:
@@ -24,7 +28,7 @@ def _space(
 
 
 # An unrelated edit must not throw hours away: `version` alone stands for the code. Raise it when training changes.
-@stage(name="train-adapter", version=3, code_digest=False, retries=1, space=_space)
+@stage(name="train-adapter", version=3, modules=_JOB, code_digest=False, retries=1, space=_space)
 def train_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:
@@ -41,6 +45,7 @@ def train_adapter(
 @stage(
     name="continue-adapter",
     version=1,
+    modules=_JOB,
     code_digest=False,
     retries=1,
     space=lambda store, base, start, *others: _space(store, base, *others),
@@ -63,7 +68,7 @@ def continue_adapter(
     return _train(store, scratch, base, start, dataset, lora, mesh, training)
 
 
-@stage(name="train-plain-adapter", version=1, code_digest=False, retries=1, space=_space)
+@stage(name="train-plain-adapter", version=1, modules=_JOB, code_digest=False, retries=1, space=_space)
 def train_plain_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:

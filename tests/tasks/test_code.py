@@ -5,12 +5,13 @@ import sys
 import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import tasks.code
-from tasks.code import code_digest, source_digest
+from tasks.code import source_digest, stage_code
 
 SOURCE = '''
 """Module."""
@@ -48,6 +49,8 @@ FILES = {
     "made_library/job.py": "import made_library.job_part\n",
     "made_library/job_part.py": "PART = 1\n",
     "made_tasks/__init__.py": "",
+    "made_tasks/other/__init__.py": "",
+    "made_tasks/other/opening.py": "def opened():\n    return 8\n",
     "made_tasks/store.py": "def write(text):\n    return text\n",
     "made_tasks/opening.py": """
         from functools import cache
@@ -66,6 +69,7 @@ FILES = {
     "made_tasks/steps.py": """
         from made_library.top import run
         from made_tasks.opening import opened
+        from made_tasks.other.opening import opened as reopened
         from made_tasks.store import write
 
         LIMIT = 3
@@ -76,7 +80,7 @@ FILES = {
 
         @stage(name="first", retries=1)
         def first(store):
-            return write(_helper(run()) + opened())
+            return write(_helper(run()) + opened() + reopened())
 
         def _helper(value):
             return min(value, LIMIT)
@@ -117,6 +121,8 @@ def first() -> Callable[..., object]:
         ("made_tasks/steps.py", "min(", "max(", True),
         ("made_tasks/steps.py", "return 7", "return 8", False),
         ("made_tasks/opening.py", "+ 1", "+ 2", True),
+        # Two files of one name: neither hides the other.
+        ("made_tasks/other/opening.py", "return 8", "return 9", True),
         ("made_tasks/opening.py", "return late.LATE", "return -late.LATE", True),
         ("made_tasks/opening.py", "return 5", "return 6", False),
         ("made_tasks/store.py", "return text", "return text * 2", False),
@@ -130,11 +136,11 @@ def first() -> Callable[..., object]:
 )
 def test_what_the_stage_uses_counts(file: str, old: str, new: str, counts: bool, folder: Path) -> None:
     function = first()
-    before = code_digest(function, ("made_library.job",))
+    before = stage_code(function, ("made_library.job",))
     text = (folder / file).read_text()
     assert old in text
     (folder / file).write_text(text.replace(old, new))
-    assert (code_digest(function, ("made_library.job",)) != before) is counts
+    assert (stage_code(function, ("made_library.job",)) != before) is counts
     assert "made_library.job" not in sys.modules
 
 
@@ -144,7 +150,7 @@ def test_the_function_itself_counts_and_its_decorator_does_not(folder: Path) -> 
         path.write_text(textwrap.dedent(FILES["made_tasks/steps.py"]).replace(old, new))
         importlib.invalidate_caches()
         sys.modules.pop("made_tasks.steps", None)
-        return code_digest(first())
+        return stage_code(first())
 
     plain = edited("", "")
     assert edited("retries=1", "retries=20") == plain
@@ -152,25 +158,41 @@ def test_the_function_itself_counts_and_its_decorator_does_not(folder: Path) -> 
 
 
 def test_the_same_code_elsewhere_has_the_same_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = code_digest(first())
+    here = stage_code(first())
     (folder / "elsewhere").mkdir()
     for package in ("made_library", "made_tasks"):
         (folder / package).rename(folder / "elsewhere" / package)
     monkeypatch.syspath_prepend(str(folder / "elsewhere"))
     for name in [name for name in sys.modules if name.startswith("made_")]:
         monkeypatch.delitem(sys.modules, name)
-    assert code_digest(first()) == here
+    assert stage_code(first()) == here
+
+
+def test_libraries_are_those_that_the_code_imports(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stage_code(first()).libraries == {}
+    (folder / "made_library" / "helper.py").write_text("import yaml\n\ndef two():\n    import docx\n    return 2\n")
+    (folder / "made_library" / "apart.py").write_text("import numpy\n")
+    used = stage_code(first())
+    assert used.libraries == {"docx": metadata.version("python-docx"), "yaml": metadata.version("PyYAML")}
+    monkeypatch.setattr(tasks.code, "_version", lambda package: "1.0")
+    upgraded = stage_code(first())
+    assert upgraded.digest == used.digest and upgraded.key != used.key
+
+
+def test_a_library_that_is_not_installed_is_absent(folder: Path) -> None:
+    (folder / "made_library" / "late.py").write_text("LATE = 1\n\ndef late():\n    import made_nowhere\n")
+    assert stage_code(first()).libraries == {"made_nowhere": "absent"}
 
 
 def test_unknown_module(folder: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"made_library\.nothing"):
-        code_digest(first(), ("made_library.nothing",))
+        stage_code(first(), ("made_library.nothing",))
 
 
 def test_threads_agree(folder: Path) -> None:
     function = first()
     with ThreadPoolExecutor(8) as pool:
-        assert len(set(pool.map(lambda _: code_digest(function), range(64)))) == 1
+        assert len({code.digest for code in pool.map(lambda _: stage_code(function), range(64))}) == 1
 
 
 def test_a_parse_that_met_another_thread_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,9 +47,11 @@ def test_every_part_counts() -> None:
         stage_key("a", 1, "other", {"x": 1}),
         stage_key("a", 1, None, {"x": 1}),
         stage_key("a", 1, "code", {"y": 1}),
+        stage_key("a", 1, "code", {"x": 1}, {"jax": "0.10.2"}),
+        stage_key("a", 1, "code", {"x": 1}, {"jax": "0.11.2"}),
         *(stage_key("a", 1, "code", {"x": x}) for x in (2, 1.0, True, "1", None, (1,), {1}, {"1": 1}, ((1,),))),
     }
-    assert len(keys) == 15
+    assert len(keys) == 17
 
 
 def test_what_does_not_count() -> None:
