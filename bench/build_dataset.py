@@ -23,10 +23,11 @@ from data.jsonl import read_jsonl
 from data.prompts import fold_space, parse_output
 from flows.config import RunConfig, load_config
 from flows.pipeline import Pipeline
+from tasks.artifacts import Artifact
 from tasks.cache import Stage
 from tasks.loading import open_chunks
 from tasks.package import read_leaks
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 # What is done once for all corpora, and no part of building a dataset.
 _ONCE = ("snapshot-base", "import-base", "snapshot-embedder")

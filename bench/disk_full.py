@@ -17,9 +17,10 @@ from typing import Any
 
 from bench.machine import describe_machine
 from bench.small_pipeline import quiet_server, results_of, run_once, small_settings
+from tasks.artifacts import Artifact
 from tasks.cache import Stage
 from tasks.records import list_runs
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 SIZE_MB = 400
 _INSIDE = "JORA_BENCH_DISK"

@@ -24,9 +24,10 @@ from bench.hostile_files import HOSTILE, PROSE, Hostile
 from bench.machine import describe_machine
 from data.chunks import ChunkSettings
 from data.documents import DocumentSettings
+from tasks.artifacts import Artifact
 from tasks.retrieval import cut_chunks
 from tasks.sources import import_base, snapshot_base, snapshot_documents
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 SECONDS_PER_FILE = 20.0
 

@@ -20,9 +20,10 @@ from data.documents import DocumentSettings
 from data.embeddings import EmbeddingSettings
 from data.index_kinds import IndexSettings
 from data.sentences import sentence_spans
+from tasks.artifacts import Artifact
 from tasks.retrieval import cut_chunks, index_chunks
 from tasks.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 SENTENCES = 4  # of a document
 

@@ -20,11 +20,12 @@ import jax
 from bench.machine import describe_machine
 from jora_model.base import resolve_base
 from jora_model.gguf_import import import_gguf
+from jora_model.hf_weights import Checkpoint
 from jora_model.settings import MeshSettings
 from jora_model.several import run_job
 from jora_model.sharding import make_mesh, provide_cpu_devices
 from jora_model.shards import write_shards
-from jora_model.weights import Checkpoint, load_model
+from jora_model.weights import load_model
 from tasks.jobs import MEMORY_SETTINGS
 
 SHARD_BYTES = 64_000_000

@@ -23,14 +23,14 @@ from bench.machine import describe_machine
 from jora_model.base import resolve_base
 from jora_model.gguf_import import import_gguf
 from jora_model.job import TrainSettings
-from jora_model.lora import adapter_factors, write_adapter
+from jora_model.lora import write_adapter
 from jora_model.optimizer import learning_rate_at
 from jora_model.sequences import Sequence, read_sequences
 from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import make_mesh, provide_cpu_devices
 from jora_model.step import Trainer
 from jora_model.tries import families, pack_evenly
-from jora_model.weights import load_model
+from jora_model.weights import adapter_factors, load_model
 
 LORA = LoraSettings(rank=16, alpha=32.0, target_modules=("all-linear",))
 MESH = MeshSettings(data=2)

@@ -34,7 +34,8 @@ from typing import Any
 
 import numpy as np
 
-RANK, ALPHA, EXAMPLES = 16, 32.0, 64
+from bench.on_gpu_peer import ALPHA, EXAMPLES, PEER_RUNS, RANK, measure_peer
+
 SHAPES: dict[str, tuple[int, int, int, int, int, int]] = {  # hidden, feed-forward, layers, heads, key/value heads, V
     "tiny": (64, 128, 2, 4, 2, 49152),
     "smollm2": (576, 1536, 30, 9, 3, 49152),
@@ -144,8 +145,6 @@ def _work(part: str, shape: str, base: Path, arguments: argparse.Namespace) -> N
         for run in RUNS:
             _patiently(f"ours {shape} {run}", partial(_ours, shape, base, arguments, run, peak))
     else:
-        from bench.on_gpu_peer import PEER_RUNS
-
         for kind, checkpointing, size, compiled in PEER_RUNS:
             name = f"peer {shape} {kind}, batch {size}"
             name += f"{', checkpointing' if checkpointing else ''}{', torch.compile' if compiled else ''}"
@@ -155,7 +154,6 @@ def _work(part: str, shape: str, base: Path, arguments: argparse.Namespace) -> N
 
 
 def _peer(shape: str, name: str, base: Path, folder: Path, *how: Any) -> None:
-    from bench.on_gpu_peer import measure_peer
 
     _note(side="peer", shape=shape, kind=folder.name, **measure_peer(name, base, folder, *how))
 

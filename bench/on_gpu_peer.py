@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.on_gpu import ALPHA, EXAMPLES, RANK
-
+RANK, ALPHA, EXAMPLES = 16, 32.0, 64
 # Which sequences, gradient checkpointing, batch size, torch.compile.
 PEER_RUNS = (
     ("shared", False, 8, False),

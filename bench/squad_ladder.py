@@ -28,12 +28,13 @@ from data.question_files import read_questions, squad_documents
 from data.questions import Question, QuestionSettings
 from flows.config import RunConfig, load_config
 from flows.pipeline import Pipeline
+from tasks.artifacts import Artifact, BrokenArtifact
 from tasks.cache import Stage
 from tasks.dataset import build_dataset
 from tasks.loading import open_embed, open_retriever
 from tasks.retrieval import index_chunks
 from tasks.sources import import_base, snapshot_base, snapshot_embedder
-from tasks.store import Artifact, BrokenArtifact, Store
+from tasks.store import Store
 
 DSF = "DSF + retrieval"
 # One title of so many is for evaluation, rounded up.

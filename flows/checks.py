@@ -9,7 +9,8 @@ from flows.config import RunConfig
 from jora_model.config import ModelConfig
 from jora_model.metrics import check_tensorboard
 from jora_model.sharding import check_divisible, check_rows
-from tasks.store import Artifact, Store
+from tasks.artifacts import Artifact
+from tasks.store import Store
 
 # Wording of the prompt, the question and the chat template, beside the chunks; generous.
 PROMPT_OVERHEAD = 200

@@ -12,9 +12,10 @@ from flows.checks import describe
 from flows.config import RunConfig
 from flows.pipeline import Pipeline
 from flows.sweep_values import with_value
+from tasks.artifacts import Artifact, Outcome
 from tasks.cache import Stage
 from tasks.report import describe_counts
-from tasks.store import Artifact, Outcome, Store
+from tasks.store import Store
 
 _NOTHING = "nothing was built; leave --dry-run out to run it"
 

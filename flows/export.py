@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from flows.config import one_line
 from jora_model.base import base_license, resolve_base
 from jora_model.settings import ExportSettings
+from tasks.artifacts import Artifact
 from tasks.export import export_model
 from tasks.models import Registry
 from tasks.runs import read_latest
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 def chosen(work_dir: str, model: str) -> tuple[str, dict[str, Artifact], dict[str, Any]]:

@@ -10,10 +10,11 @@ import typer
 from data.ladder import TUNED
 from data.scoring import aligned
 from flows.config import RunConfig
+from tasks.artifacts import BrokenArtifact
 from tasks.models import Registry
 from tasks.records import RunRecord, find_run, in_use, is_pinned, list_runs, pin
 from tasks.report import describe_bytes
-from tasks.store import BrokenArtifact, Store
+from tasks.store import Store
 
 
 def show_runs(work_dir: str, last: int) -> None:

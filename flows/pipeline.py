@@ -18,6 +18,7 @@ from jora_model.base import base_license, resolve_base
 from jora_model.config import ModelConfig
 from jora_model.lora import check_start, read_adapter_settings
 from tasks.adapters import import_adapter, snapshot_adapter
+from tasks.artifacts import Artifact
 from tasks.cache import Stage
 from tasks.critic import ask_again, ask_server_again, keep_answered
 from tasks.dataset import build_dataset, build_plain_dataset
@@ -36,7 +37,7 @@ from tasks.sources import (
     snapshot_questions,
     snapshot_reranker,
 )
-from tasks.store import Artifact, Store
+from tasks.store import Store
 from tasks.teaching import ask_prompts, ask_server, local_generation, write_questions
 from tasks.training import continue_adapter, train_adapter, train_plain_adapter
 from tasks.verdicts import judge_answers

@@ -13,10 +13,10 @@ from prefect.settings import PREFECT_API_URL
 
 from data.ladder import BASE, TUNED
 from flows.pipeline import Pipeline
+from tasks.artifacts import Artifact
 from tasks.evaluation import build_prompts, generate_answers, score_rung
 from tasks.judging import compare_models, read_verdict
 from tasks.models import Decision, ModelRecord, Registry, describe_model, now
-from tasks.store import Artifact
 
 Happened = Literal["promoted", "kept", "rolled_back"]
 

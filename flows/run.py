@@ -24,13 +24,14 @@ from flows.pipeline import Pipeline
 from flows.promotion import promote
 from flows.report import leave_report, report_run
 from flows.turns import Busy, turn
+from tasks.artifacts import Artifact, BrokenArtifact, Outcome
 from tasks.diff import compare, last_dataset
 from tasks.models import Registry
 from tasks.records import Recording, recorded
 from tasks.retries import kind_of
 from tasks.runs import Results, is_published, latest_paths, publish_latest, read_latest
 from tasks.sbom import write_sbom
-from tasks.store import Artifact, BrokenArtifact, Outcome, Store
+from tasks.store import Store
 
 # A run that the automation of crashes (deploy/automations.yaml) starts again and again will not heal.
 STARTS = 10

@@ -14,9 +14,10 @@ from data.highlight import Piece, ShownChunk, ShownExample, show_example
 from data.jsonl import read_jsonl
 from data.sequences import TokenSequence, read_sequences
 from data.tokenizer import Tokenizer
+from tasks.artifacts import Artifact
 from tasks.loading import open_chunks, open_questions, open_tokenizer
 from tasks.runs import read_latest
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 _QUOTE, _ORACLE, _QUIET, _LEARNT, _GIVEN = "black on yellow", "green", "dim", "bold green", "dim"
 

@@ -21,9 +21,10 @@ from flows.pipeline import Pipeline
 from flows.run import subject
 from flows.sweep_values import check_values, find_sweep, read_values, with_value
 from flows.turns import Busy, turn
+from tasks.artifacts import Artifact, Outcome
 from tasks.records import recorded
 from tasks.runs import publish_sweep
-from tasks.store import Artifact, Outcome, Store
+from tasks.store import Store
 from tasks.sweeps import compare_runs
 
 _DEFAULTS = RunConfig()

@@ -21,13 +21,13 @@ from jaxtyping import Array, Float, Int
 
 from jora_model.decode_programs import Cache, LayerWeights, Seats, Sums, programs
 from jora_model.linear import as_float
-from jora_model.lora import adapter_factors
 from jora_model.model import Llama
 from jora_model.parameters import LINEAR_BY_NAME
 from jora_model.prompt_rows import PromptRow
 from jora_model.settings import LoraSettings
 from jora_model.stacked_adapters import FUSED, Adapter, stack_adapters
 from jora_model.tiles import visible_tiles
+from jora_model.weights import adapter_factors
 
 # With a single row XLA's CPU backend leaves its fast product and widens every weight to float32 (2 times slower).
 FEWEST_SLOTS = 2

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -13,9 +12,6 @@ from jora_model.config import ModelConfig
 from jora_model.parameters import LINEAR_BY_NAME, dim_sizes
 from jora_model.peft_format import CONFIG, PREFIX, WEIGHTS, PeftAdapter
 from jora_model.settings import LoraSettings
-
-if TYPE_CHECKING:
-    from jora_model.model import Llama
 
 
 def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -37,19 +33,6 @@ def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[st
         a = random.uniform(-bound, bound, (config.num_layers, lora.rank, inner)).astype(np.float32)
         factors[target] = (a, np.zeros((config.num_layers, out, lora.rank), np.float32))
     return factors
-
-
-def adapter_factors(model: "Llama") -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The adapter of a model on the host: target -> (A `[L, R, in]`, B `[L, out, R]`). Of several processes, all must
-    call this."""
-    from jora_model.distributed import whole  # here, so that JAX stays out of what reads settings
-
-    found = {}
-    for target in LINEAR_BY_NAME:
-        linear = getattr(model.layers, target)
-        if linear.adapted:
-            found[target] = (whole(linear.lora_a[...]), whole(linear.lora_b[...]).swapaxes(1, 2))
-    return found
 
 
 def write_adapter(

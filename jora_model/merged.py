@@ -7,10 +7,10 @@ import ml_dtypes
 import numpy as np
 
 from jora_model.config import ModelConfig
+from jora_model.hf_weights import Checkpoint, check_names
 from jora_model.lora import read_adapter
 from jora_model.parameters import parameters_of
 from jora_model.settings import ExportDtype
-from jora_model.weights import Checkpoint, check_names
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _CHOSEN = {"bf16": np.dtype(ml_dtypes.bfloat16), "f32": np.dtype(np.float32)}

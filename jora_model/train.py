@@ -28,7 +28,7 @@ from jora_model.config import ModelConfig
 from jora_model.curve import draw_curve
 from jora_model.distributed import is_first
 from jora_model.job import TrainJob, TrainSettings, read_job
-from jora_model.lora import adapter_factors, write_adapter
+from jora_model.lora import write_adapter
 from jora_model.metrics import Metrics, NoMetrics, check_tensorboard
 from jora_model.optimizer import learning_rate_at
 from jora_model.peft_format import CONFIG, WEIGHTS
@@ -42,7 +42,7 @@ from jora_model.step import Trainer
 from jora_model.tracing import Trace
 from jora_model.tries import Rows, pack_evenly
 from jora_model.validation import Best, Validation
-from jora_model.weights import load_model
+from jora_model.weights import adapter_factors, load_model
 
 log = logging.getLogger("jora_model.train")  # not __name__, which is __main__ in a process of its own
 

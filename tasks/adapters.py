@@ -5,8 +5,9 @@ from pathlib import Path
 from jora_model.config import ModelConfig
 from jora_model.lora import read_adapter, write_adapter
 from jora_model.peft_format import CONFIG, WEIGHTS, PeftAdapter
+from tasks.artifacts import Artifact
 from tasks.cache import stage
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 @stage(name="snapshot-adapter", version=1, cache=False)

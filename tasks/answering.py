@@ -25,10 +25,11 @@ from data.scoring import stands_in
 from data.tokenizer import Tokenizer
 from jora_model.guide import Grammars
 from jora_model.settings import GenerationSettings
+from tasks.artifacts import Artifact
 from tasks.asked_models import LATEST, AskedModel, Chosen, ModelFinder
 from tasks.loading import open_chunks, open_embedder, open_retriever, open_tokenizer
 from tasks.models import CHAMPION, Registry
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 if TYPE_CHECKING:
     from jora_model.engine import Engine, Request

@@ -10,8 +10,9 @@ from data.ladder import BASE as BASE_RUNG
 from data.ladder import RUNG_BY_NAME, TUNED, Rung
 from data.prompts import PromptStyle
 from jora_model.peft_format import CONFIG
+from tasks.artifacts import Artifact, BrokenArtifact
 from tasks.models import CHAMPION, Registry, name_of
-from tasks.store import Artifact, BrokenArtifact, Store
+from tasks.store import Store
 
 BASE, LATEST = "base", "latest"
 # Every adapter that is loaded multiplies every token.

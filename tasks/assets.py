@@ -10,7 +10,8 @@ from prefect.assets import Asset, AssetProperties, add_asset_metadata
 from prefect.context import AssetContext
 from prefect.settings import PREFECT_API_URL
 
-from tasks.store import Artifact, Store
+from tasks.artifacts import Artifact
+from tasks.store import Store
 
 # Stage -> its asset, and those that it is made of.
 ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {

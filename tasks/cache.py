@@ -33,6 +33,7 @@ from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
 from prefect.tasks import MaterializingTask
 from prefect.transactions import IsolationLevel
 
+from tasks.artifacts import Artifact, BrokenArtifact, Outcome
 from tasks.assets import asset_of, describe_asset
 from tasks.code import stage_code
 from tasks.disk import check_space
@@ -42,7 +43,7 @@ from tasks.logs import run_log
 from tasks.memory import peak_memory
 from tasks.report import describe_built, describe_counts
 from tasks.retries import DiskFull, is_full, kind_of
-from tasks.store import Artifact, BrokenArtifact, Outcome, Store
+from tasks.store import Store
 
 P = ParamSpec("P")
 

@@ -12,10 +12,11 @@ from data.repair import Repaired
 from data.round_trip import agreement, disagreement, oracle_prompt
 from data.sequences import encode_prompts, read_prompts, write_prompts
 from data.teacher import TeacherSettings
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.loading import open_chunks, open_questions, open_tokenizer
 from tasks.questions import write_parts
-from tasks.store import Artifact, Store
+from tasks.store import Store
 from tasks.teaching import answer_texts, run_teacher
 
 PARTS = ("train", "validation", "eval")

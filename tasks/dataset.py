@@ -11,6 +11,7 @@ from data.mixing import GeneralRecord
 from data.prompts import PromptStyle
 from data.raft_settings import RaftSettings
 from data.sequences import encode_records, write_sequences
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.loading import (
     open_chunks,
@@ -21,7 +22,7 @@ from tasks.loading import (
     open_reranker,
     open_tokenizer,
 )
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 @stage(name="build-dataset", version=1)

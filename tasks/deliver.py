@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.artifacts import Artifact
 from tasks.digests import file_digest
-from tasks.store import MANIFEST, Artifact, Store
+from tasks.store import MANIFEST, Store
 
 # Says that a folder is an export, and what of it is ours.
 MARK = "jora-export.json"

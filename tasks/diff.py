@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 from data.alpaca import AlpacaRecord, read_records
 from data.dataset_diff import compare_datasets
+from tasks.artifacts import Artifact, BrokenArtifact
 from tasks.cache import stage
 from tasks.loading import open_documents
 from tasks.runs import read_latest
-from tasks.store import Artifact, BrokenArtifact, Store
+from tasks.store import Store
 
 
 def last_dataset(store: Store, artifacts: Mapping[str, Artifact]) -> tuple[Artifact, Artifact] | None:

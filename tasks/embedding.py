@@ -14,9 +14,10 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.embeddings import EmbeddingSettings
 from data.vectors import VectorStore, shards
+from tasks.artifacts import Artifact
 from tasks.loading import loaded_embedder, open_chunks, open_embedder, open_vectors, vectors_folder
 from tasks.progress import Progress
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 CONNECT_SECONDS = 10
 

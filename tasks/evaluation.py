@@ -19,12 +19,13 @@ from data.sequences import GRAMMARS_NAME, encode_prompts, read_answers, read_ove
 from data.tokenizer import Tokenizer
 from jora_model.job import GenerateJob
 from jora_model.settings import GenerationSettings
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.jobs import run_job
 from tasks.loading import open_chunks, open_questions, open_retriever, open_tokenizer
 from tasks.logs import run_log
 from tasks.progress import Progress
-from tasks.store import Artifact, Build, Store
+from tasks.store import Build, Store
 
 _SUMMARY = "summary.json"
 

@@ -10,11 +10,12 @@ from jora_model.export import CardFacts, Merged, export_adapter, merge
 from jora_model.job import ProbeJob
 from jora_model.modelfile import modelfile
 from jora_model.settings import ExportSettings, parse_size
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.jobs import run_job
 from tasks.loading import open_tokenizer
 from tasks.logs import run_log
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 # How far logits may be from the trained model's, as a share of their root mean square: what rounding explains. On
 # SmolLM2 rounding to bfloat16 is 0.023, and the loss of an adapter trained for two updates 0.12.

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tasks.artifacts import Artifact
 from tasks.digests import DIGEST_DIGITS
 from tasks.locks import try_flock
 from tasks.models import roots as models_roots
 from tasks.records import IN_USE, RUNS, RunRecord, damaged_runs, is_pinned, list_runs
 from tasks.runs import LATEST, RUN, SWEEPS, read_latest
-from tasks.store import MANIFEST, Artifact, Store
+from tasks.store import MANIFEST, Store
 
 # What artifacts somebody names; whoever keeps references to artifacts adds a function here.
 _NAMED: tuple[Callable[[Store], set[Artifact]], ...] = (models_roots,)

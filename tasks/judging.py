@@ -9,9 +9,10 @@ from data.evaluated import Answered
 from data.jsonl import read_jsonl
 from data.prompts import is_abstention
 from data.questions import same_wording
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.loading import open_questions
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 @stage(name="compare-models", version=1)

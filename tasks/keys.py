@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.store import Artifact
+from tasks.artifacts import Artifact
 
 
 def canonical(value: object, where: str = "input") -> Any:

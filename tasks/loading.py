@@ -15,7 +15,8 @@ from data.reranker import Score, load_reranker
 from data.retriever import RetrievalSettings, Retriever
 from data.tokenizer import Tokenizer, load_tokenizer
 from data.vectors import Embed, VectorStore
-from tasks.store import Artifact, Store
+from tasks.artifacts import Artifact
+from tasks.store import Store
 
 KEYWORDS = "keywords"  # folder of an index artifact that hybrid retrieval reads
 

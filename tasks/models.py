@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from data.ladder import TUNED
 from data.scoring import METRICS
+from tasks.artifacts import Artifact, BrokenArtifact
 from tasks.links import point, replace_text
 from tasks.locks import flocked
-from tasks.store import Artifact, BrokenArtifact, Store
+from tasks.store import Store
 
 MODELS, CHAMPION = "models", "champion"
 # What a registered model refers to, of all that its run made.

@@ -13,9 +13,10 @@ from data.questions import Rejected
 from data.raft_settings import RaftSettings
 from data.report_page import Filter
 from data.retrieval_scores import retrieval_cells
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.loading import open_chunks, open_embed, open_index, open_questions, open_tokenizer
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 @stage(name="package-dataset", version=1)

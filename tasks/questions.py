@@ -12,9 +12,10 @@ from data.questions import Question, QuestionSettings, RawQuestion, Rejected
 from data.repair import Repaired
 from data.retriever import RetrievalSettings
 from data.split import SplitSettings, split_documents, split_questions
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.loading import open_chunks, open_documents, open_duplicates, open_embed, open_retriever
-from tasks.store import Artifact, Build, Store
+from tasks.store import Build, Store
 
 _RAW = "raw_questions.jsonl"
 TEACHER_REJECTED = "teacher_rejected.jsonl"  # beside them: what of a teacher's answers could not be used

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tasks.artifacts import Artifact, Outcome
 from tasks.links import replace_text
 from tasks.locks import POLL_SECONDS, try_flock
 from tasks.retries import DiskFull, is_full
-from tasks.store import Artifact, Outcome, Store
+from tasks.store import Store
 
 RUNS = "runs"
 IN_USE = "in-use.lock"

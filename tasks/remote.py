@@ -23,9 +23,10 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from tasks.artifacts import Artifact, BrokenArtifact, Manifest
 from tasks.digests import file_digest
 from tasks.report import describe_bytes
-from tasks.store import Artifact, BrokenArtifact, Manifest, Store
+from tasks.store import Store
 from tasks.temporary import temporary_folder
 
 ATTEMPTS = 3

@@ -1,6 +1,6 @@
 """How an artifact reads in a log line."""
 
-from tasks.store import Artifact
+from tasks.artifacts import Artifact
 
 
 def describe_counts(artifact: Artifact) -> str:

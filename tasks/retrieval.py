@@ -14,6 +14,7 @@ from data.jsonl import write_jsonl
 from data.keywords import KeywordIndex
 from data.retrieval_scores import measure_retrieval, retrieval_table
 from data.retriever import RetrievalSettings
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.code import stage_code
 from tasks.embedding import embed_missing
@@ -28,7 +29,7 @@ from tasks.loading import (
     open_tokenizer,
     open_vectors,
 )
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 @stage(name="chunk-documents", version=1)

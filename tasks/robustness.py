@@ -13,10 +13,11 @@ from data.robustness import RobustnessSettings, trials
 from data.robustness_plot import draw_points
 from data.robustness_points import Outcome, make_points
 from data.scoring import score_answer
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.evaluation import Scorer, write_unique_prompts
 from tasks.loading import open_chunks, open_questions, open_retriever, open_tokenizer
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from data.run_facts import Decision, RunFacts, StageCost, Table, told_bytes, tol
 from data.run_markdown import run_markdown
 from data.run_page import run_page
 from data.run_settings import COMMANDS, changed_settings, command_of, settings_that_matter, told_value
+from tasks.artifacts import Artifact, Manifest
 from tasks.links import point, replace_text
 from tasks.models import Registry
 from tasks.records import RUNS, RunRecord, list_runs
@@ -29,7 +30,7 @@ from tasks.run_scores import (
     sweep_facts,
 )
 from tasks.runs import LATEST, REPORT, SWEEPS
-from tasks.store import MANIFEST, Artifact, Manifest, Store
+from tasks.store import MANIFEST, Store
 
 _MARKDOWN = "report.md"
 _MODEL_DIGITS = 12  # of a registered model's name (tasks/models.py)

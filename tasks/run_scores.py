@@ -9,8 +9,9 @@ from data.retrieval_scores import retrieval_cells
 from data.run_answers import GivenAnswer, choose_examples, group_failures, read_answer
 from data.run_facts import Figure, Interval, Paired, RungScores, Series, Table
 from data.scoring import METRICS
+from tasks.artifacts import Artifact
 from tasks.loading import open_chunks, open_questions
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 # What a metric is called, in the order of the table.
 LABELS = {key: METRICS[key] for key in dict.fromkeys(("token_f1", *METRICS))}

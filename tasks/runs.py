@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.artifacts import Artifact, Outcome
 from tasks.links import point, replace_text
-from tasks.store import Artifact, Outcome, Store
+from tasks.store import Store
 
 LATEST, SWEEPS = "latest", "sweeps"
 RUN, REPORT = "run.json", "report.html"

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from uuid import UUID
 
+from tasks.artifacts import Artifact
 from tasks.links import replace_text
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 # What of a run is a component: names of its artifacts, with what CycloneDX calls them.
 _PARTS = {"base": "machine-learning-model", "embedder": "machine-learning-model", "dataset": "data"}

@@ -12,10 +12,11 @@ from data.question_files import read_questions, squad_documents
 from data.readers.memory import ReadingMemory
 from data.reranker import resolve_reranker
 from jora_model.base import resolve_base
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.code import stage_code
 from tasks.logs import run_log
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 # What a base model folder may hold that is used, exported or needed by transformers; other files are not taken.
 _BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt")

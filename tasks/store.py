@@ -20,20 +20,17 @@ import platform
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
+from tasks.artifacts import Artifact, BrokenArtifact, FileRecord, Manifest, Outcome
 from tasks.digests import artifact_digest, file_digest, sync_folder
 from tasks.locks import flocked
 from tasks.temporary import temporary_folder
-
-if TYPE_CHECKING:
-    from tasks.remote import Remote
 
 MANIFEST = "manifest.json"
 # What can change an artifact's bytes, recorded so that a difference between two machines can be explained.
@@ -51,81 +48,6 @@ PACKAGES = (
     "torch",
     "transformers",
 )
-
-
-class BrokenArtifact(ValueError):
-    """An artifact is missing or no longer holds what was written; one line that says what and what to do."""
-
-
-class Artifact(BaseModel):
-    """The small reference that tasks exchange. It holds no path, so a work directory can be moved."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: str
-    digest: str
-    bytes: int
-    counts: tuple[tuple[str, int], ...] = ()
-
-    @field_validator("counts", mode="before")
-    @classmethod
-    def _freeze(cls, value: object) -> object:
-        return tuple(value.items()) if isinstance(value, Mapping) else value
-
-    def count(self, name: str) -> int:
-        """The number recorded under `name` when the artifact was built (KeyError where there is none)."""
-        return dict(self.counts)[name]
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.digest[:8]}"
-
-
-class FileRecord(BaseModel):
-    """One file of an artifact: sha256 (hex), size in bytes, modification time in ns, and its target if a link."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sha256: str
-    bytes: int
-    mtime_ns: int
-    link: str | None = None
-
-
-class Manifest(BaseModel):
-    """What manifest.json says: where an artifact comes from and what it holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    kind: str
-    digest: str
-    settings: dict[str, Any]
-    inputs: tuple[Artifact, ...]
-    counts: dict[str, int]
-    files: dict[str, FileRecord]
-    versions: dict[str, str]
-    created: str
-
-    @property
-    def artifact(self) -> Artifact:
-        """The reference to the artifact that this manifest describes."""
-        size = sum(record.bytes for record in self.files.values())
-        return Artifact(kind=self.kind, digest=self.digest, bytes=size, counts=tuple(self.counts.items()))
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one stage in this run; seconds and peak memory are those of building, 0 and None if cached.
-
-    Attempts are more than 1 where it failed before in a way that another attempt healed.
-    """
-
-    stage: str
-    artifact: Artifact
-    cached: bool
-    seconds: float
-    peak_bytes: int | None = None
-    attempts: int = 1
 
 
 class Build:
@@ -153,6 +75,19 @@ class Build:
         return self._artifact
 
 
+class SharedStorage(Protocol):
+    """What a store asks of storage that several machines share (tasks/remote.py)."""
+
+    def fetch(self, store: "Store", key: str, read: Callable[[bytes], Artifact | None]) -> bool:
+        """Bring a stage's record and its artifact into the work directory; True if both are there now."""
+
+    def share(self, store: "Store", key: str, artifact: Artifact) -> None:
+        """Upload a stage's artifact, then its record."""
+
+    def share_file(self, path: Path, name: str) -> None:
+        """Upload a small file, under a name below the storage's URL."""
+
+
 class Store:
     """The artifacts under one work directory. Safe to share between threads and processes.
 
@@ -164,7 +99,7 @@ class Store:
         ValueError: the work directory cannot be made or written to.
     """
 
-    def __init__(self, work_dir: Path | str, *, full: bool = False, remote: "Remote | None" = None) -> None:
+    def __init__(self, work_dir: Path | str, *, full: bool = False, remote: SharedStorage | None = None) -> None:
         self.full = full
         self.remote = remote
         self.work_dir = Path(work_dir).expanduser().absolute()

@@ -8,8 +8,9 @@ from data.ladder import BASE, TUNED
 from data.sweep_plot import draw_sweep
 from data.sweep_points import Point, point_table, study_points, write_points
 from jora_model.costs import adapter_costs
+from tasks.artifacts import Artifact
 from tasks.cache import stage
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 @stage(name="compare-runs", version=1)

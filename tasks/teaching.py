@@ -17,6 +17,7 @@ from data.teacher_answers import AnswerBook, Call, TeacherAnswer, call_key
 from data.teacher_parse import read_answer
 from data.teacher_plan import PlainCall, plan_calls
 from jora_model.settings import GenerationSettings
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.endpoints import load_secret, summarize_calls
 from tasks.jobs import run_job
@@ -24,7 +25,7 @@ from tasks.loading import open_chunks, open_tokenizer
 from tasks.logs import run_log
 from tasks.progress import Progress
 from tasks.questions import TEACHER_REJECTED
-from tasks.store import Artifact, Build, Store
+from tasks.store import Build, Store
 from tasks.teacher_job import TeacherJob
 
 _SECRET_VARIABLE = "JORA_TEACHER_KEY"  # noqa: S105  where the secret is, not the secret

@@ -7,11 +7,12 @@ from jora_model.config import ModelConfig
 from jora_model.job import TrainJob, TrainSettings
 from jora_model.parameters import adapter_count
 from jora_model.settings import LoraSettings, MeshSettings
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.jobs import run_job
 from tasks.logs import run_log
 from tasks.progress import Progress
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 # float32: two checkpoints and one being written, each with both moments, and the adapter in two places.
 _BYTES_A_WEIGHT = 4 * (3 * 3 + 2)

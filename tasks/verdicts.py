@@ -7,6 +7,7 @@ from data.jsonl import read_jsonl, write_jsonl
 from data.judge import chosen_answers, read_verdict, summarize_verdicts, to_call, verdict_table
 from data.judge_settings import JudgeSettings
 from data.teacher_answers import AnswerBook, TeacherAnswer, call_key
+from tasks.artifacts import Artifact
 from tasks.cache import stage
 from tasks.endpoints import load_secret, summarize_calls
 from tasks.jobs import run_job
@@ -14,7 +15,7 @@ from tasks.judge_job import JudgeJob
 from tasks.loading import open_chunks
 from tasks.logs import run_log
 from tasks.progress import Progress
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 _SECRET_VARIABLE = "JORA_JUDGE_KEY"  # noqa: S105  where the secret is, not the secret
 

@@ -24,9 +24,9 @@ from jora_model.config import ModelConfig
 from jora_model.guide import Grammars, Guide
 from jora_model.settings import GenerationSettings
 from tasks.answering import Asked, answer_together
+from tasks.artifacts import Artifact
 from tasks.asked_models import AskedModel
 from tasks.models import Registry
-from tasks.store import Artifact
 
 
 @pytest.fixture(scope="module")

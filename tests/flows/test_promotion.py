@@ -16,9 +16,9 @@ from workshop import Workshop
 
 from flows.model_tables import compare_models, list_models
 from flows.promotion import promote
+from tasks.artifacts import Artifact
 from tasks.models import MODELS, Registry
 from tasks.runs import publish_latest
-from tasks.store import Artifact
 
 JUDGED = "promotion.min_questions=1"
 SECOND = ("training.max_updates=2", JUDGED, "promotion.rule=not_worse")

@@ -19,11 +19,12 @@ from data.run_settings import command_of
 from flows.config import RunConfig, load_config
 from flows.report import leave_report
 from tasks import run_report
+from tasks.artifacts import Artifact, Outcome
 from tasks.models import Decision, Registry
 from tasks.records import RunRecord, find_run, recorded
 from tasks.run_report import gather, write_report
 from tasks.runs import publish_latest, publish_sweep
-from tasks.store import Artifact, Outcome, Store
+from tasks.store import Store
 
 DEFAULTS = RunConfig().model_dump(mode="json")
 NASTY = "<script>alert(1)</script>"

@@ -10,9 +10,9 @@ from tiny_models import VOCAB, hf_folder
 from jora_model import engine as engine_module
 from jora_model.decode import Decoder
 from jora_model.engine import Engine, Request, load_adapter
-from jora_model.lora import adapter_factors, write_adapter
+from jora_model.lora import write_adapter
 from jora_model.settings import ALL_LINEAR, GenerationSettings, LoraSettings
-from jora_model.weights import load_model
+from jora_model.weights import adapter_factors, load_model
 
 SETTINGS = GenerationSettings(max_new_tokens=10)
 

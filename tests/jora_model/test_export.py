@@ -18,10 +18,10 @@ from tiny_models import VOCAB, hf_folder, hf_model
 
 from jora_model.export import CardFacts, Merged, export_adapter, merge
 from jora_model.job import ProbeJob
-from jora_model.lora import adapter_factors, read_adapter_settings, write_adapter
+from jora_model.lora import read_adapter_settings, write_adapter
 from jora_model.probe import probe
 from jora_model.settings import ALL_LINEAR, LoraSettings
-from jora_model.weights import load_model
+from jora_model.weights import adapter_factors, load_model
 
 FACTS = CardFacts(base_model="embedded", examples=1234, evaluation="| rung | F1 |\n|---|---|\n| tuned | 61.2 |")
 LORA = LoraSettings(rank=3, alpha=7.5, target_modules=ALL_LINEAR)

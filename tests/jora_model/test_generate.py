@@ -17,11 +17,11 @@ from jora_model import decode_programs
 from jora_model.decode import Decoder
 from jora_model.generate import generate
 from jora_model.job import GenerateJob
-from jora_model.lora import adapter_factors, write_adapter
+from jora_model.lora import write_adapter
 from jora_model.prompt_files import read_tokens, write_tokens
 from jora_model.prompt_rows import bucket_length, pack_row
 from jora_model.settings import ALL_LINEAR, GenerationSettings, LoraSettings
-from jora_model.weights import load_model
+from jora_model.weights import adapter_factors, load_model
 
 QUESTIONS = [
     "What is the capital of France? Answer briefly.",

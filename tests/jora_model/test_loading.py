@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.loading import GOAL, in_shards, loaded
-from jora_model.weights import Checkpoint, load_model
+from jora_model.hf_weights import Checkpoint
+from jora_model.weights import load_model
 
 
 def test_memory_of_loading(smollm2: Path, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import torch
 from tiny_models import VOCAB, hf_folder, hf_model
 
 from jora_model.config import ModelConfig
-from jora_model.lora import adapter_factors, write_adapter
+from jora_model.lora import write_adapter
 from jora_model.settings import ALL_LINEAR, LoraSettings, MeshSettings
 from jora_model.sharding import check_divisible, make_mesh, replicated_note
-from jora_model.weights import load_model
+from jora_model.weights import adapter_factors, load_model
 
 LLAMA3 = {
     "rope_type": "llama3",

@@ -9,11 +9,11 @@ from sequences import random_sequences
 from tiny_models import hf_folder, hf_model
 from train_jobs import LORA, SETTINGS
 
-from jora_model.lora import adapter_factors, write_adapter
+from jora_model.lora import write_adapter
 from jora_model.optimizer import learning_rate_at
 from jora_model.step import Trainer
 from jora_model.tries import pack
-from jora_model.weights import load_model
+from jora_model.weights import adapter_factors, load_model
 
 
 def rates(updates, **changes):

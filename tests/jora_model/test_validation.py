@@ -13,13 +13,13 @@ from tiny_models import hf_folder, hf_model
 from train_jobs import SETTINGS, adapter_bytes, job, metrics, summary
 
 import jora_model.train
-from jora_model.lora import adapter_factors, write_adapter
+from jora_model.lora import write_adapter
 from jora_model.settings import LoraSettings, MeshSettings
 from jora_model.sharding import make_mesh
 from jora_model.step import Trainer
 from jora_model.train import train
 from jora_model.validation import Validation
-from jora_model.weights import load_model
+from jora_model.weights import adapter_factors, load_model
 
 HELD_OUT = random_sequences(1, count=9)
 # With these settings the loss on HELD_OUT falls until the fifth update of twelve and rises after it.

@@ -7,8 +7,9 @@ from data.evaluated import Answered
 from data.jsonl import write_jsonl
 from data.ladder import TUNED
 from data.scoring import METRICS
+from tasks.artifacts import Artifact
 from tasks.models import ModelRecord, Registry, describe_model
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 SETTINGS = {"base_model": "tiny", "raft": {"prompt_style": "chat"}}
 

@@ -20,7 +20,8 @@ from data.chunks import Chunk, ChunkSettings, chunk_documents
 from data.corpus import read_documents
 from data.jsonl import write_jsonl
 from data.teacher import TeacherSettings
-from tasks.store import Artifact, Store
+from tasks.artifacts import Artifact
+from tasks.store import Store
 
 
 def sample_chunks(count: int) -> list[Chunk]:

@@ -10,8 +10,9 @@ from small_runs import SMALL, copy_samples, tiny_base
 
 from flows.config import RunConfig, load_config
 from flows.pipeline import Pipeline
+from tasks.artifacts import Artifact
 from tasks.cache import Stage
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 # How far the pipeline must go for a stage; the others belong to the examples.
 GOALS = {

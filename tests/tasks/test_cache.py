@@ -12,8 +12,9 @@ import pytest
 from prefect import flow
 from pydantic import BaseModel, ConfigDict
 
+from tasks.artifacts import Artifact, BrokenArtifact
 from tasks.cache import Stage, stage
-from tasks.store import Artifact, BrokenArtifact, Store
+from tasks.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -306,7 +307,8 @@ FLOW_FILE = """
     from pathlib import Path
     from prefect import flow
     from tasks.cache import stage
-    from tasks.store import Artifact, Store
+    from tasks.artifacts import Artifact
+    from tasks.store import Store
 
     @stage(name="slow", version=1)
     def slow(store: Store) -> Artifact:

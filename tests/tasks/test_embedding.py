@@ -11,11 +11,12 @@ from data.chunks import Chunk
 from data.embeddings import Embedder, EmbeddingSettings, resolve_embedder
 from data.index_kinds import IndexSettings
 from data.jsonl import write_jsonl
+from tasks.artifacts import Artifact
 from tasks.embedding import _runner, check_workers, embed_shard
 from tasks.loading import open_embedder, open_vectors
 from tasks.retrieval import index_chunks
 from tasks.sources import snapshot_embedder
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 TEXTS = [f"The {word} of house {number} faces the sea." for number in range(4) for word in ("door", "roof", "wall")]
 

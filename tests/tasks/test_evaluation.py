@@ -14,9 +14,9 @@ from data.jsonl import read_jsonl
 from data.ladder import RUNGS
 from data.scoring import METRICS
 from data.sequences import read_prompts, read_sequences
+from tasks.artifacts import Artifact
 from tasks.evaluation import Asked
 from tasks.robustness import Tried
-from tasks.store import Artifact
 
 NAMES = [rung.name for rung in RUNGS]
 SETTINGS = (

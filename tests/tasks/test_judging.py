@@ -11,8 +11,9 @@ from data.champion import PromotionSettings
 from data.jsonl import write_jsonl
 from data.ladder import TUNED
 from data.questions import Question
+from tasks.artifacts import Artifact
 from tasks.judging import compare_models, read_verdict
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 COUNT = 40
 ASKED = [Question(f"q{n}", f"Who is {n}?", "She", ("She.",), f"d{n}", ("c",), "given", "given") for n in range(COUNT)]

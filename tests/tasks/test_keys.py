@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from tasks.artifacts import Artifact
 from tasks.keys import canonical, stage_key
-from tasks.store import Artifact, Store
+from tasks.store import Store
 
 
 class Inner(BaseModel):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from registered import file_artifact, model
 
+from tasks.artifacts import Artifact, Outcome
 from tasks.gc import find_waste, remove
 from tasks.links import point
 from tasks.memory import peak_memory
@@ -21,7 +22,7 @@ from tasks.records import find_run, is_pinned, list_runs, pin, recorded
 from tasks.retries import DiskFull
 from tasks.runs import is_published, publish_latest
 from tasks.sbom import write_sbom
-from tasks.store import Artifact, Outcome, Store
+from tasks.store import Store
 
 SETTINGS = {"corpus": "documents"}
 

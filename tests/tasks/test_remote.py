@@ -12,9 +12,10 @@ from moto.server import ThreadedMotoServer
 from prefect import flow
 
 from flows.config import RunConfig, check_config
+from tasks.artifacts import Artifact, Manifest
 from tasks.cache import stage
 from tasks.remote import Remote
-from tasks.store import Artifact, Manifest, Store
+from tasks.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 BUILT: list[str] = []

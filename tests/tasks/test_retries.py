@@ -11,9 +11,10 @@ import openai
 import pytest
 from prefect import flow
 
+from tasks.artifacts import Artifact, BrokenArtifact
 from tasks.cache import stage
 from tasks.retries import DiskFull, JobFailed, JobKilled, is_full, kind_of
-from tasks.store import Artifact, BrokenArtifact, Store
+from tasks.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 REQUEST = httpx.Request("POST", "http://localhost/v1")

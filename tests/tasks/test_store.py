@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from tasks.store import Artifact, BrokenArtifact, Store
+from tasks.artifacts import Artifact, BrokenArtifact
+from tasks.store import Store
 
 
 class Settings(BaseModel):

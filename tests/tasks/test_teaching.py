@@ -25,8 +25,9 @@ from data.tokenizer import load_tokenizer
 from jora_model.base import resolve_base
 from jora_model.gguf_import import import_gguf
 from jora_model.prompt_files import write_tokens
+from tasks.artifacts import Artifact
 from tasks.evaluation import generate_answers
-from tasks.store import Artifact, Store
+from tasks.store import Store
 from tasks.teacher_job import TeacherJob, ask_teacher
 from tasks.teaching import ask_prompts, ask_server, local_generation, write_questions
 
@@ -138,7 +139,8 @@ def test_a_killed_run_loses_no_call(tmp_path: Path) -> None:
     with serve(seconds=0.3) as server:
         teacher = teacher_at(server, concurrency=3)
         run = f"""
-from tasks.store import Artifact, Store
+from tasks.artifacts import Artifact
+from tasks.store import Store
 from tasks.teaching import ask_server
 from data.teacher import TeacherSettings
 ask_server.fn(Store({str(store.work_dir)!r}), Artifact.model_validate_json({chunks.model_dump_json()!r}),

@@ -14,7 +14,8 @@ from data.jsonl import read_jsonl, write_jsonl
 from data.judge import Verdict
 from data.judge_settings import JudgeSettings
 from data.ladder import BASE, TUNED
-from tasks.store import Artifact, Store
+from tasks.artifacts import Artifact
+from tasks.store import Store
 from tasks.verdicts import judge_answers
 
 KEY = "sk-loopback-0123456789abcdef"
