@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 
 from bench.machine import describe_machine
-from data.alpaca import AlpacaRecord
-from data.embeddings import Embedder
-from data.jsonl import read_jsonl
-from data.prompts import fold_space, parse_output
-from flows.config import RunConfig, load_config
-from flows.pipeline import Pipeline
-from tasks.artifacts import Artifact
-from tasks.cache import Stage
-from tasks.loading import open_chunks
-from tasks.package import read_leaks
-from tasks.store import Store
+from data.files.jsonl import read_jsonl
+from data.prompting.prompts import fold_space, parse_output
+from data.raft.alpaca import AlpacaRecord
+from data.retrieval.embeddings import Embedder
+from flows.pipeline.stages import Pipeline
+from flows.settings.config import RunConfig, load_config
+from tasks.engine.cache import Stage
+from tasks.stages.loading import open_chunks
+from tasks.stages.package import read_leaks
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
 
 # What is done once for all corpora, and no part of building a dataset.
 _ONCE = ("snapshot-base", "import-base", "snapshot-embedder")

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine
-from bench.small_pipeline import quiet_server, results_of, run_once, small_settings
-from tasks.records import list_runs
-from tasks.store import Store
+from tasks.records.records import list_runs
+from tasks.store.store import Store
+from testing.small_pipeline import quiet_server, results_of, run_once, small_settings
 
 WAYS = ("cut", "flip", "flip, time put back", "remove")
 

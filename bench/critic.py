@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 
 from bench.machine import describe_machine
-from data.chunks import ChunkSettings, chunk_documents
-from data.critic import Judged, judge_questions
-from data.critic_settings import CriticSettings
-from data.embeddings import Embedder, resolve_embedder
-from data.index import ChunkIndex
-from data.question_files import read_questions, squad_documents
-from data.questions import QuestionSettings, RawQuestion
+from data.critic.critique import Judged, judge_questions
+from data.critic.settings import CriticSettings
+from data.documents.chunks import ChunkSettings, chunk_documents
+from data.questions.question_files import read_questions, squad_documents
+from data.questions.questions import QuestionSettings, RawQuestion
+from data.retrieval.embeddings import Embedder, resolve_embedder
+from data.retrieval.index import ChunkIndex
 
 POINTERS = (
     "According to the passage, {}?",

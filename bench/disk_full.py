@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine
-from bench.small_pipeline import quiet_server, results_of, run_once, small_settings
-from tasks.artifacts import Artifact
-from tasks.cache import Stage
-from tasks.records import list_runs
-from tasks.store import Store
+from tasks.engine.cache import Stage
+from tasks.records.records import list_runs
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+from testing.small_pipeline import quiet_server, results_of, run_once, small_settings
 
 SIZE_MB = 400
 _INSIDE = "JORA_BENCH_DISK"

@@ -15,7 +15,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from bench.machine import describe_machine
-from data.embeddings import Embedder, resolve_embedder
+from data.retrieval.embeddings import Embedder, resolve_embedder
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 

@@ -7,16 +7,13 @@ the worker's memory, the database for each run of either kind, and the work dire
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from bench.box import ROOT, Box
 from bench.machine import describe_machine
-
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+from testing.box import Box
 
 OURS, EMPTY = "build-dataset/on-demand", "empty/empty"
 BATCH = 10
@@ -83,7 +80,7 @@ def _deploy_empty(box: Box) -> None:
 
 
 def _parameters(folder: Path) -> dict[str, Any]:
-    from small_runs import copy_samples, tiny_base  # type: ignore[import-not-found]
+    from testing.small_runs import copy_samples, tiny_base
 
     corpus, questions = copy_samples(folder, 3)
     return {

@@ -1,7 +1,7 @@
 """Answers per second against transformers: `python -m bench.generate_vs_transformers --squad FILE [--unshared]`.
 
 The same questions over contexts of five paragraphs (bench/generation_workload.py), SmolLM2-135M, greedy, at most 64
-new tokens. Ours: `jora_model.generate.generate`, which evaluations run, bf16, in 32 slots (`batch_size`). Peer:
+new tokens. Ours: `jora_model.generation.generate`, which evaluations run, bf16, in 32 slots (`batch_size`). Peer:
 `transformers.generate`, SDPA, its best of bf16 and float32 and of batch sizes 1 to 32 (tried first, on a few of the
 prompts), sorted by length and padded on the left. Each side lives in a process of its own with all cores; they take
 turns and the medians of answers per second are compared. Compiling is not counted. The tokens of both sides are
@@ -22,10 +22,10 @@ import numpy as np
 
 from bench.machine import describe_machine
 from bench.worker import Worker, serve
-from jora_model.base import resolve_base
-from jora_model.gguf_import import import_gguf
-from jora_model.prompt_files import read_tokens, write_tokens
-from tasks.jobs import MEMORY_SETTINGS
+from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_import import import_gguf
+from jora_model.generation.prompt_files import read_tokens, write_tokens
+from tasks.engine.jobs import MEMORY_SETTINGS
 
 MODULE = "bench.generate_vs_transformers"
 MAX_NEW_TOKENS = 64
@@ -64,7 +64,7 @@ def main() -> None:
 
 def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     from bench.generation_workload import squad_prompts
-    from data.tokenizer import load_tokenizer
+    from data.prompting.tokenizer import load_tokenizer
 
     import_gguf(resolve_base("embedded"), folder / "base")
     tokenizer = load_tokenizer(folder / "base")
@@ -113,9 +113,9 @@ def _compare(workers: dict[str, Worker], turns: int) -> None:
 
 
 def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    from jora_model.generate import generate
-    from jora_model.settings import GenerationSettings
-    from jora_model.weights import load_model
+    from jora_model.generation.generate import generate
+    from jora_model.model.load import load_model
+    from jora_model.spec.settings import GenerationSettings
 
     folder = Path(settings["folder"])
     ids, prompts = read_tokens(folder / "prompts", "prompts")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.chunks import Chunk, ChunkSettings, chunk_documents
-from data.documents import make_document
-from data.prompts import closed_book_prompt, retrieval_prompt
-from data.sequences import TokenPrompt, encode_prompts
-from data.tokenizer import Tokenizer
+from data.documents.chunks import Chunk, ChunkSettings, chunk_documents
+from data.documents.documents import make_document
+from data.prompting.prompts import closed_book_prompt, retrieval_prompt
+from data.prompting.tokenizer import Tokenizer
+from data.raft.sequences import TokenPrompt, encode_prompts
 
 CONTEXT = 5
 SAMPLES = Path(__file__).parents[1] / "data" / "samples" / "questions.jsonl"

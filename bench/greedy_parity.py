@@ -21,13 +21,13 @@ import numpy as np
 from bench.generation_workload import sample_prompts, squad_prompts
 from bench.machine import describe_machine
 from bench.transformers_answers import TransformersAnswers
-from data.sequences import TokenPrompt
-from data.tokenizer import load_tokenizer
-from jora_model.base import resolve_base
-from jora_model.generate import generate
-from jora_model.gguf_import import import_gguf
-from jora_model.settings import GenerationSettings
-from jora_model.weights import load_model
+from data.prompting.tokenizer import load_tokenizer
+from data.raft.sequences import TokenPrompt
+from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_import import import_gguf
+from jora_model.generation.generate import generate
+from jora_model.model.load import load_model
+from jora_model.spec.settings import GenerationSettings
 
 MAX_NEW_TOKENS = 32
 TIE = 1e-4

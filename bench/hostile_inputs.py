@@ -20,14 +20,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.hostile_files import HOSTILE, PROSE, Hostile
 from bench.machine import describe_machine
-from data.chunks import ChunkSettings
-from data.documents import DocumentSettings
-from tasks.artifacts import Artifact
-from tasks.retrieval import cut_chunks
-from tasks.sources import import_base, snapshot_base, snapshot_documents
-from tasks.store import Store
+from data.documents.chunks import ChunkSettings
+from data.documents.documents import DocumentSettings
+from tasks.stages.retrieval import cut_chunks
+from tasks.stages.sources import import_base, snapshot_base, snapshot_documents
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+from testing.hostile_files import HOSTILE, PROSE, Hostile
 
 SECONDS_PER_FILE = 20.0
 

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from bench.machine import describe_machine
-from data.chunks import ChunkSettings
-from data.documents import DocumentSettings
-from data.embeddings import EmbeddingSettings
-from data.index_kinds import IndexSettings
-from data.sentences import sentence_spans
-from tasks.artifacts import Artifact
-from tasks.retrieval import cut_chunks, index_chunks
-from tasks.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder
-from tasks.store import Store
+from data.documents.chunks import ChunkSettings
+from data.documents.documents import DocumentSettings
+from data.retrieval.embeddings import EmbeddingSettings
+from data.retrieval.index_kinds import IndexSettings
+from data.text.sentences import sentence_spans
+from tasks.stages.retrieval import cut_chunks, index_chunks
+from tasks.stages.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
 
 SENTENCES = 4  # of a document
 

@@ -16,10 +16,10 @@ import faiss
 import numpy as np
 
 from bench.machine import describe_machine
-from data.embeddings import Embedder, resolve_embedder
-from data.index import ChunkIndex
-from data.index_kinds import IndexSettings
-from data.sentences import sentence_spans
+from data.retrieval.embeddings import Embedder, resolve_embedder
+from data.retrieval.index import ChunkIndex
+from data.retrieval.index_kinds import IndexSettings
+from data.text.sentences import sentence_spans
 
 NOISE = 0.5  # the noise's length, of a sentence's; two neighbours of one sentence have a cosine of 0.8
 QUERIES = 1_000

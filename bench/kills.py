@@ -11,17 +11,14 @@ import argparse
 import json
 import random
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.box import ROOT, Box, wait_for
 from bench.machine import describe_machine
-
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+from testing.box import Box, wait_for
 
 DEPLOYMENT = "train-adapter/on-demand"
 UPDATES = 60
@@ -189,7 +186,7 @@ def _results(work: Path) -> dict[str, bytes]:
 
 def _parameters(folder: Path) -> dict[str, Any]:
     """Of a run that takes seconds: a tiny base model, two documents, few of everything; a checkpoint each update."""
-    from small_runs import SMALL, copy_samples, tiny_base  # type: ignore[import-not-found]
+    from testing.small_runs import SMALL, copy_samples, tiny_base
 
     documents, questions = copy_samples(folder / "samples", 2)
     parameters: dict[str, Any] = {

@@ -20,17 +20,17 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.machine import describe_machine
-from jora_model.base import resolve_base
-from jora_model.gguf_import import import_gguf
-from jora_model.job import TrainSettings
-from jora_model.lora import write_adapter
-from jora_model.optimizer import learning_rate_at
-from jora_model.sequences import Sequence, read_sequences
-from jora_model.settings import LoraSettings, MeshSettings
-from jora_model.sharding import make_mesh, provide_cpu_devices
-from jora_model.step import Trainer
-from jora_model.tries import families, pack_evenly
-from jora_model.weights import adapter_factors, load_model
+from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_import import import_gguf
+from jora_model.formats.lora import write_adapter
+from jora_model.model.load import adapter_factors, load_model
+from jora_model.packing.sequences import Sequence, read_sequences
+from jora_model.packing.tries import families, pack_evenly
+from jora_model.runtime.sharding import make_mesh, provide_cpu_devices
+from jora_model.spec.job import TrainSettings
+from jora_model.spec.settings import LoraSettings, MeshSettings
+from jora_model.training.optimizer import learning_rate_at
+from jora_model.training.step import Trainer
 
 LORA = LoraSettings(rank=16, alpha=32.0, target_modules=("all-linear",))
 MESH = MeshSettings(data=2)
@@ -79,7 +79,7 @@ def main() -> None:
 
 def _prepare(folder: Path, squad: Path) -> list[Sequence]:
     from bench.squad_workload import squad_sequences
-    from data.sequences import write_sequences
+    from data.raft.sequences import write_sequences
 
     import_gguf(resolve_base("embedded"), folder / "base")
     write_sequences(folder, squad_sequences(squad, folder / "base"))

@@ -10,8 +10,8 @@ import argparse
 
 from bench.machine import describe_machine
 from bench.planning import plan_footprint
-from jora_model.job import TrainSettings
-from jora_model.settings import LoraSettings, MeshSettings
+from jora_model.spec.job import TrainSettings
+from jora_model.spec.settings import LoraSettings, MeshSettings
 
 JORA_MB = {1: 23_102, 2: 16_068, 4: 11_460}
 GOALS = {1: 0.6, 2: 0.44, 4: 0.32}

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from jora_model.config import ModelConfig
-from jora_model.flops import model_flops
-from jora_model.settings import LoraSettings
-from jora_model.tries import Rows
+from jora_model.packing.tries import Rows
+from jora_model.planning.flops import model_flops
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.settings import LoraSettings
 
 
 def needed_flops(config: ModelConfig, lora: LoraSettings, rows: Rows) -> dict[str, float]:

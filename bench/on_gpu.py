@@ -77,9 +77,9 @@ def main() -> None:
 
 def _prepare(squad: Path, folder: Path) -> None:
     from bench.squad_workload import squad_sequences
-    from data.sequences import write_sequences
-    from jora_model.base import resolve_base
-    from jora_model.gguf_import import import_gguf
+    from data.raft.sequences import write_sequences
+    from jora_model.formats.base import resolve_base
+    from jora_model.formats.gguf_import import import_gguf
 
     with tempfile.TemporaryDirectory() as name:
         import_gguf(resolve_base("embedded"), Path(name) / "base")
@@ -202,14 +202,14 @@ def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run, peak:
     import jax
 
     from bench.needed_flops import needed_flops
-    from jora_model.job import TrainSettings
-    from jora_model.plain_attention import backend_name, choose_attention
-    from jora_model.sampler import Sampler
-    from jora_model.sequences import read_sequences
-    from jora_model.settings import LoraSettings
-    from jora_model.step import Trainer
-    from jora_model.tries import pack_evenly
-    from jora_model.weights import load_model
+    from jora_model.model.load import load_model
+    from jora_model.ops.plain_attention import backend_name, choose_attention
+    from jora_model.packing.sampler import Sampler
+    from jora_model.packing.sequences import read_sequences
+    from jora_model.packing.tries import pack_evenly
+    from jora_model.spec.job import TrainSettings
+    from jora_model.spec.settings import LoraSettings
+    from jora_model.training.step import Trainer
 
     kind, length, count, remat, forced = run
     lora = LoraSettings(rank=RANK, alpha=ALPHA, target_modules=("all-linear",))
@@ -255,7 +255,7 @@ def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run, peak:
 
 def _alone(some: Seq[Any], length: int) -> Any:
     """A row for each sequence."""
-    from jora_model.tries import Rows, pack
+    from jora_model.packing.tries import Rows, pack
 
     rows = [vars(pack([one], length)) for one in some]
     return Rows(**{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})

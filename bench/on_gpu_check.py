@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jora_model.attention import attend, visible
-from jora_model.config import ModelConfig
-from jora_model.plain_attention import Attention, attend_plain, backend_name, reach_bias
-from jora_model.sequences import Sequence, read_sequences
-from jora_model.tries import Rows, pack
-from jora_model.weights import load_model
+from jora_model.model.load import load_model
+from jora_model.ops.attention import attend, visible
+from jora_model.ops.plain_attention import Attention, attend_plain, backend_name, reach_bias
+from jora_model.packing.sequences import Sequence, read_sequences
+from jora_model.packing.tries import Rows, pack
+from jora_model.spec.config import ModelConfig
 
 
 def check(base: Path, folder: Path) -> None:

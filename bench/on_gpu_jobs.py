@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from jora_model.generate import generate
-from jora_model.sequences import read_sequences
-from jora_model.settings import GenerationSettings
-from jora_model.weights import load_model
+from jora_model.generation.generate import generate
+from jora_model.model.load import load_model
+from jora_model.packing.sequences import read_sequences
+from jora_model.spec.settings import GenerationSettings
 
 UPDATES, PROMPTS, NEW_TOKENS = 6, 4, 24
 _NO_END = -1  # no token ends an answer: all have the same length
 
 
 def trains_alike(base: Path, sequences: Path) -> None:
-    """The job of `python -m jora_model.train`, once in one process and once stopped half-way: the same bytes?"""
+    """A job of `jora_model.training.train`, once in one process and once stopped half-way: the same bytes?"""
     with tempfile.TemporaryDirectory() as name:
         whole, again, parted = (Path(name) / run for run in ("whole", "again", "parted"))
         _train(base, sequences, whole)
@@ -53,7 +53,7 @@ def _train(base: Path, sequences: Path, run: Path, stop_after: int | None = None
     }
     job |= {"checkpoints": str(run / "checkpoints"), "training": training}
     (run / "job.json").write_text(json.dumps(job))
-    command = [sys.executable, "-m", "jora_model.train", str(run / "job.json")]
+    command = [sys.executable, "-m", "jora_model.training.train", str(run / "job.json")]
     with (run / "log").open("a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         metrics = run / "out" / "metrics.jsonl"

@@ -31,7 +31,7 @@ def measure_peer(
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from jora_model.sequences import read_sequences
+    from jora_model.packing.sequences import read_sequences
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":

@@ -1,13 +1,13 @@
 """Is a plan true? `python -m bench.plan_accuracy [--quick]` (10 minutes; quick: one row length, 3 minutes).
 
 SmolLM2-135M, rank 16 on q and v, full rows: the total that `jora plan` predicts against what a real training process
-(`python -m jora_model.train`) grows to over two updates. Its peak resident memory (VmHWM, when the second update is
+(`jora_model.training.train`) grows to over two updates. Its peak resident memory (VmHWM, when the second update is
 logged) has the interpreter, the libraries and the traced program in it, which no plan counts; they are measured as the
 peak of the same process on a model of 0.1 MB, and taken off. Programs come from a warm compilation cache, since
 compiling is not training; the peak with compiling is printed beside it.
 
-Twice: with glibc's allocator as it is, and with the pipeline's settings for it (`tasks.jobs.MEMORY_SETTINGS`), which
-trade memory for speed: what loading the weights has freed is kept and stays resident.
+Twice: with glibc's allocator as it is, and with the pipeline's settings for it (`tasks.engine.jobs.MEMORY_SETTINGS`),
+which trade memory for speed: what loading the weights has freed is kept and stays resident.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from safetensors.numpy import save_file
 
 from bench.machine import describe_machine
 from bench.planning import plan_footprint
-from jora_model.base import resolve_base
-from jora_model.config import ModelConfig
-from jora_model.gguf_import import import_gguf
-from jora_model.job import TrainJob, TrainSettings
-from jora_model.parameters import parameters_of, shape_of
-from jora_model.settings import LoraSettings, MeshSettings
-from tasks.jobs import MEMORY_SETTINGS
+from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_import import import_gguf
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.job import TrainJob, TrainSettings
+from jora_model.spec.parameters import parameters_of, shape_of
+from jora_model.spec.settings import LoraSettings, MeshSettings
+from tasks.engine.jobs import MEMORY_SETTINGS
 
 ROW_LENGTHS = (1024, 2048, 4096)
 LORA = LoraSettings(rank=16, target_modules=("q_proj", "v_proj"))
@@ -138,7 +138,7 @@ def write_rows(folder: Path, row_length: int) -> None:
 
 def peak_of(job: Path, metrics: Path, allocator: Mapping[str, str]) -> int:
     """Run a training job; its peak resident bytes when the last update is logged, before it writes its results."""
-    command = [sys.executable, "-m", "jora_model.train", str(job)]
+    command = [sys.executable, "-m", "jora_model.training.train", str(job)]
     with subprocess.Popen(command, env={**os.environ, **allocator}, stderr=subprocess.PIPE) as process:
         peak = 0
         while process.poll() is None:

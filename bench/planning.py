@@ -4,20 +4,20 @@ import logging
 import tempfile
 from pathlib import Path
 
-from jora_model.job import TrainSettings
-from jora_model.plan_job import Footprint, PlanAnswer, PlanJob
-from jora_model.settings import LoraSettings, MeshSettings
-from tasks.jobs import run_job
+from jora_model.planning.plan_job import Footprint, PlanAnswer, PlanJob
+from jora_model.spec.job import TrainSettings
+from jora_model.spec.settings import LoraSettings, MeshSettings
+from tasks.engine.jobs import run_job
 
 
 def plan_footprint(model: str, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings) -> Footprint:
-    """What one device holds; see `jora_model.footprint`."""
+    """What one device holds; see `jora_model.planning.footprint`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         output = Path(folder) / "answer.json"
         job = PlanJob(model=model, output=str(output), lora=lora, mesh=mesh, training=training)
         path.write_text(job.model_dump_json(), encoding="utf-8")
-        run_job("jora_model.plan", path, log=logging.getLogger("bench"))
+        run_job("jora_model.planning.plan", path, log=logging.getLogger("bench"))
         answer = PlanAnswer.model_validate_json(output.read_bytes())
     assert answer.footprint is not None
     return answer.footprint

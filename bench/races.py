@@ -13,10 +13,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from bench.box import ROOT
 from bench.machine import describe_machine
-from bench.small_pipeline import small_settings
-from tasks.records import list_runs
+from tasks.records.records import list_runs
+from testing.box import ROOT
+from testing.small_pipeline import small_settings
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
             work = folder / f"work-{number}"
             environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect")}
             environment.pop("PREFECT_API_URL", None)
-            command = [sys.executable, "-m", "flows.cli", "run", "--config", str(config), "--work-dir", str(work)]
+            command = [sys.executable, "-m", "flows.cli.main", "run", "--config", str(config), "--work-dir", str(work)]
             logs = [folder / f"{number}-{side}.log" for side in "ab"]
             started = []
             for log in logs:

@@ -49,7 +49,7 @@ def main() -> None:
 def sweep(options: list[str]) -> float:
     """Run the command, and return how long it took."""
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "flows.cli", "sweep", "rank", *options], check=True)
+    subprocess.run([sys.executable, "-m", "flows.cli.main", "sweep", "rank", *options], check=True)
     return time.monotonic() - started
 
 

@@ -22,19 +22,19 @@ import numpy as np
 from jaxtyping import Array
 from tqdm import tqdm
 
-import jora_model.model
+import jora_model.model.transformer
 from bench.machine import describe_machine
-from jora_model.attention import attend, rotate, visible
-from jora_model.base import resolve_base
-from jora_model.gguf_import import import_gguf
-from jora_model.job import TrainSettings
-from jora_model.sequences import Sequence
-from jora_model.settings import LoraSettings, MeshSettings
-from jora_model.sharding import provide_cpu_devices
-from jora_model.step import Trainer
-from jora_model.tries import Rows, pack_evenly
-from jora_model.weights import load_model
-from tasks.jobs import MEMORY_SETTINGS
+from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_import import import_gguf
+from jora_model.model.load import load_model
+from jora_model.ops.attention import attend, rotate, visible
+from jora_model.packing.sequences import Sequence
+from jora_model.packing.tries import Rows, pack_evenly
+from jora_model.runtime.sharding import provide_cpu_devices
+from jora_model.spec.job import TrainSettings
+from jora_model.spec.settings import LoraSettings, MeshSettings
+from jora_model.training.step import Trainer
+from tasks.engine.jobs import MEMORY_SETTINGS
 
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 LONGEST_DENSE = 2048
@@ -133,8 +133,8 @@ def attend_densely() -> None:
 
         return attend(turned(q), turned(k), v, visible(reach))
 
-    jora_model.model.block_rope = lambda rope, _: rope  # type: ignore[assignment]
-    jora_model.model.attend_blocked = dense  # type: ignore[assignment]
+    jora_model.model.transformer.block_rope = lambda rope, _: rope  # type: ignore[assignment]
+    jora_model.model.transformer.attend_blocked = dense  # type: ignore[assignment]
 
 
 def slope(points: Seq[tuple[int, float]]) -> float:

@@ -29,10 +29,10 @@ from typing import Any
 import httpx
 import openai
 
-from bench.box import ROOT, wait_for
 from bench.machine import describe_machine
-from data.jsonl import read_jsonl
-from data.questions import Question
+from data.files.jsonl import read_jsonl
+from data.questions.questions import Question
+from testing.box import ROOT, wait_for
 
 SLOTS, QUEUE, MOST_BODY = 16, 32, 20_000
 CHAT = "/v1/chat/completions"
@@ -105,17 +105,16 @@ def main() -> None:
 
 def _make(folder: Path) -> Path:
     """The work directory of a tiny run."""
-    sys.path.insert(0, str(ROOT / "tests" / "support"))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla"))
-    from asked_runs import finished_run  # type: ignore[import-not-found]
+    from testing.asked_runs import finished_run
 
     return Path(finished_run(folder))
 
 
 def _expected(work_dir: Path, count: int, max_tokens: int) -> dict[tuple[str, str], str]:
     """(model, question) -> what `jora ask` says, one at a time."""
-    from flows.opening import open_last_run
-    from tasks.answering import answer_together
+    from flows.serving.opening import open_last_run
+    from tasks.answering.answering import answer_together
 
     opened, config = open_last_run(str(work_dir), ["base", "latest"], slots=1, float32=True)
     settings = config.generation.model_copy(update={"max_new_tokens": max_tokens})
@@ -132,7 +131,7 @@ def _expected(work_dir: Path, count: int, max_tokens: int) -> dict[tuple[str, st
 @contextmanager
 def _server(work_dir: Path, log: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     limits = ["--slots", str(SLOTS), "--queue", str(QUEUE), "--max-body-bytes", str(MOST_BODY), "--float32"]
-    command = [sys.executable, "-m", "flows.cli", "serve", "--work-dir", str(work_dir), "--port", "0", *limits]
+    command = [sys.executable, "-m", "flows.cli.main", "serve", "--work-dir", str(work_dir), "--port", "0", *limits]
     with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
         try:
             wait_for(lambda: process.poll() is not None or "Started server" in log.read_text(), 300, "a server")

@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine
-from data.chunks import Chunk
-from data.documents import Document
-from data.evaluated import Comparison
-from data.grounding import ground_questions, tell_reasons
-from data.jsonl import write_jsonl
-from data.ladder import BASE, TUNED
-from data.question_files import read_questions, squad_documents
-from data.questions import Question, QuestionSettings
-from flows.config import RunConfig, load_config
-from flows.pipeline import Pipeline
-from tasks.artifacts import Artifact, BrokenArtifact
-from tasks.cache import Stage
-from tasks.dataset import build_dataset
-from tasks.loading import open_embed, open_retriever
-from tasks.retrieval import index_chunks
-from tasks.sources import import_base, snapshot_base, snapshot_embedder
-from tasks.store import Store
+from data.documents.chunks import Chunk
+from data.documents.documents import Document
+from data.evaluation.ladder import BASE, TUNED
+from data.files.jsonl import write_jsonl
+from data.questions.grounding import ground_questions, tell_reasons
+from data.questions.question_files import read_questions, squad_documents
+from data.questions.questions import Question, QuestionSettings
+from data.scoring.evaluated import Comparison
+from flows.pipeline.stages import Pipeline
+from flows.settings.config import RunConfig, load_config
+from tasks.engine.cache import Stage
+from tasks.stages.dataset import build_dataset
+from tasks.stages.loading import open_embed, open_retriever
+from tasks.stages.retrieval import index_chunks
+from tasks.stages.sources import import_base, snapshot_base, snapshot_embedder
+from tasks.store.artifacts import Artifact, BrokenArtifact
+from tasks.store.store import Store
 
 DSF = "DSF + retrieval"
 # One title of so many is for evaluation, rounded up.

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data.alpaca import to_records
-from data.chunks import ChunkSettings, chunk_documents
-from data.documents import make_document
-from data.embeddings import Embedder, resolve_embedder
-from data.grounding import ground_questions
-from data.index import ChunkIndex
-from data.questions import QuestionSettings, RawQuestion
-from data.raft import build_examples
-from data.raft_settings import RaftSettings
-from data.sequences import TokenSequence, encode_records
-from data.tokenizer import load_tokenizer
+from data.documents.chunks import ChunkSettings, chunk_documents
+from data.documents.documents import make_document
+from data.prompting.tokenizer import load_tokenizer
+from data.questions.grounding import ground_questions
+from data.questions.questions import QuestionSettings, RawQuestion
+from data.raft.alpaca import to_records
+from data.raft.examples import build_examples
+from data.raft.sequences import TokenSequence, encode_records
+from data.raft.settings import RaftSettings
+from data.retrieval.embeddings import Embedder, resolve_embedder
+from data.retrieval.index import ChunkIndex
 
 # Every fourth article is for evaluation.
 EVALUATION_SHARE = 4

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine
-from bench.teacher_server import TeacherServer, serve, wait_for
+from testing.teacher_server import TeacherServer, serve, wait_for
 
 DOCUMENTS = Path("data") / "samples" / "documents"
 KILLS = 3
@@ -118,7 +118,7 @@ class Runs:
         command = ["build-dataset", "--corpus", str(self.corpus), "--work-dir", str(work), *options]
         with work.with_suffix(".log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *command], env=self.environment, stdout=log, stderr=log
+                [sys.executable, "-m", "flows.cli.main", *command], env=self.environment, stdout=log, stderr=log
             )
 
 
@@ -126,7 +126,7 @@ def _teacher_processes(parent: int) -> list[int]:
     """The processes below a process that make the calls."""
     children = Path(f"/proc/{parent}/task").glob("*/children")
     pids = [int(pid) for file in children for pid in file.read_text().split()]
-    return [pid for pid in pids if b"tasks.teacher_job" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in pids if b"tasks.stages.teacher_job" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 if __name__ == "__main__":

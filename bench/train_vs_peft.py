@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 
 from bench.machine import describe_machine
-from jora_model.base import resolve_base
-from jora_model.gguf_import import import_gguf
-from jora_model.sequences import read_sequences
-from tasks.jobs import MEMORY_SETTINGS
+from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_import import import_gguf
+from jora_model.packing.sequences import read_sequences
+from tasks.engine.jobs import MEMORY_SETTINGS
 
 EXAMPLES_PER_UPDATE = 64
 ROW_LENGTH = 3328
@@ -64,7 +64,7 @@ def main() -> None:
 
 def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     from bench.squad_workload import squad_sequences
-    from data.sequences import write_sequences
+    from data.raft.sequences import write_sequences
 
     import_gguf(resolve_base("embedded"), folder / "base")
     sequences = squad_sequences(arguments.squad, folder / "base", shared=not arguments.unshared)
@@ -178,13 +178,13 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 
     from bench.machine import product_peak
     from bench.needed_flops import needed_flops
-    from jora_model.job import TrainSettings
-    from jora_model.sampler import Sampler
-    from jora_model.settings import LoraSettings, MeshSettings
-    from jora_model.sharding import make_mesh, provide_cpu_devices
-    from jora_model.step import Trainer
-    from jora_model.tries import pack_evenly
-    from jora_model.weights import load_model
+    from jora_model.model.load import load_model
+    from jora_model.packing.sampler import Sampler
+    from jora_model.packing.tries import pack_evenly
+    from jora_model.runtime.sharding import make_mesh, provide_cpu_devices
+    from jora_model.spec.job import TrainSettings
+    from jora_model.spec.settings import LoraSettings, MeshSettings
+    from jora_model.training.step import Trainer
 
     mesh = MeshSettings(data=settings["devices"])
     provide_cpu_devices(mesh)

@@ -13,13 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.box import ROOT, Box
 from bench.machine import describe_machine
+from testing.box import ROOT, Box
 
 SHORT = ("training.max_updates=2", "evaluation.max_questions=8", "generation.max_new_tokens=32")
 RUN = (
     "-m",
-    "flows.cli",
+    "flows.cli.main",
     "run",
     "--config",
     "data/samples/raft.yaml",

@@ -8,14 +8,14 @@ from typing import Any
 from prefect import flow
 from pydantic import ValidationError
 
-from flows.config import one_line
-from jora_model.base import base_license, resolve_base
-from jora_model.settings import ExportSettings
-from tasks.artifacts import Artifact
-from tasks.export import export_model
-from tasks.models import Registry
-from tasks.runs import read_latest
-from tasks.store import Store
+from flows.settings.config import one_line
+from jora_model.formats.base import base_license, resolve_base
+from jora_model.spec.settings import ExportSettings
+from tasks.records.models import Registry
+from tasks.records.runs import read_latest
+from tasks.stages.export import export_model
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
 
 
 def chosen(work_dir: str, model: str) -> tuple[str, dict[str, Artifact], dict[str, Any]]:

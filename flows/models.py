@@ -5,10 +5,10 @@ from collections.abc import Callable
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.promotion import Happened, announce
-from tasks.models import Registry, Reign
-from tasks.records import in_use
-from tasks.store import Store
+from flows.pipeline.promotion import Happened, announce
+from tasks.records.models import Registry, Reign
+from tasks.records.records import in_use
+from tasks.store.store import Store
 
 
 @flow(name="rollback", flow_run_name="rollback in {work_dir}")

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
-from tasks.artifacts import Artifact
-from tasks.records import RunRecord
-from tasks.report import describe_bytes, describe_counts
-from tasks.run_report import read_markdown
-from tasks.runs import Results
-from tasks.store import Store
+from tasks.records.records import RunRecord
+from tasks.records.runs import Results
+from tasks.store.artifacts import Artifact
+from tasks.store.report import describe_bytes, describe_counts
+from tasks.store.store import Store
+from tasks.workdir.run_report import read_markdown
 
 
 def show_in_prefect(store: Store, results: Results, artifacts: dict[str, Artifact]) -> None:

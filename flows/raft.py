@@ -5,23 +5,23 @@ from typing import Any, Literal
 
 from prefect import State, flow
 
-from data.champion import PromotionSettings
-from data.chunks import ChunkSettings
-from data.critic_settings import CriticSettings
-from data.documents import DocumentSettings
-from data.embeddings import EmbeddingSettings
-from data.index_kinds import IndexSettings
-from data.ladder import EvaluationSettings
-from data.questions import QuestionSettings
-from data.raft_settings import RaftSettings
-from data.retriever import RetrievalSettings
-from data.split import SplitSettings
-from data.teacher import TeacherSettings
-from flows.config import RunConfig, Verify, WhenBusy
+from data.critic.settings import CriticSettings
+from data.documents.chunks import ChunkSettings
+from data.documents.documents import DocumentSettings
+from data.evaluation.champion import PromotionSettings
+from data.evaluation.ladder import EvaluationSettings
+from data.questions.questions import QuestionSettings
+from data.questions.split import SplitSettings
+from data.raft.settings import RaftSettings
+from data.retrieval.embeddings import EmbeddingSettings
+from data.retrieval.index_kinds import IndexSettings
+from data.retrieval.retriever import RetrievalSettings
+from data.teacher.settings import TeacherSettings
 from flows.run import run, run_name
-from jora_model.job import TrainSettings
-from jora_model.settings import AdapterSettings, ExportSettings, GenerationSettings, LoraSettings, MeshSettings
-from tasks.runs import Results
+from flows.settings.config import RunConfig, Verify, WhenBusy
+from jora_model.spec.job import TrainSettings
+from jora_model.spec.settings import AdapterSettings, ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from tasks.records.runs import Results
 
 _DEFAULTS = RunConfig()
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import typer
 
-from flows.config import RunConfig
-from tasks.records import RunRecord, find_run
-from tasks.run_report import publish_report, write_report
-from tasks.runs import Results
-from tasks.store import Store
+from flows.settings.config import RunConfig
+from tasks.records.records import RunRecord, find_run
+from tasks.records.runs import Results
+from tasks.store.store import Store
+from tasks.workdir.run_report import publish_report, write_report
 
 
 def report_run(store: Store, record: RunRecord, results: Results, log: Any) -> None:

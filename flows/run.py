@@ -17,21 +17,20 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
 from prefect.states import Cancelled, Completed
 
-from flows.config import RunConfig, check_config
-from flows.dry_run import all_cached
 from flows.pages import show_in_prefect
-from flows.pipeline import Pipeline
-from flows.promotion import promote
+from flows.pipeline.dry_run import all_cached
+from flows.pipeline.promotion import promote
+from flows.pipeline.stages import Pipeline
+from flows.pipeline.turns import Busy, turn
 from flows.report import leave_report, report_run
-from flows.turns import Busy, turn
-from tasks.artifacts import Artifact, BrokenArtifact, Outcome
-from tasks.diff import compare, last_dataset
-from tasks.models import Registry
-from tasks.records import Recording, recorded
-from tasks.retries import kind_of
-from tasks.runs import Results, is_published, latest_paths, publish_latest, read_latest
-from tasks.sbom import write_sbom
-from tasks.store import Store
+from flows.settings.config import RunConfig, check_config
+from tasks.records.models import Registry
+from tasks.records.records import Recording, installed_packages, recorded
+from tasks.records.runs import Results, is_published, latest_paths, publish_latest, read_latest
+from tasks.stages.diff import compare, last_dataset
+from tasks.store.artifacts import Artifact, BrokenArtifact, Outcome
+from tasks.store.retries import kind_of
+from tasks.store.store import Store
 
 # A run that the automation of crashes (deploy/automations.yaml) starts again and again will not heal.
 STARTS = 10
@@ -91,8 +90,7 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
     results = replace(publish_latest(store, pipeline.artifacts, recording.record.settings), note=note)
     recording.end("completed", pipeline.artifacts, note)
     # What is left tells of a run that has ended well; where it fails, that stays so.
-    with _or_warn(log, "no list of what the run used was written (sbom)"):
-        recording.write(sbom=write_sbom(store, pipeline.artifacts))
+    recording.write(packages=installed_packages())
     with _or_warn(log, "Prefect shows no page of this run"):
         show_in_prefect(store, results, pipeline.artifacts)
     report_run(store, recording.record, results, log)

@@ -15,17 +15,17 @@ from prefect import State, flow
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 
-from flows.config import RunConfig, check_config
 from flows.pages import show_sweep_in_prefect
-from flows.pipeline import Pipeline
+from flows.pipeline.stages import Pipeline
+from flows.pipeline.turns import Busy, turn
 from flows.run import subject
-from flows.sweep_values import check_values, find_sweep, read_values, with_value
-from flows.turns import Busy, turn
-from tasks.artifacts import Artifact, Outcome
-from tasks.records import recorded
-from tasks.runs import publish_sweep
-from tasks.store import Store
-from tasks.sweeps import compare_runs
+from flows.settings.config import RunConfig, check_config
+from flows.settings.sweep_values import check_values, find_sweep, read_values, with_value
+from tasks.records.records import recorded
+from tasks.records.runs import publish_sweep
+from tasks.stages.sweeps import compare_runs
+from tasks.store.artifacts import Artifact, Outcome
+from tasks.store.store import Store
 
 _DEFAULTS = RunConfig()
 # What decides the prompts; no value of a sweep may change it.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.embeddings import Embedder, resolve_embedder
+from data.retrieval.embeddings import Embedder, resolve_embedder
 
 
 @pytest.fixture(scope="session")

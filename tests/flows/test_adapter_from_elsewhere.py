@@ -1,15 +1,15 @@
 """A run that begins from an adapter of others: taken as it is, trained further, or refused before anything is built."""
 
 import pytest
-from jobs_here import run_jobs_here, share_programs
 from safetensors.numpy import load_file
-from small_runs import SMALL, copy_samples, foreign_adapter, tiny_base
 
-from flows.config import load_config
-from flows.dry_run import preflight
-from flows.pipeline import Pipeline
-from jora_model.config import ModelConfig
-from tasks.store import Store
+from flows.pipeline.dry_run import preflight
+from flows.pipeline.stages import Pipeline
+from flows.settings.config import load_config
+from jora_model.spec.config import ModelConfig
+from tasks.store.store import Store
+from testing.jobs_here import run_jobs_here, share_programs
+from testing.small_runs import SMALL, copy_samples, foreign_adapter, tiny_base
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from jobs_here import share_programs
-from small_runs import SMALL, copy_samples, tiny_base
 
-from bench.box import ROOT, Box, wait_for
-from tasks.locks import flocked
-from tasks.store import Store
+from tasks.store.locks import flocked
+from tasks.store.store import Store
+from testing.box import ROOT, Box, wait_for
+from testing.jobs_here import share_programs
+from testing.small_runs import SMALL, copy_samples, tiny_base
 
 UPDATES = 60
 

@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import jora
-from jobs_here import run_jobs_here, share_programs
 from safetensors.numpy import load_file
-from small_runs import SMALL, copy_samples, run_here, tiny_base
 
-from flows.config import load_config
-from tasks.models import Registry, describe_model
-from tasks.runs import read_latest
-from tasks.store import Store
+from flows.settings.config import load_config
+from tasks.records.models import Registry, describe_model
+from tasks.records.runs import read_latest
+from tasks.store.store import Store
+from testing.command_line import jora
+from testing.jobs_here import run_jobs_here, share_programs
+from testing.small_runs import SMALL, copy_samples, run_here, tiny_base
 
 
 @pytest.fixture(scope="module")

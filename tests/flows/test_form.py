@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from flows.config import RunConfig, check_config, load_config
 from flows.raft import build_dataset, evaluate_model, raft_finetune, train_adapter
+from flows.settings.config import RunConfig, check_config, load_config
 from flows.sweep import raft_sweep
 
 FLOWS = (raft_finetune, build_dataset, train_adapter, evaluate_model, raft_sweep)

@@ -9,11 +9,10 @@ import signal
 import time
 from pathlib import Path
 
-from command_line import start_jora
-from jobs_here import share_programs
-from small_runs import SMALL, copy_samples, tiny_base
-
-from tasks.store import Store
+from tasks.store.store import Store
+from testing.command_line import start_jora
+from testing.jobs_here import share_programs
+from testing.small_runs import SMALL, copy_samples, tiny_base
 
 UPDATES = 40
 TRAINING = (f"training.max_updates={UPDATES}", "training.epochs=20", "training.checkpoint_every=1")

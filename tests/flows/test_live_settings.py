@@ -4,8 +4,8 @@ The whole pipeline runs on a tiny model, without Prefect and with its jobs in th
 cache key is another one, so that a setting which is missing from a key is found dead as well. What is looked at is the
 content of files, and never a card or a manifest, which repeat the settings.
 
-A new setting needs a row here; or, for `lora` and `training`, in a test of tests/jora_model/test_training.py that is
-called test_every_setting...; or a line in ELSEWHERE.
+A new setting needs a row here; or, for `lora` and `training`, in a test of
+tests/jora_model/training/test_training.py that is called test_every_setting...; or a line in ELSEWHERE.
 """
 
 import importlib.util
@@ -20,24 +20,24 @@ from typing import Any
 import datasets
 import jax
 import pytest
-from jobs_here import run_jobs_here
-from mixed_corpus import mixed_documents
 from pydantic import BaseModel
-from small_rerankers import reranker_folder
-from small_runs import copy_samples, foreign_adapter, tiny_base
-from workshop import GOALS, Workshop
 
-from data.embeddings import resolve_embedder
-from flows.config import RunConfig
-from flows.dry_run import preflight
-from flows.promotion import promote
-from jora_model.config import ModelConfig
-from jora_model.decode import Decoder
-from jora_model.step import Trainer
-from jora_model.tries import Rows
-from tasks.loading import vectors_folder
-from tasks.models import MODELS
-from tasks.sources import snapshot_documents
+from data.retrieval.embeddings import resolve_embedder
+from flows.pipeline.dry_run import preflight
+from flows.pipeline.promotion import promote
+from flows.settings.config import RunConfig
+from jora_model.generation.decode import Decoder
+from jora_model.packing.tries import Rows
+from jora_model.spec.config import ModelConfig
+from jora_model.training.step import Trainer
+from tasks.records.models import MODELS
+from tasks.stages.loading import vectors_folder
+from tasks.stages.sources import snapshot_documents
+from testing.jobs_here import run_jobs_here
+from testing.mixed_corpus import mixed_documents
+from testing.small_rerankers import reranker_folder
+from testing.small_runs import copy_samples, foreign_adapter, tiny_base
+from testing.workshop import GOALS, Workshop
 
 TESTS = Path(__file__).parents[1]
 
@@ -256,19 +256,20 @@ ROWS = {
     "export.data_license": Row("cc-by-4.0", "export-model/*/README.md"),
 }
 
-ASKED = "tasks/test_teaching.py::test_every_setting_of_the_teacher_is_live"
-ASKING = "tasks/test_teaching.py::test_every_setting_of_the_asking_is_live"
+VALIDATION = "jora_model/training/test_validation.py"
+ASKED = "tasks/stages/test_teaching.py::test_every_setting_of_the_teacher_is_live"
+ASKING = "tasks/stages/test_teaching.py::test_every_setting_of_the_asking_is_live"
 
 # Settings that another test sees change something: setting -> file::test.
 ELSEWHERE = {
-    "when_busy": "flows/test_turns.py::test_the_next_waits_or_is_cancelled_until_the_holder_dies",
-    "storage": "tasks/test_remote.py::test_another_machine_finds_everything_at_the_storage",
-    "verify": "flows/test_config.py::test_a_store_that_checks_in_full",
+    "when_busy": "flows/pipeline/test_turns.py::test_the_next_waits_or_is_cancelled_until_the_holder_dies",
+    "storage": "tasks/store/test_remote.py::test_another_machine_finds_everything_at_the_storage",
+    "verify": "flows/settings/test_config.py::test_a_store_that_checks_in_full",
     "teacher.kind": "flows/test_teacher.py::test_a_teacher_of_each_kind_to_a_dataset",
     "teacher.base_url": ASKING,
     "teacher.model": ASKED,
-    "teacher.api_key_env": "tasks/test_teaching.py::test_a_refusal_is_one_line_and_the_key_is_nowhere",
-    "teacher.api_key_secret": "tasks/test_teaching.py::test_a_key_from_a_secret_block",
+    "teacher.api_key_env": "tasks/stages/test_teaching.py::test_a_refusal_is_one_line_and_the_key_is_nowhere",
+    "teacher.api_key_secret": "tasks/stages/test_teaching.py::test_a_key_from_a_secret_block",
     "teacher.questions_per_chunk": ASKED,
     "teacher.kinds": ASKED,
     "teacher.max_questions": ASKED,
@@ -283,18 +284,18 @@ ELSEWHERE = {
     "teacher.price_out": ASKING,
     "teacher.budget_tokens": ASKING,
     "teacher.budget_cost": ASKING,
-    "documents.seconds_per_file": "data/test_reading_child.py::test_a_parser_that_never_ends_is_killed",
-    "evaluation.dsf": "tasks/test_evaluation.py::test_dsf_learns_as_many_examples_without_documents",
-    "evaluation.robustness": "tasks/test_evaluation.py::test_robustness_varies_what_is_shown",
-    "evaluation.judge": "tasks/test_verdicts.py::test_a_judge_of_an_evaluation",
-    "embedding.workers": "tasks/test_embedding.py::test_dask_workers_make_the_same_vectors",
-    "critic.round_trip_by": "tasks/test_critic.py::test_who_is_asked_is_a_setting",
-    "promotion.guards": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
-    "promotion.margin": "data/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
-    "index.min_recall": "data/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
-    "training.validate_every": "jora_model/test_validation.py::test_validated_every_so_many_updates_and_at_the_end",
-    "training.patience": "jora_model/test_validation.py::test_early_stop",
-    "training.keep_best": "jora_model/test_validation.py::test_the_best_adapter_is_kept",
+    "documents.seconds_per_file": "data/documents/test_reading_child.py::test_a_parser_that_never_ends_is_killed",
+    "evaluation.dsf": "tasks/stages/test_evaluation.py::test_dsf_learns_as_many_examples_without_documents",
+    "evaluation.robustness": "tasks/stages/test_evaluation.py::test_robustness_varies_what_is_shown",
+    "evaluation.judge": "tasks/stages/test_verdicts.py::test_a_judge_of_an_evaluation",
+    "embedding.workers": "tasks/stages/test_embedding.py::test_dask_workers_make_the_same_vectors",
+    "critic.round_trip_by": "tasks/stages/test_critic.py::test_who_is_asked_is_a_setting",
+    "promotion.guards": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
+    "promotion.margin": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
+    "index.min_recall": "data/retrieval/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
+    "training.validate_every": f"{VALIDATION}::test_validated_every_so_many_updates_and_at_the_end",
+    "training.patience": f"{VALIDATION}::test_early_stop",
+    "training.keep_best": f"{VALIDATION}::test_the_best_adapter_is_kept",
 }
 
 

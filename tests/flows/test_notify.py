@@ -15,11 +15,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from command_line import ROOT, start_jora
-from registered import model
 
-from tasks.models import Registry
-from tasks.store import Store
+from tasks.records.models import Registry
+from tasks.store.store import Store
+from testing.command_line import ROOT, start_jora
+from testing.registered import model
 
 
 @pytest.fixture

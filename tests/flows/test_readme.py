@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from command_line import ROOT
 
-from flows.cli import app
-from flows.config import load_config
-from jora_model import several
-from jora_model.job import TrainJob
+from flows.cli.main import app
+from flows.settings.config import load_config
+from jora_model.runtime import several
+from jora_model.spec.job import TrainJob
+from testing.command_line import ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from small_runs import copy_samples, tiny_base
 
-from data.chunks import ChunkSettings
-from data.raft_settings import RaftSettings
+from data.documents.chunks import ChunkSettings
+from data.raft.settings import RaftSettings
 from flows.raft import build_dataset
+from testing.small_runs import copy_samples, tiny_base
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import jora
-from registered import file_artifact, model
 
-from data.chunks import Chunk
-from data.jsonl import to_jsonl
-from data.questions import Question
-from data.run_settings import command_of
-from flows.config import RunConfig, load_config
+from data.documents.chunks import Chunk
+from data.files.jsonl import to_jsonl
+from data.questions.questions import Question
+from data.report.run_settings import command_of
 from flows.report import leave_report
-from tasks import run_report
-from tasks.artifacts import Artifact, Outcome
-from tasks.models import Decision, Registry
-from tasks.records import RunRecord, find_run, recorded
-from tasks.run_report import gather, write_report
-from tasks.runs import publish_latest, publish_sweep
-from tasks.store import Store
+from flows.settings.config import RunConfig, load_config
+from tasks.records.models import Decision, Registry
+from tasks.records.records import RunRecord, find_run, recorded
+from tasks.records.runs import publish_latest, publish_sweep
+from tasks.store.artifacts import Artifact, Outcome
+from tasks.store.store import Store
+from tasks.workdir import run_report
+from tasks.workdir.run_report import gather, write_report
+from testing.command_line import jora
+from testing.registered import file_artifact, model
 
 DEFAULTS = RunConfig().model_dump(mode="json")
 NASTY = "<script>alert(1)</script>"
@@ -207,7 +207,7 @@ def test_the_command_writes_it_anew_and_prints_its_path(
     record = run(store, made(store))
     monkeypatch.setattr("sys.argv", ["jora", "report", record.name[:12], "--work-dir", str(store.work_dir)])
     with pytest.raises(SystemExit) as ended:
-        from flows.cli import main
+        from flows.cli.main import main
 
         main()
     path = Path(capsys.readouterr().out.strip())

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command_line import jora, start_jora
-from jobs_here import run_jobs_here, share_programs
-from small_runs import SMALL, copy_samples, tiny_base
 
-from flows.config import RunConfig, load_config
-from flows.dry_run import look_at_sweep
+from flows.pipeline.dry_run import look_at_sweep
+from flows.settings.config import RunConfig, load_config
+from flows.settings.sweep_values import read_values
 from flows.sweep import SweepResults, ValueRun, raft_sweep
-from flows.sweep_values import read_values
-from tasks.records import list_runs
-from tasks.store import Store
+from tasks.records.records import list_runs
+from tasks.store.store import Store
+from testing.command_line import jora, start_jora
+from testing.jobs_here import run_jobs_here, share_programs
+from testing.small_runs import SMALL, copy_samples, tiny_base
 
 SNAPSHOTS = {"snapshot-documents", "snapshot-questions", "snapshot-base", "snapshot-embedder"}
 SETTINGS = (*SMALL, "training.max_updates=3")

@@ -4,17 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
-from jobs_here import run_jobs_here
-from small_runs import SMALL, copy_samples, run_here, tiny_base
 from typer.testing import CliRunner
 
-from bench.teacher_server import serve
-from data.jsonl import read_jsonl
-from data.prompts import ABSTENTION, fold_space
-from data.questions import Question
-from flows.cli import app
-from flows.config import RunConfig, load_config
-from tasks.runs import read_latest
+from data.files.jsonl import read_jsonl
+from data.prompting.prompts import ABSTENTION, fold_space
+from data.questions.questions import Question
+from flows.cli.main import app
+from flows.settings.config import RunConfig, load_config
+from tasks.records.runs import read_latest
+from testing.jobs_here import run_jobs_here
+from testing.small_runs import SMALL, copy_samples, run_here, tiny_base
+from testing.teacher_server import serve
 
 
 def config(folder: Path, *sets: str) -> RunConfig:

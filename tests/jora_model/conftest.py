@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jora_model.base import resolve_base
-from jora_model.gguf_import import import_gguf
+from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_import import import_gguf
 
 
 @pytest.fixture(scope="session")

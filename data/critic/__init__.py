@@ -1,0 +1,1 @@
+"""Questions are kept or rejected, with the reason."""

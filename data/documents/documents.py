@@ -1,0 +1,114 @@
+"""Documents: texts with ids that depend on their path and content only, and the settings of how they are read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from data.text.blocks import read_blocks
+
+MEGABYTE = 1_000_000
+# Formats whose text has no marks: a short line that stands alone is a heading there.
+_PLAIN = (".txt", ".text", ".pdf")
+
+
+class DocumentSettings(BaseModel):
+    """How the files of a corpus are read, and where reading stops."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text_column: str = Field(
+        default="text",
+        min_length=1,
+        description="The column of CSV, JSONL, Parquet and datasets that holds the text; each row is a document.",
+    )
+    title_column: str | None = Field(
+        default=None, min_length=1, description="The column that holds the title; null: the text's first heading."
+    )
+    dataset_split: str = Field(
+        default="train", min_length=1, description="The split that is read of a Hugging Face data set with splits."
+    )
+    encoding: str | None = Field(
+        default=None,
+        description="Of text files that are not UTF-8 and declare nothing; null: detected, counted and logged.",
+    )
+    slide_notes: bool = Field(default=True, description="Read the speaker's notes below each slide.")
+    strict: bool = Field(default=False, description="A file or row that cannot be read is an error.")
+    follow_links: bool = Field(default=False, description="Follow links that lead out of the corpus folder.")
+    max_file_bytes: int = Field(default=64 * MEGABYTE, ge=1, description="No larger file is read.")
+    max_unpacked_bytes: int = Field(
+        default=256 * MEGABYTE, ge=1, description="No DOCX, PPTX, PDF or Parquet file is unpacked to more than this."
+    )
+    seconds_per_file: float = Field(
+        default=60, ge=0.001, le=86_400, description="A file whose parser takes longer is given up and listed."
+    )
+    max_document_characters: int = Field(default=5_000_000, ge=1, description="No longer document is taken.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                "".encode(value)  # raises for what is no encoding of texts, such as hex, as well
+            except LookupError:
+                raise ValueError("no encoding of that name: give one that Python knows, such as cp1252") from None
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A source text.
+
+    Attributes:
+        id: 16 hex digits, a digest of path, text and pages.
+        path: relative to the folder that was read, with forward slashes; "table.csv#12" for the twelfth row of a file.
+        text: line breaks are line feeds, no byte order mark.
+        title: its first heading, or the file name without its suffix.
+        pages: the offset in `text` at which each page or slide begins, ascending; empty where there are none.
+    """
+
+    id: str
+    path: str
+    text: str
+    title: str
+    pages: tuple[int, ...] = ()
+
+
+def make_document(path: str, text: str, title: str | None = None, pages: tuple[int, ...] = ()) -> Document:
+    """A document from its parts; without a title, its first heading or else the file's stem."""
+    # Chunks hold their pages, and those of an id that was seen are kept.
+    parts = (path, text, *map(str, pages))
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    if not title:
+        headings = (block.title for block in read_blocks(text, is_plain(path)) if block.level)
+        title = next(headings, PurePosixPath(path).stem)
+    return Document(id=digest[:16], path=path, text=text, title=title, pages=pages)
+
+
+def is_plain(path: str) -> bool:
+    """Whether a document's text is plain rather than Markdown, by its path."""
+    return path.lower().endswith(_PLAIN)
+
+
+def decode_utf8(path: Path) -> str:
+    """The text of a file, without a byte order mark.
+
+    Raises:
+        ValueError: it cannot be read, is binary or is not UTF-8; names the file and the offset of the byte.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): check the name and its permissions") from None
+    if b"\0" in raw:
+        offset = raw.index(b"\0")
+        raise ValueError(f"{path} is a binary file or UTF-16 (NUL byte at offset {offset}): give it as UTF-8 text")
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text (byte {raw[error.start]:#04x} at offset {error.start}): save it as UTF-8"
+        ) from None

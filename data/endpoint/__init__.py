@@ -1,0 +1,1 @@
+"""Calls to an OpenAI-compatible server: budget, retries, and answers kept on disk."""

@@ -1,0 +1,1 @@
+"""The evaluation ladder, robustness, the judge, sweeps, and when a model becomes the champion."""

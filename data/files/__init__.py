@@ -1,0 +1,1 @@
+"""JSON lines, whole files written by rename, and shelves of small records."""

@@ -1,0 +1,1 @@
+"""The dataset as a product: splits, exports, card and page."""

@@ -1,0 +1,234 @@
+"""The dataset as a product: every split in every format, its card and its report.
+
+README.md, report.html
+data/SPLIT.parquet, data/SPLIT.jsonl    the records
+datasets/                               the same for datasets.load_from_disk
+exports/FORMAT/SPLIT.jsonl              for other trainers (exports.py)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.documents.chunks import Chunk
+from data.files.jsonl import write_jsonl
+from data.package.card import package_card
+from data.package.exports import Exporter
+from data.package.report_page import Filter, Report, SplitFacts, report_page
+from data.prompting.tokenizer import Tokenizer
+from data.questions.questions import Question
+from data.raft.alpaca import (
+    DATASETS_NAME,
+    DOCUMENTS,
+    AlpacaRecord,
+    as_dataset,
+    read_records,
+    set_fingerprint,
+    to_records,
+)
+from data.raft.examples import build_examples
+from data.raft.leaks import LEAKS_NAME
+from data.raft.sequences import TokenSequence, encode_records, read_sequences
+from data.raft.settings import RaftSettings
+from data.report.highlight import ShownExample, show_example
+
+_EXAMPLES = 10  # to read in the report
+_REJECTED = "rejected: "
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A split as it is packaged: records and their sequences in one order, counts, and the leak report if there is one.
+
+    The test split has none: it holds what is kept from the others.
+    """
+
+    records: list[AlpacaRecord]
+    sequences: list[TokenSequence]
+    counts: dict[str, int]
+    leaks: dict[str, Any] | None = None
+
+    @property
+    def asked(self) -> Filter:
+        """What was asked over contexts: a question comes once for each pass."""
+        removed = {name.removeprefix(_REJECTED): n for name, n in self.counts.items() if name.startswith(_REJECTED)}
+        return Filter("asked over contexts", self.counts["examples"] + sum(removed.values()), removed)
+
+
+def read_splits(folder: Path) -> dict[str, Split]:
+    """The splits that training reads, of a dataset folder: train, and validation if there is one."""
+    folders = {"train": folder, "validation": folder / "validation"}
+    return {
+        name: Split(
+            read_records(place),
+            read_sequences(place / "sequences"),
+            _read_json(place / "counts.json"),
+            _read_json(place / LEAKS_NAME),
+        )
+        for name, place in folders.items()
+        if place.is_dir()
+    }
+
+
+def build_test(
+    questions: Sequence[Question],
+    chunks: Sequence[Chunk],
+    vectors: np.ndarray,
+    settings: RaftSettings,
+    tokenizer: Tokenizer,
+    question_vectors: np.ndarray,
+) -> Split:
+    """The test split: each evaluation question once over its oracles and distractors from all documents.
+
+    Args:
+        vectors, question_vectors: of the chunks and of the questions, normalized, float32 [N, D] and [Q, D].
+
+    Raises:
+        ValueError: no question fits the token budget.
+    """
+    changes = {"oracle_fraction": 1.0, "passes": 1, "mix_file": None, "mix_fraction": 0.0, "guard_reranker": None}
+    settings = settings.model_copy(update=changes)
+    built = build_examples(questions, chunks, vectors, settings, tokenizer, question_vectors=question_vectors)
+    records = to_records(built.examples, chunks)
+    return Split(records, encode_records(records, tokenizer, settings.prompt_style), built.counts)
+
+
+class Package:
+    """All that a dataset's product is made from.
+
+    Args:
+        splits: by name, in the order in which they are shown.
+        chunks, vectors: all chunks, and their vectors, normalized, float32 [N, D].
+        questions, question_vectors: all that the splits ask, and their vectors, float32 [Q, D].
+    """
+
+    def __init__(
+        self,
+        splits: Mapping[str, Split],
+        chunks: Sequence[Chunk],
+        vectors: np.ndarray,
+        questions: Sequence[Question],
+        question_vectors: np.ndarray,
+        settings: RaftSettings,
+    ) -> None:
+        self.splits = splits
+        self.chunks = {chunk.id: chunk for chunk in chunks}
+        self.questions = {question.id: question for question in questions}
+        self.settings = settings
+        self._chunk_vectors = dict(zip(self.chunks, vectors, strict=True))
+        self._question_vectors = dict(zip(self.questions, question_vectors, strict=True))
+
+    def report(self, documents: int, filters: Sequence[Filter], retriever: Sequence[Sequence[str]] = ()) -> Report:
+        """What the report shows.
+
+        Args:
+            documents: how many there are.
+            filters: what questions went through before they were asked over contexts.
+            retriever: rows of the retriever's table, the names of its columns first.
+        """
+        leaks = [split.leaks for split in self.splits.values() if split.leaks is not None]
+        training = self.splits["train"].counts
+        return Report(
+            totals={
+                "documents": documents,
+                "chunks": len(self.chunks),
+                "questions": len(self.questions),
+                **{f"{name} examples": len(split.records) for name, split in self.splits.items()},
+                "training tokens": training["tokens of all examples"],
+                "of them saved by sharing": training["tokens saved by sharing"],
+                "leaks": sum(len(part["leaks"]) for part in leaks),
+            },
+            filters=[
+                *filters,
+                *(replace(split.asked, name=f"{name}: asked over contexts") for name, split in self.splits.items()),
+            ],
+            splits={name: self._facts(split) for name, split in self.splits.items()},
+            examples=self._examples_to_read(),
+            leaks=leaks,
+            counts={name: split.counts for name, split in self.splits.items()},
+            settings=self.settings.shown(),
+            retriever=retriever,
+        )
+
+    def write(self, folder: Path, report: Report) -> None:
+        """Writes the records of all splits in every format, the card and the report into an existing folder.
+
+        The same package and report give the same bytes.
+        """
+        self._write_records(folder)
+        exporter = Exporter(self.chunks, self.questions)
+        for form in exporter.formats:
+            (folder / "exports" / form).mkdir(parents=True)
+            for name, split in self.splits.items():
+                _write_rows(folder / "exports" / form / f"{name}.jsonl", exporter.rows(form, split.records))
+        sizes = {name: len(split.records) for name, split in self.splits.items()}
+        card = package_card(sizes, report.counts, report.settings, report.totals["leaks"])
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        (folder / "report.html").write_text(report_page(report), encoding="utf-8")
+
+    def _write_records(self, folder: Path) -> None:
+        import datasets
+
+        (folder / "data").mkdir()
+        bars = datasets.are_progress_bars_disabled()
+        datasets.disable_progress_bars()
+        try:
+            tables = {name: as_dataset(split.records) for name, split in self.splits.items()}
+            for name, split in self.splits.items():
+                write_jsonl(folder / "data" / f"{name}.jsonl", split.records)
+                tables[name].to_parquet(folder / "data" / f"{name}.parquet")
+            datasets.DatasetDict(tables).save_to_disk(folder / DATASETS_NAME)
+        finally:
+            if not bars:
+                datasets.enable_progress_bars()
+        for name in self.splits:
+            set_fingerprint(folder / DATASETS_NAME / name, (folder / "data" / f"{name}.jsonl").read_bytes())
+
+    def _facts(self, split: Split) -> SplitFacts:
+        learnt = [int(sequence.loss_mask.sum()) for sequence in split.sequences]
+        oracles: list[float] = []
+        distractors: list[float] = []
+        for record in split.records:
+            for id in record.context_ids:
+                cosine = float(self._question_vectors[record.question_id] @ self._chunk_vectors[id])
+                (oracles if id in record.oracle_ids else distractors).append(cosine)
+        return SplitFacts(
+            examples=len(split.records),
+            general=sum(record.source != DOCUMENTS for record in split.records),
+            with_oracles=sum(record.oracle_shown for record in split.records),
+            prompt_tokens=[len(s.tokens) - answer for s, answer in zip(split.sequences, learnt, strict=True)],
+            answer_tokens=learnt,
+            oracle_cosines=oracles,
+            distractor_cosines=distractors,
+        )
+
+    def _examples_to_read(self) -> list[ShownExample]:
+        """Ten examples drawn by the seed, each split in turn, in the order of the splits."""
+        random = np.random.default_rng(self.settings.seed)
+        waiting = {name: random.permutation(len(split.records)).tolist() for name, split in self.splits.items()}
+        drawn: dict[str, list[int]] = {name: [] for name in self.splits}
+        for _ in range(min(_EXAMPLES, sum(map(len, waiting.values())))):
+            name = min((name for name in waiting if waiting[name]), key=lambda name: len(drawn[name]))
+            drawn[name].append(waiting[name].pop())
+        return [
+            show_example(self.splits[name].records[place], self.chunks, self.questions)
+            for name in self.splits
+            for place in sorted(drawn[name])
+        ]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _write_rows(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")

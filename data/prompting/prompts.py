@@ -1,0 +1,139 @@
+"""All wording that a model reads or writes: prompts, Alpaca's template, and the format of an output with its parser.
+
+A tuned model writes
+
+    ##Reason: ##begin_quote##It opened in 1931.##end_quote##
+    ##Answer: 1931
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from data.documents.chunks import Chunk
+
+PromptStyle = Literal["chat", "alpaca"]
+
+INSTRUCTION = (
+    "Answer the question from the documents. First quote the sentence that proves the answer, "
+    "then give the answer in a few words."
+)
+NO_EVIDENCE = "The documents do not say."
+ABSTENTION = "not in the documents"
+
+REASON = "##Reason:"
+BEGIN_QUOTE = "##begin_quote##"
+END_QUOTE = "##end_quote##"
+ANSWER = "##Answer:"
+MARKERS = (REASON, BEGIN_QUOTE, END_QUOTE, ANSWER)
+
+_CLOSED_BOOK = "Answer the question in a few words."
+_RETRIEVAL = "Read the documents and answer the question in a few words. Give only the answer."
+# The wording of Stanford Alpaca, on which the models that know the format were trained.
+_ALPACA = (
+    "Below is an instruction that describes a task{paired}. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n{input}### Response:\n"
+)
+# A quote that is never closed ends where the answer begins: it is checked like any other.
+_QUOTE = re.compile(f"{BEGIN_QUOTE}(.*?)(?={END_QUOTE}|{BEGIN_QUOTE}|{ANSWER}|\\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked: Alpaca's two fields. `input` may be empty."""
+
+    instruction: str
+    input: str
+
+    @property
+    def message(self) -> str:
+        """The user's message of the style "chat"."""
+        return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
+    @property
+    def alpaca(self) -> str:
+        """The text of the style "alpaca", up to and including the line before the response."""
+        paired = ", paired with an input that provides further context" if self.input else ""
+        block = f"### Input:\n{self.input}\n\n" if self.input else ""
+        return _ALPACA.format(paired=paired, instruction=self.instruction, input=block)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A model's output, taken apart.
+
+    Attributes:
+        answer: what follows the last "##Answer:" on its line, or the whole output without it.
+        quotes: the texts that were marked as quotes, in order; nothing says that they are verbatim.
+        abstained: the answer says that the documents do not hold it.
+    """
+
+    answer: str
+    quotes: tuple[str, ...]
+    abstained: bool
+
+
+def raft_prompt(context: Sequence[Chunk], question: str) -> Prompt:
+    """The task as it is trained: documents first and the question last, so that questions share the documents."""
+    return Prompt(INSTRUCTION, _documents_and_question(context, question))
+
+
+def retrieval_prompt(context: Sequence[Chunk], question: str) -> Prompt:
+    """The same task for a model that was not tuned: it is asked for the answer only, in no format."""
+    return Prompt(_RETRIEVAL, _documents_and_question(context, question))
+
+
+def closed_book_prompt(question: str) -> Prompt:
+    """The question alone."""
+    return Prompt(_CLOSED_BOOK, f"Question: {fold_space(question)}")
+
+
+def raft_output(answer: str, quotes: Sequence[str], reason: str | None = None) -> str:
+    """The output that is trained. The quotes stay letter for letter; answer and reason become one line each.
+
+    Args:
+        quotes: none when the documents do not hold the answer.
+        reason: the words before the quotes; without quotes and reason a fixed phrase says why there are none.
+    """
+    # No fixed phrase before a quote: a small model learns it by heart and writes it into the quote.
+    reason = fold_space(reason or ("" if quotes else NO_EVIDENCE))
+    marked = (f"{BEGIN_QUOTE}{quote}{END_QUOTE}" for quote in quotes)
+    return f"{' '.join(filter(None, (REASON, reason, *marked)))}\n{ANSWER} {fold_space(answer)}"
+
+
+def parse_output(text: str) -> Parsed:
+    """Takes an output apart; never fails, since a model may write anything."""
+    _, marker, after = text.rpartition(ANSWER)
+    answer = after.strip(" \t").split("\n")[0].strip() if marker else text.strip()
+    quotes = tuple(match[1].strip() for match in _QUOTE.finditer(text))
+    return Parsed(answer, quotes, abstained=is_abstention(answer))
+
+
+def holds_marker(text: str) -> bool:
+    """Whether the text would be taken for a part of the output's format."""
+    return any(marker in text for marker in MARKERS)
+
+
+def is_abstention(answer: str) -> bool:
+    """Whether an answer says that the documents do not hold it."""
+    return fold_space(answer).casefold().rstrip(".! ") == ABSTENTION
+
+
+def fold_space(text: str) -> str:
+    """The text with every run of white space as one space, and none at its ends."""
+    return " ".join(text.split())
+
+
+def _documents_and_question(context: Sequence[Chunk], question: str) -> str:
+    documents = (f"[{number}] {heading(chunk)}\n{chunk.text}\n\n" for number, chunk in enumerate(context, start=1))
+    return f"{''.join(documents)}Question: {fold_space(question)}"
+
+
+def heading(chunk: Chunk) -> str:
+    """The headings above a chunk, the document's title first, or else its file's name."""
+    return fold_space(" > ".join(chunk.heading_path) or PurePosixPath(chunk.document_path).stem)

@@ -1,0 +1,52 @@
+"""Quotes held to the documents: a grammar of what a tuned model may write over a context.
+
+Between the marks of a quote stand whole sentences of one chunk, in a row and letter for letter; everything else is
+free. The syntax is that of llguidance, which generation holds answers to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from data.documents.chunks import Chunk
+from data.prompting.prompts import BEGIN_QUOTE, END_QUOTE
+from data.text.sentences import sentence_spans
+
+_GRAMMAR = """\
+start: quoted* rest
+quoted: begun quote {end}
+begun[lazy]: TEXT {begin}
+rest: TEXT
+TEXT: /(?s:.*)/
+quote: {sentences}
+{rules}
+"""
+
+
+def quote_grammar(context: Sequence[Chunk]) -> str | None:
+    """The grammar of answers over these chunks; None where there is no sentence to quote."""
+    # A rule a sentence: its text and, if the quote goes on, the space after it and the next one. As regular expressions
+    # (`substring_chunks`), five paragraphs were too many for llguidance's lexer.
+    rules: list[str] = []
+    for chunk in context:
+        spans = sentence_spans(chunk.text)
+        for (start, end), following in zip_longest(spans, spans[1:]):
+            sentence = _quoted(chunk.text[start:end])
+            if following is not None:
+                space = chunk.text[end : following[0]]
+                sentence += f" ({_quoted(space) if space else ''} s{len(rules) + 1})?"
+            rules.append(f"s{len(rules)}: {sentence}")
+    if not rules:
+        return None
+    return _GRAMMAR.format(
+        begin=_quoted(BEGIN_QUOTE),
+        end=_quoted(END_QUOTE),
+        sentences=" | ".join(f"s{number}" for number in range(len(rules))),
+        rules="\n".join(rules),
+    )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)

@@ -1,0 +1,197 @@
+"""The documents as grounding sees them: found by their names, with their chunks, sentences and quotes."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from data.documents.chunks import Chunk, Span
+from data.documents.documents import Document, is_plain
+from data.documents.duplicates import Duplicate
+from data.questions.repair import FoldedText, Place
+from data.text.blocks import lines_of, read_blocks, units_of
+from data.text.sentences import sentence_spans, trim_span
+
+# Words that stand in most documents and prove nothing there.
+_YES_NO = frozenset({"yes", "no", "true", "false", "none"})
+_ALIKE = 0.8  # of two sentences that say the same, by their characters
+_LIST_MARK = re.compile(r"(?:[-*+•>]|\d{1,3}[.)])[ \t]+")
+
+
+class DocumentText:
+    """A document with its chunks and sentences."""
+
+    def __init__(self, document: Document, chunks: list[Chunk], collapsed: Collection[str] = ()) -> None:
+        self.document = document
+        self.text = document.text
+        self.chunks = chunks  # both their starts and their ends ascend
+        self.collapsed = collapsed  # ids of those that another chunk stands for
+
+    @cached_property
+    def sentences(self) -> list[Span]:
+        """Sentences that can be quoted: with words, without list marks, no headings."""
+        spans = []
+        for block in read_blocks(self.text, is_plain(self.document.path)):
+            for start, end in _quotable(self.text[block.start : block.end]) if not block.level else ():
+                span = (block.start + start, block.start + end)
+                mark = _LIST_MARK.match(self.text, *span)
+                if re.search(r"\w", self.text[slice(*span)]):
+                    spans.append((mark.end(), span[1]) if mark else span)
+        return spans
+
+    def holders(self, span: Span) -> list[Chunk]:
+        """The chunks that hold the span entirely."""
+        first = bisect_left(self.chunks, span[1], key=lambda chunk: chunk.end)
+        return self.chunks[first : bisect_right(self.chunks, span[0], key=lambda chunk: chunk.start)]
+
+    def cut_at_borders(self, span: Span) -> list[Span]:
+        """The span, or runs of its sentences that each lie in one chunk; nothing when a sentence lies in none."""
+        if self.holders(span):
+            return [span]
+        runs: list[Span] = []
+        for start, end in self.sentences:
+            start, end = max(start, span[0]), min(end, span[1])
+            if start >= end:
+                continue
+            if not self.holders((start, end)):
+                return []
+            if runs and self.holders((runs[-1][0], end)):
+                runs[-1] = (runs[-1][0], end)
+            else:
+                runs.append((start, end))
+        return runs
+
+    def find_quote(self, quote: str) -> Span | None:
+        """Where the quote stands, letter for letter after white-space folding; if it can be, inside one chunk that is
+        not collapsed, else inside one."""
+        pattern = r"\s+".join(map(re.escape, quote.split()))
+        spans = [match.span() for match in re.finditer(pattern, self.text)]
+
+        def worse(span: Span) -> int:
+            holders = self.holders(span)
+            return 2 if not holders else int(all(chunk.id in self.collapsed for chunk in holders))
+
+        return min(spans, key=worse, default=None)
+
+    @cached_property
+    def _folded(self) -> FoldedText:
+        return FoldedText(self.text)
+
+    def near_quote(self, quote: str, most_edits: int) -> list[Place]:
+        """The places nearest to a quote that does not stand here; more than one where nobody can say which is meant."""
+        return self._folded.places(quote, most_edits)
+
+    def sentences_with(self, answer: str, within: Span) -> list[Span]:
+        """The sentence, or neighbouring sentences, around each place where the answer stands as whole words."""
+        words = answer.strip().rstrip(".!?").split()
+        if not words or " ".join(words).casefold() in _YES_NO:
+            return []
+        # Not inside a word or a number: "3" does not stand in "3.5" nor in "1,300".
+        pattern = r"(?<!\w)(?<!\d[.,])" + r"\s+".join(map(re.escape, words)) + r"(?!\w|[.,]\d)"
+        found: dict[Span, None] = {}
+        for match in re.compile(pattern, re.IGNORECASE).finditer(self.text, *within):
+            first = bisect_right(self.sentences, match.start(), key=lambda span: span[1])
+            touched = self.sentences[first : bisect_left(self.sentences, match.end(), key=lambda span: span[0])]
+            if touched:
+                found[touched[0][0], touched[-1][1]] = None
+        return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A quote, letter for letter as it stands in a chunk of the index."""
+
+    chunk: Chunk
+    quote: str
+
+
+class Library:
+    """Documents by every name that a person may use for them.
+
+    A chunk that was collapsed still marks its place in its document; what it proves, its stand-in proves.
+    """
+
+    def __init__(
+        self, documents: Sequence[Document], chunks: Sequence[Chunk], duplicates: Sequence[Duplicate] = ()
+    ) -> None:
+        by_document: dict[str, list[Chunk]] = {document.id: [] for document in documents}
+        for chunk in chunks:
+            by_document[chunk.document_id].append(chunk)
+        by_id = {document.id: document for document in documents}
+        for copy in duplicates:
+            text = by_id[copy.document_id].text[copy.start : copy.end]
+            by_document[copy.document_id].append(
+                Chunk(copy.id, copy.document_id, copy.document_path, copy.start, copy.end, (), text)
+            )
+        for own in by_document.values():
+            own.sort(key=lambda chunk: chunk.start)
+        collapsed = {copy.id for copy in duplicates}
+        self.texts = {
+            document.id: DocumentText(document, by_document[document.id], collapsed) for document in documents
+        }
+        self.chunks = {chunk.id: chunk for chunk in chunks}
+        self._stand_ins = {copy.id: self.chunks[copy.kept_id] for copy in duplicates}
+        # The first of these that knows a name decides.
+        self._names = (
+            _grouped((document.path, document) for document in documents),
+            _grouped((PurePosixPath(document.path).name, document) for document in documents),
+            _grouped((PurePosixPath(document.path).stem, document) for document in documents),
+            _grouped((document.title, document) for document in documents),
+        )
+
+    def named(self, name: str) -> list[DocumentText]:
+        """The documents with this path, or else this file name, stem or title."""
+        found: list[Document] = next((names[name] for names in self._names if name in names), [])
+        return [self.texts[document.id] for document in found]
+
+    def proof(self, text: DocumentText, span: Span, answer: str) -> Proof | None:
+        """The first chunk that holds a span of a document, and the span's words.
+
+        Where only a collapsed chunk holds it, they are sought in its stand-in: as they are, or the sentence that is
+        most like them and holds the answer if they do. None where neither is there.
+        """
+        holders = text.holders(span)
+        quote = text.text[slice(*span)]
+        kept = next((chunk for chunk in holders if chunk.id not in self._stand_ins), None)
+        if kept is not None:
+            return Proof(kept, quote)
+        return self._proof_elsewhere(self._stand_ins[holders[0].id], quote, answer) if holders else None
+
+    def _proof_elsewhere(self, chunk: Chunk, quote: str, answer: str) -> Proof | None:
+        same = re.search(r"\s+".join(map(re.escape, quote.split())), chunk.text, re.IGNORECASE)
+        if same:
+            return Proof(chunk, same[0])
+        needed = answer.casefold() if answer.casefold() in quote.casefold() else ""
+        text = self.texts[chunk.document_id]
+        inside = (span for span in text.sentences if chunk.start <= span[0] and span[1] <= chunk.end)
+        sentences = [text.text[slice(*span)] for span in inside]
+        alike = {
+            sentence: SequenceMatcher(None, sentence, quote, autojunk=False).ratio()
+            for sentence in sentences
+            if needed in sentence.casefold()
+        }
+        best = max(alike, key=lambda sentence: alike[sentence], default=None)
+        return Proof(chunk, best) if best is not None and alike[best] >= _ALIKE else None
+
+
+def _quotable(paragraph: str) -> Iterator[Span]:
+    """The sentences of a paragraph; of a listing its lines, between which it may have been cut."""
+    for unit in units_of(paragraph):
+        text = paragraph[unit.start : unit.end]
+        spans = [(at, at + len(line)) for at, line in lines_of(text)] if unit.kind == "lines" else sentence_spans(text)
+        for start, end in spans:
+            start, end = trim_span(text, start, end)
+            if start < end:
+                yield unit.start + start, unit.start + end
+
+
+def _grouped(pairs: Iterable[tuple[str, Document]]) -> dict[str, list[Document]]:
+    groups: dict[str, list[Document]] = {}
+    for name, document in pairs:
+        groups.setdefault(name, []).append(document)
+    return groups

@@ -1,0 +1,1 @@
+"""Contexts and questions become RAFT examples and Alpaca records."""

@@ -1,0 +1,140 @@
+"""General records that are mixed into the training examples, so that the model keeps what it knew.
+
+They are a share of the training examples, drawn by the seed, and never of validation or evaluation;
+`AlpacaRecord.source` tells them apart. What is too long, or nearly repeats a held-out question, is passed over and
+counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data.documents.documents import decode_utf8
+from data.prompting.prompts import Prompt, PromptStyle
+from data.prompting.tokenizer import Tokenizer
+from data.raft.alpaca import GENERAL, AlpacaRecord
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralRecord:
+    """A task of an Alpaca set: what is asked (`input` may be empty), and what is to be written."""
+
+    instruction: str
+    input: str
+    output: str
+
+    @property
+    def prompt(self) -> Prompt:
+        """The record without its output."""
+        return Prompt(self.instruction, self.input)
+
+
+class Mixed(NamedTuple):
+    """The records that are mixed in, and counts of what was passed over."""
+
+    records: list[AlpacaRecord]
+    counts: dict[str, int]
+
+
+def read_general(path: Path) -> list[GeneralRecord]:
+    """The records of an Alpaca file, `.json` (a list) or `.jsonl`; each once, other keys than the three ignored.
+
+    Raises:
+        ValueError: the file is missing, broken, of another kind or empty; names the item.
+    """
+    path = Path(path)
+    text = decode_utf8(path)
+    try:
+        if path.suffix == ".jsonl":
+            items = [json.loads(line) for line in text.split("\n") if line.strip()]
+        else:
+            items = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}): give a .json list or .jsonl with one record a line") from None
+    if not isinstance(items, list) or not items:
+        raise ValueError(f"{path} holds no list of records: give objects with instruction, input and output")
+    return list(dict.fromkeys(_record(item, f"{path} item {number}") for number, item in enumerate(items, start=1)))
+
+
+def mix_in(
+    general: Sequence[GeneralRecord],
+    examples: int,
+    fraction: float,
+    *,
+    repeats: Callable[[Sequence[str]], Sequence[bool]],
+    tokenizer: Tokenizer,
+    style: PromptStyle,
+    max_tokens: int,
+    seed: int,
+) -> Mixed:
+    """As many general records as make this share of the whole, with the examples that there are; halves rounded up.
+
+    Args:
+        repeats: whether each text nearly repeats a held-out question.
+
+    Raises:
+        ValueError: there are too few that can be used.
+    """
+    share = Fraction(str(fraction))
+    wanted = int(examples * share / (1 - share) + Fraction(1, 2))
+    waiting = np.random.default_rng([seed, len(general)]).permutation(len(general)).tolist()
+    kept: list[GeneralRecord] = []
+    counts = {"mixed in": wanted, "general records over the budget": 0, "general records near a held-out question": 0}
+    while len(kept) < wanted and waiting:
+        drawn = [general[place] for place in waiting[: wanted - len(kept)]]
+        del waiting[: len(drawn)]
+        heads = tokenizer.encode_prompts([item.prompt for item in drawn], style)
+        tails = tokenizer.encode_targets([item.output for item in drawn], style)
+        for item, head, tail, near in zip(
+            drawn, heads, tails, repeats([item.prompt.message for item in drawn]), strict=True
+        ):
+            if near:
+                counts["general records near a held-out question"] += 1
+            elif len(head) + len(tail) > max_tokens:
+                counts["general records over the budget"] += 1
+            else:
+                kept.append(item)
+    if len(kept) < wanted:
+        raise ValueError(
+            f"mix_fraction={fraction} of {examples + wanted} training examples wants {wanted} general records, and "
+            f"mix_file has {len(kept)} that can be used: lower it or give more records"
+        )
+    return Mixed([_mixed(item) for item in kept], counts)
+
+
+def _mixed(item: GeneralRecord) -> AlpacaRecord:
+    digest = hashlib.sha256("\0".join((item.instruction, item.input, item.output)).encode()).hexdigest()[:16]
+    return AlpacaRecord(
+        id=f"general-{digest}",
+        instruction=item.instruction,
+        input=item.input,
+        output=item.output,
+        question_id="",
+        group_id=f"general-{digest}",
+        context_ids=(),
+        oracle_ids=(),
+        oracle_shown=False,
+        source=GENERAL,
+    )
+
+
+def _record(item: Any, where: str) -> GeneralRecord:
+    names = ("instruction", "input", "output")
+    fields = {name: item.get(name, "") for name in names} if isinstance(item, dict) else {}
+    if not fields or not all(isinstance(value, str) for value in fields.values()):
+        raise ValueError(f"{where} must be an object with instruction, input and output as texts")
+    if not fields["instruction"].strip() or not fields["output"].strip():
+        raise ValueError(f"{where}: instruction and output must not be empty")
+    try:
+        "".join(fields.values()).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{where} holds half of a surrogate pair: correct its \\u escape") from None
+    return GeneralRecord(**{name: value.strip() for name, value in fields.items()})

@@ -1,0 +1,78 @@
+"""What is to be seen in an example: its chunks, which of them prove the answer, and where the quotes stand in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from data.documents.chunks import Chunk
+from data.prompting.prompts import heading, parse_output
+from data.questions.questions import Question
+from data.raft.alpaca import AlpacaRecord
+
+Piece = tuple[str, bool]  # (text, whether it is quoted)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChunk:
+    """A chunk of a context: its heading and document, its text in pieces, whether it is an oracle."""
+
+    title: str
+    path: str
+    pieces: tuple[Piece, ...]
+    oracle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExample:
+    """An example for a person to read.
+
+    Attributes:
+        output: in pieces, the quotes marked.
+        oracle_shown: whether the context holds the oracles.
+    """
+
+    id: str
+    question: str
+    chunks: tuple[ShownChunk, ...]
+    output: tuple[Piece, ...]
+    answer: str
+    oracle_shown: bool
+    source: str
+
+
+def show_example(record: AlpacaRecord, chunks: Mapping[str, Chunk], questions: Mapping[str, Question]) -> ShownExample:
+    """An example with its oracles and quotes marked; one that was mixed in has no chunks.
+
+    Args:
+        chunks, questions: all that the record names, by id.
+    """
+    parsed = parse_output(record.output)
+    question = questions.get(record.question_id)
+    return ShownExample(
+        id=record.id,
+        question=record.prompt.message if question is None else question.question,
+        chunks=tuple(
+            ShownChunk(
+                heading(chunks[id]),
+                chunks[id].document_path,
+                mark_quotes(chunks[id].text, parsed.quotes),
+                id in record.oracle_ids,
+            )
+            for id in record.context_ids
+        ),
+        output=mark_quotes(record.output, parsed.quotes),
+        answer=parsed.answer,
+        oracle_shown=record.oracle_shown,
+        source=record.source,
+    )
+
+
+def mark_quotes(text: str, quotes: Sequence[str]) -> tuple[Piece, ...]:
+    """The text in pieces: those that are quoted, whatever the white space, and those between."""
+    patterns = [r"\s+".join(map(re.escape, quote.split())) for quote in quotes if quote.split()]
+    if not patterns:
+        return ((text, False),)
+    parts = re.split(f"({'|'.join(sorted(patterns, key=len, reverse=True))})", text)
+    return tuple((part, bool(number % 2)) for number, part in enumerate(parts) if part)

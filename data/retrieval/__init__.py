@@ -1,0 +1,1 @@
+"""Chunks become vectors and an index; a question finds the chunks nearest to it."""

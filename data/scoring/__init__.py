@@ -1,0 +1,1 @@
+"""Answers and retrieval get scores, intervals and causes of failure."""

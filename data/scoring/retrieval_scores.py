@@ -1,0 +1,85 @@
+"""How well retrieval finds the oracles of questions: recall@k, MRR and nDCG, before any training is paid for."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from data.questions.questions import Question
+from data.retrieval.retriever import Retriever
+from data.scoring.bootstrap import bootstrap_interval
+from data.scoring.scores import aligned, percent, recall_at_k
+
+log = logging.getLogger(__name__)
+
+RECALL_AT = (1, 3, 5, 10)
+DEPTH = 10  # of MRR and nDCG
+COLUMNS = {**{f"recall_at_{k}": f"recall@{k}" for k in RECALL_AT}, "mrr": f"MRR@{DEPTH}", "ndcg": f"nDCG@{DEPTH}"}
+
+
+def measure_retrieval(retriever: Retriever, parts: Mapping[str, Sequence[Question]]) -> list[dict[str, Any]]:
+    """A row for each part of the questions and each step of the retriever's way (embeddings, BM25, hybrid, reranked).
+
+    Returns:
+        Rows with `part`, `step`, `questions` (how many) and for each key of `COLUMNS` {"value", "low", "high"}, 0 to 1,
+        with a 95% interval. Parts without questions have no row.
+    """
+    rows = []
+    for part, questions in parts.items():
+        if not questions:
+            continue
+        found = retriever.rankings([question.question for question in questions], max(*RECALL_AT, DEPTH))
+        for step, rankings in found.items():
+            scores = [
+                score_ranking(ids, question.oracle_ids) for ids, question in zip(rankings, questions, strict=True)
+            ]
+            row: dict[str, Any] = {"part": part, "step": step, "questions": len(questions)}
+            for key in COLUMNS:
+                values = np.array([score[key] for score in scores])
+                low, high = bootstrap_interval(values)
+                row[key] = {"value": float(values.mean()), "low": low, "high": high}
+            rows.append(row)
+        last = rows[-1]
+        log.info(
+            "retrieval (%s): recall@5 %.1f%%, MRR %.1f%% over %d %s questions",
+            last["step"],
+            100 * last["recall_at_5"]["value"],
+            100 * last["mrr"]["value"],
+            len(questions),
+            part,
+        )
+    return rows
+
+
+def score_ranking(found_ids: Sequence[str], oracle_ids: Sequence[str]) -> dict[str, float]:
+    """The scores of one question, 0 to 1, by the keys of `COLUMNS`.
+
+    MRR is one over the rank of the first oracle; nDCG sums 1 / log2(rank + 1) over the oracles, of which the best order
+    would give 1.
+    """
+    wanted = set(oracle_ids)
+    ranks = [rank for rank, name in enumerate(found_ids[:DEPTH], start=1) if name in wanted]
+    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(len(wanted), DEPTH) + 1))
+    return {
+        **{f"recall_at_{k}": recall_at_k(found_ids, oracle_ids, k) for k in RECALL_AT},
+        "mrr": 1 / ranks[0] if ranks else 0.0,
+        "ndcg": sum(1 / math.log2(rank + 1) for rank in ranks) / ideal,
+    }
+
+
+def retrieval_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table, aligned so that it reads well as plain text too."""
+    return aligned(retrieval_cells(rows))
+
+
+def retrieval_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Rows of a table, the names of its columns first: percent with 95% intervals."""
+    cells = [["questions", "found by", "number", *COLUMNS.values()]]
+    cells += [
+        [row["part"], row["step"], str(row["questions"]), *(percent(row[key]) for key in COLUMNS)] for row in rows
+    ]
+    return cells

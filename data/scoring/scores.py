@@ -1,0 +1,276 @@
+"""Scores of answers: exact match and F1 as in SQuAD, ROUGE-L, quotes, citations, abstention, retrieval; a table.
+
+question, output, chunks --score_answer--> AnswerScore --summarize--> one rung as a dict --rung_table--> Markdown
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from data.documents.chunks import Chunk
+from data.prompting.prompts import Parsed, fold_space
+from data.questions.questions import Question
+from data.scoring.bootstrap import bootstrap_interval
+from data.text.support import split_words
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+# Key of a rung and what it is called, in the order of the files.
+METRICS = {
+    "exact_match": "exact match",
+    "token_f1": "token F1",
+    "rouge_l": "ROUGE-L",
+    "contains_answer": "contains the answer",
+    "quote_precision": "quote precision",
+    "quotes_unaided": "quotes unaided",
+    "quote_rate": "with a quote",
+    "oracle_citation": "cites the oracle",
+    "abstention": "abstains",
+    "abstention_precision": "abstention precision",
+    "abstention_recall": "abstention recall",
+    "recall": "recall@k",
+    "output_tokens": "output tokens",
+}
+# Told under a table that shows it.
+UNAIDED_NOTE = (
+    "Quotes were held to the sentences of the documents while they were written (generation.quotes); unaided: so many "
+    "answers with quotes would have been the same without."
+)
+# What the table shows of them, where some rung has it; the rest is in the files.
+COLUMNS = (
+    "exact_match",
+    "token_f1",
+    "contains_answer",
+    "quote_precision",
+    "quotes_unaided",
+    "oracle_citation",
+    "abstention_precision",
+    "abstention_recall",
+    "recall",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerScore:
+    """The scores of one answer.
+
+    Attributes:
+        question_id: `Question.id`.
+        exact_match, token_f1, rouge_l: 0 to 1, against the question's answer.
+        contains_answer: 1 where the expected words stand in the answer in a row, else 0.
+        quotes: how many the answer gives.
+        verbatim_quotes: how many of these stand in a chunk that was shown, after white-space folding.
+        cites_oracle: whether one of these stands in an oracle chunk.
+        abstained: whether it says that the documents do not hold the answer.
+        answerable: the documents hold the answer.
+        recall: share of the question's oracles among the chunks shown; None when none were, or where there are no
+            oracles, since the documents do not answer the question.
+        output_tokens: length of the output.
+        unaided: it would have been the same if quoting had been free; None: it was, or there is no quote.
+    """
+
+    question_id: str
+    exact_match: float
+    token_f1: float
+    rouge_l: float
+    contains_answer: float
+    quotes: int
+    verbatim_quotes: int
+    cites_oracle: bool
+    abstained: bool
+    answerable: bool
+    recall: float | None
+    output_tokens: int
+    unaided: bool | None = None
+
+
+def score_answer(
+    question: Question,
+    parsed: Parsed,
+    shown: Sequence[Chunk],
+    oracles: Sequence[Chunk],
+    output_tokens: int = 0,
+    overruled: int | None = None,
+) -> AnswerScore:
+    """Scores one answer.
+
+    Args:
+        shown: the chunks of the prompt; none for a closed-book one.
+        oracles: the chunks of `question.oracle_ids`.
+        output_tokens: length of the output, its end token included.
+        overruled: how many of these quoting verbatim put in the place of likelier ones; None where quoting was free.
+    """
+    shown_ids = [chunk.id for chunk in shown]
+    return AnswerScore(
+        question_id=question.id,
+        exact_match=exact_match(parsed.answer, question.answer),
+        token_f1=token_f1(parsed.answer, question.answer),
+        rouge_l=rouge_l(parsed.answer, question.answer),
+        contains_answer=contains_answer(parsed.answer, question.answer),
+        quotes=len(parsed.quotes),
+        verbatim_quotes=sum(stands_in(quote, shown) for quote in parsed.quotes),
+        cites_oracle=bool(question.quotes) and any(stands_in(quote, oracles) for quote in parsed.quotes),
+        abstained=parsed.abstained,
+        answerable=bool(question.quotes),
+        output_tokens=output_tokens,
+        unaided=overruled == 0 if overruled is not None and parsed.quotes else None,
+        recall=recall_at_k(shown_ids, question.oracle_ids, len(shown_ids)) if shown and question.quotes else None,
+    )
+
+
+def normalize_answer(text: str) -> str:
+    """SQuAD's normalisation (rajpurkar/SQuAD-explorer, evaluate-v2.0.py).
+
+    Lower case; no ASCII punctuation, articles or extra spaces.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(prediction: str, answer: str) -> float:
+    """1 when both are the same after normalisation, else 0."""
+    return float(normalize_answer(prediction) == normalize_answer(answer))
+
+
+def token_f1(prediction: str, answer: str) -> float:
+    """Harmonic mean of precision and recall of the normalised words, as bags; 0 to 1."""
+    predicted, expected = normalize_answer(prediction).split(), normalize_answer(answer).split()
+    if not predicted or not expected:
+        return float(predicted == expected)
+    common = sum((Counter(predicted) & Counter(expected)).values())
+    return 2 * common / (len(predicted) + len(expected))
+
+
+def rouge_l(prediction: str, answer: str) -> float:
+    """F-measure of the longest common subsequence of words, 0 to 1, by Google's library rouge-score, without stemming.
+
+    Its own words are Latin letters and digits only; ours (data/support) know other scripts.
+    """
+    return float(_rouge().score(answer, prediction)["rougeL"].fmeasure)
+
+
+@cache
+def _rouge() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import Tokenizer
+
+    class Words(Tokenizer):
+        def tokenize(self, text: str) -> list[str]:
+            return split_words(text)
+
+    return RougeScorer(["rougeL"], tokenizer=Words())
+
+
+def contains_answer(prediction: str, answer: str) -> float:
+    """1 when the expected words stand in the prediction in a row, after SQuAD's normalisation, else 0."""
+    return float(holds_words(prediction, answer))
+
+
+def holds_words(text: str, words: str) -> bool:
+    """Whether words stand in a text in a row, whole, after SQuAD's normalisation; no words never do."""
+    sought = normalize_answer(words)
+    return bool(sought) and f" {sought} " in f" {normalize_answer(text)} "
+
+
+def stands_in(quote: str, chunks: Sequence[Chunk]) -> bool:
+    """Whether a quote stands in one of the chunks, letter for letter after white-space folding; an empty one never."""
+    folded = fold_space(quote)
+    return bool(folded) and any(folded in fold_space(chunk.text) for chunk in chunks)
+
+
+def recall_at_k(found_ids: Sequence[str], oracle_ids: Sequence[str], k: int) -> float:
+    """The share of the oracles among the first k found."""
+    return len(set(found_ids[:k]) & set(oracle_ids)) / len(set(oracle_ids))
+
+
+def measured(scores: Sequence[AnswerScore]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each of `METRICS` what each answer scores and what that counts for, float64 [N] each; the score of a rung is
+    the ratio of their sums.
+
+    Quote precision is over all quotes; quotes unaided over the answers with quotes that were held to verbatim ones; the
+    rates of quoting and of citing over answerable questions; abstention
+    precision over the answers that abstain, its recall over unanswerable questions; the others over all questions.
+    """
+
+    def of(name: str) -> np.ndarray:
+        return np.array([getattr(score, name) for score in scores], np.float64)
+
+    ones, answerable, quotes = np.ones(len(scores)), of("answerable"), of("quotes")
+    rightly = of("abstained") * (1 - answerable)
+    found = {
+        "exact_match": (of("exact_match"), ones),
+        "token_f1": (of("token_f1"), ones),
+        "rouge_l": (of("rouge_l"), ones),
+        "contains_answer": (of("contains_answer"), ones),
+        "quote_precision": (of("verbatim_quotes"), quotes),
+        "quotes_unaided": (
+            np.array([float(score.unaided or False) for score in scores]),
+            np.array([float(score.unaided is not None) for score in scores]),
+        ),
+        "quote_rate": ((quotes > 0) * answerable, answerable),
+        "oracle_citation": (of("cites_oracle") * answerable, answerable),
+        "abstention": (of("abstained"), ones),
+        "abstention_precision": (rightly, of("abstained")),
+        "abstention_recall": (rightly, 1 - answerable),
+        "recall": (
+            np.array([score.recall or 0.0 for score in scores]),
+            np.array([float(score.recall is not None) for score in scores]),
+        ),
+        "output_tokens": (of("output_tokens"), ones),
+    }
+    assert list(found) == list(METRICS)
+    return found
+
+
+def summarize(name: str, scores: Sequence[AnswerScore], *, seed: int = 0) -> dict[str, Any]:
+    """One rung of the evaluation ladder.
+
+    Returns:
+        `name`, `questions` (how many), and for each key of `METRICS` {"value", "low", "high"} with a 95% interval,
+        0 to 1 (output_tokens: tokens), or None where nothing counts (quote precision without a quote, recall without
+        retrieval). What is over what is told by `measured`.
+    """
+    if not scores:
+        raise ValueError(f"no answer to score for {name!r}: give at least one question of a held-out document")
+    rung: dict[str, Any] = {"name": name, "questions": len(scores)}
+    for key, (values, weights) in measured(scores).items():
+        rung[key] = None
+        if weights.sum() > 0:
+            low, high = bootstrap_interval(values, weights, seed=seed)
+            rung[key] = {"value": float(values.sum() / weights.sum()), "low": low, "high": high}
+    return rung
+
+
+def rung_table(rungs: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table, aligned so that it reads well as plain text too: a row a rung, percent with 95% intervals.
+
+    A column that no rung fills is left out; a line says how quotes came about, where that is to be known.
+    """
+    shown = [key for key in COLUMNS if any(rung[key] is not None for rung in rungs)]
+    rows = [["", "questions", *(METRICS[key] for key in shown)]]
+    rows += [[rung["name"], str(rung["questions"]), *(percent(rung[key]) for key in shown)] for rung in rungs]
+    return aligned(rows) + (f"\n{UNAIDED_NOTE}\n" if "quotes_unaided" in shown else "")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table, the first row its head, padded so that it reads well as plain text too."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def percent(score: Mapping[str, float] | None) -> str:
+    if score is None:
+        return "-"
+    return f"{100 * score['value']:.1f} ({100 * score['low']:.1f} to {100 * score['high']:.1f})"

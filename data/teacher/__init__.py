@@ -1,0 +1,1 @@
+"""What a teacher model is asked for, and how its answers become questions."""

@@ -1,0 +1,1 @@
+"""Sentences, words, languages, and which words of a text another one supports."""

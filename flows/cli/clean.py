@@ -1,0 +1,31 @@
+"""`jora gc` in the terminal."""
+
+from pathlib import Path
+
+import typer
+
+from data.scoring.scores import aligned
+from tasks.store.report import describe_bytes
+from tasks.store.store import Store
+from tasks.workdir.gc import find_waste, remove
+
+
+def clean(work_dir: str, days: float, delete: bool) -> None:
+    """List or remove what nobody needs.
+
+    Raises:
+        ValueError: there is no work directory; something is to be removed while a run is at work.
+    """
+    folder = Path(work_dir).expanduser()
+    if not (folder / "artifacts").is_dir():
+        raise ValueError(f"{work_dir} is no work directory; name one with --work-dir")
+    store = Store(folder)
+    waste = remove(store, days) if delete else find_waste(store, days)
+    if not waste.found:
+        typer.echo("nothing to remove")
+        return
+    rows = [["", "number", "size"]]
+    rows += [[kind, str(many), describe_bytes(size)] for kind, (many, size) in waste.by_kind.items()]
+    typer.echo(aligned(rows), nl=False)
+    what = "removed" if delete else "can be removed"
+    typer.echo(f"{describe_bytes(waste.bytes)} {what}" + ("" if delete else "; do it with --delete"))

@@ -1,0 +1,208 @@
+"""Run a flow from the terminal: a line for each stage, then its tables and the paths of the results."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flows.settings.config import RunConfig
+
+# Prefect's own lines go to its UI; the terminal gets ours.
+_QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+_OURS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("tasks", "flows"))
+
+
+class _StageLines(logging.Handler):
+    """Prints what our stages log, and warnings of our libraries; leaves out what Prefect says about itself."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.start = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.pathname.startswith(_OURS) or record.name.split(".")[0] in ("data", "jora_model")
+        if ours:
+            typer.echo(f"[{time.monotonic() - self.start:5.0f} s] {record.getMessage()}", err=True)
+
+
+def _is_no_failed_run(record: logging.LogRecord) -> bool:
+    """Prefect tells of a failure once for the task and once for each flow around it; then it is raised here as well."""
+    return not (record.name in ("prefect.task_runs", "prefect.flow_runs") and record.levelno >= logging.ERROR)
+
+
+def run_flow(config: RunConfig, goal: str) -> None:
+    """Run the flow of a goal here and show its results; Prefect's embedded server serves unless PREFECT_API_URL is set.
+
+    Raises:
+        ValueError: what a person did wrong, from whichever stage found it.
+    """
+    _be_quiet()
+    from prefect.settings import PREFECT_API_URL
+
+    from flows import raft
+    from flows.run import nothing_to_do, record_nothing
+
+    flows = {"dataset": raft.build_dataset, "adapter": raft.train_adapter, "evaluation": raft.evaluate_model}
+    flow: Any = flows.get(goal, raft.raft_finetune)
+    parameters = config.parameters()
+    arguments = {name: parameters[name] for name in flow.parameters.properties if name in parameters}
+    # Where a server is named, the run is to be seen there.
+    if not PREFECT_API_URL.value():
+        asked = RunConfig(**arguments)  # what this flow is not told has its default in the record of the last run
+        if (nothing := nothing_to_do(asked, goal)) is not None:
+            record_nothing(asked, goal, nothing)
+            _show(nothing, goal)
+            return
+    _prepare(config, goal)
+    if "until" in flow.parameters.properties:
+        arguments["until"] = goal
+    results = _call(flow, arguments)
+    _show(results, goal)
+
+
+def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path | None) -> None:
+    """Run the flow of a sweep here and show its table; the plot lies beside the table and, on request, at `plot`.
+
+    Raises:
+        ValueError: what a person did wrong; where it is about one value, the line names it.
+    """
+    _prepare(config, "evaluation")
+    from flows.sweep import raft_sweep
+
+    results = _call(raft_sweep, {"over": over, "values": values, "config": config})
+    outcomes = [outcome for run in results.runs for outcome in run.outcomes]
+    cached = sum(outcome.cached for outcome in outcomes)
+    typer.echo(f"\n{len(outcomes)} stages: {cached} cached, {len(outcomes) - cached} built\n", err=True)
+    typer.echo((results.folder / "sweep.md").read_text(encoding="utf-8"))
+    if plot is not None:
+        shutil.copyfile(results.folder / "sweep.png", plot)
+    typer.echo(f"table  {_short(results.folder / 'sweep.csv')}")
+    typer.echo(f"plot   {_short(plot or results.folder / 'sweep.png')}")
+
+
+def run_export(work_dir: str, model: str, changes: dict[str, Any], to: Path) -> None:
+    """Export a model that is there already to a folder, and say what is where.
+
+    Raises:
+        ValueError: no such model, a folder that holds something else, what the export is refused for.
+    """
+    _be_quiet()
+    from flows.export import chosen, export_again, export_settings
+    from tasks.store.store import Store
+    from tasks.workdir.deliver import check_target, deliver
+
+    target = to.expanduser().resolve()
+    check_target(target)
+    name, _, settings = chosen(work_dir, model)
+    export_settings(settings["export"], changes)
+    store = Store(work_dir)
+    _check_server()
+    typer.echo(f"work directory {store.work_dir}; starting Prefect ...", err=True)
+    _listen()
+    export = _call(export_again, {"work_dir": work_dir, "model": model, "changes": changes})
+    deliver(
+        store, export, target, {"model": name, "base_model": settings["base_model"], "work_dir": store.work_dir.name}
+    )
+    for part in ("adapter", "merged", "gguf"):
+        if (target / part).is_dir():
+            typer.echo(f"{part:<12}{_short(target / part)}")
+
+
+def _prepare(config: RunConfig, goal: str) -> None:
+    """Look at the sources while that costs nothing, and listen to what the flow says."""
+    _be_quiet()
+    from flows.pipeline.dry_run import preflight
+
+    store = preflight(config, goal)
+    _check_server()
+    typer.echo(f"work directory {store.work_dir}; starting Prefect ...", err=True)
+    _listen()
+
+
+def _listen() -> None:
+    """Print what stages say."""
+    from flows import raft  # noqa: F401  with it Prefect sets up its logging, which ours changes
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_no_failed_run)
+    lines = _StageLines()
+    for name in ("prefect.task_runs", "prefect.flow_runs", "data", "jora_model"):
+        logging.getLogger(name).addHandler(lines)
+    logging.getLogger("data").propagate = False
+    logging.getLogger("faiss").setLevel(logging.WARNING)
+
+
+def _be_quiet() -> None:
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def _call(flow: Any, arguments: dict[str, Any]) -> Any:
+    from prefect.exceptions import CancelledRun
+
+    try:
+        return flow(**arguments)
+    except CancelledRun as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_server() -> None:
+    """A server that was named and is not there would end the run in Prefect's traceback."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    if (url := PREFECT_API_URL.value()) and get_client(sync_client=True).api_healthcheck():
+        raise ValueError(
+            f"no Prefect server answers at {url}; start it with: prefect server start; or run without one: unset "
+            "PREFECT_API_URL, in the environment or with: prefect config unset PREFECT_API_URL"
+        )
+
+
+def _show(results: Any, goal: str) -> None:
+    if not results.artifacts:  # else its note says that nothing was done
+        cached = sum(outcome.cached for outcome in results.outcomes)
+        built = len(results.outcomes) - cached
+        typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {built} built\n", err=True)
+    if goal == "dataset":
+        _show_filters(results.paths["questions"])
+    if "retrieval" in results.paths:
+        typer.echo((results.paths["retrieval"] / "retrieval.txt").read_text(encoding="utf-8"))
+    if "diff" in results.paths:
+        typer.echo((results.paths["diff"] / "diff.txt").read_text(encoding="utf-8"))
+    if "evaluation" in results.paths:
+        typer.echo((results.paths["evaluation"] / "summary.txt").read_text(encoding="utf-8"))
+    if "verdicts" in results.paths:
+        typer.echo((results.paths["verdicts"] / "judge.txt").read_text(encoding="utf-8"))
+    if results.note:
+        typer.echo(f"{results.note}\n")
+    for name, path in results.paths.items():
+        typer.echo(f"{name:<14}{_short(path)}")
+    if goal == "everything":
+        typer.echo(f'\nask it: jora ask --work-dir {_short(results.work_dir)} "your question"')
+    sys.stdout.flush()
+
+
+def _show_filters(questions: Path) -> None:
+    """How many questions each filter kept, and why the others were rejected."""
+    from data.critic.critique import count_reasons
+    from data.files.jsonl import read_jsonl
+    from data.questions.questions import Rejected
+
+    rows = json.loads((questions / "filters.json").read_text(encoding="utf-8"))
+    typer.echo(f"{'questions':<18}{'kept':>8}{'rejected':>10}")
+    for row in rows:
+        typer.echo(f"{row['filter']:<18}{row['kept']:>8,}{row['rejected']:>10,}")
+    for reason, count in count_reasons(read_jsonl(questions / "rejected.jsonl", Rejected)).items():
+        typer.echo(f"{count:>8,} {reason}")
+    typer.echo("")
+
+
+def _short(path: Path) -> str:
+    """Relative to here where it lies below here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

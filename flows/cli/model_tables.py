@@ -1,0 +1,77 @@
+"""The registered models of a work directory as tables for the terminal. Reading them needs no Prefect."""
+
+import typer
+
+from data.evaluation.champion import compare, comparison_table, in_common
+from data.scoring.scores import METRICS, aligned, percent
+from tasks.records.models import CHAMPION, ModelRecord, Registry, Score
+
+_SHOWN = ("token_f1", "quote_precision")
+
+
+def list_models(work_dir: str) -> None:
+    """A row a model, the oldest first, then what was decided about them, in the order of time.
+
+    Raises:
+        ValueError: no model is registered there.
+    """
+    registry = Registry(work_dir)
+    registry.check()
+    history = registry.history()
+    champion = history[-1].name if history else None
+    found = registry.all()
+    rows = [["", "model", "registered", "run", "questions", *(METRICS[key] for key in _SHOWN)]]
+    typer.echo(aligned(rows + [_row(model, champion) for model in found]))
+    decisions = [(reign.since, reign.name, f"champion by {reign.by}: {reign.reason}") for reign in history]
+    judged = ((model.name, model.decision) for model in found if model.decision is not None)
+    decisions += [(said.when, name, f"kept back: {said.reason}") for name, said in judged if not said.promoted]
+    for when, name, what in sorted(decisions, key=lambda decision: decision[0]):
+        typer.echo(f"{_time(when)}  {name}  {what}")
+
+
+def compare_models(work_dir: str, new: str, standing: str) -> None:
+    """A metric a row, for two models on the questions that both have answered in their own evaluations.
+
+    Raises:
+        ValueError: a model is not there or not evaluated, or they have no question in common.
+    """
+    from data.evaluation.ladder import TUNED
+    from tasks.stages.judging import marks_of
+    from tasks.store.store import Store
+
+    registry = Registry(work_dir)
+    registry.check()
+    models = [registry.find(name) for name in (new, standing)]
+    store = Store(work_dir)
+    marks = []
+    for model in models:
+        if "evaluation" not in model.artifacts:
+            raise ValueError(f"{model.name} was not evaluated; run the whole way with its settings: jora run")
+        store.verify(model.artifacts["evaluation"])
+        marks.append(marks_of(store, model.artifacts["evaluation"], TUNED))
+    both = in_common(*marks)
+    if not both[0]:
+        raise ValueError(f"{models[0].name} and {models[1].name} have answered no question in common")
+    typer.echo(comparison_table(compare(*both), models[0].name, models[1].name))
+    own = " and ".join(f"{len(answered)} of {model.name}" for answered, model in zip(marks, models, strict=True))
+    typer.echo(f"{len(both[0])} questions in common ({own}); the change in points, with its paired 95% interval")
+
+
+def _row(model: ModelRecord, champion: str | None) -> list[str]:
+    return [
+        CHAMPION if model.name == champion else "",
+        model.name,
+        _time(model.created),
+        model.run or "-",
+        str(model.questions or "-"),
+        *(percent(_plain(model.scores.get(key))) for key in _SHOWN),
+    ]
+
+
+def _time(written: str) -> str:
+    """A time of a record, which is UTC, for people."""
+    return written.replace("T", " ").removesuffix("+00:00")
+
+
+def _plain(score: Score | None) -> dict[str, float] | None:
+    return None if score is None else score.model_dump()

@@ -1,0 +1,156 @@
+"""The end of a run that exports: the model is registered and, under the rule of the settings, made the champion.
+
+A decision changes the world, so it is no cached stage; what it rests on are cached ones. The champion answers the new
+model's questions, over the new index, which is what it would be asked from now on; where nothing is new, all of that is
+cached. A model on which the rule has spoken is not judged again, and one that was rolled back from stays so.
+"""
+
+from typing import Literal
+
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+from prefect.settings import PREFECT_API_URL
+
+from data.evaluation.ladder import BASE, TUNED
+from flows.pipeline.stages import Pipeline
+from tasks.records.models import Decision, ModelRecord, Registry, describe_model, now
+from tasks.stages.evaluation import build_prompts, generate_answers, score_rung
+from tasks.stages.judging import compare_models, read_verdict
+from tasks.store.artifacts import Artifact
+
+Happened = Literal["promoted", "kept", "rolled_back"]
+
+
+def promote(pipeline: Pipeline) -> str:
+    """Register what a pipeline has exported, and decide.
+
+    Returns:
+        The decision and its reason, one line.
+    """
+    store = pipeline.store
+    registry = Registry(store.work_dir)
+    context = FlowRunContext.get()
+    run = context.flow_run.name if context and context.flow_run else None
+    found = describe_model(store, pipeline.artifacts, pipeline.config.model_dump(mode="json"), run=run)
+    record = registry.register(store, found)
+    while True:
+        champion = registry.champion()
+        decision = _decide(pipeline, registry, record, champion)
+        if isinstance(decision, str):
+            return f"model {record.name}: {decision}"
+        # Otherwise another run or a person has made a champion meanwhile.
+        if registry.settle(store, record, decision):
+            break
+    what: Happened = "promoted" if decision.promoted else "kept"
+    announce(what, record, decision.reason, champion.name if champion else None)
+    if decision.promoted:
+        return f"model {record.name}: the new champion: {decision.reason}"
+    stays = f"; the champion is still {champion.name}" if champion else ""
+    return f"model {record.name}: not promoted: {decision.reason}{stays}"
+
+
+def _decide(
+    pipeline: Pipeline, registry: Registry, record: ModelRecord, champion: ModelRecord | None
+) -> Decision | str:
+    """A new decision; or, where there is none to make, a line that says so."""
+    if champion and champion.name == record.name:
+        return "already the champion"
+    if (rollback := registry.dismissed().get(record.name)) is not None:
+        return (
+            f"not promoted: it was rolled back from ({rollback.reason}); to make it champion all the same: "
+            f"jora models promote {record.name}"
+        )
+    last = record.decision
+    against = champion.name if champion else None
+    if "evaluation" not in pipeline.artifacts:
+        return f"already judged: {last.reason}" if last else _kept_back("not evaluated", against)
+    try:
+        standing = _ask(pipeline, champion) if champion else pipeline.artifacts["evaluation"]
+    except ValueError as error:  # as when a file of the champion is gone
+        return _kept_back(f"{against} cannot be asked: {error}", against)
+    comparison = _compare(pipeline, standing, champion)
+    if last is not None and (last.against, last.comparison) == (against, comparison):
+        return f"already judged: {last.reason}"
+    verdict = read_verdict(pipeline.store, comparison)
+    return Decision(
+        promoted=verdict.promoted, reason=verdict.reason, when=now(), against=against, comparison=comparison
+    )
+
+
+def _kept_back(reason: str, against: str | None) -> Decision:
+    return Decision(promoted=False, reason=reason, when=now(), against=against)
+
+
+def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
+    """The champion's answers to the new model's questions, scored.
+
+    Raises:
+        ValueError: a file of the champion is gone, or its base does not take what it is asked.
+    """
+    c, a, store, call = pipeline.config, pipeline.artifacts, pipeline.store, pipeline.call
+    kept = champion.artifacts
+    for part in ("base", "adapter", "questions"):
+        store.verify(kept[part])
+    prompts = call(
+        build_prompts,
+        store,
+        c.evaluation.rungs_of("tuned"),  # all of them, as in its own run, whose answers are kept
+        a["questions"],
+        a["chunks"],
+        a["index"],
+        a["embedder"],
+        a.get("reranker"),
+        kept["base"],
+        c.retrieval,
+        c.evaluation,
+        champion.settings["raft"]["prompt_style"],  # what it was trained to read
+    )
+    answers = call(generate_answers, store, kept["base"], kept["adapter"], prompts, c.generation)
+    scored: Artifact = call(
+        score_rung, store, a["questions"], a["chunks"], kept["base"], TUNED, prompts, answers, c.evaluation
+    )
+    return scored
+
+
+def _compare(pipeline: Pipeline, standing: Artifact, champion: ModelRecord | None) -> Artifact:
+    """The new model against the champion or, where there is none, against the base model of its own evaluation."""
+    c, a = pipeline.config, pipeline.artifacts
+    a["comparison"] = pipeline.call(
+        compare_models,
+        pipeline.store,
+        a["questions"],
+        a["evaluation"],
+        TUNED,
+        standing,
+        TUNED if champion else BASE,
+        champion.name if champion else None,
+        champion.artifacts["questions"] if champion else None,
+        c.promotion,
+        c.evaluation.seed,
+    )
+    comparison: Artifact = a["comparison"]
+    return comparison
+
+
+def announce(what: Happened, record: ModelRecord, reason: str, before: str | None) -> None:
+    """Tell Prefect, so that an automation can act on it (deploy/notify.yaml): an event `jora.model.WHAT`.
+
+    Args:
+        before: the champion until now, if there was one.
+    """
+    # Outside of a flow and without a server nobody listens, and Prefect would start one for this event.
+    if FlowRunContext.get() is None and not PREFECT_API_URL.value():
+        return
+    emit_event(
+        f"jora.model.{what}",
+        {"prefect.resource.id": f"jora.model.{record.name}", "prefect.resource.name": record.name},
+        payload={
+            "model": record.name,
+            "base_model": record.base_model,
+            "run": record.run,
+            "reason": reason,
+            "champion_before": before,
+            "questions": record.questions,
+            "scores": {name: score and score.model_dump() for name, score in record.scores.items()},
+        },
+    )

@@ -1,0 +1,49 @@
+"""One run at a time trains on a machine in a work directory; the next one waits for its turn, or is cancelled.
+
+A work pool's limit does the same for what a pool starts. This also holds for runs from a terminal and for those of
+other pools, and dies with its holder: a deployment's concurrency limit keeps a lease in the server's memory, and ended
+a training when the server had been started again.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from flows.settings.config import WhenBusy
+from tasks.engine.jobs import Log
+from tasks.store.locks import flocked, try_flock
+from tasks.store.store import Store
+
+
+class Busy(Exception):
+    """Another run has the machine, and this one is not to wait."""
+
+
+@contextmanager
+def turn(store: Store, goal: str, when_busy: WhenBusy, log: Log) -> Iterator[None]:
+    """Hold the machine for the body, unless all that is wanted is a dataset, which needs no accelerator.
+
+    Raises:
+        Busy: another run holds it, and `when_busy` says not to wait.
+    """
+    with nullcontext() if goal == "dataset" else _held(store, when_busy, log):
+        yield
+
+
+@contextmanager
+def _held(store: Store, when_busy: WhenBusy, log: Log) -> Iterator[None]:
+    # By machine: hosts that share a work directory have accelerators of their own.
+    path = store.locks / f"turn-{socket.gethostname()}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if (descriptor := try_flock(path)) is not None:
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+        return
+    if when_busy == "cancel":
+        raise Busy(f"another run trains in {store.work_dir}; this one is cancelled (when_busy=cancel)")
+    log.info("another run trains in %s; waiting for it", store.work_dir)
+    with flocked(path):
+        yield

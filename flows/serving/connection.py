@@ -1,0 +1,115 @@
+"""One HTTP request as an ASGI server hands it over: its body within limits, whether its client is there, its reply."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Send
+
+from flows.serving.chat_reply import event
+from flows.serving.chat_request import Refusal
+
+_SECONDS_TO_READ = 10.0
+# Of a body that is too large so much is read and thrown away, so that its client lives to hear of it.
+_THROWN_AWAY = 16 << 20
+_SECONDS_TO_SEND = 5.0  # the last words to a client that does not read
+
+
+class Gone(Exception):
+    """The client has hung up."""
+
+
+async def read_body(headers: Headers, receive: Receive, most: int, seconds: float) -> bytes:
+    """The body, JSON by its header.
+
+    Raises:
+        Refusal: 408, 413 or 415.
+        Gone: there is nobody to answer to.
+    """
+    if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        # A web page elsewhere can send any other type to this machine without asking.
+        raise Refusal(415, "send the body as application/json", "unsupported_media_type")
+    try:
+        async with asyncio.timeout(min(_SECONDS_TO_READ, seconds)):
+            body, length = [], 0
+            while True:
+                message = await _part(receive)
+                part = message.get("body", b"")
+                length += len(part)
+                if length <= most:
+                    body.append(part)
+                elif length > most + _THROWN_AWAY:
+                    break
+                else:
+                    body.clear()
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise Refusal(408, "the body did not arrive in time", "timeout", headers={"Connection": "close"}) from None
+    if length > most:
+        raise Refusal(413, f"the body is larger than {most} bytes", "body_too_large", headers={"Connection": "close"})
+    return b"".join(body)
+
+
+async def _part(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Gone
+    return message
+
+
+async def unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do the work, and leave it where the client hangs up; the body has been read.
+
+    Raises:
+        Gone: it has hung up.
+    """
+    task, watcher = asyncio.create_task(work), asyncio.create_task(_part(receive))
+    try:
+        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Gone
+        task.result()
+    finally:
+        for one in (task, watcher):
+            one.cancel()
+        await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+class EventStream:
+    """Server-sent events as they come.
+
+    Attributes:
+        started: a status has been sent, so that another one cannot be.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.started = False
+        self._send = send
+
+    async def write(self, content: bytes) -> None:
+        """Send what there is; returns when the client has taken enough of what was sent before."""
+        if not self.started:
+            self.started = True
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        if content:
+            await self._send({"type": "http.response.body", "body": content, "more_body": True})
+
+    async def end(self) -> None:
+        """Nothing follows."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def fail(self, refusal: Refusal) -> None:
+        """Say in the stream what went wrong, and end it; a client that does not read is left alone.
+
+        Raises:
+            Gone: it does not read.
+        """
+        try:
+            async with asyncio.timeout(_SECONDS_TO_SEND):
+                await self.write(event(refusal.body))
+                await self.end()
+        except TimeoutError:
+            raise Gone from None

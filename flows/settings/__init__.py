@@ -1,0 +1,1 @@
+"""The settings of flows and commands, and checks that need no stage."""

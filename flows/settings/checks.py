@@ -1,0 +1,108 @@
+"""Checks that cost nothing and come before everything that does: settings against one another and against the model."""
+
+import json
+from contextlib import suppress
+
+from data.critic.settings import check_critic
+from data.files.whole_files import write_whole
+from flows.settings.config import RunConfig
+from jora_model.runtime.sharding import check_divisible, check_rows
+from jora_model.spec.config import ModelConfig
+from jora_model.training.metrics import check_tensorboard
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+
+# Wording of the prompt, the question and the chat template, beside the chunks; generous.
+PROMPT_OVERHEAD = 200
+
+
+def model_facts(store: Store, base: Artifact) -> ModelConfig:
+    """Facts of the base model, from config.json or from the header of a GGUF file; no weights are read.
+
+    The header holds the tokenizer and takes seconds to read, so what it says is kept, by the file's content.
+    """
+    if base.kind != "gguf":
+        return ModelConfig.read(store.path(base))
+    kept = store.work_dir / "readings" / f"gguf-{base.digest}.json"
+    with suppress(OSError, ValueError):  # not there yet, or damaged
+        return ModelConfig.from_hf(json.loads(kept.read_bytes()))
+    from jora_model.formats.gguf_import import gguf_config
+
+    # Resolved: errors name the person's file, not our link to it.
+    found = gguf_config((store.path(base) / "model.gguf").resolve())
+    facts = ModelConfig.from_hf(found)
+    kept.parent.mkdir(exist_ok=True)
+    write_whole(kept, json.dumps(found).encode())
+    return facts
+
+
+def check_dataset(config: RunConfig) -> None:
+    """Refuse what would fail later on the way to a dataset.
+
+    Raises:
+        ValueError: settings that contradict one another, a missing package.
+    """
+    from tasks.stages.embedding import check_workers  # and with it Prefect, which planning does not need
+
+    check_critic(config.critic)
+    check_workers(config.embedding)
+    by_teacher = config.critic.round_trip is not None and config.critic.round_trip_by == "teacher"
+    if by_teacher and config.teacher.kind == "given":
+        raise ValueError(
+            "critic.round_trip_by=teacher needs a teacher, and teacher.kind is given: set critic.round_trip_by=base, "
+            "or teacher.kind to endpoint or local"
+        )
+    chunk, budget = config.chunking.max_tokens, config.raft.max_tokens
+    if chunk + PROMPT_OVERHEAD > budget:
+        raise ValueError(
+            f"context over the budget: one chunk (chunking.max_tokens={chunk}) and about {PROMPT_OVERHEAD} tokens of "
+            f"prompt and answer exceed raft.max_tokens={budget}; raise it to {chunk + PROMPT_OVERHEAD} or more"
+        )
+
+
+def check_training(config: RunConfig, model: ModelConfig) -> None:
+    """Refuse what would fail later in training or evaluation.
+
+    Raises:
+        ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
+    """
+    check_divisible(model, config.mesh)
+    check_rows(config.training.rows_per_microbatch, config.mesh)
+    if config.training.patience is not None and config.split.validation_fraction == 0:
+        raise ValueError(
+            f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "
+            "above 0 or leave it out"
+        )
+    if config.training.tensorboard:
+        check_tensorboard()
+    budget = config.raft.max_tokens
+    if budget > config.training.row_length:
+        raise ValueError(
+            f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so that an example "
+            f"may not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
+        )
+    shown = config.evaluation.top_k
+    if config.evaluation.robustness.enabled:
+        shown = config.evaluation.robustness.most_chunks(shown)
+    asked = shown * config.chunking.max_tokens + PROMPT_OVERHEAD + config.generation.max_new_tokens
+    for what, length in (
+        ("training.row_length", config.training.row_length),
+        ("evaluation.top_k" if shown == config.evaluation.top_k else "evaluation.robustness", asked),
+    ):
+        if length > model.max_positions:
+            raise ValueError(
+                f"context over the budget: {what} asks for up to {length} tokens and the model has "
+                f"{model.max_positions} positions; lower it"
+            )
+
+
+def describe(config: RunConfig, model: ModelConfig) -> str:
+    """The model and the mesh in a few words."""
+    from jora_model.spec.parameters import adapter_count, parameter_count
+
+    trained = adapter_count(model, config.lora.rank, config.lora.target_modules)
+    return (
+        f"model: {parameter_count(model):,} weights, {model.num_layers} layers, {model.num_heads} query and "
+        f"{model.num_kv_heads} key/value heads; adapter: {trained:,} weights (rank {config.lora.rank} on "
+        f"{', '.join(config.lora.target_modules)}); {config.mesh.devices} device(s)"
+    )

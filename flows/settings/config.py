@@ -1,0 +1,221 @@
+"""The settings of a run: one group for each stage, from a YAML file, with the command line winning."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from data.critic.settings import CriticSettings
+from data.documents.chunks import ChunkSettings
+from data.documents.documents import DocumentSettings
+from data.evaluation.champion import PromotionSettings
+from data.evaluation.ladder import EvaluationSettings
+from data.questions.questions import QuestionSettings
+from data.questions.split import SplitSettings
+from data.raft.settings import RaftSettings
+from data.retrieval.embeddings import EmbeddingSettings
+from data.retrieval.index_kinds import IndexSettings
+from data.retrieval.retriever import RetrievalSettings
+from data.teacher.settings import TeacherSettings
+from jora_model.spec.job import TrainSettings
+from jora_model.spec.settings import AdapterSettings, ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from tasks.store.remote import Remote
+from tasks.store.store import Store
+
+SAMPLES = Path("data") / "samples"
+WhenBusy = Literal["wait", "cancel"]
+Verify = Literal["quick", "full"]
+
+
+class RunConfig(BaseModel):
+    """Everything that a run can be told. The fields are the parameters of the flows, in the order of the form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # No empty names: Path("") is the current folder, which nobody meant.
+    corpus: str = Field(
+        str(SAMPLES / "documents"),
+        min_length=1,
+        description="Folder of documents, one file of rows, a Hugging Face datasets folder or id, or a SQuAD file.",
+    )
+    questions: str = Field(
+        str(SAMPLES / "questions.jsonl"),
+        min_length=1,
+        description="Questions: JSONL, Alpaca JSON or SQuAD JSON; not read where a teacher writes them.",
+    )
+    base_model: str = Field(
+        "embedded",
+        min_length=1,
+        description="Hugging Face id, folder of safetensors, .gguf file, or embedded (SmolLM2-135M).",
+    )
+    work_dir: str = Field(".jora", min_length=1, description="Where results and the cache live.")
+    when_busy: WhenBusy = Field(
+        "wait",
+        description="While another run on this machine trains in this work directory: wait for it, or cancel this run.",
+    )
+    verify: Verify = Field(
+        "quick",
+        description="How cached results are checked before they are used: by names, sizes and times, and by content "
+        'where a time is another ("quick"); or always by content ("full").',
+    )
+    storage: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder or URL (s3://BUCKET/FOLDER) where machines share what stages built: looked into before a "
+        "stage is built, and given what was built.",
+    )
+    documents: DocumentSettings = DocumentSettings()
+    chunking: ChunkSettings = ChunkSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    index: IndexSettings = IndexSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    grounding: QuestionSettings = QuestionSettings()
+    critic: CriticSettings = CriticSettings()
+    split: SplitSettings = SplitSettings()
+    raft: RaftSettings = RaftSettings()
+    adapter: AdapterSettings = AdapterSettings()
+    lora: LoraSettings = LoraSettings()
+    mesh: MeshSettings = MeshSettings()
+    training: TrainSettings = TrainSettings()
+    generation: GenerationSettings = GenerationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    export: ExportSettings = ExportSettings()
+    promotion: PromotionSettings = PromotionSettings()
+
+    @field_validator("storage")
+    @classmethod
+    def _has_no_secret(cls, storage: str | None) -> str | None:
+        # Settings are shown, and kept in the record of every run.
+        if storage is not None and re.match(r"[^/]+://[^/@]*:[^/@]*@", storage):
+            raise PydanticCustomError(
+                "secret",
+                "storage holds a password, which would be kept in every record; give the URL without it, and the "
+                "password in the environment, as the kind of storage reads it",
+            )
+        return storage
+
+    @model_validator(mode="after")
+    def _numbers_are_finite(self) -> Self:
+        """Infinity is greater than every lower bound, gives no loss, and has no place in a cache key."""
+        for name, group in self:
+            for key, value in group if isinstance(group, BaseModel) else ():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise ValueError(f"{name}.{key}: give a finite number (given: {value})")
+        return self
+
+    def store(self) -> Store:
+        """The store of the work directory.
+
+        Raises:
+            ValueError: it cannot be written to, or the storage does not answer.
+        """
+        remote = Remote(self.storage) if self.storage else None
+        return Store(self.work_dir, full=self.verify == "full", remote=remote)
+
+    def parameters(self) -> dict[str, Any]:
+        """The fields by name, groups as models: the arguments of a flow."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def load_config(path: Path | None, options: Mapping[str, Any], sets: Iterable[str] = ()) -> RunConfig:
+    """Read a YAML file, then apply options (None = not given) and `group.key=value` pairs, then check all of it.
+
+    Raises:
+        ValueError: one line for the first fault: the key, its value, what is allowed; for an unknown key the
+            nearest known one.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = _read_yaml(path)
+    values.update({key: value for key, value in options.items() if value is not None})
+    for item in sets:
+        _apply(values, item)
+    return check_config(values)
+
+
+def check_config(values: Mapping[str, Any]) -> RunConfig:
+    """Settings from plain values; groups may be models already.
+
+    Raises:
+        ValueError: as of `load_config`.
+    """
+    plain = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in values.items()}
+    _check_keys(plain, RunConfig, "")
+    try:
+        return RunConfig.model_validate(plain)
+    except ValidationError as error:
+        raise ValueError(one_line(error)) from None
+
+
+def one_line(error: ValidationError) -> str:
+    """The first fault of a validation as a line for a person."""
+    first = error.errors()[0]
+    where = "".join(f"{part}." for part in first["loc"]).removesuffix(".")
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], Mapping) or first["type"] == "secret" else f" (given: {first['input']!r})"
+    return f"{where}: {message}{given}" if where else message
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no settings file {path}; give a YAML file to --config") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); give a YAML file to --config") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold keys and values at the top, not a {type(content).__name__}")
+    return content
+
+
+def _apply(values: dict[str, Any], item: str) -> None:
+    key, sign, text = item.partition("=")
+    if not sign:
+        raise ValueError(f"--set {item}: write it as group.key=value, such as training.epochs=2")
+    *groups, last = key.strip().split(".")
+    place = values
+    for group in groups:
+        inner = place.get(group)
+        # A copy: the caller's mapping stays as it was.
+        place[group] = dict(inner) if isinstance(inner, Mapping) else {}
+        place = place[group]
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"--set {item}: the value is no YAML scalar or list") from None
+
+
+def _check_keys(values: Mapping[str, Any], model: type[BaseModel], prefix: str) -> None:
+    known = model.model_fields
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1, cutoff=0.0)
+            raise ValueError(
+                f"unknown setting {prefix}{key}; the nearest is {prefix}{near[0]} "
+                f"(known: {', '.join(prefix + name for name in known)})"
+            )
+        group = _group(known[key].annotation)
+        if group is not None:
+            if not isinstance(value, Mapping):
+                raise ValueError(
+                    f"setting {prefix}{key} is a group: give it keys, such as {next(iter(group.model_fields))}"
+                )
+            _check_keys(value, group, f"{prefix}{key}.")
+
+
+def _group(annotation: Any) -> type[BaseModel] | None:
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

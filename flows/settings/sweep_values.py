@@ -1,0 +1,141 @@
+"""What a sweep may vary: the setting behind each name, how a value is written, and the settings of a run with it.
+
+Nothing heavy at the top: the command line reads the names for its help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flows.settings.config import RunConfig
+
+# Names for sets of layers, beside the layers' own.
+_TARGETS = {
+    "qv": "q_proj,v_proj",
+    "attention": "q_proj,k_proj,v_proj,o_proj",
+    "mlp": "gate_proj,up_proj,down_proj",
+    "all-linear": "all-linear",
+}
+
+
+def _targets(text: str) -> str:
+    return ",".join(_TARGETS.get(part.strip(), part.strip()) for part in text.split("+"))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One thing that can be swept.
+
+    Attributes:
+        setting: what is set, group.key.
+        default: the values where none are given.
+        written: how values are written, for a person.
+        number: reads a value that is a number; None where values are names, which keep their order.
+        of_value: the setting's value for a value of the sweep.
+    """
+
+    setting: str
+    default: str
+    written: str
+    number: Callable[[str], int | float] | None
+    of_value: Callable[[str], object]
+
+
+# None of these decides what is asked: not how many chunks retrieval puts into a prompt (evaluation.top_k, also where
+# distractors vary), nor how long an answer may be: every value answers the same prompts, and the base model does once.
+SWEEPS = {
+    "rank": Sweep("lora.rank", "4,16,64", "whole numbers, such as 4,16,64", int, int),
+    "targets": Sweep(
+        "lora.target_modules",
+        "qv,attention,all-linear",
+        f"{', '.join(_TARGETS)} or layers joined by +, such as qv,q_proj+o_proj",
+        None,
+        _targets,
+    ),
+    "oracle-fraction": Sweep("raft.oracle_fraction", "0.6,0.8,1.0", "numbers from 0 to 1, such as 0.8,1", float, float),
+    "distractors": Sweep(
+        "raft.context_chunks", "1,2,4", "whole numbers, such as 0,2,4", int, lambda value: int(value) + 1
+    ),
+}
+
+
+def find_sweep(over: str) -> Sweep:
+    """The sweep of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if over not in SWEEPS:
+        raise ValueError(f"a sweep over {over!r} is not known; allowed are {', '.join(SWEEPS)}")
+    return SWEEPS[over]
+
+
+def read_values(over: str, text: str) -> tuple[str, ...]:
+    """Values with commas between them, in one form each; numbers ascending, so that the cheapest comes first.
+
+    Raises:
+        ValueError: none are given, or one is no number where a number is due.
+    """
+    sweep = find_sweep(over)
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise ValueError(f"--values {text!r}: write {sweep.written}")
+    if sweep.number is None:
+        return tuple(parts)
+    try:
+        return tuple(str(number) for number in sorted(map(sweep.number, parts)))
+    except ValueError:
+        raise ValueError(f"--values {text!r}: for {over} write {sweep.written}") from None
+
+
+def with_value(config: RunConfig, over: str, value: str) -> RunConfig:
+    """The settings with one value of a sweep, and otherwise as they were.
+
+    Raises:
+        ValueError: the setting does not allow it; the line names the value.
+    """
+    from pydantic import ValidationError
+
+    from flows.settings.config import RunConfig, one_line
+
+    sweep = find_sweep(over)
+    group, key = sweep.setting.split(".")
+    values = config.model_dump()
+    values[group][key] = sweep.of_value(value)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"{over}={value}: {one_line(error)}; values are {sweep.written}") from None
+
+
+def check_values(config: RunConfig, over: str, values: tuple[str, ...], sets: Sequence[str] = ()) -> None:
+    """Refuse what cannot be swept while nothing has run yet.
+
+    Raises:
+        ValueError: a value that the setting does not allow, two that are the same, or the setting also given by --set.
+    """
+    sweep = find_sweep(over)
+    for item in sets:
+        if item.partition("=")[0].strip() == sweep.setting:
+            raise ValueError(f"--set {item}: a sweep over {over} sets {sweep.setting} itself; use --values")
+    seen: list[RunConfig] = []
+    for value in values:
+        found = with_value(config, over, value)
+        if found in seen:
+            same = values[seen.index(found)]
+            raise ValueError(f"--values: {same} and {value} are the same {sweep.setting}; give it once")
+        seen.append(found)
+
+
+def check_plot(plot: Path | None) -> None:
+    """Refuse a place for the plot before hours are spent on what it shows.
+
+    Raises:
+        ValueError: it is no PNG file, or its folder is not there.
+    """
+    if plot is not None and (plot.suffix.lower() != ".png" or plot.is_dir() or not plot.parent.is_dir()):
+        raise ValueError(f"--plot {plot}: give a file that ends in .png, in a folder that is there")

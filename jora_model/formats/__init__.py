@@ -1,0 +1,1 @@
+"""Hugging Face, PEFT and GGUF files are read and written."""

@@ -1,0 +1,185 @@
+"""Model cards: README.md of the exported folders, with the front matter that Hugging Face reads."""
+
+from dataclasses import dataclass
+
+import yaml
+
+from jora_model.formats.base import EMBEDDED, hub_id
+from jora_model.spec.settings import LoraSettings
+
+_EMBEDDED_NOTE = (
+    "It was trained on the 4-bit GGUF of that model, widened to bfloat16, whose weights differ a little from the "
+    "original's; the merged model holds exactly the weights that were trained on."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What a card says beyond what the adapter's own config does.
+
+    Attributes:
+        base_model: the base as a person named it: embedded, a Hugging Face id, a folder or a file.
+        examples: number of examples trained on.
+        evaluation: Markdown with the scores, or None when nothing was evaluated.
+        prompt, answer: the exact text of a prompt, template and all, and of an answer to it.
+        dataset, counts: digest of what was trained on, and numbers about it.
+        base_license, data_license: as their authors have it; None where it is not known.
+        max_positions: of the model, in tokens.
+        gguf: name of the GGUF file that was written as well.
+    """
+
+    base_model: str
+    examples: int
+    evaluation: str | None
+    prompt: str | None = None
+    answer: str | None = None
+    dataset: str | None = None
+    counts: tuple[tuple[str, int], ...] = ()
+    base_license: str | None = None
+    data_license: str | None = None
+    max_positions: int | None = None
+    gguf: str | None = None
+
+
+def base_of(facts: CardFacts) -> str:
+    """The name by which others load the base: its Hugging Face id where it has one, else as it was named."""
+    return hub_id(facts.base_model) or facts.base_model
+
+
+def adapter_card(facts: CardFacts, lora: LoraSettings) -> str:
+    """README.md of an adapter folder."""
+    usage = f"""\
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained({base_of(facts)!r})
+tokenizer = AutoTokenizer.from_pretrained({base_of(facts)!r})
+model = PeftModel.from_pretrained(base, "path/to/this/folder")"""
+    serve = (
+        f"vllm serve {base_of(facts)} --enable-lora --max-lora-rank {_lora_rank(lora.rank)} "
+        "--lora-modules tuned=path/to/this/folder"
+    )
+    return _card(facts, lora, "LoRA adapter", "peft", ["lora"], usage, serve)
+
+
+def merged_card(facts: CardFacts, lora: LoraSettings) -> str:
+    """README.md of a merged model folder."""
+    usage = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
+    length = f" --max-model-len {facts.max_positions}" if facts.max_positions else ""
+    serve = f"vllm serve path/to/this/folder --served-model-name tuned{length}"
+    return _card(facts, lora, "Model with its adapter merged in", "transformers", [], usage, serve)
+
+
+def gguf_card(facts: CardFacts, lora: LoraSettings) -> str:
+    """README.md of a folder with a GGUF file."""
+    usage = f"""\
+from llama_cpp import Llama
+
+model = Llama("{facts.gguf}", n_ctx={min(facts.max_positions or 4096, 8192)})"""
+    return _card(facts, lora, "GGUF of the model with its adapter merged in", "gguf", ["gguf"], usage, None)
+
+
+def _card(
+    facts: CardFacts, lora: LoraSettings, title: str, library: str, tags: list[str], usage: str, serve: str | None
+) -> str:
+    front: dict[str, object] = {
+        "library_name": library,
+        "pipeline_tag": "text-generation",
+        "tags": ["raft", "retrieval-augmented-generation", *tags],
+    }
+    # Hugging Face accepts ids of its own only; a folder on somebody's disk is no base model to others.
+    if hub_id(facts.base_model):
+        front["base_model"] = hub_id(facts.base_model)
+        front["base_model_relation"] = "adapter" if library == "peft" else "finetune"
+    if facts.base_license is not None:
+        front["license"] = facts.base_license
+    note = f"\n{_EMBEDDED_NOTE}\n" if facts.base_model == EMBEDDED else ""
+    evaluation = "Not evaluated." if facts.evaluation is None else facts.evaluation.strip()
+    return f"""\
+---
+{yaml.safe_dump(front, sort_keys=False)}---
+
+# {title} for {base_of(facts)}
+
+Answers questions from the documents in its prompt, with the evidence quoted: retrieval augmented fine-tuning (RAFT,
+[arXiv 2403.10131](https://arxiv.org/abs/2403.10131)) of `{base_of(facts)}`.
+{note}
+## Use
+
+```python
+{usage}
+```
+
+Put the documents first and the question last, as in training.
+{_prompting(facts)}
+{_served(serve)}{_local(facts)}
+## Training
+
+| | |
+|---|---|
+{_data(facts)}| examples | {facts.examples:,} |
+| rank | {lora.rank} |
+| alpha | {lora.alpha:g} |
+| scale (alpha / {"sqrt(rank)" if lora.use_rslora else "rank"}) | {lora.scale:g} |
+| dropout | {lora.dropout:g} |
+| target modules | {", ".join(lora.target_modules)} |
+
+## Evaluation
+
+{evaluation}
+
+## Licences
+
+Of the base model: {facts.base_license or "not known here; see its own card"}.
+Of the documents: {facts.data_license or "not stated"}.
+"""
+
+
+def _prompting(facts: CardFacts) -> str:
+    if facts.prompt is None:
+        return ""
+    return f"""
+The whole prompt, as the model has been trained to read it:
+
+```text
+{facts.prompt}
+```
+
+and an answer:
+
+```text
+{facts.answer}
+```
+"""
+
+
+def _served(command: str | None) -> str:
+    return "" if command is None else f"\n## With vLLM\n\n```\n{command}\n```\n"
+
+
+def _local(facts: CardFacts) -> str:
+    if facts.gguf is None:
+        return ""
+    return f"""
+## With llama.cpp and Ollama
+
+```
+llama-cli -m {facts.gguf} --temp 0
+ollama create my-model -f Modelfile && ollama run my-model
+```
+"""
+
+
+def _data(facts: CardFacts) -> str:
+    rows = [("dataset (sha256)", facts.dataset)] if facts.dataset else []
+    rows += [(name.replace("_", " "), f"{number:,}") for name, number in facts.counts if name != "examples"]
+    return "".join(f"| {name} | {value} |\n" for name, value in rows)
+
+
+def _lora_rank(rank: int) -> int:
+    """vLLM takes these ranks as --max-lora-rank."""
+    return next((size for size in (8, 16, 32, 64, 128, 256, 320) if size >= rank), 512)

@@ -1,0 +1,73 @@
+"""What leaves the pipeline: a PEFT adapter folder, and the base model with the adapter merged into it.
+
+Plain NumPy on the host, tensor by tensor. Rank, alpha and targets come from the adapter's own config, so that
+export cannot disagree with training.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from jora_model.formats.cards import CardFacts, adapter_card, base_of, gguf_card, merged_card
+from jora_model.formats.lora import read_adapter_settings
+from jora_model.formats.merged import Merged
+from jora_model.formats.shards import write_shards
+
+__all__ = ["BASE_FILES", "CardFacts", "Merged", "export_adapter", "merge"]
+
+# Everything that transformers reads beside the weights; a base model has some of them.
+BASE_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def export_adapter(adapter: Path, folder: Path, facts: CardFacts) -> None:
+    """Write adapter_model.safetensors (unchanged), adapter_config.json (naming the base for others) and README.md.
+
+    Raises:
+        ValueError: no adapter there, or one with a PEFT feature that is not implemented.
+    """
+    lora = read_adapter_settings(adapter)
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise ValueError(f"{adapter} holds no adapter_model.safetensors")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base_of(facts)
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
+    (folder / "README.md").write_text(adapter_card(facts, lora), encoding="utf-8")
+
+
+def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_bytes: int) -> None:
+    """Write the merged model as a Hugging Face folder.
+
+    Args:
+        max_shard_bytes: no weights file is larger, except one that holds a single larger tensor.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_shards(folder, merged.sizes, merged.tensor, max_shard_bytes)
+    for file in BASE_FILES:
+        if (base / file).is_file():
+            shutil.copyfile(base / file, folder / file)
+    if merged.dtype is not None:
+        # transformers loads in the dtype that the config names, whatever the files hold.
+        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        config.pop("torch_dtype", None)
+        config["dtype"] = merged.dtype.name
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(merged_card(facts, merged.lora), encoding="utf-8")
+
+
+def write_gguf_card(folder: Path, facts: CardFacts, merged: Merged) -> None:
+    """README.md beside a GGUF file."""
+    (folder / "README.md").write_text(gguf_card(facts, merged.lora), encoding="utf-8")

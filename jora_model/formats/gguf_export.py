@@ -1,0 +1,165 @@
+"""The merged model as a GGUF file, which llama.cpp and what is built on it (Ollama, LM Studio) run; without torch.
+
+Written tensor by tensor from float32, so that weights are rounded once. Fields and the order of rows are those of
+llama.cpp's convert_hf_to_gguf.py (LlamaModel).
+"""
+
+import math
+import re
+from pathlib import Path
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType as Kind
+
+from jora_model.formats.gguf_import import TENSOR_NAMES
+from jora_model.formats.gguf_vocabulary import vocabulary_of
+from jora_model.formats.merged import Merged
+from jora_model.spec.config import Llama3Rope, ModelConfig
+from jora_model.spec.settings import GgufKind
+
+_KINDS = {"f16": Kind.F16, "bf16": Kind.BF16, "q8_0": Kind.Q8_0}
+_FILE_TYPES = {
+    "f16": gguf.LlamaFileType.MOSTLY_F16,
+    "bf16": gguf.LlamaFileType.MOSTLY_BF16,
+    "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+}
+_Q8_BLOCK = 32
+# How far a weight may be from what it was, as a share of the tensor's largest: half a step of 8 bits, of a mantissa.
+_BOUNDS = {Kind.F32: 1e-7, Kind.F16: 2.0**-11, Kind.BF16: 2.0**-8, Kind.Q8_0: 1 / 127}
+
+
+def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, name: str, license: str | None) -> float:
+    """Write the file, read it back, and compare every tensor.
+
+    Args:
+        tokenizer: a folder with tokenizer.json and tokenizer_config.json, whose chat template goes along.
+        kind: of all matrices; norms are float32, and rows that no block of Q8_0 divides are f16.
+        name, license: what the file says of itself.
+
+    Returns:
+        The largest difference of a weight from the merged model's, as a share of its tensor's largest.
+
+    Raises:
+        ValueError: a tokenizer that is not implemented, a weight beyond f16's range, or a tensor that reads back
+            otherwise than it was written.
+    """
+    config = merged.config
+    fields = vocabulary_of(tokenizer, config.vocab_size)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name(name)
+    if license is not None:
+        writer.add_license(license)
+    writer.add_file_type(_FILE_TYPES[kind])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    _add_facts(writer, config)
+    for key, value in fields.items():
+        if isinstance(value, list):
+            writer.add_array(key, value)
+        else:
+            add = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}[type(value)]
+            add(key, value)
+    extra = {} if config.rope_scaling is None else {"rope_freqs.weight": _rope_factors(config, config.rope_scaling)}
+    for gguf_name, factors in extra.items():
+        writer.add_tensor_info(gguf_name, factors.shape, factors.dtype, factors.nbytes)
+    names = _names(merged)
+    kinds = {}
+    for gguf_name, hf_name in names.items():
+        shape = merged.shapes[hf_name]
+        kinds[gguf_name] = _kind(shape, _KINDS[kind])
+        block, size = gguf.GGML_QUANT_SIZES[kinds[gguf_name]]
+        count = math.prod(shape) // block * size
+        writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), count, raw_dtype=kinds[gguf_name])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for factors in extra.values():
+        writer.write_tensor_data(factors)
+    for gguf_name, hf_name in names.items():
+        writer.write_tensor_data(_packed(gguf_name, _rows(merged, hf_name), kinds[gguf_name]))
+    writer.close()
+    return _check(merged, path, names)
+
+
+def puts_before(tokenizer: Path) -> str | None:
+    """The text of the token that llama.cpp puts before every prompt; None where it puts none."""
+    fields = vocabulary_of(tokenizer, 0)
+    if not fields["tokenizer.ggml.add_bos_token"] or "tokenizer.ggml.bos_token_id" not in fields:
+        return None
+    return str(fields["tokenizer.ggml.tokens"][fields["tokenizer.ggml.bos_token_id"]])
+
+
+def _add_facts(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
+    writer.add_block_count(config.num_layers)
+    writer.add_context_length(config.max_positions)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_heads)
+    writer.add_head_count_kv(config.num_kv_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_vocab_size(config.vocab_size)
+
+
+def _names(merged: Merged) -> dict[str, str]:
+    """llama.cpp's name -> Hugging Face's, in the model's order."""
+    layers = range(merged.config.num_layers)
+    theirs = {hf.format(layer): ours.format(layer) for ours, hf in TENSOR_NAMES.items() for layer in layers}
+    return {theirs[name]: name for name in merged.shapes}
+
+
+def _kind(shape: tuple[int, ...], kind: Kind) -> Kind:
+    if len(shape) == 1:
+        return Kind.F32
+    return Kind.F16 if kind == Kind.Q8_0 and shape[-1] % _Q8_BLOCK else kind
+
+
+def _rows(merged: Merged, name: str) -> np.ndarray:
+    """A tensor in float32 and in llama.cpp's order of rows, which turns pairs of neighbours in rope."""
+    weight = merged.wide(name)
+    match = re.search(r"\.([qk])_proj\.", name)
+    if match is None:
+        return weight
+    heads = merged.config.num_heads if match[1] == "q" else merged.config.num_kv_heads
+    rows, width = weight.shape
+    return weight.reshape(heads, 2, rows // heads // 2, width).swapaxes(1, 2).reshape(rows, width)
+
+
+def _packed(name: str, weight: np.ndarray, kind: Kind) -> np.ndarray:
+    if kind == Kind.F16 and np.abs(weight).max() > np.finfo(np.float16).max:
+        raise ValueError(f"{name} holds weights beyond the range of f16; export it as bf16 or q8_0")
+    return gguf.quants.quantize(np.ascontiguousarray(weight), kind)
+
+
+def _rope_factors(config: ModelConfig, rope: Llama3Rope) -> np.ndarray:
+    """Llama 3's scaling as llama.cpp reads it: a divisor for each frequency (convert_hf_to_gguf.py)."""
+    places = np.arange(0, config.head_dim, 2, dtype=np.float64)
+    waves = 2 * math.pi * config.rope_theta ** (places / config.head_dim)
+    low = rope.original_max_positions / rope.low_freq_factor
+    high = rope.original_max_positions / rope.high_freq_factor
+    smooth = (rope.original_max_positions / waves - rope.low_freq_factor) / (
+        rope.high_freq_factor - rope.low_freq_factor
+    )
+    between = 1 / ((1 - smooth) / rope.factor + smooth)
+    return np.where(waves < high, 1.0, np.where(waves > low, rope.factor, between)).astype(np.float32)
+
+
+def _check(merged: Merged, path: Path, names: dict[str, str]) -> float:
+    """The largest relative difference of a tensor read back."""
+    found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    worst = 0.0
+    for gguf_name, hf_name in names.items():
+        tensor = found[gguf_name]
+        wide = _rows(merged, hf_name)
+        read = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(wide.shape)
+        difference = float(np.abs(read - wide).max() / max(float(np.abs(wide).max()), 1e-30))
+        if not difference <= _BOUNDS[tensor.tensor_type]:
+            raise ValueError(
+                f"{path.name}: {gguf_name} read back differs by {difference:.2g} of its largest weight, more than "
+                f"{tensor.tensor_type.name} explains; is the disk or the package gguf at fault?"
+            )
+        worst = max(worst, difference)
+    return worst

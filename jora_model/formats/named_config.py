@@ -1,0 +1,36 @@
+"""The facts of a model that a person named, without its weights: for plans."""
+
+from pathlib import Path
+
+from jora_model.formats.base import EMBEDDED, resolve_base
+from jora_model.spec.config import ModelConfig
+
+_SHIPPED = Path(__file__).parents[1] / "spec" / "configs"
+
+
+def shipped_names() -> tuple[str, ...]:
+    """Models whose `config.json` ships with this package."""
+    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.json")))
+
+
+def config_of(name: str) -> ModelConfig:
+    """Facts by a shipped name, a `config.json` or the folder that holds one, a `.gguf` file, or `embedded`.
+
+    Raises:
+        ValueError: there is no such model, or it has what is not implemented.
+    """
+    path = Path(name).expanduser()
+    if name in shipped_names():
+        return ModelConfig.read_file(_SHIPPED / f"{name}.json")
+    if name == EMBEDDED or path.suffix == ".gguf":
+        from jora_model.formats.gguf_import import gguf_config
+
+        return ModelConfig.from_hf(gguf_config(resolve_base(name)))
+    if path.is_dir():
+        return ModelConfig.read(path)
+    if path.is_file():
+        return ModelConfig.read_file(path)
+    raise ValueError(
+        f"unknown model {name!r}; give one of {', '.join(shipped_names())}, a config.json or the folder that holds "
+        f"one, a .gguf file, or {EMBEDDED}"
+    )

@@ -1,0 +1,72 @@
+"""Check an export by its logits: `python -m jora_model.generation.probe JOB.json`, a process of its own.
+
+The trained model (base and adapter) and what was written are loaded one after the other, computed in float32 on a real
+prompt, and compared. What is left is the rounding of the merged weights.
+"""
+
+import gc
+import json
+import logging
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from jora_model.model.load import load_model
+from jora_model.packing.sequences import read_sequences
+from jora_model.runtime.compilation import use_compilation_cache
+from jora_model.runtime.process import run_job_file, set_up_log
+from jora_model.spec.job import ProbeJob, read_job
+
+log = logging.getLogger("jora_model.generation.probe")
+
+
+def logits(base: Path, adapter: Path | None, tokens: np.ndarray) -> np.ndarray:
+    """Float32 logits `[T, V]` of a model for tokens int32 `[T]`."""
+    model = load_model(base, adapter=adapter, compute_dtype=jnp.float32)
+    length = len(tokens)
+    positions = jnp.arange(length, dtype=jnp.int32)[None]
+    hidden = model.hidden_states(jnp.asarray(tokens)[None], positions, jnp.full((1, length), length, jnp.int32))
+    return np.asarray(model.head(hidden))[0]
+
+
+def root_mean_square(values: np.ndarray) -> float:
+    """Of all values, whatever their shape; summed in float64."""
+    return float(np.sqrt(np.mean(np.square(values), dtype=np.float64)))
+
+
+def probe(job: ProbeJob) -> None:
+    """Compare, and write `{part: {difference, share, changed}}` to the job's output.
+
+    `difference` is the largest of all logits, `share` the root mean square of the differences as a share of that of
+    the logits, `changed` how many of the likeliest next tokens are others. The share decides: rounding to bfloat16
+    moves a few logits of the first positions by a tenth of the largest, and which ones is chance.
+
+    Raises:
+        ValueError: a part differs by more than its bound.
+    """
+    if job.compilation_cache:
+        use_compilation_cache(Path(job.compilation_cache))
+    tokens = read_sequences(Path(job.sequences))[0].tokens[: job.tokens]
+    trained = logits(Path(job.base), Path(job.adapter), tokens)
+    found = {}
+    for part, bound in job.bounds.items():
+        folder = Path(job.export) / part
+        gc.collect()  # models are large, and one is enough
+        ours = logits(folder, None, tokens) if part == "merged" else logits(Path(job.base), folder, tokens)
+        difference = float(np.abs(ours - trained).max())
+        share = root_mean_square(ours - trained) / max(root_mean_square(trained), 1e-30)
+        changed = int((ours.argmax(-1) != trained.argmax(-1)).sum())
+        found[part] = {"difference": difference, "share": share, "changed": changed, "bound": bound}
+        if not share <= bound:
+            raise ValueError(
+                f"the exported {part} model gives other logits than the trained one: they differ by {share:.2g} "
+                f"of their root mean square, and {bound:.2g} is allowed; what was written is left out"
+            )
+        log.info("%s: its logits differ by %.2g of their root mean square", part, share)
+    Path(job.output).write_text(json.dumps({"tokens": len(tokens), **found}) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    set_up_log("jora_model")
+    run_job_file(lambda path: probe(read_job(path, ProbeJob)))

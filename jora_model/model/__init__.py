@@ -1,0 +1,1 @@
+"""The transformer: its layers, its variables, and how they are loaded."""

@@ -1,0 +1,70 @@
+"""Shape, dtype and sharding of every array of a model, known before anything is allocated.
+
+    model = abstract_model(config, lora, mesh, "bfloat16")    # a Llama whose variables hold jax.ShapeDtypeStruct
+
+Loading places real arrays by the same description; planning compiles on it without any.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import ShapeDtypeStruct
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
+
+from jora_model.model.transformer import Llama
+from jora_model.runtime.sharding import adapter_specs, named, parameter_spec, rules_for, tp_size
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes, parameters_of, shape_of
+from jora_model.spec.settings import LoraSettings
+
+
+def base_shapes(
+    config: ModelConfig, mesh: Mesh | None, compute_dtype: Any, device: jax.Device | None = None
+) -> dict[str, ShapeDtypeStruct]:
+    """The base weights by our names: bf16 as uint16 bits (see `linear.as_float`), or float32.
+
+    Args:
+        device: without a mesh, the one that holds all; by default JAX's first.
+    """
+    dtype = jnp.uint16 if jnp.dtype(compute_dtype) == jnp.bfloat16 else jnp.float32
+    rules = rules_for(config, tp_size(mesh))
+    return {
+        parameter.name: ShapeDtypeStruct(
+            shape_of(parameter, config),
+            dtype,
+            sharding=named(mesh, parameter_spec(parameter, rules)) or _one_device(device),
+        )
+        for parameter in parameters_of(config)
+    }
+
+
+def adapter_shapes(
+    config: ModelConfig, lora: LoraSettings, mesh: Mesh | None, device: jax.Device | None = None
+) -> dict[str, tuple[ShapeDtypeStruct, ShapeDtypeStruct]]:
+    """The adapter: target -> (A `[L, R, in]`, B transposed `[L, R, out]`), float32."""
+    sizes = dim_sizes(config)
+    rules = rules_for(config, tp_size(mesh))
+    found = {}
+    for target in lora.target_modules:
+        out, inner = (sizes[dim] for dim in LINEAR_BY_NAME[target].dims)
+        shapes = ((config.num_layers, lora.rank, inner), (config.num_layers, lora.rank, out))
+        a, b = (
+            ShapeDtypeStruct(shape, jnp.float32, sharding=named(mesh, partition) or _one_device(device))
+            for shape, partition in zip(shapes, adapter_specs(target, rules), strict=True)
+        )
+        found[target] = (a, b)
+    return found
+
+
+def abstract_model(
+    config: ModelConfig, lora: LoraSettings, mesh: Mesh | None, compute_dtype: Any, device: jax.Device | None = None
+) -> Llama:
+    """The model that `weights.load_model` would give, without arrays."""
+    base: Any = base_shapes(config, mesh, compute_dtype, device)
+    adapter: Any = adapter_shapes(config, lora, mesh, device)
+    return Llama(config, base, adapter, lora, mesh, compute_dtype)
+
+
+def _one_device(device: jax.Device | None) -> Sharding:
+    return SingleDeviceSharding(device or jax.devices()[0])

@@ -1,0 +1,83 @@
+"""Attention under `reach`, and rotary positions. Shape letters: see the glossary of the design."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jora_model.spec.config import ModelConfig
+
+
+def visible(reach: Int[Array, "B S"]) -> Bool[Array, "B T S"]:
+    """Who sees whom: query i sees key j exactly when `j <= i < reach[j]`.
+
+    `reach[j]` is the end of position j's subtree in a depth-first forest of token tries. A plain causal sequence
+    that ends at n has reach n throughout; padding has `reach[j] = j + 1` and sees itself only.
+    """
+    place = jnp.arange(reach.shape[1], dtype=jnp.int32)
+    i, j = place[None, :, None], place[None, None, :]
+    return (j <= i) & (i < reach[:, None, :])
+
+
+def attend(
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B S K H"],
+    v: Float[Array, "B S K H"],
+    mask: Bool[Array, "B T S"],
+) -> Float[Array, "B T N H"]:
+    """Dense grouped-query attention; operands in their dtype, scores and softmax in float32.
+
+    Keys and values are not repeated for their group of queries. Every query must see at least one key.
+    """
+    B, T, N, H = q.shape
+    K = k.shape[2]
+    q = (q.astype(jnp.float32) / math.sqrt(H)).astype(q.dtype).reshape(B, T, K, N // K, H)
+    precision = jax.lax.Precision.HIGHEST if q.dtype == jnp.float32 else None
+    scores = jnp.einsum("btkgh,bskh->bkgts", q, k, precision=precision, preferred_element_type=jnp.float32)
+    scores = jnp.where(mask[:, None, None, :, :], scores, jnp.float32(-1e30))
+    weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype)
+    out = jnp.einsum("bkgts,bskh->btkgh", weights, v, precision=precision, preferred_element_type=jnp.float32)
+    return out.astype(q.dtype).reshape(B, T, N, H)
+
+
+def rope_frequencies(config: ModelConfig) -> np.ndarray:
+    """Inverse frequencies, float32 `[H/2]`: theta^(-2i/H), for Llama 3 scaled as transformers does
+    (modeling_rope_utils.py, `_compute_llama3_parameters`)."""
+    half = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
+    frequency = (1.0 / np.power(np.float32(config.rope_theta), half)).astype(np.float32)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return frequency
+    wavelength = 2 * np.pi / frequency
+    low = scaling.original_max_positions / scaling.low_freq_factor
+    high = scaling.original_max_positions / scaling.high_freq_factor
+    smooth = (scaling.original_max_positions / wavelength - scaling.low_freq_factor) / (
+        scaling.high_freq_factor - scaling.low_freq_factor
+    )
+    blended = (1 - smooth) * frequency / scaling.factor + smooth * frequency
+    scaled = np.where(wavelength > low, frequency / scaling.factor, frequency)
+    return np.where((wavelength <= low) & (wavelength >= high), blended, scaled).astype(np.float32)
+
+
+def rotary(
+    positions: Int[Array, "B T"], frequencies: np.ndarray
+) -> tuple[Float[Array, "B H T"], Float[Array, "B H T"]]:
+    """Cosine and sine of each position's angles, the same for both halves of a head; float32."""
+    angles = positions.astype(jnp.float32)[:, None, :] * jnp.asarray(np.tile(frequencies, 2))[None, :, None]
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: Float[Array, "*b H T"], cos: Float[Array, "*b H T"], sin: Float[Array, "*b H T"]) -> Array:
+    """Rotate the two halves of each head (Hugging Face's `rotate_half` convention); the result is float32.
+
+    Args:
+        cos, sin: of `rotary`, shaped to fit x. With the sine negated it turns back, which is also its gradient.
+    """
+    # The halves change places in a product, which is exact: moved, XLA's CPU backend takes them number by number.
+    eye = np.eye(x.shape[-2] // 2, dtype=np.float32)
+    swap = jnp.asarray(np.block([[0 * eye, -eye], [eye, 0 * eye]]), x.dtype)
+    precision = jax.lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
+    swapped = jnp.einsum("ij,...jt->...it", swap, x, precision=precision, preferred_element_type=jnp.float32)
+    return x.astype(jnp.float32) * cos + swapped * sin

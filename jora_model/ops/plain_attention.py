@@ -1,0 +1,114 @@
+"""Attention by `jax.nn.dot_product_attention`: cuDNN's on an NVIDIA GPU, where a loop over tiles would be slow.
+
+The same numbers as `attend_blocked` (tested on a CPU, with JAX's own implementation in cuDNN's place). cuDNN takes no
+`reach`: where every row is one plain sequence, causality says it all; elsewhere it gets a bias of [S, S] for each row,
+the same for all heads and layers, that is far below everything where nothing is visible.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from jora_model.ops.attention import rotate, visible
+from jora_model.ops.blocked_attention import over_mesh
+from jora_model.packing.tiles import last_place
+
+# "tiles" is `attend_blocked`; the others are implementations of JAX's function, with or without a bias for `reach`.
+# "xla" has no use but tests.
+Attention = Literal["tiles", "cudnn", "cudnn with bias", "xla", "xla with bias"]
+_HIDDEN = -1e9
+_WIDEST = 128  # of a head; more only on some GPUs
+_OLDEST = 8  # major compute capability, Ampere: JAX lets older GPUs through, and then cuDNN has nothing to run
+
+
+def backend_name() -> str:
+    """JAX's name of the backend, but "cuda" for NVIDIA's GPUs: "gpu" may be AMD's, which have no cuDNN.
+
+    Those too old for cuDNN's attention have their compute capability behind it ("cuda 7.5").
+    """
+    device = jax.devices()[0]
+    if "cuda" not in device.client.platform_version:
+        return jax.default_backend()
+    capability = str(getattr(device, "compute_capability", "8.0"))
+    return f"cuda {capability}" if int(capability.split(".")[0]) < _OLDEST else "cuda"
+
+
+def choose_attention(
+    backend: str, compute_dtype: str, head_dim: int, reaches: Iterable[np.ndarray]
+) -> tuple[Attention, str]:
+    """Which attention a run takes, and why.
+
+    Args:
+        backend: of `backend_name`.
+        reaches: of all rows of the run, [B, S] each; read as far as the answer needs.
+    """
+    if backend.startswith("cuda "):
+        return "tiles", f"cuDNN takes GPUs from compute capability {_OLDEST}.0 on, and this is {backend}"
+    if backend != "cuda":
+        return "tiles", f"the backend is {backend}"
+    if compute_dtype != "bfloat16":
+        return "tiles", f"cuDNN takes bfloat16, and training.compute_dtype is {compute_dtype}"
+    if head_dim % 8 or head_dim > _WIDEST:
+        return "tiles", f"cuDNN takes heads of a multiple of 8 up to {_WIDEST}, and the model's have {head_dim}"
+    if not all(is_plain(reach) for reach in reaches):
+        return "cudnn with bias", "a gpu, and a row holds more than one plain sequence"
+    return "cudnn", "a gpu, and every row is one plain sequence"
+
+
+def is_plain(reach: np.ndarray) -> bool:
+    """Whether each row of `reach`, [B, S], is one causal sequence and then padding, or nothing but padding."""
+    ends = last_place(reach)[:, None]
+    return bool(np.all((reach == ends) | (np.arange(reach.shape[1]) >= ends)))
+
+
+def reach_bias(reach: Int[Array, "B S"], dtype: Any) -> Float[Array, "B 1 T S"]:
+    """What is added to a score: 0 where query i sees key j (`attention.visible`), else far below everything."""
+    return jnp.where(visible(reach), jnp.zeros((), dtype), jnp.full((), _HIDDEN, dtype))[:, None]
+
+
+def attend_plain(
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B T K H"],
+    v: Float[Array, "B T K H"],
+    rope: tuple[Float[Array, "B H T"], Float[Array, "B H T"]],
+    attention: Attention,
+    bias: Float[Array, "B 1 T T"] | None = None,
+    mesh: Mesh | None = None,
+) -> Float[Array, "B T N H"]:
+    """Causal grouped-query attention of rows over themselves.
+
+    Without a bias, padding stands behind its row's sequence, so nothing sees it; it sees the sequence itself, and what
+    it gets nobody reads: its errors are 0, and so are its gradients (tested).
+
+    Args:
+        q, k: not rotated yet.
+        rope: `attention.rotary` of the positions.
+        bias: `reach_bias`, where rows are more than one plain sequence.
+        mesh: see `attend_blocked`.
+    """
+    implementation = attention.split()[0]
+    rest = (*rope, bias) if bias is not None else rope
+    return over_mesh(partial(_attend, implementation), mesh, (q, k, v), rest)
+
+
+def _attend(
+    implementation: Any, q: Array, k: Array, v: Array, cos: Array, sin: Array, bias: Array | None = None
+) -> Array:
+    q, k = (_rotated(x, cos, sin) for x in (q, k))
+    T = q.shape[1]
+    # JAX refuses cuDNN's gradient for an odd length; a place behind all others changes nothing.
+    q, k, v = (jnp.pad(x, ((0, 0), (0, T % 2), (0, 0), (0, 0))) for x in (q, k, v))
+    if bias is not None and T % 2:
+        bias = jnp.pad(bias, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    return jax.nn.dot_product_attention(q, k, v, bias, is_causal=True, implementation=implementation)[:, :T]
+
+
+def _rotated(x: Float[Array, "B T N H"], cos: Array, sin: Array) -> Array:
+    turned = rotate(jnp.transpose(x, (0, 2, 3, 1)), cos[:, None], sin[:, None])
+    return jnp.transpose(turned, (0, 3, 1, 2)).astype(x.dtype)

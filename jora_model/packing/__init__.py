@@ -1,0 +1,1 @@
+"""Token sequences become prefix tries, rows and tiles; arrays only."""

@@ -1,0 +1,84 @@
+"""Which examples make an update: a fixed number of them, families together, in an order that the seed alone decides."""
+
+from collections import deque
+from collections.abc import Iterable
+from collections.abc import Sequence as Seq
+
+import numpy as np
+
+from jora_model.packing.sequences import Sequence
+from jora_model.packing.tries import Family, families
+
+# Units among which a choice that fills an update exactly is looked for.
+_WINDOW = 64
+
+
+class Sampler:
+    """Updates by number, so that the position in the data is one integer.
+
+    Attributes:
+        families: places of the examples that share most of their prefix.
+        updates_per_epoch: every update holds `examples_per_update`; the last of an epoch may hold fewer.
+    """
+
+    def __init__(self, sequences: Seq[Sequence], examples_per_update: int, seed: int):
+        self.families = families(sequences, examples_per_update)
+        self.count = len(sequences)
+        self.examples_per_update = examples_per_update
+        self.seed = seed
+        self.updates_per_epoch = -(-self.count // examples_per_update)
+        self._epoch = -1
+        self._updates: list[list[int]] = []
+
+    def update(self, number: int) -> list[int]:
+        """Places of the examples of update `number` (from 0, over all epochs)."""
+        epoch, inside = divmod(number, self.updates_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._updates = epoch, self._shuffle(epoch)
+        return self._updates[inside]
+
+    def _shuffle(self, epoch: int) -> list[list[int]]:
+        units = self._units(self.families, np.random.default_rng([self.seed, epoch]))
+        return [unit.tolist() for unit in units]
+
+    def _units(self, family: Family, random: np.random.Generator) -> list[np.ndarray]:
+        """A family in random order, in parts of at most an update's size."""
+        if isinstance(family[0], int):
+            return [random.permutation(np.array(family, np.int64))]
+        units = [unit for member in family for unit in self._units(member, random)]
+        return fill_updates([units[place] for place in random.permutation(len(units))], self.examples_per_update)
+
+
+def fill_updates(units: Iterable[np.ndarray], size: int) -> list[np.ndarray]:
+    """Join units to updates of exactly `size` examples, in their order; the last one takes what is left.
+
+    A unit that does not fit waits for the next update. One is cut only when no choice among the next ones fills the
+    update exactly.
+    """
+    coming = deque(units)
+    updates = []
+    while coming:
+        parts = [coming.popleft()]
+        room = size - len(parts[0])
+        # As many units as an update has examples can fill it, whatever their sizes.
+        window = [coming.popleft() for _ in range(min(max(_WINDOW, size), len(coming)))] if room else []
+        # Bit r of sums[n]: some of window[n:] hold r examples together.
+        sums = [1]
+        for unit in reversed(window):
+            sums.append(sums[-1] | sums[-1] << len(unit))
+        sums.reverse()
+        exact = sums[0] >> room & 1
+        waiting = []
+        for unit, later in zip(window, sums[1:], strict=True):
+            rest = room - len(unit)
+            if rest >= 0 and (not exact or later >> rest & 1):
+                parts.append(unit)
+                room = rest
+            else:
+                waiting.append(unit)
+        if room and waiting:
+            parts.append(waiting[0][:room])
+            waiting[0] = waiting[0][room:]
+        coming.extendleft(reversed(waiting))
+        updates.append(np.concatenate(parts))
+    return updates

@@ -1,0 +1,124 @@
+"""Floating-point operations: those that the model needs, and those that a compiled program does.
+
+Both count products only, two operations a multiply-add. The compiled program's count is read from its text, since
+`cost_analysis()` counts the body of a loop once, however often it runs.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.parameters import LINEAR_BY_NAME, LINEARS, dim_sizes
+from jora_model.spec.settings import LoraSettings
+
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
+_SHAPE = re.compile(r"^\w+\[([\d,]*)\]")
+_DOT = re.compile(r" dot\(([^)]*)\).*?lhs_contracting_dims=\{([\d,]*)\}")
+_CALLED = re.compile(r"(?:calls|to_apply|body)=%?([\w.\-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+# The innermost named loop: `jax.named_scope` is in the names of its operations.
+_LOOP = re.compile(r'op_name="[^"]*/(\w+)/while"')
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+
+
+@dataclass(frozen=True)
+class ModelFlops:
+    """Forward and backward, without gradients of frozen weights and without anything computed again.
+
+    Attributes:
+        per_token: of the layers, for each position of a plain causal row (mean over its positions).
+        per_answer_token: of the head, for each learnt token.
+    """
+
+    per_token: float
+    per_answer_token: float
+
+
+def model_flops(config: ModelConfig, lora: LoraSettings, row_length: int) -> ModelFlops:
+    """What the arithmetic of one training example needs, whatever program does it."""
+    sizes = dim_sizes(config)
+    # Frozen weights: the product, and the gradient of its input. Trained ones: also their own gradient.
+    frozen = 4 * sum(math.prod(sizes[dim] for dim in parameter.dims) for parameter in LINEARS)
+    trained = 6 * lora.rank * sum(sizes[dim] for name in lora.target_modules for dim in LINEAR_BY_NAME[name].dims)
+    # Scores and weighted values, two products forward and four backward, over (S + 1) / 2 visible keys.
+    attention = 6 * 2 * sizes["heads"] * (row_length + 1) / 2
+    return ModelFlops(config.num_layers * (frozen + trained + attention), 4.0 * config.vocab_size * config.hidden_size)
+
+
+@dataclass(frozen=True)
+class ProgramFlops:
+    """Products of one device's program.
+
+    Attributes:
+        fixed: everything that runs a number of times which is known.
+        per_turn: one turn of each other loop, such as that over the head's answers.
+    """
+
+    fixed: float
+    per_turn: float
+
+
+def program_flops(text: str, turns: Mapping[str, float]) -> ProgramFlops:
+    """Count the dots in the text of an optimized HLO module, loops by their known number of turns.
+
+    Args:
+        turns: of loops whose length depends on the data, by the `jax.named_scope` that they stand in: their turns, or
+            the mean of them.
+    """
+    computations = _computations(text)
+    done: dict[str, ProgramFlops] = {}
+
+    def count(name: str) -> ProgramFlops:
+        if name in done:
+            return done[name]
+        lines = computations[name]
+        fixed = per_turn = 0.0
+        for line in lines.values():
+            if dot := _DOT.search(line):
+                fixed += _dot_flops(line, dot, lines)
+            if branches := _BRANCHES.search(line):
+                costliest = max((count(name.strip(" %")) for name in branches[1].split(",")), key=lambda c: c.fixed)
+                fixed, per_turn = fixed + costliest.fixed, per_turn + costliest.per_turn
+            for called in _CALLED.findall(line):
+                inner = count(called)
+                if " while(" not in line:
+                    fixed, per_turn = fixed + inner.fixed, per_turn + inner.per_turn
+                elif trips := _TRIPS.search(line):
+                    fixed, per_turn = fixed + int(trips[1]) * inner.fixed, per_turn + int(trips[1]) * inner.per_turn
+                elif (loop := _LOOP.search(line)) and loop[1] in turns:
+                    fixed, per_turn = fixed + turns[loop[1]] * inner.fixed, per_turn + turns[loop[1]] * inner.per_turn
+                else:
+                    per_turn += inner.fixed + inner.per_turn
+        done[name] = ProgramFlops(fixed, per_turn)
+        return done[name]
+
+    return count("ENTRY")
+
+
+def _computations(text: str) -> dict[str, dict[str, str]]:
+    """Computation -> instruction -> what stands behind its `=`; the entry is called ENTRY."""
+    found: dict[str, dict[str, str]] = {}
+    current: dict[str, str] = {}
+    for line in text.splitlines():
+        if head := _COMPUTATION.match(line):
+            current = {}
+            found["ENTRY" if line.startswith("ENTRY ") else head[1]] = current
+        elif instruction := _INSTRUCTION.match(line):
+            current[instruction[1]] = instruction[2]
+    assert "ENTRY" in found, "not the text of an HLO module"
+    return found
+
+
+def _dot_flops(line: str, dot: re.Match[str], lines: dict[str, str]) -> float:
+    left = _dims(lines[dot[1].split(",")[0].split()[-1].lstrip("%")])
+    contracted = [left[int(place)] for place in dot[2].split(",") if place]
+    return 2.0 * math.prod(_dims(line)) * math.prod(contracted)
+
+
+def _dims(shape: str) -> list[int]:
+    match = _SHAPE.match(shape)
+    assert match, f"no array: {shape[:80]}"
+    return [int(size) for size in match[1].split(",") if size]

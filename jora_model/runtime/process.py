@@ -1,0 +1,96 @@
+"""A job in a process of its own: it ends with its parent, and says what went wrong in one line.
+
+The other side is tasks/engine/jobs.py. The parent keeps the writing end of a pipe open and passes the reading end in
+JORA_PARENT_FD; when the parent goes, however it goes, the kernel closes its end and the child reads end-of-file.
+What a job logs, and how far it is, goes through a pipe of its own as lines of JSON (JORA_REPORT_FD): a terminal shows
+the progress bar, and the parent's log has the rest with its level. Without these variables (under Slurm, or by hand) a
+job simply runs.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+PARENT_FD, REPORT_FD = "JORA_PARENT_FD", "JORA_REPORT_FD"
+#: Exit codes: what a person did wrong, and (EX_TEMPFAIL: the same job can be run again) parent or fellow is gone.
+EXIT_INPUT_ERROR = 2
+EXIT_AGAIN = 75
+
+
+class _Reports(logging.Handler):
+    """Sends what is logged to the parent."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+            if record.exc_info:
+                message += "\n" + logging.Formatter().formatException(record.exc_info)
+            _report(level=record.levelno, message=message)
+        except Exception:
+            self.handleError(record)  # a line that cannot be written must not end the job
+
+
+_report_to: int | None = None
+
+
+def set_up_log(*packages: str) -> None:
+    """Log to the parent, or to stderr where none listens: all warnings, and what these packages tell of their work."""
+    global _report_to
+    value = os.environ.pop(REPORT_FD, None)
+    if value is not None:
+        _report_to = int(value)
+        os.set_inheritable(_report_to, False)
+    handlers = [_Reports() if value is not None else logging.StreamHandler()]
+    # By force: an import has set the root logger's format already. Not INFO: JAX tells about every backend that this
+    # machine does not have.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
+    for name in packages:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def report_progress(done: int, total: int) -> None:
+    """Tell the parent how far the job is."""
+    _report(done=done, total=total)
+
+
+def _report(**content: object) -> None:
+    if _report_to is not None:
+        with contextlib.suppress(OSError):  # the parent is gone, and this process ends with it
+            os.write(_report_to, (json.dumps(content) + "\n").encode())
+
+
+def watch_parent() -> None:
+    """Start a daemon thread that ends this process as soon as the parent is gone."""
+    value = os.environ.pop(PARENT_FD, None)  # not for this process's own children
+    if value is None:
+        return
+    descriptor = int(value)
+    os.set_inheritable(descriptor, False)
+
+    def wait_for_end() -> None:
+        os.read(descriptor, 1)  # nothing is ever written: this returns at end-of-file
+        os._exit(EXIT_AGAIN)
+
+    threading.Thread(target=wait_for_end, name="watch-parent", daemon=True).start()
+
+
+def run_job_file(work: Callable[[Path], None]) -> None:
+    """The main function of a job module: `python -m MODULE JOB_FILE` calls `work(Path(JOB_FILE))`.
+
+    A ValueError, which is what a person did wrong, ends it with a last line `error: ...` on stderr and exit code 2.
+    """
+    watch_parent()
+    if len(sys.argv) != 2:
+        sys.stderr.write("error: give one argument, the job file\n")
+        sys.exit(EXIT_INPUT_ERROR)
+    try:
+        work(Path(sys.argv[1]))
+    except ValueError as error:
+        # The parent reads one line; a progress bar may stand in the current one.
+        sys.stderr.write(f"\nerror: {' '.join(str(error).split())}\n")
+        sys.exit(EXIT_INPUT_ERROR)

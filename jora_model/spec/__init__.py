@@ -1,0 +1,1 @@
+"""Facts of a model, settings of a person, and the table of parameters."""

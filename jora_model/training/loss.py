@@ -1,0 +1,82 @@
+"""Cross entropy at the learnt tokens only, in chunks: logits of a whole row, [S, V], never exist.
+
+The head is frozen, so a chunk's gradient with respect to its states is formed while its logits are there: two products
+a chunk instead of the three that computing the logits again would take, and nothing of the vocabulary's size is kept.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from jora_model.model.transformer import Llama
+from jora_model.ops.exponential import LOG2_E, exp2
+from jora_model.ops.linear import contract
+
+CHUNK = 128
+
+
+def answer_loss(
+    model: Llama,
+    hidden: Float[Array, "B S D"],
+    predict_at: Int[Array, "B S"],
+    targets: Int[Array, "B S"],
+    weights: Float[Array, "B S"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Sum of the weighted token losses and sum of the weights, float32; differentiable in `hidden` alone.
+
+    Args:
+        predict_at: places of the predictions, which stand first in each row; the rest has weight 0. The head runs for
+            as many chunks as the fullest row has, whatever S is.
+    """
+    chunk = min(CHUNK, predict_at.shape[1])
+
+    def padded(x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, -x.shape[1] % chunk)))
+
+    places, wanted, shares = padded(predict_at), padded(targets), padded(weights)
+    chunks = (jnp.max(jnp.sum((shares > 0).astype(jnp.int32), axis=1)) + (chunk - 1)) // chunk
+
+    kernel = model.head_kernel.astype(hidden.dtype)
+
+    def sums(hidden: Array, differentiate: bool) -> tuple[Array, Array]:
+        def add(number: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            total, gradient = carry
+            place, target, share = (
+                lax.dynamic_slice_in_dim(x, number * chunk, chunk, axis=1) for x in (places, wanted, shares)
+            )
+            states = jnp.take_along_axis(hidden, place[:, :, None], axis=1)
+            logits = contract(states, kernel, -1, 1)
+            # The target is taken out and reckoned apart, in float32: of it, the gradient is a small difference.
+            answers = model.head_rows(target).astype(jnp.float32)
+            picked = jnp.sum(states.astype(jnp.float32) * answers, axis=-1)
+            is_target = lax.broadcasted_iota(jnp.int32, logits.shape, 2) == target[:, :, None]
+            top = jnp.max(logits, axis=-1)
+            others = exp2((logits - top[:, :, None]) * LOG2_E, states.dtype)
+            others = jnp.where(is_target, jnp.zeros((), others.dtype), others)
+            own = jnp.exp(picked - top)
+            whole = jnp.sum(others.astype(jnp.float32), axis=-1) + own
+            total = total + jnp.sum((top + jnp.log(whole) - picked) * share)
+            if differentiate:
+                change = contract(others, kernel, -1, 0) * (share / whole)[:, :, None]
+                change = change + answers * (share * (own / whole - 1.0))[:, :, None]
+                # A mapped scatter keeps each row where it lives; an indexed one would gather the batch.
+                gradient = jax.vmap(lambda into, at, part: into.at[at].add(part))(
+                    gradient, place, change.astype(hidden.dtype)
+                )
+            return total, gradient
+
+        return lax.fori_loop(0, chunks, add, (jnp.zeros((), jnp.float32), jnp.zeros_like(hidden)))
+
+    @jax.custom_vjp
+    def total_of(hidden: Array) -> Array:
+        return sums(hidden, differentiate=False)[0]
+
+    def forward(hidden: Array) -> tuple[Array, Array]:
+        return sums(hidden, differentiate=True)
+
+    def backward(gradient: Array, g: Array) -> tuple[Array]:
+        return ((gradient.astype(jnp.float32) * g).astype(gradient.dtype),)
+
+    total_of.defvjp(forward, backward)
+    return total_of(hidden), jnp.sum(weights)

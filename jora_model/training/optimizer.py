@@ -1,0 +1,43 @@
+"""The optimizer and its learning rate: AdamW under a schedule, with LoRA+'s own rate for B."""
+
+from typing import Any
+
+import jax
+import optax
+
+from jora_model.spec.job import TrainSettings
+
+
+def make_optimizer(settings: TrainSettings, updates: int) -> optax.GradientTransformation:
+    """AdamW with the schedule's rate, after clipping by global norm.
+
+    LoRA+ (arXiv 2402.12354): B moves `lora_plus_ratio` times as fast as A. Its decay does too, as in PEFT's
+    `create_loraplus_optimizer`, where the ratio is a learning rate and AdamW's decay is multiplied by it.
+    """
+
+    def faster_b(change: Any, adapter: Any) -> Any:
+        return jax.tree.map_with_path(
+            lambda path, x: x * settings.lora_plus_ratio if "lora_b" in jax.tree_util.keystr(path) else x, change
+        )
+
+    return optax.chain(
+        optax.clip_by_global_norm(settings.clip_norm),
+        optax.adamw(learning_rate_at(settings, updates), weight_decay=settings.weight_decay),
+        optax.stateless(faster_b),
+    )
+
+
+def learning_rate_at(settings: TrainSettings, updates: int) -> optax.Schedule:
+    """Learning rate by update number, from 0: linear warm-up to the peak, then what `schedule` says.
+
+    The decays end at zero after the last of `updates`; the first and the last update have a rate above zero.
+    """
+    peak = settings.learning_rate
+    warmup = max(round(settings.warmup_fraction * updates), 1)
+    rest = max(updates - warmup, 1)
+    after = {
+        "cosine": optax.cosine_decay_schedule(peak, rest),
+        "linear": optax.linear_schedule(peak, 0.0, rest),
+        "constant": optax.constant_schedule(peak),
+    }[settings.schedule]
+    return optax.join_schedules([optax.linear_schedule(peak / (warmup + 1), peak, warmup), after], [warmup])

@@ -1,0 +1,307 @@
+"""Train an adapter from a job file: `python -m jora_model.training.train JOB.json`; several processes: several.py.
+
+The same job on the same devices gives the same bytes, killed and started again or not. Writes to the output folder
+adapter_config.json and adapter_model.safetensors (PEFT), metrics.jsonl (a line for each update), loss.png,
+training.json (a summary) and, on request, tensorboard/ and profile/.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jora_model.formats.lora import write_adapter
+from jora_model.formats.peft_format import CONFIG, WEIGHTS
+from jora_model.model.load import adapter_factors, load_model
+from jora_model.ops.plain_attention import backend_name, choose_attention
+from jora_model.packing.sampler import Sampler
+from jora_model.packing.sequences import Sequence, read_sequences
+from jora_model.packing.tries import Rows, pack_evenly
+from jora_model.runtime.compilation import (
+    CompilationCount,
+    compilation_facts,
+    describe_compilation,
+    use_compilation_cache,
+)
+from jora_model.runtime.distributed import is_first
+from jora_model.runtime.process import report_progress, set_up_log
+from jora_model.runtime.several import run_job
+from jora_model.runtime.sharding import check_divisible, check_rows, make_mesh, provide_cpu_devices, replicated_note
+from jora_model.runtime.tracing import Trace
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.job import TrainJob, TrainSettings, read_job
+from jora_model.training.checkpoints import Checkpoints
+from jora_model.training.curve import draw_curve
+from jora_model.training.metrics import Metrics, NoMetrics, check_tensorboard
+from jora_model.training.optimizer import learning_rate_at
+from jora_model.training.step import Trainer
+from jora_model.training.validation import Best, Validation
+
+log = logging.getLogger("jora_model.training.train")  # not __name__, which is __main__ in a process of its own
+
+_ENDS = 1_000_000
+
+
+def train(job: TrainJob) -> None:
+    """Run a job to its end, from its last checkpoint where there is one.
+
+    Raises:
+        ValueError: what a person did wrong: a mesh that does not fit, an example longer than a row, a target that
+            matches nothing, a loss that is not finite (with the update and the examples).
+    """
+    settings = job.training
+    if settings.tensorboard:
+        check_tensorboard()
+    if settings.patience is not None and job.validation is None:
+        raise ValueError(
+            f"training.patience={settings.patience} needs validation examples; give them "
+            "(split.validation_fraction above 0) or leave it out"
+        )
+    if job.compilation_cache:
+        use_compilation_cache(Path(job.compilation_cache))
+    config = ModelConfig.read(Path(job.base))
+    check_divisible(config, job.mesh)
+    check_rows(settings.rows_per_microbatch, job.mesh)
+    if note := replicated_note(config, job.mesh.tp):
+        log.warning("%s", note)
+    sequences = _read(Path(job.sequences), config)
+    held_out = _read(Path(job.validation), config) if job.validation else None
+    mesh = make_mesh(job.mesh) if job.mesh.devices > 1 else None
+    sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
+    updates = sampler.updates_per_epoch * settings.epochs
+    updates = min(updates, settings.max_updates or updates)
+    reaches = _reaches(sampler, sequences, held_out, settings, updates)
+    attention, reason = choose_attention(backend_name(), settings.compute_dtype, config.head_dim, reaches)
+    log.info("attention: %s (%s)", attention, reason)
+    output = Path(job.output)
+    if is_first():
+        output.mkdir(parents=True, exist_ok=True)
+    with CompilationCount() as compiled:
+        model = load_model(
+            Path(job.base),
+            lora=job.lora,
+            adapter=None if job.start_from is None else Path(job.start_from),
+            mesh=mesh,
+            seed=settings.seed,
+            compute_dtype=settings.compute_dtype,
+        )
+        trainer = Trainer(model, settings, updates, attention)
+        validation = Validation(held_out, settings, trainer.state.adapter) if held_out else None
+        checkpoints = Checkpoints(Path(job.checkpoints), _fingerprint(job))
+        try:
+            summary = _loop(trainer, sampler, sequences, validation, checkpoints, output, updates)
+        finally:
+            checkpoints.close()
+    if validation and settings.keep_best:
+        trainer.state = trainer.state._replace(adapter=validation.adapter)
+        summary["adapter_of_update"] = validation.best.update
+    factors = adapter_factors(trainer.model)
+    if not is_first():
+        return
+    write_adapter(output, factors, job.lora, job.base_name)
+    draw_curve(output / "metrics.jsonl", output / "loss.png")
+    summary["compilation"] = compilation_facts(trainer.programs, compiled)
+    (output / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    log.info("%s", describe_compilation(summary["compilation"]))
+
+
+def _loop(
+    trainer: Trainer,
+    sampler: Sampler,
+    sequences: Seq[Sequence],
+    validation: Validation | None,
+    checkpoints: Checkpoints,
+    output: Path,
+    updates: int,
+) -> dict[str, Any]:
+    """Updates from the last checkpoint to the end, which is the last of `updates` or an early stop."""
+    settings = trainer.settings
+    done = _restore(trainer, validation, checkpoints)
+    if done:
+        log.warning("going on after update %d of %d", done, updates)
+    # All at once: asked for in the loop, each would be a wait for the devices.
+    rates = np.asarray(learning_rate_at(settings, updates)(np.arange(updates, dtype=np.float32)))
+    stored = example_tokens = rows_used = 0
+    started, first = time.monotonic(), done
+    stopped, held_out = validation is not None and validation.stops, ""
+    trace = Trace(output / "profile", settings.profile if is_first() else 0, first, updates)
+    bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr, disable=not is_first())
+    with bar, Metrics(output, done, settings.tensorboard) if is_first() else NoMetrics() as metrics, trace:
+        if not stopped and done < updates:
+            members, rows = _prepare(sampler, sequences, done, settings)
+        while done < updates and not stopped:
+            update = done
+            trace.before(update)
+            begun = time.monotonic()
+            sums = trainer.zero()
+            size = settings.rows_per_microbatch
+            for microbatch, start in enumerate(range(0, len(rows), size)):
+                sums = trainer.accumulate(sums, rows.slice(start, size), update, microbatch)
+            answer_tokens = int(rows.weights.sum())
+            tokens = sum(len(sequences[place].tokens) for place in members)
+            stored += rows.used
+            example_tokens += tokens
+            rows_used += len(rows)
+            current = members
+            # The devices are busy now: the next rows cost nothing.
+            if update + 1 < updates:
+                members, rows = _prepare(sampler, sequences, update + 1, settings)
+            # The only wait for the devices in an update.
+            mean_loss, norm = (float(value) for value in jax.device_get(trainer.apply(sums)))
+            _check_finite(update, mean_loss, norm, [sequences[place].id for place in current])
+            done, seconds = update + 1, time.monotonic() - begun
+            line = {
+                "update": done,
+                "epoch": update // sampler.updates_per_epoch + 1,
+                "loss": mean_loss,
+                "learning_rate": float(rates[update]),
+                "gradient_norm": norm,
+                "examples": len(current),
+                "answer_tokens": answer_tokens,
+                "answer_tokens_per_second": answer_tokens / seconds,
+                "example_tokens_per_second": tokens / seconds,
+                "seconds": seconds,
+            }
+            if validation and validation.due(done, updates):
+                line["validation_loss"] = validation.measure(trainer, done)
+                line["validation_seconds"] = time.monotonic() - begun - seconds
+                stopped = validation.stops
+            metrics.write(line)
+            if done % settings.checkpoint_every == 0 or done == updates or stopped:
+                metrics.sync()
+                _save(trainer, validation, checkpoints, done)
+            if "validation_loss" in line:
+                held_out = f"validation {line['validation_loss']:.3f}, "
+            bar.set_postfix_str(f"loss {mean_loss:.3f}, {held_out}{tokens / seconds:,.0f} example tokens/s")
+            bar.update()
+            report_progress(done, updates)
+    if stopped:
+        log.info("stopped after update %d of %d: the validation loss no longer falls", done, updates)
+    return {
+        "updates": done,
+        "planned_updates": updates,
+        "updates_in_this_process": done - first,
+        "adapter_of_update": done,
+        "validation": validation.facts() if validation else None,
+        "examples": sampler.count,
+        "families": len(sampler.families),
+        "example_tokens": example_tokens,
+        "stored_positions": stored,
+        "rows": rows_used,
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "traces": trainer.traces,
+    }
+
+
+def _save(trainer: Trainer, validation: Validation | None, checkpoints: Checkpoints, done: int) -> None:
+    best = asdict(validation.best) if validation else {}
+    checkpoints.save(done, (trainer.state, validation and validation.adapter), best)
+
+
+def _restore(trainer: Trainer, validation: Validation | None, checkpoints: Checkpoints) -> int:
+    """Number of the updates done, with trainer and validation as they were then; 0 where there is no checkpoint."""
+    found = checkpoints.restore((trainer.state, validation and validation.adapter))
+    if found is None:
+        return 0
+    trainer.state, adapter = found.state
+    if validation:
+        validation.best, validation.adapter = Best(**found.facts), adapter
+    return found.updates
+
+
+def _prepare(
+    sampler: Sampler, sequences: Seq[Sequence], update: int, settings: TrainSettings
+) -> tuple[list[int], Rows]:
+    members = sampler.update(update)
+    chosen = [sequences[place] for place in members]
+    return members, pack_evenly(chosen, settings.row_length, settings.rows_per_microbatch)
+
+
+def _reaches(
+    sampler: Sampler,
+    sequences: Seq[Sequence],
+    held_out: Seq[Sequence] | None,
+    settings: TrainSettings,
+    updates: int,
+) -> Iterator[np.ndarray]:
+    """`reach` of all rows of a run, packed one update at a time."""
+    if held_out:
+        yield pack_evenly(held_out, settings.row_length, settings.rows_per_microbatch).reach
+    for update in range(updates):
+        yield _prepare(sampler, sequences, update, settings)[1].reach
+
+
+def _check_finite(update: int, loss: float, norm: float, ids: list[str]) -> None:
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    raise ValueError(
+        f"loss {loss} and gradient norm {norm} at update {update + 1} are not finite; lower training.learning_rate, "
+        f"or look at its examples: {', '.join(ids)}"
+    )
+
+
+def _read(folder: Path, config: ModelConfig) -> list[Sequence]:
+    """Sequences that this model can take: outside its tables a model computes something and says nothing."""
+    sequences = read_sequences(folder)
+    for sequence in sequences:
+        if not 0 <= sequence.tokens.min() <= sequence.tokens.max() < config.vocab_size:
+            raise ValueError(
+                f"example {sequence.id} has a token outside the model's vocabulary of {config.vocab_size}; build the "
+                "dataset with this base model's tokenizer"
+            )
+        if len(sequence.tokens) > config.max_positions:
+            raise ValueError(
+                f"example {sequence.id} has {len(sequence.tokens)} tokens and the model {config.max_positions} "
+                "positions; lower raft.max_tokens and build the dataset again"
+            )
+    return sequences
+
+
+def _fingerprint(job: TrainJob) -> str:
+    """Digest of what decides the run: settings, base and sequences, not where they lie nor what is told of it.
+
+    Of a base model, which may have hundreds of gigabytes, the config and the ends of each file stand for the whole.
+    """
+    decisive = job.model_dump_json(
+        include={"lora", "mesh", "training"}, exclude={"training": {"tensorboard", "profile"}}
+    )
+    digest = hashlib.sha256(decisive.encode())
+    for folder in filter(None, (job.sequences, job.validation)):
+        digest.update((Path(folder) / "sequences.safetensors").read_bytes())
+    if job.start_from is not None:
+        for name in (CONFIG, WEIGHTS):
+            digest.update((Path(job.start_from) / name).read_bytes())
+    digest.update((Path(job.base) / "config.json").read_bytes())
+    for path in sorted(Path(job.base).glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_ENDS))
+            file.seek(max(size - _ENDS, 0))
+            digest.update(file.read(_ENDS))
+    return digest.hexdigest()
+
+
+def main(path: Path, processes: int) -> None:
+    """Train from a job file, in a process, of so many, that has not used JAX yet."""
+    job = read_job(path, TrainJob)
+    provide_cpu_devices(job.mesh, processes)
+    train(job)
+
+
+if __name__ == "__main__":
+    set_up_log("jora_model")
+    run_job(main)

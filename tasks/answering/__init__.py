@@ -1,0 +1,1 @@
+"""A trained model is opened and answers questions."""

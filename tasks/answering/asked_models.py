@@ -1,0 +1,155 @@
+"""Which models are asked: the base, the last run's, the champion and registered ones, all on one base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.evaluation.ladder import BASE as BASE_RUNG
+from data.evaluation.ladder import RUNG_BY_NAME, TUNED, Rung
+from data.prompting.prompts import PromptStyle
+from jora_model.formats.peft_format import CONFIG
+from tasks.records.models import CHAMPION, Registry, name_of
+from tasks.store.artifacts import Artifact, BrokenArtifact
+from tasks.store.store import Store
+
+BASE, LATEST = "base", "latest"
+# Every adapter that is loaded multiplies every token.
+MOST_MODELS = 6
+
+
+def _is_folder(name: str) -> bool:
+    return (Path(name).expanduser() / CONFIG).is_file()
+
+
+@dataclass(frozen=True)
+class AskedModel:
+    """A model that can be asked.
+
+    Attributes:
+        name: `base`, or that of its adapter, which is the one that it is registered by.
+        adapter: None for the base model.
+    """
+
+    name: str
+    base: Artifact
+    adapter: Artifact | None
+    style: PromptStyle
+
+    @property
+    def rung(self) -> Rung:
+        """How it is asked."""
+        return RUNG_BY_NAME[BASE_RUNG if self.adapter is None else TUNED]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Models by name; `latest` and `champion` as names for them; and why others were left out."""
+
+    models: dict[str, AskedModel]
+    aliases: dict[str, str]
+    left_out: dict[str, str]
+
+
+class ModelFinder:
+    """Finds models by the names that people give.
+
+    Args:
+        artifacts: of the last run.
+        style: of the last run's prompts.
+    """
+
+    def __init__(self, store: Store, registry: Registry, artifacts: Mapping[str, Artifact], style: PromptStyle) -> None:
+        self._store = store
+        self._registry = registry
+        self._artifacts = artifacts
+        self._style = style
+
+    def named(self, names: Sequence[str], base_of: str = LATEST) -> Chosen:
+        """The models of these names.
+
+        Args:
+            base_of: whose base model `base` is.
+
+        Raises:
+            ValueError: there is no such model, its files are damaged, or two are of different bases.
+        """
+        chosen = Chosen({}, {}, {})
+        for name in names:
+            model = self._base_of(base_of) if name == BASE else self._tuned(name)
+            self._verify(model)
+            first = next(iter(chosen.models.values()), model)
+            if model.base != first.base:
+                raise ValueError(
+                    f"{model.name} and {first.name} were trained on different base models; ask them one at a time"
+                )
+            self._add(chosen, name, model)
+        return chosen
+
+    def everything(self) -> Chosen:
+        """What can be asked beside the last run's base model: itself, the run's own, the champion, the newest others.
+
+        Raises:
+            ValueError: the base model is damaged.
+        """
+        chosen = self.named([BASE])
+        base = chosen.models[BASE].base
+        champion = self._registry.champion()
+        names = [LATEST] if "adapter" in self._artifacts else []
+        names += [CHAMPION] if champion else []
+        names += [record.name for record in reversed(self._registry.all())]
+        for name in names:
+            model = self._tuned(name)
+            if model.name not in chosen.models and (problem := self._problem(model, base, len(chosen.models))):
+                chosen.left_out[model.name] = problem
+            else:
+                self._add(chosen, name, model)
+        return chosen
+
+    def _problem(self, model: AskedModel, base: Artifact, count: int) -> str:
+        if model.base != base:
+            return "it was trained on another base model"
+        if count >= MOST_MODELS:
+            return f"{MOST_MODELS} models are loaded unless they are named: --model {model.name}"
+        try:
+            self._verify(model)
+        except BrokenArtifact as error:
+            return str(error)
+        return ""
+
+    def _add(self, chosen: Chosen, name: str, model: AskedModel) -> None:
+        chosen.models[model.name] = model
+        if name != model.name:  # latest, champion, a folder, the beginning of a name
+            chosen.aliases[name] = model.name
+
+    def _tuned(self, name: str) -> AskedModel:
+        if _is_folder(name):
+            return self._foreign(name)
+        if name != LATEST:
+            record = self._registry.find(name)
+            made, style = record.artifacts, record.settings["raft"]["prompt_style"]
+            return AskedModel(record.name, made["base"], made["adapter"], style)
+        if "adapter" not in self._artifacts:
+            work_dir = self._store.work_dir
+            raise ValueError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
+        adapter = self._artifacts["adapter"]
+        return AskedModel(name_of(adapter), self._artifacts["base"], adapter, self._style)
+
+    def _foreign(self, folder: str) -> AskedModel:
+        """An adapter from elsewhere, of the last run's base model and asked in its way; it is registered nowhere."""
+        from tasks.stages.adapters import import_adapter, snapshot_adapter  # with Prefect, which the others do not need
+
+        base = self._artifacts["base"]
+        adapter = import_adapter.fn(self._store, base, snapshot_adapter.fn(self._store, folder))
+        return AskedModel(name_of(adapter), base, adapter, self._style)
+
+    def _base_of(self, name: str) -> AskedModel:
+        if name == LATEST:
+            return AskedModel(BASE, self._artifacts["base"], None, self._style)
+        tuned = self._tuned(name)
+        return AskedModel(BASE, tuned.base, None, tuned.style)
+
+    def _verify(self, model: AskedModel) -> None:
+        for artifact in filter(None, (model.base, model.adapter)):
+            self._store.verify(artifact)

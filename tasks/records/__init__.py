@@ -1,0 +1,1 @@
+"""What runs did, and the models that they registered."""

@@ -1,0 +1,355 @@
+"""The models of a work directory: every export with its scores, which of them is the champion, and who was before.
+
+    WORK_DIR/models/NAME/model.json       a ModelRecord; NAME is the beginning of the adapter's digest
+    WORK_DIR/models/NAME/adapter, merged  links to its export
+    WORK_DIR/models/history.json          who was made champion, when and why; the last one is the champion
+    WORK_DIR/models/champion -> NAME
+    WORK_DIR/champion -> models/champion  so that a server reads WORK_DIR/champion/merged, whoever it is
+
+Everything is written under one lock and by rename. The history is what counts: the link follows it, and is put right by
+the next writer where a process died between the two. No Prefect here.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from data.evaluation.ladder import TUNED
+from data.scoring.scores import METRICS
+from tasks.store.artifacts import Artifact, BrokenArtifact
+from tasks.store.links import point, replace_text
+from tasks.store.locks import flocked
+from tasks.store.store import Store
+
+MODELS, CHAMPION = "models", "champion"
+# What a registered model refers to, of all that its run made.
+KEPT = ("base", "adapter", "dataset", "questions", "evaluation", "export")
+# Champions of before whose files are kept, so that a rollback finds them.
+KEPT_CHAMPIONS = 3
+_NAME_DIGITS = 12
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Score(_Record):
+    """A score of 0 to 1 (or a number of tokens) with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Decision(_Record):
+    """What the rule said of a model.
+
+    Attributes:
+        against: the champion that it was compared with; None for the base model.
+        comparison: the artifact that holds the differences; None where nothing was compared.
+    """
+
+    promoted: bool
+    reason: str
+    when: str
+    against: str | None = None
+    comparison: Artifact | None = None
+
+
+class ModelRecord(_Record):
+    """One registered model.
+
+    Attributes:
+        run: the name of the run that exported it first, if it was a flow's.
+        base_model: as the person named it.
+        artifacts: those of `KEPT` that there are.
+        settings: those of its run.
+        questions: how many the scores are over; 0 where it was not evaluated.
+        scores: of the tuned model with retrieval, by the keys of `METRICS`; None where nothing counts.
+    """
+
+    format: Literal[1] = 1
+    name: str
+    created: str
+    run: str | None
+    base_model: str
+    artifacts: dict[str, Artifact]
+    settings: dict[str, Any]
+    questions: int = 0
+    scores: dict[str, Score | None] = {}
+    decision: Decision | None = None
+
+
+class Reign(_Record):
+    """A champion, and how it became that: by a run's rule, by hand, or by a rollback from the one before."""
+
+    name: str
+    since: str
+    by: Literal["run", "hand", "rollback"]
+    reason: str
+
+
+_HISTORY = TypeAdapter(tuple[Reign, ...])
+
+
+def now() -> str:
+    """The time as records hold it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Registry:
+    """The models below a work directory. Looking at them makes no folder."""
+
+    def __init__(self, work_dir: Path | str) -> None:
+        self.work_dir = Path(work_dir).expanduser().absolute()
+        self.folder = self.work_dir / MODELS
+
+    def check(self) -> None:
+        """Raises a ValueError where no model is registered."""
+        if not any(self.folder.glob("*/model.json")):
+            raise ValueError(f"no model in {self.work_dir}; make one with: jora run --work-dir {self.work_dir}")
+
+    def all(self) -> list[ModelRecord]:
+        """Every registered model, in the order of their first registration."""
+        found = [self._read(path) for path in sorted(self.folder.glob("*/model.json")) if not path.parent.is_symlink()]
+        return sorted(found, key=lambda record: (record.created, record.name))
+
+    def history(self) -> tuple[Reign, ...]:
+        """Who was made champion, oldest first; the last one is the champion.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self.folder / "history.json"
+        try:
+            return _HISTORY.validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except ValidationError:
+            raise ValueError(f"{path} is damaged; put back a copy of it, or remove it to begin anew") from None
+
+    def champion(self) -> ModelRecord | None:
+        """The champion, if there is one."""
+        history = self.history()
+        return self._read(self._file(history[-1].name)) if history else None
+
+    def find(self, name: str) -> ModelRecord:
+        """The model of a name, of the beginning of one, or `champion`.
+
+        Raises:
+            ValueError: there is none, or several begin so.
+        """
+        self.check()
+        models = self.all()
+        if name == CHAMPION:
+            champion = self.champion()
+            if champion is None:
+                raise ValueError(
+                    f"no champion in {self.work_dir} yet; make one with: jora models promote NAME; names: "
+                    + ", ".join(model.name for model in models)
+                )
+            return champion
+        found = [model for model in models if name and model.name.startswith(name)]
+        if len(found) != 1:
+            what = f"{len(found)} models begin with" if found else "there is no model"
+            raise ValueError(f"{what} {name!r}; known are {', '.join(model.name for model in found or models)}")
+        return found[0]
+
+    def dismissed(self) -> dict[str, Reign]:
+        """Models that a rollback took the championship from, with the rollback; no run makes them champion again."""
+        found: dict[str, Reign] = {}
+        before: Reign | None = None
+        for reign in self.history():
+            if reign.by == "rollback" and before is not None:
+                found[before.name] = reign
+            found.pop(reign.name, None)
+            before = reign
+        return found
+
+    def is_settled(self, adapter: Artifact) -> bool:
+        """Whether nothing is left to decide about a model: it is the champion, or was judged against the present one,
+        or rolled back from."""
+        name, history = name_of(adapter), self.history()
+        champion = history[-1].name if history else None
+        if name == champion or name in self.dismissed():
+            return True
+        path = self._file(name)
+        decision = self._read(path).decision if path.exists() else None
+        return decision is not None and decision.against == champion
+
+    def register(self, store: Store, record: ModelRecord) -> ModelRecord:
+        """Add a model, or what is new about it: the same adapter of the same base is the same model.
+
+        An evaluated model keeps its scores and its export when it is exported again without an evaluation.
+
+        Returns:
+            The record as it is kept.
+        """
+        with self._writing(store):
+            path = self._file(record.name)
+            if path.exists():
+                known = self._read(path)
+                same = {"created": known.created, "run": known.run, "decision": known.decision}
+                evaluated = "evaluation" in record.artifacts or "evaluation" not in known.artifacts
+                record = record.model_copy(update=same) if evaluated else known
+            path.parent.mkdir(exist_ok=True)
+            export = store.path(record.artifacts["export"])
+            for part in ("adapter", "merged"):
+                link = path.parent / part
+                if (export / part).is_dir():
+                    point(link, export / part)
+                else:
+                    link.unlink(missing_ok=True)
+            self._write(record)
+        return record
+
+    def settle(self, store: Store, record: ModelRecord, decision: Decision) -> bool:
+        """Record what the rule said of a model and, where it said so, make it the champion.
+
+        Returns:
+            False, and nothing is done, where the champion is no longer the one that it was compared with.
+        """
+        with self._writing(store):
+            history = self.history()
+            if (history[-1].name if history else None) != decision.against:
+                return False
+            self._write(record.model_copy(update={"decision": decision}))
+            if decision.promoted:
+                reign = Reign(name=record.name, since=decision.when, by="run", reason=decision.reason)
+                self._appoint((*history, reign))
+        return True
+
+    def appoint(self, store: Store, name: str, reason: str) -> Reign:
+        """Make a model the champion by hand.
+
+        Raises:
+            ValueError: there is no such model, it is the champion already, or its files are gone.
+        """
+        with self._writing(store):
+            return self._by_hand(store, self.find(name), reason, "hand")
+
+    def roll_back(self, store: Store, name: str | None, reason: str) -> Reign:
+        """Make a champion of before the champion again: of that name, or the one before this one.
+
+        The one before is that at whose place the present one came, so that a second rollback goes further back.
+
+        Raises:
+            ValueError: there is none, or its files are gone.
+        """
+        with self._writing(store):
+            history = self.history()
+            if name is None:
+                line = _line(history)
+                if len(line) < 2:
+                    raise ValueError(
+                        f"no champion of before in {self.work_dir}; name a model: jora models promote NAME"
+                    )
+                name = line[-2]
+            record = self.find(name)
+            if record.name not in {reign.name for reign in history}:
+                raise ValueError(f"{record.name} was never champion; to make it: jora models promote {record.name}")
+            return self._by_hand(store, record, reason, "rollback")
+
+    def _by_hand(self, store: Store, record: ModelRecord, reason: str, by: Literal["hand", "rollback"]) -> Reign:
+        history = self.history()
+        if history and history[-1].name == record.name:
+            raise ValueError(f"{record.name} is the champion already")
+        for part in ("base", "adapter", "export"):
+            try:
+                store.verify(record.artifacts[part])
+            except BrokenArtifact as error:
+                raise ValueError(f"{record.name} cannot be made champion: {error}") from None
+        reign = Reign(name=record.name, since=now(), by=by, reason=reason)
+        self._appoint((*history, reign))
+        return reign
+
+    @contextmanager
+    def _writing(self, store: Store) -> Iterator[None]:
+        assert store.work_dir == self.work_dir
+        self.folder.mkdir(exist_ok=True)
+        with flocked(store.locks / "models.lock"):
+            self._link(self.history())
+            yield
+
+    def _appoint(self, history: Sequence[Reign]) -> None:
+        content = [reign.model_dump(mode="json") for reign in history]
+        replace_text(self.folder / "history.json", json.dumps(content, indent=1, sort_keys=True) + "\n")
+        self._link(history)
+
+    def _link(self, history: Sequence[Reign]) -> None:
+        if history:
+            point(self.folder / CHAMPION, self.folder / history[-1].name)
+            point(self.work_dir / CHAMPION, self.folder / CHAMPION)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / name / "model.json"
+
+    def _write(self, record: ModelRecord) -> None:
+        text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+        replace_text(self._file(record.name), text + "\n")
+
+    def _read(self, path: Path) -> ModelRecord:
+        try:
+            return ModelRecord.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise ValueError(f"{path} is damaged ({type(error).__name__}); remove its folder and run again") from None
+
+
+def describe_model(
+    store: Store, artifacts: dict[str, Artifact], settings: dict[str, Any], *, run: str | None
+) -> ModelRecord:
+    """A record of what a run has exported, with the scores of its evaluation, if it has one."""
+    scores: dict[str, Score | None] = {}
+    questions = 0
+    if (evaluation := artifacts.get("evaluation")) is not None:
+        rungs = json.loads((store.path(evaluation) / "summary.json").read_text(encoding="utf-8"))
+        (tuned,) = (rung for rung in rungs if rung["name"] == TUNED)
+        questions = tuned["questions"]
+        # An evaluation from before a metric was there has no place for it.
+        scores = {key: (score := tuned.get(key)) and Score(**score) for key in METRICS}
+    return ModelRecord(
+        name=name_of(artifacts["adapter"]),
+        created=now(),
+        run=run,
+        base_model=settings["base_model"],
+        artifacts={name: artifacts[name] for name in KEPT if name in artifacts},
+        settings=settings,
+        questions=questions,
+        scores=scores,
+    )
+
+
+def roots(store: Store) -> set[Artifact]:
+    """What nobody may remove: the champion and the last champions before it, and of every model its evaluation.
+
+    Other registered models stay on record with their scores; to have their files again, run with their settings.
+    """
+    registry = Registry(store.work_dir)
+    kept = set(_line(registry.history())[-1 - KEPT_CHAMPIONS :])
+    found: set[Artifact] = set()
+    for record in registry.all():
+        names = KEPT if record.name in kept else ("evaluation",)
+        found |= {record.artifacts[name] for name in names if name in record.artifacts}
+        if record.decision is not None and record.decision.comparison is not None:
+            found.add(record.decision.comparison)
+    return found
+
+
+def name_of(adapter: Artifact) -> str:
+    """The name that a model is registered by."""
+    return adapter.digest[:_NAME_DIGITS]
+
+
+def _line(history: Sequence[Reign]) -> list[str]:
+    """The champion and those that it stands on, oldest first: a rollback takes away those after its own."""
+    line: list[str] = []
+    for reign in history:
+        if reign.name in line:
+            line = line[: line.index(reign.name)]
+        line.append(reign.name)
+    return line

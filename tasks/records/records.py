@@ -1,0 +1,286 @@
+"""What every run of a work directory leaves about itself: WORK_DIR/runs/NAME/run.json.
+
+Written when a run starts, after each stage, and at its end, by rename. A run that was killed could not say so: its
+record says `running` while nobody holds its lock any more, and is read as `crashed`. No Prefect here.
+"""
+
+import difflib
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from tasks.store.artifacts import Artifact, Outcome
+from tasks.store.links import replace_text
+from tasks.store.locks import POLL_SECONDS, try_flock
+from tasks.store.retries import DiskFull, is_full
+from tasks.store.store import Store
+
+RUNS = "runs"
+IN_USE = "in-use.lock"
+_RECORD, _LOCK, _PIN = "run.json", "running.lock", "pinned"
+State = Literal["running", "completed", "nothing to do", "failed", "cancelled", "crashed"]
+
+
+class StageRecord(BaseModel):
+    """What became of a stage: seconds of wall time, peak memory in bytes (None: cached, or not known), attempts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    artifact: Artifact
+    cached: bool
+    seconds: float
+    peak_bytes: int | None = None
+    attempts: int = 1
+
+
+class RunRecord(BaseModel):
+    """One run.
+
+    Attributes:
+        flow, goal: which flow, and how far it was to go.
+        started, ended: UTC, ISO 8601; a run that has not ended has no end.
+        settings: all of them.
+        stages: those that have ended, in order.
+        artifacts: what the run gave by name, once it has ended well.
+        packages: the installed Python packages, name -> version, as `pip freeze` lists them.
+        note: a line for a person; error: the line that it failed with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str
+    flow: str
+    goal: str
+    state: State
+    started: str
+    ended: str | None = None
+    settings: dict[str, Any]
+    stages: tuple[StageRecord, ...] = ()
+    artifacts: dict[str, Artifact] = {}
+    packages: dict[str, str] = {}
+    note: str = ""
+    error: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_bill(cls, value: object) -> object:
+        """Records of earlier versions name a bill of materials, which is no longer written."""
+        return {name: item for name, item in value.items() if name != "sbom"} if isinstance(value, dict) else value
+
+    @property
+    def seconds(self) -> float | None:
+        """From start to end."""
+        if self.ended is None:
+            return None
+        return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
+
+
+class Recording:
+    """The record of a run under way."""
+
+    def __init__(self, store: Store, record: RunRecord) -> None:
+        self.store = store
+        self.record = record
+        self.folder = store.work_dir / RUNS / record.name
+
+    def write(self, **changes: Any) -> None:
+        """Write the record anew."""
+        self.record = self.record.model_copy(update=changes)
+        replace_text(self.folder / _RECORD, self.record.model_dump_json(indent=1) + "\n")
+
+    def note_stage(self, outcome: Outcome) -> None:
+        """Add a stage that has ended. A full disk must not take from a run what it has just built."""
+        with suppress(OSError):
+            self.write(stages=(*self.record.stages, _stage(outcome)))
+
+    def end(self, state: State, artifacts: dict[str, Artifact], note: str = "") -> None:
+        """The run has ended by itself."""
+        self.write(state=state, ended=_now(), artifacts=artifacts, note=note)
+
+    def end_with_nothing(self, outcomes: Sequence[Outcome], artifacts: dict[str, Artifact], note: str) -> None:
+        """Everything was there."""
+        self.write(stages=tuple(map(_stage, outcomes)))
+        self.end("nothing to do", artifacts, note)
+
+
+def installed_packages() -> dict[str, str]:
+    """Name -> version of every installed Python package, sorted by name."""
+    found = {}
+    for package in metadata.distributions():
+        name = package.metadata["Name"]
+        if name and package.version:  # an interrupted uninstall leaves folders without them
+            found[name] = package.version
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+@contextmanager
+def recorded(store: Store, flow: str, goal: str, subject: str, settings: dict[str, Any]) -> Iterator[Recording]:
+    """Keep a record of the run in the block, which calls `end`; where it raises instead, the record says what.
+
+    Meanwhile nothing is removed from the work directory (`jora gc`).
+
+    Args:
+        subject: what the run is about, in a few words; part of its name.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(in_use(store))
+            now = _now()
+            stem = f"{now[:19].replace('T', '-').replace(':', '')}-{_safe(subject)}"
+            name, lock = _new_folder(store.work_dir / RUNS, stem)
+            held.callback(os.close, lock)
+            record = RunRecord(name=name, flow=flow, goal=goal, state="running", started=now, settings=settings)
+            recording = Recording(store, record)
+            held.callback((recording.folder / _LOCK).unlink, missing_ok=True)
+            recording.write()
+        except OSError as error:
+            if is_full(error):
+                raise DiskFull("the record of this run", store.work_dir) from error
+            raise
+        store.listeners.append(recording.note_stage)
+        held.callback(store.listeners.remove, recording.note_stage)
+        with _ends_as(recording):
+            yield recording
+
+
+@contextmanager
+def _ends_as(recording: "Recording") -> Iterator[None]:
+    """Record what the block raises."""
+    try:
+        yield
+    except BaseException as error:
+        ended_by_person = isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ == "CancelledRun"
+        line = " ".join(str(error).split()) or type(error).__name__
+        with suppress(OSError):  # the disk may be full, which is then what the run failed with
+            recording.write(state="cancelled" if ended_by_person else "failed", ended=_now(), error=line)
+        raise
+
+
+@contextmanager
+def in_use(store: Store) -> Iterator[None]:
+    """Say that this process reads and writes artifacts, so that nothing is removed meanwhile.
+
+    Raises:
+        ValueError: `jora gc` is removing what nobody needs.
+    """
+    descriptor = try_flock(store.locks / IN_USE, shared=True)
+    if descriptor is None:
+        raise ValueError(f"jora gc is at work in {store.work_dir}; run this again when it has ended")
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def list_runs(work_dir: Path) -> list[RunRecord]:
+    """All runs, the oldest first; damaged records are left out."""
+    found = (_read(folder) for folder in _folders(work_dir))
+    return sorted((record for record in found if record is not None), key=lambda record: record.started)
+
+
+def damaged_runs(work_dir: Path) -> list[Path]:
+    """Records that are there and cannot be read."""
+    return [folder / _RECORD for folder in _folders(work_dir) if (folder / _RECORD).exists() and _read(folder) is None]
+
+
+def _folders(work_dir: Path) -> list[Path]:
+    return [folder for folder in sorted((work_dir / RUNS).glob("*")) if folder.is_dir()]
+
+
+def find_run(work_dir: Path, name: str) -> RunRecord:
+    """The run of a name or of the beginning of one; `latest` is the last one.
+
+    Raises:
+        ValueError: there is none, or several begin so.
+    """
+    runs = list_runs(work_dir)
+    if not runs:
+        raise ValueError(f"no run in {work_dir}; start one with: jora run --work-dir {work_dir}")
+    if name == "latest":
+        return runs[-1]
+    found = [run for run in runs if run.name == name] or [run for run in runs if run.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{len(found)} runs begin with {name!r}; known are {', '.join(run.name for run in found)}")
+    (near,) = difflib.get_close_matches(name, [run.name for run in runs], 1, cutoff=0.0)
+    raise ValueError(f"no run {name!r} in {work_dir}; the nearest is {near}; list them with: jora runs")
+
+
+def is_pinned(work_dir: Path, name: str) -> bool:
+    """Whether `jora gc` keeps a run's artifacts whatever their age."""
+    return (work_dir / RUNS / name / _PIN).exists()
+
+
+def pin(work_dir: Path, name: str, pinned: bool) -> None:
+    """Let `jora gc` keep a run's artifacts, or no longer."""
+    path = work_dir / RUNS / name / _PIN
+    if pinned:
+        path.touch()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _stage(outcome: Outcome) -> StageRecord:
+    return StageRecord(
+        stage=outcome.stage,
+        artifact=outcome.artifact,
+        cached=outcome.cached,
+        seconds=outcome.seconds,
+        peak_bytes=outcome.peak_bytes,
+        attempts=outcome.attempts,
+    )
+
+
+def _read(folder: Path) -> RunRecord | None:
+    record = _written(folder)
+    if record is None or record.state != "running":
+        return record
+    lock = folder / _LOCK
+    descriptor = try_flock(lock, shared=True) if lock.exists() else None
+    if descriptor is None and lock.exists():
+        return record
+    if descriptor is not None:
+        os.close(descriptor)
+    record = _written(folder)  # it may have ended just now
+    return record and (record.model_copy(update={"state": "crashed"}) if record.state == "running" else record)
+
+
+def _written(folder: Path) -> RunRecord | None:
+    try:
+        return RunRecord.model_validate_json((folder / _RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _new_folder(runs: Path, name: str) -> tuple[str, int]:
+    """A folder of this name, or with a number behind it; and the lock in it, held."""
+    number = 1
+    while True:
+        folder = runs / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            continue
+        while (descriptor := try_flock(folder / _LOCK)) is None:
+            time.sleep(POLL_SECONDS)  # somebody who lists the runs looks at it just now
+        return folder.name, descriptor
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:60] or "run"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,122 @@
+"""What runs of a work directory left, as links to the results.
+
+`latest/` is the last run, with report.html and run.json, which holds the references; `sweeps/NAME` is the last sweep of
+a name.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.store.artifacts import Artifact, Outcome
+from tasks.store.links import point, replace_text
+from tasks.store.store import Store
+
+LATEST, SWEEPS = "latest", "sweeps"
+RUN, REPORT = "run.json", "report.html"
+# Name under latest/ -> (stage name in run.json, subfolder of its artifact).
+_LINKS = {
+    "raw_questions": ("raw_questions", ""),
+    "questions": ("questions", ""),
+    "retrieval": ("retrieval", ""),
+    "dataset": ("dataset", ""),
+    "package": ("package", ""),
+    "diff": ("diff", ""),
+    "training": ("adapter", ""),
+    "evaluation": ("evaluation", ""),
+    "comparison": ("comparison", ""),
+    "verdicts": ("verdicts", ""),
+    "robustness": ("robustness", ""),
+    "adapter": ("export", "adapter"),
+    "merged": ("export", "merged"),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run gave: what each stage did, and name -> path of the results (below WORK_DIR/latest).
+
+    Attributes:
+        note: a line for a person, such as whether the model became the champion; may be empty.
+        artifacts: the references behind the paths, where nothing was left to do.
+    """
+
+    work_dir: Path
+    outcomes: tuple[Outcome, ...]
+    paths: dict[str, Path]
+    note: str = ""
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+
+
+def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[str, Any]) -> Results:
+    """Point WORK_DIR/latest at the results of this run.
+
+    Each link is replaced by one rename, and run.json is written last.
+    """
+    folder = store.work_dir / LATEST
+    folder.mkdir(exist_ok=True)
+    given = latest_paths(store, artifacts)
+    for name in _LINKS:
+        if name in given:
+            kind, part = _LINKS[name]
+            point(folder / name, store.path(artifacts[kind]) / part)
+        else:  # what another run gave says nothing about this one
+            (folder / name).unlink(missing_ok=True)
+    (folder / REPORT).unlink(missing_ok=True)  # this run's is written once it has ended
+    record = {
+        "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
+        "settings": settings,
+    }
+    replace_text(folder / RUN, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return Results(store.work_dir, tuple(store.outcomes), given)
+
+
+def latest_paths(store: Store, artifacts: dict[str, Artifact]) -> dict[str, Path]:
+    """Name -> path below latest/ of what these artifacts give."""
+    paths = {
+        name: store.work_dir / LATEST / name
+        for name, (kind, part) in _LINKS.items()
+        if kind in artifacts and (store.path(artifacts[kind]) / part).exists()
+    }
+    report = store.work_dir / LATEST / REPORT
+    return {**paths, "report": report} if report.exists() else paths
+
+
+def is_published(store: Store, artifacts: dict[str, Artifact]) -> bool:
+    """Whether every link below latest/ shows these artifacts; a run that was killed while it set them left a mix."""
+    folder = store.work_dir / LATEST
+    given = latest_paths(store, artifacts)
+    for name, (kind, part) in _LINKS.items():
+        link = folder / name
+        if name not in given:
+            if link.is_symlink():
+                return False
+        elif link.resolve() != (store.path(artifacts[kind]) / part).resolve():
+            return False
+    return True
+
+
+def publish_sweep(store: Store, over: str, sweep: Artifact) -> Path:
+    """Point WORK_DIR/sweeps/NAME at a sweep's table and plot; `latest/` stays with the run that a person chose."""
+    link = store.work_dir / SWEEPS / over
+    link.parent.mkdir(exist_ok=True)
+    point(link, store.path(sweep))
+    return link
+
+
+def read_latest(work_dir: Path) -> tuple[dict[str, Artifact], dict[str, Any]]:
+    """References and settings of the last run.
+
+    Raises:
+        ValueError: no run has finished in this work directory, or its record is damaged.
+    """
+    path = work_dir / LATEST / RUN
+    try:
+        record = json.loads(path.read_bytes())
+        artifacts = {name: Artifact.model_validate(item) for name, item in record["artifacts"].items()}
+        return artifacts, dict(record["settings"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"no finished run in {work_dir}; start one with: jora run --work-dir {work_dir}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}); run the flow again") from None

@@ -1,0 +1,1 @@
+"""The stages of the pipeline: each opens artifacts, calls a library and writes an artifact."""

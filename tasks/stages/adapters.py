@@ -1,0 +1,38 @@
+"""Adapters from elsewhere: what a person named, by content, and as one that training here might have written."""
+
+from pathlib import Path
+
+from jora_model.formats.lora import read_adapter, write_adapter
+from jora_model.formats.peft_format import CONFIG, WEIGHTS, PeftAdapter
+from jora_model.spec.config import ModelConfig
+from tasks.engine.cache import stage
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+
+
+@stage(name="snapshot-adapter", version=1, cache=False)
+def snapshot_adapter(store: Store, folder: str) -> Artifact:
+    """An adapter from elsewhere as links to its two files.
+
+    Raises:
+        ValueError: it is no PEFT adapter, or one with a feature that is not implemented.
+    """
+    source = Path(folder).expanduser()
+    PeftAdapter(source)
+    with store.build("foreign-adapter", settings={"name": folder}) as build:
+        for name in (CONFIG, WEIGHTS):
+            build.link(name, source / name)
+    return build.artifact
+
+
+@stage(name="import-adapter", version=1, space=lambda store, base, foreign: 2 * foreign.bytes)
+def import_adapter(store: Store, base: Artifact, foreign: Artifact) -> Artifact:
+    """An adapter from elsewhere as one that training might have written: one rank, one scale, float32.
+
+    Raises:
+        ValueError: it is no adapter of this base model.
+    """
+    lora, factors = read_adapter(store.path(foreign), ModelConfig.read(store.path(base)))
+    with store.build("adapter", inputs=(base, foreign)) as build:
+        write_adapter(build.folder, factors, lora, "base")
+    return build.artifact

@@ -1,0 +1,53 @@
+"""A dataset against the last one of the work directory."""
+
+import json
+from collections.abc import Mapping
+
+from data.raft.alpaca import AlpacaRecord, read_records
+from data.raft.dataset_diff import compare_datasets
+from tasks.engine.cache import stage
+from tasks.records.runs import read_latest
+from tasks.stages.loading import open_documents
+from tasks.store.artifacts import Artifact, BrokenArtifact
+from tasks.store.store import Store
+
+
+def last_dataset(store: Store, artifacts: Mapping[str, Artifact]) -> tuple[Artifact, Artifact] | None:
+    """Documents and dataset of the last run, if there was one, they are sound, and one of them is another now."""
+    try:
+        last, _ = read_latest(store.work_dir)
+        found = last["documents"], last["dataset"]
+        for artifact in found:
+            store.verify(artifact)
+    except (BrokenArtifact, ValueError, KeyError):
+        return None
+    now = artifacts["documents"], artifacts["dataset"]
+    same = all((one.kind, one.digest) == (other.kind, other.digest) for one, other in zip(found, now, strict=True))
+    return None if same else found
+
+
+@stage(name="compare-datasets", version=1)
+def compare(
+    store: Store, last_documents: Artifact, last_dataset: Artifact, documents: Artifact, dataset: Artifact
+) -> Artifact:
+    """What changed, as diff.json, diff.md and diff.txt (one line)."""
+    diff = compare_datasets(
+        (open_documents(store, last_documents), open_documents(store, documents)),
+        (_records(store, last_dataset), _records(store, dataset)),
+    )
+    with store.build("dataset-diff", inputs=(last_documents, last_dataset, documents, dataset)) as build:
+        content = {
+            "diff.json": json.dumps(diff.as_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+            "diff.md": diff.table(),
+            "diff.txt": diff.line() + "\n",
+        }
+        for name, text in content.items():
+            (build.folder / name).write_text(text, encoding="utf-8")
+        build.count(**diff.counts)
+    return build.artifact
+
+
+def _records(store: Store, dataset: Artifact) -> dict[str, list[AlpacaRecord]]:
+    folder = store.path(dataset)
+    splits = {"train": folder, "validation": folder / "validation"}
+    return {name: read_records(place) for name, place in splits.items() if place.is_dir()}

@@ -1,0 +1,109 @@
+"""Embedding in shards: tasks that a Prefect task runner maps over the texts that have no vector yet.
+
+Each shard's vectors go to WORK_DIR/vectors, where the stage that builds the index finds them. So the stage needs no
+tasks within it, a killed run has what its shards kept, and who computed a vector does not matter.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task, unmapped
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from data.retrieval.embeddings import EmbeddingSettings
+from data.retrieval.vectors import VectorStore, shards
+from tasks.engine.progress import Progress
+from tasks.stages.loading import loaded_embedder, open_chunks, open_embedder, open_vectors, vectors_folder
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+
+CONNECT_SECONDS = 10
+
+
+def embed_missing(
+    store: Store, chunks: Artifact, embedder: Artifact, embedding: EmbeddingSettings, *others: object
+) -> None:
+    """Embed the chunks that have no vector, where they are more than a shard; in a flow, before the index is built.
+
+    Raises:
+        ValueError: the workers that were asked for cannot be had.
+    """
+    store.verify(chunks)
+    store.verify(embedder)
+    texts = [chunk.search_text for chunk in open_chunks(store, chunks)]
+    vectors = open_vectors(store, open_embedder(store, embedder, embedding.batch_tokens))
+    pieces = shards(vectors.missing(texts))
+    if len(pieces) > 1:
+        where = (str(vectors_folder(store)), str(store.path(embedder)), vectors.fingerprint, embedding)
+
+        # Here, so that the texts are no parameter of a flow: the server keeps those, and takes half a megabyte at most.
+        @flow(name="embed-shards", task_runner=_runner(embedding.workers))
+        def embed_shards() -> None:
+            progress = Progress("embedding", "shards of texts that are embedded")
+            for number, future in enumerate(embed_shard.map(*map(unmapped, where), pieces), 1):
+                future.result()
+                progress(number, len(pieces))
+
+        embed_shards()
+
+
+def check_workers(embedding: EmbeddingSettings) -> None:
+    """Refuse workers that need a package which is not there.
+
+    Raises:
+        ValueError: with the command that installs it.
+    """
+    if embedding.workers != "threads":
+        try:
+            import prefect_dask  # noqa: F401
+        except ImportError:
+            raise ValueError(
+                f"embedding.workers={embedding.workers} needs prefect-dask, which is not installed; run: "
+                "pip install -c constraints.txt -e '.[dask]'"
+            ) from None
+
+
+@task(name="embed-shard", retries=2, retry_delay_seconds=2, persist_result=False, cache_policy=NO_CACHE)
+def embed_shard(vectors: str, embedder: str, fingerprint: str, embedding: EmbeddingSettings, texts: list[str]) -> int:
+    """Embed texts and keep their vectors; gives their number.
+
+    Raises:
+        ValueError: this worker computes other bits than the process that asks: what it kept would never be found.
+    """
+    model = loaded_embedder(Path(embedder), embedding.batch_tokens)
+    if model.fingerprint != fingerprint:
+        raise ValueError(
+            f"a worker of embedding.workers={embedding.workers} has another processor or other versions of torch and "
+            "transformers than this machine, and would make other vectors; give workers of this kind, or set "
+            "embedding.workers=threads"
+        )
+    VectorStore(Path(vectors), model.fingerprint, model.dimension).add(texts, model.embed(texts))
+    return len(texts)
+
+
+def _runner(workers: str) -> TaskRunner[Any]:
+    """The task runner of the setting.
+
+    Raises:
+        ValueError: nothing answers at the scheduler's address.
+    """
+    if workers == "threads":
+        # Two at a time keep the embedder's own threads busy between shards; more would only wait.
+        return ThreadPoolTaskRunner(max_workers=2)
+    from prefect_dask import DaskTaskRunner
+
+    if workers == "dask":
+        cores = len(os.sched_getaffinity(0))
+        return DaskTaskRunner(cluster_kwargs={"n_workers": cores, "threads_per_worker": 1})
+    from distributed import Client
+
+    try:
+        Client(workers, timeout=CONNECT_SECONDS).close()
+    except OSError:
+        raise ValueError(
+            f"no Dask scheduler answers at embedding.workers={workers}: start one with `dask scheduler`, and workers "
+            'with `dask worker`; or set embedding.workers="dask" for a cluster of this machine\'s cores'
+        ) from None
+    return DaskTaskRunner(address=workers)

@@ -1,0 +1,288 @@
+"""The evaluation ladder: prompts of a model's rungs, answers to them, and the scores of all rungs."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data.evaluation.ladder import RUNG_BY_NAME, EvaluationSettings, draw, with_oracles
+from data.evaluation.tables import compare_rungs, make_breakdown, show_examples
+from data.files.jsonl import read_jsonl, to_jsonl, write_jsonl
+from data.prompting.prompts import Prompt, PromptStyle, parse_output
+from data.prompting.tokenizer import Tokenizer
+from data.questions.question_kinds import question_kind
+from data.raft.sequences import (
+    GRAMMARS_NAME,
+    encode_prompts,
+    read_answers,
+    read_overruled,
+    write_grammars,
+    write_prompts,
+)
+from data.retrieval.retriever import RetrievalSettings
+from data.scoring.evaluated import Answered
+from data.scoring.failures import failure_cause
+from data.scoring.scores import AnswerScore, rung_table, score_answer, summarize
+from jora_model.spec.job import GenerateJob
+from jora_model.spec.settings import GenerationSettings
+from tasks.engine.cache import stage
+from tasks.engine.jobs import run_job
+from tasks.engine.logs import run_log
+from tasks.engine.progress import Progress
+from tasks.stages.loading import open_chunks, open_questions, open_retriever, open_tokenizer
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Build, Store
+
+_SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked: the rung, the question and the chunks that are shown, in their order.
+
+    Attributes:
+        prompt: its place among the prompts; rungs that show the same share one.
+    """
+
+    rung: str
+    question_id: str
+    context_ids: tuple[str, ...]
+    prompt: int
+
+
+class Output(NamedTuple):
+    """What a model wrote, how many tokens that are, and how many of them its grammar overruled, if it had one."""
+
+    text: str
+    tokens: int
+    overruled: int | None
+
+
+@stage(name="build-prompts", version=3)
+def build_prompts(
+    store: Store,
+    rungs: tuple[str, ...],
+    questions: Artifact,
+    chunks: Artifact,
+    index: Artifact,
+    embedder: Artifact,
+    reranker: Artifact | None,
+    base: Artifact,
+    retrieval: RetrievalSettings,
+    evaluation: EvaluationSettings,
+    style: PromptStyle,
+) -> Artifact:
+    """The evaluation questions as prompts of one model's rungs, over what retrieval finds among all chunks."""
+    asked = draw(open_questions(store, questions, "eval"), evaluation)
+    by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
+    found: list[list[str]] = [[] for _ in asked]
+    if any(RUNG_BY_NAME[name].shown != "closed-book" for name in rungs):
+        retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
+        found = retriever.search([question.question for question in asked], evaluation.top_k)
+    shown = {
+        "closed-book": lambda ids, question: [],
+        "retrieval": lambda ids, question: ids,
+        "oracle": with_oracles,
+    }
+    items = []
+    for rung in (RUNG_BY_NAME[name] for name in rungs):
+        for question, ids in zip(asked, found, strict=True):
+            context = shown[rung.shown](ids, question)
+            chunks_shown = [by_id[id] for id in context]
+            prompt, grammar = rung.prompt(question.question, chunks_shown), rung.grammar(chunks_shown)
+            items.append((rung.name, question, context, prompt, grammar))
+    inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker, base)))
+    settings = {"evaluation": evaluation, "retrieval": retrieval, "rungs": rungs}
+    with store.build("prompts", settings=settings, inputs=inputs) as build:
+        places = write_unique_prompts(
+            build,
+            [(question.id, prompt, grammar) for _, question, _, prompt, grammar in items],
+            open_tokenizer(store, base),
+            style,
+        )
+        write_jsonl(
+            build.folder / "asked.jsonl",
+            [
+                Asked(name, question.id, tuple(context), place)
+                for (name, question, context, _, _), place in zip(items, places, strict=True)
+            ],
+        )
+    return build.artifact
+
+
+def write_unique_prompts(
+    build: Build, prompts: Sequence[tuple[str, Prompt, str | None]], tokenizer: Tokenizer, style: PromptStyle
+) -> list[int]:
+    """Write prompts with their ids and grammars, each wording once, and what ends an answer; the place of each
+    prompt's wording."""
+    places: dict[Prompt, int] = {}
+    ids: list[str] = []
+    grammars: list[str | None] = []
+    for name, prompt, grammar in prompts:
+        if prompt not in places:
+            places[prompt] = len(places)
+            ids.append(name)
+            grammars.append(grammar)
+    encoded = encode_prompts(ids, list(places), tokenizer, style)
+    write_prompts(build.folder, encoded)
+    write_grammars(build.folder, grammars)
+    end = json.dumps({"end_id": tokenizer.end_id(style)}) + "\n"
+    (build.folder / "end.json").write_text(end, encoding="utf-8")
+    build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
+    return [places[prompt] for _, prompt, _ in prompts]
+
+
+@stage(name="generate-answers", version=2, modules=("jora_model.generation.generate",), retries=1)
+def generate_answers(
+    store: Store, base: Artifact, adapter: Artifact | None, prompts: Artifact, generation: GenerationSettings
+) -> Artifact:
+    """Answers of the base model or, with an adapter, the tuned one; in a process of its own."""
+    folder = store.path(prompts)
+    grammars = folder / GRAMMARS_NAME  # prompts of a teacher or a critic have none
+    with store.build("answers", settings=generation, inputs=tuple(filter(None, (base, adapter, prompts)))) as build:
+        job = GenerateJob(
+            base=str(store.path(base)),
+            adapter=None if adapter is None else str(store.path(adapter)),
+            prompts=str(folder),
+            grammars=str(grammars) if generation.quotes == "verbatim" and grammars.exists() else None,
+            output=str(build.folder),
+            end_ids=(json.loads((folder / "end.json").read_text(encoding="utf-8"))["end_id"],),
+            compilation_cache=str(store.work_dir / "xla"),
+            generation=generation,
+        )
+        # Beside the artifact, not in it: it holds paths.
+        job_file = build.folder.with_suffix(".json")
+        job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        try:
+            run_job("jora_model.generation.generate", job_file, log=run_log(), progress=Progress("answers", "answers"))
+        finally:
+            job_file.unlink()
+        build.count(answers=prompts.count("prompts"))
+    return build.artifact
+
+
+@stage(name="score-answers", version=3)
+def score_answers(
+    store: Store,
+    questions: Artifact,
+    chunks: Artifact,
+    base: Artifact,
+    rungs: tuple[str, ...],
+    prompts: tuple[Artifact, ...],
+    answers: tuple[Artifact, ...],
+    evaluation: EvaluationSettings,
+) -> Artifact:
+    """Score every rung: the files of data/scoring/evaluated.py, summary.md, and summary.txt with two examples.
+
+    Args:
+        rungs: in the order in which they are told.
+        prompts, answers: of each model.
+    """
+    scored = list(Scorer(store, questions, chunks, base).score(prompts, answers))
+    by_rung = {name: [(a, s) for a, s in scored if a.rung == name] for name in rungs}
+    everything = [answered for pairs in by_rung.values() for answered, _ in pairs]
+    summary = [summarize(name, [s for _, s in pairs], seed=evaluation.seed) for name, pairs in by_rung.items()]
+    comparisons = compare_rungs(
+        {name: [score for _, score in pairs] for name, pairs in by_rung.items()}, seed=evaluation.seed
+    )
+    inputs = (questions, chunks, base, *prompts, *answers)
+    with store.build("evaluation", settings={"evaluation": evaluation, "rungs": rungs}, inputs=inputs) as build:
+        write_jsonl(build.folder / "answers.jsonl", everything)
+        _write_json(build, _SUMMARY, summary)
+        _write_json(build, "comparisons.json", [json.loads(line) for line in to_jsonl(comparisons).splitlines()])
+        _write_json(build, "breakdown.json", make_breakdown(everything))
+        table, examples = rung_table(summary), show_examples(everything)
+        _write(build.folder / "summary.md", f"{table}\n```text\n{examples}\n```")
+        _write(build.folder / "summary.txt", f"{table}\n{examples}")
+        build.count(rungs=len(summary), questions=summary[0]["questions"])
+    return build.artifact
+
+
+@stage(name="score-rung", version=3)
+def score_rung(
+    store: Store,
+    questions: Artifact,
+    chunks: Artifact,
+    base: Artifact,
+    rung: str,
+    prompts: Artifact,
+    answers: Artifact,
+    evaluation: EvaluationSettings,
+) -> Artifact:
+    """Score one model on one of its rungs: answers.jsonl and summary.json, as `score_answers` writes them."""
+    everything = Scorer(store, questions, chunks, base).score((prompts,), (answers,))
+    scored = [(answered, score) for answered, score in everything if answered.rung == rung]
+    with store.build("evaluation", settings=evaluation, inputs=(questions, chunks, base, prompts, answers)) as build:
+        write_jsonl(build.folder / "answers.jsonl", [answered for answered, _ in scored])
+        summary = summarize(rung, [score for _, score in scored], seed=evaluation.seed)
+        _write_json(build, _SUMMARY, [summary])
+        build.count(rungs=1, questions=summary["questions"])
+    return build.artifact
+
+
+class Scorer:
+    """Scores what was answered; opens what that takes once."""
+
+    def __init__(self, store: Store, questions: Artifact, chunks: Artifact, base: Artifact) -> None:
+        self.store = store
+        self.questions = {question.id: question for question in open_questions(store, questions, "eval")}
+        self.chunks = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
+        self.paths = {chunk.document_id: chunk.document_path for chunk in self.chunks.values()}
+        self.tokenizer = open_tokenizer(store, base)
+
+    def score(self, prompts: Sequence[Artifact], answers: Sequence[Artifact]) -> Iterator[tuple[Answered, AnswerScore]]:
+        """Every answer of every model, in the order in which they were asked."""
+        for asked_in, answered_in in zip(prompts, answers, strict=True):
+            written = self.outputs(answered_in)
+            for asked in read_jsonl(self.store.path(asked_in) / "asked.jsonl", Asked):
+                yield self._score(asked, written[asked.prompt])
+
+    def outputs(self, answers: Artifact) -> list[Output]:
+        """What a model wrote to each prompt."""
+        folder = self.store.path(answers)
+        return [
+            Output(self.tokenizer.decode(tokens.tolist()), len(tokens), overruled)
+            for tokens, overruled in zip(read_answers(folder), read_overruled(folder), strict=True)
+        ]
+
+    def _score(self, asked: Asked, output: Output) -> tuple[Answered, AnswerScore]:
+        question, parsed = self.questions[asked.question_id], parse_output(output.text)
+        shown = [self.chunks[place] for place in asked.context_ids]
+        oracles = [self.chunks[place] for place in question.oracle_ids]
+        score = score_answer(question, parsed, shown, oracles, output.tokens, output.overruled)
+        answered = Answered(
+            rung=asked.rung,
+            question_id=question.id,
+            question=question.question,
+            expected=question.answer,
+            output=output.text,
+            answer=parsed.answer,
+            quotes=parsed.quotes,
+            context_ids=asked.context_ids,
+            context_places=tuple(chunk.place for chunk in shown),
+            oracle_ids=question.oracle_ids,
+            exact_match=score.exact_match,
+            token_f1=score.token_f1,
+            verbatim_quotes=score.verbatim_quotes,
+            cites_oracle=score.cites_oracle,
+            kind=question_kind(question),
+            document=self.paths.get(question.document_id, question.document_id),
+            answerable=score.answerable,
+            rouge_l=score.rouge_l,
+            contains_answer=score.contains_answer,
+            abstained=score.abstained,
+            oracle_retrieved=bool(question.quotes) and not set(question.oracle_ids).isdisjoint(asked.context_ids),
+            output_tokens=output.tokens,
+            overruled=output.overruled,
+            cause=failure_cause(question, parsed, shown),
+        )
+        return answered, score
+
+
+def _write_json(build: Build, name: str, content: Any) -> None:
+    _write(build.folder / name, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="utf-8")

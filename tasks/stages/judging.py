@@ -1,0 +1,107 @@
+"""A new model against the standing one: differences with intervals, and what the rule says of them."""
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict
+
+from data.evaluation.champion import Marks, PromotionSettings, Verdict, compare, comparison_table, decide, in_common
+from data.files.jsonl import read_jsonl
+from data.prompting.prompts import is_abstention
+from data.questions.questions import same_wording
+from data.scoring.evaluated import Answered
+from tasks.engine.cache import stage
+from tasks.stages.loading import open_questions
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+
+
+@stage(name="compare-models", version=1)
+def compare_models(
+    store: Store,
+    questions: Artifact,
+    evaluation: Artifact,
+    rung: str,
+    standing: Artifact,
+    standing_rung: str,
+    against: str | None,
+    trained: Artifact | None,
+    promotion: PromotionSettings,
+    seed: int,
+) -> Artifact:
+    """comparison.json (differences, verdict and reason) and comparison.md, a table.
+
+    Questions that the standing model was trained on are left out, where enough others remain: a split by document
+    falls otherwise when the corpus changes. Where too few remain all are compared, which favours the standing model.
+
+    Args:
+        questions: of both; `trained` are those of the standing model's training, None for a base model.
+        evaluation, standing: evaluations of the same questions, of which `rung` and `standing_rung` are read.
+        against: the name of the standing model; None for the base, which is to be beaten by the first model.
+    """
+    new, old = in_common(marks_of(store, evaluation, rung), marks_of(store, standing, standing_rung))
+    seen = _seen(store, questions, trained)
+    unseen = in_common((marks for marks in new if marks.question_id not in seen), old)
+    note = ""
+    if len(unseen[0]) < len(new):
+        left_out = len(new) - len(unseen[0])
+        if len(unseen[0]) >= promotion.min_questions:
+            new, old = unseen
+            note = f" ({left_out} that it was trained on left out)"
+        else:
+            note = f" (which was trained on {left_out} of them)"
+    differences = compare(new, old, seed=seed) if new else ()
+    told = (against or standing_rung) + note
+    verdict = decide(differences, len(new), told, promotion, first=against is None)
+    content = {
+        "against": against,
+        "questions": len(new),
+        "promoted": verdict.promoted,
+        "reason": verdict.reason,
+        "differences": [asdict(difference) for difference in differences],
+    }
+    inputs = tuple(filter(None, (questions, evaluation, standing, trained)))
+    with store.build("comparison", settings={"promotion": promotion}, inputs=inputs) as build:
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+        (build.folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+        table = comparison_table(differences, "new", against or standing_rung)
+        (build.folder / "comparison.md").write_text(f"{table}\n{verdict.reason}\n", encoding="utf-8")
+        build.count(questions=len(new))
+    return build.artifact
+
+
+def read_verdict(store: Store, comparison: Artifact) -> Verdict:
+    """What a comparison came to."""
+    content = json.loads((store.path(comparison) / "comparison.json").read_text(encoding="utf-8"))
+    return Verdict(content["promoted"], content["reason"])
+
+
+def marks_of(store: Store, evaluation: Artifact, rung: str) -> list[Marks]:
+    """What each answer of a rung scored, in the order of the questions."""
+    answers = read_jsonl(store.path(evaluation) / "answers.jsonl", Answered)
+    return [_marks(answered) for answered in answers if answered.rung == rung]
+
+
+def _marks(answered: Answered) -> Marks:
+    return Marks(
+        question_id=answered.question_id,
+        token_f1=answered.token_f1,
+        exact_match=answered.exact_match,
+        quotes=len(answered.quotes),
+        verbatim_quotes=answered.verbatim_quotes,
+        cites_oracle=answered.cites_oracle,
+        abstention_right=is_abstention(answered.answer) == is_abstention(answered.expected),
+        answerable=not is_abstention(answered.expected),
+    )
+
+
+def _seen(store: Store, questions: Artifact, trained: Artifact | None) -> Collection[str]:
+    """Ids of the evaluation questions that training had: the question itself, or others about the same document."""
+    if trained is None:
+        return frozenset()
+    had = [question for part in ("train", "validation") for question in open_questions(store, trained, part)]
+    documents, wordings = {q.document_id for q in had}, {same_wording(q.question) for q in had}
+    return {
+        question.id
+        for question in open_questions(store, questions, "eval")
+        if question.document_id in documents or same_wording(question.question) in wordings
+    }

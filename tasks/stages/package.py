@@ -1,0 +1,80 @@
+"""The dataset as a product: splits, exports, card and report, beside the dataset that training reads."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from data.critic.critique import SPLIT, count_reasons
+from data.files.jsonl import read_jsonl
+from data.package.report_page import Filter
+from data.package.write import Package, build_test, read_splits
+from data.questions.questions import Rejected
+from data.raft.leaks import LEAKS_NAME
+from data.raft.settings import RaftSettings
+from data.scoring.retrieval_scores import retrieval_cells
+from tasks.engine.cache import stage
+from tasks.stages.loading import open_chunks, open_embed, open_index, open_questions, open_tokenizer
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+
+
+@stage(name="package-dataset", version=1)
+def package_dataset(
+    store: Store,
+    documents: Artifact,
+    questions: Artifact,
+    chunks: Artifact,
+    index: Artifact,
+    embedder: Artifact,
+    base: Artifact,
+    dataset: Artifact,
+    retrieval: Artifact,
+    raft: RaftSettings,
+) -> Artifact:
+    """Train, validation and test as JSONL, Parquet and `datasets`, in the formats of other trainers, with a report.
+
+    The test split asks the evaluation questions over their oracles and distractors from all documents.
+
+    Raises:
+        ValueError: no evaluation question fits the token budget.
+    """
+    found = open_chunks(store, chunks)
+    vectors = open_index(store, index, embedder).vectors()
+    asked = {part: open_questions(store, questions, part) for part in ("train", "validation", "eval")}
+    every = [question for part in asked.values() for question in part]
+    embedded = open_embed(store, embedder)([question.question for question in every])
+    of_test = embedded[len(every) - len(asked["eval"]) :]
+    test = build_test(asked["eval"], found, vectors, raft, open_tokenizer(store, base), of_test)
+    package = Package(read_splits(store.path(dataset)) | {"test": test}, found, vectors, every, embedded, raft)
+    retriever = retrieval_cells(_read(store.path(retrieval) / "retrieval.json"))
+    report = package.report(documents.count("documents"), _filters(store, questions), retriever)
+    inputs = (documents, questions, chunks, index, embedder, base, dataset, retrieval)
+    with store.build("package", settings=raft, inputs=inputs) as build:
+        package.write(build.folder, report)
+        build.count(**{name: len(split.records) for name, split in package.splits.items()})
+    return build.artifact
+
+
+def read_leaks(store: Store, dataset: Artifact) -> list[dict[str, Any]]:
+    """The leak report of each part that training reads."""
+    folder = store.path(dataset)
+    paths = (folder / LEAKS_NAME, folder / "validation" / LEAKS_NAME)
+    return [_read(path) for path in paths if path.is_file()]
+
+
+def _filters(store: Store, questions: Artifact) -> list[Filter]:
+    """What the questions went through; those that a filter rejected stand together in rejected.jsonl, in its order."""
+    rejected = iter(read_jsonl(store.path(questions) / "rejected.jsonl", Rejected))
+    filters = []
+    for row in _read(store.path(questions) / "filters.json"):
+        if row["filter"] == SPLIT:
+            reasons = {"nearly repeats a held-out question": row["rejected"]}
+        else:
+            reasons = count_reasons(list(islice(rejected, row["rejected"])))
+        filters.append(Filter(row["filter"], row["kept"] + row["rejected"], reasons))
+    return filters
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,115 @@
+"""Questions tied to chunks and split by document."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from data.critic.critique import SPLIT, Filtered, count_reasons, judge_questions
+from data.critic.settings import CriticSettings
+from data.files.jsonl import read_jsonl, write_jsonl
+from data.questions.grounding import check_names, tell_reasons
+from data.questions.questions import Question, QuestionSettings, RawQuestion, Rejected
+from data.questions.repair import Repaired
+from data.questions.split import SplitSettings, split_documents, split_questions
+from data.retrieval.retriever import RetrievalSettings
+from tasks.engine.cache import stage
+from tasks.stages.loading import open_chunks, open_documents, open_duplicates, open_embed, open_retriever
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Build, Store
+
+_RAW = "raw_questions.jsonl"
+TEACHER_REJECTED = "teacher_rejected.jsonl"  # beside them: what of a teacher's answers could not be used
+
+
+def check_questions(store: Store, raw: Artifact, documents: Artifact) -> None:
+    """Refuse questions about other documents while nothing is built yet.
+
+    Raises:
+        ValueError: every question names a document that is not there.
+    """
+    check_names(read_jsonl(store.path(raw) / _RAW, RawQuestion), open_documents(store, documents))
+
+
+@stage(name="ground-questions", version=1, retries=2)
+def prepare_questions(
+    store: Store,
+    raw: Artifact,
+    documents: Artifact,
+    chunks: Artifact,
+    index: Artifact,
+    embedder: Artifact,
+    reranker: Artifact | None,
+    retrieval: RetrievalSettings,
+    questions: QuestionSettings,
+    critic: CriticSettings,
+    split: SplitSettings,
+) -> Artifact:
+    """Tie questions to quotes and oracle chunks, keep the good ones and split them by document.
+
+    Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl; rejected.jsonl, each with its reason;
+    near_duplicates.jsonl, of questions held out; repaired.jsonl, quotes before and after; filters.json, a list of
+    {"filter", "kept", "rejected"} in order.
+
+    Raises:
+        ValueError: nothing is left, or the questions are about too few documents.
+    """
+    embed = open_embed(store, embedder)
+    retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
+
+    judged = judge_questions(
+        read_jsonl(store.path(raw) / _RAW, RawQuestion),
+        open_documents(store, documents),
+        open_chunks(store, chunks),
+        questions,
+        critic,
+        embed,
+        retriever.search,
+        open_duplicates(store, chunks),
+    )
+    grounded, rejected, funnel = judged.questions, judged.rejected, judged.funnel
+    if (unusable := store.path(raw) / TEACHER_REJECTED).is_file():
+        lost = read_jsonl(unusable, Rejected)
+        rejected, funnel = [*lost, *rejected], [Filtered("teacher", raw.count("questions"), len(lost)), *funnel]
+    if not grounded:
+        first = rejected[0]
+        raise ValueError(
+            f"none of {len(rejected)} questions can be used: {tell_reasons(rejected)}; correct them, beginning with "
+            f"{first.source} ({first.detail or first.reason})"
+        )
+    parts = split_questions(
+        grounded, split_documents((question.document_id for question in grounded), split), split, embed
+    )
+    dropped = Filtered(SPLIT, len(grounded) - len(parts.dropped), len(parts.dropped))
+    settings = {"questions": questions, "critic": critic, "split": split, "retrieval": retrieval}
+    inputs = tuple(filter(None, (raw, documents, chunks, index, embedder, reranker)))
+    with store.build("questions", settings=settings, inputs=inputs) as build:
+        write_parts(
+            build,
+            {"train": parts.train, "validation": parts.validation, "eval": parts.eval},
+            rejected,
+            parts.dropped,
+            judged.repaired,
+            [*funnel, dropped],
+        )
+    return build.artifact
+
+
+def write_parts(
+    build: Build,
+    parts: Mapping[str, Sequence[Question]],
+    rejected: Sequence[Rejected],
+    near_duplicates: Sequence[Question],
+    repaired: Sequence[Repaired],
+    funnel: Sequence[Filtered],
+) -> None:
+    """The files of a `questions` artifact, and its counts."""
+    for part, questions in parts.items():
+        write_jsonl(build.folder / f"{part}.jsonl", questions)
+    write_jsonl(build.folder / "rejected.jsonl", rejected)
+    write_jsonl(build.folder / "near_duplicates.jsonl", near_duplicates)
+    write_jsonl(build.folder / "repaired.jsonl", repaired)
+    rows = json.dumps([asdict(row) for row in funnel], indent=1) + "\n"
+    (build.folder / "filters.json").write_text(rows, encoding="utf-8")
+    build.count(**{part: len(questions) for part, questions in parts.items()})
+    build.count(rejected=len(rejected), near_duplicates=len(near_duplicates), repaired_quotes=len(repaired))
+    build.count(**{f"rejected: {reason}": count for reason, count in count_reasons(rejected).items()})

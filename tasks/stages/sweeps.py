@@ -1,0 +1,60 @@
+"""The runs of a sweep side by side: a table, a CSV file and a plot of quality against cost."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from data.evaluation.ladder import BASE, TUNED
+from data.evaluation.sweep_plot import draw_sweep
+from data.evaluation.sweep_points import Point, point_table, study_points, write_points
+from jora_model.training.costs import adapter_costs
+from tasks.engine.cache import stage
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+
+
+@stage(name="compare-runs", version=1)
+def compare_runs(
+    store: Store,
+    over: str,
+    values: tuple[str, ...],
+    datasets: tuple[Artifact, ...],
+    adapters: tuple[Artifact, ...],
+    evaluations: tuple[Artifact, ...],
+) -> Artifact:
+    """What each value costs and how well it answers: sweep.md, .csv and .png, of oracle-fraction points.json too."""
+    points = []
+    rungs: dict[str, Any] = {}
+    for value, dataset, adapter, evaluation in zip(values, datasets, adapters, evaluations, strict=True):
+        summary = (store.path(evaluation) / "summary.json").read_text(encoding="utf-8")
+        rungs = {rung["name"]: rung for rung in json.loads(summary)}
+        counts = json.loads((store.path(dataset) / "counts.json").read_text(encoding="utf-8"))
+        costs = adapter_costs(store.path(adapter))
+        points.append(
+            Point(
+                value=value,
+                parameters=costs.parameters,
+                adapter_bytes=costs.bytes,
+                scale=costs.scale,
+                step_seconds=costs.step_seconds,
+                updates=costs.updates,
+                examples=counts["examples"],
+                fewer_chunks=counts["with fewer chunks"],
+                token_f1=rungs[TUNED]["token_f1"],
+                exact_match=rungs[TUNED]["exact_match"],
+                questions=rungs[TUNED]["questions"],
+                adapter=str(store.path(adapter).relative_to(store.work_dir)),
+                evaluation=str(store.path(evaluation).relative_to(store.work_dir)),
+            )
+        )
+    # The base model answers the same prompts for every value, so the last one's rung is everybody's.
+    base = rungs[BASE]
+    with store.build("sweep", settings={"over": over}, inputs=(*datasets, *adapters, *evaluations)) as build:
+        (build.folder / "sweep.md").write_text(point_table(over, points, base), encoding="utf-8")
+        write_points(build.folder / "sweep.csv", over, points)
+        draw_sweep(over, points, base, build.folder / "sweep.png")
+        if over == "oracle-fraction":
+            text = json.dumps([asdict(point) for point in study_points(points)], indent=1, sort_keys=True)
+            (build.folder / "points.json").write_text(text + "\n", encoding="utf-8")
+        build.count(values=len(points))
+    return build.artifact

@@ -1,0 +1,115 @@
+"""Training, as a job in a process of its own."""
+
+import shutil
+from pathlib import Path
+
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.job import TrainJob, TrainSettings
+from jora_model.spec.parameters import adapter_count
+from jora_model.spec.settings import LoraSettings, MeshSettings
+from tasks.engine.cache import stage
+from tasks.engine.jobs import run_job
+from tasks.engine.logs import run_log
+from tasks.engine.progress import Progress
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+
+# float32: two checkpoints and one being written, each with both moments, and the adapter in two places.
+_BYTES_A_WEIGHT = 4 * (3 * 3 + 2)
+
+
+# An edit of the trainer's code does not train again; an upgrade of JAX does.
+_JOB = ("jora_model.training.train",)
+
+
+def _space(
+    store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
+) -> int:
+    return _BYTES_A_WEIGHT * adapter_count(ModelConfig.read(store.path(base)), lora.rank, lora.target_modules)
+
+
+# An unrelated edit must not throw hours away: `version` alone stands for the code. Raise it when training changes.
+@stage(name="train-adapter", version=3, modules=_JOB, code_digest=False, retries=1, space=_space)
+def train_adapter(
+    store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
+) -> Artifact:
+    """Train the adapter; after a crash or a kill it goes on from the last checkpoint, to the same bytes.
+
+    Raises:
+        ValueError: a setting that the model refuses, a loss that is not finite, an example over the row's length.
+    """
+    scratch = train_adapter.scratch(store, base, dataset, lora, mesh, training)
+    return _train(store, scratch, base, None, dataset, lora, mesh, training)
+
+
+# Apart from `train_adapter`, whose keys stay as they are; the same holds for `version`.
+@stage(
+    name="continue-adapter",
+    version=1,
+    modules=_JOB,
+    code_digest=False,
+    retries=1,
+    space=lambda store, base, start, *others: _space(store, base, *others),
+)
+def continue_adapter(
+    store: Store,
+    base: Artifact,
+    start: Artifact,
+    dataset: Artifact,
+    lora: LoraSettings,
+    mesh: MeshSettings,
+    training: TrainSettings,
+) -> Artifact:
+    """Train an adapter further.
+
+    Raises:
+        ValueError: as `train_adapter`; its rank, alpha or targets are not those of `lora`.
+    """
+    scratch = continue_adapter.scratch(store, base, start, dataset, lora, mesh, training)
+    return _train(store, scratch, base, start, dataset, lora, mesh, training)
+
+
+@stage(name="train-plain-adapter", version=1, modules=_JOB, code_digest=False, retries=1, space=_space)
+def train_plain_adapter(
+    store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
+) -> Artifact:
+    """The same over a dataset without documents (DSF): a rung of the evaluation, and not what is exported."""
+    scratch = train_plain_adapter.scratch(store, base, dataset, lora, mesh, training)
+    return _train(store, scratch, base, None, dataset, lora, mesh, training)
+
+
+def _train(
+    store: Store,
+    scratch: Path,
+    base: Artifact,
+    start: Artifact | None,
+    dataset: Artifact,
+    lora: LoraSettings,
+    mesh: MeshSettings,
+    training: TrainSettings,
+) -> Artifact:
+    output = scratch / "output"
+    held_out = store.path(dataset) / "validation" / "sequences"
+    job = TrainJob(
+        base=str(store.path(base)),
+        base_name="base",  # export names it; a name is no input of the weights
+        sequences=str(store.path(dataset) / "sequences"),
+        validation=str(held_out) if held_out.is_dir() else None,
+        start_from=None if start is None else str(store.path(start)),
+        output=str(output),
+        checkpoints=str(scratch / "checkpoints"),
+        compilation_cache=str(store.work_dir / "xla"),
+        lora=lora,
+        mesh=mesh,
+        training=training,
+    )
+    job_file = scratch / "job.json"
+    job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    run_job(
+        "jora_model.training.train", job_file, log=run_log(), progress=Progress("training", "updates of the training")
+    )
+    settings = {"lora": lora, "mesh": mesh, "training": training}
+    with store.build("adapter", settings=settings, inputs=tuple(filter(None, (base, start, dataset)))) as build:
+        shutil.copytree(output, build.folder, dirs_exist_ok=True)
+        build.count(examples=dataset.count("examples"))
+    return build.artifact

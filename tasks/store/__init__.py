@@ -1,0 +1,1 @@
+"""Artifacts on disk: written whole, named by content, verified, shared."""

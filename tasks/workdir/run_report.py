@@ -1,0 +1,301 @@
+"""The report on a run: gathered from its record and its artifacts, written beside the record as HTML and as Markdown.
+
+What was removed since, or cannot be read, is named on the page; the rest is shown. No Prefect here.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from data.evaluation.champion import LABELS as GUARDED
+from data.report.run_facts import Decision, RunFacts, StageCost, Table, told_bytes, told_seconds
+from data.report.run_markdown import run_markdown
+from data.report.run_page import run_page
+from data.report.run_settings import COMMANDS, changed_settings, command_of, settings_that_matter, told_value
+from tasks.records.models import Registry
+from tasks.records.records import RUNS, RunRecord, list_runs
+from tasks.records.runs import LATEST, REPORT, SWEEPS
+from tasks.store.artifacts import Artifact, Manifest
+from tasks.store.links import point, replace_text
+from tasks.store.store import MANIFEST, Store
+from tasks.workdir.run_curves import training_facts
+from tasks.workdir.run_scores import (
+    answer_facts,
+    compared_rungs,
+    headline,
+    judge_facts,
+    ladder_facts,
+    read_json,
+    retriever_facts,
+    robustness_facts,
+    sweep_facts,
+)
+
+_MARKDOWN = "report.md"
+_MODEL_DIGITS = 12  # of a registered model's name (tasks/records/models.py)
+# What the values of a sweep have in common.
+_SHARED = ("documents", "chunks", "raw_questions", "questions", "retrieval")
+# What a run says about the run before it, and is no part of what it gave.
+_ABOUT_BEFORE = ("diff", "comparison")
+# Name on the page -> (name of the artifact, file or folder in it).
+_LINKS = {
+    "the dataset's own report": ("package", "report.html"),
+    "all answers": ("evaluation", "answers.jsonl"),
+    "adapter": ("export", "adapter"),
+    "merged model": ("export", "merged"),
+}
+
+
+def write_report(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> Path:
+    """Write report.html and report.md into the folder of the run's record.
+
+    Args:
+        defaults: of all settings.
+
+    Returns:
+        The path of the page.
+    """
+    folder = store.work_dir / RUNS / record.name
+    facts = gather(store, record, defaults)
+    # What a model writes may hold halves of characters, which no file can.
+    replace_text(folder / _MARKDOWN, _writable(run_markdown(facts)))
+    replace_text(folder / REPORT, _writable(run_page(facts)))
+    return folder / REPORT
+
+
+def read_markdown(store: Store, record: RunRecord) -> str:
+    """The report as Markdown, once it is written."""
+    return (store.work_dir / RUNS / record.name / _MARKDOWN).read_text(encoding="utf-8")
+
+
+def publish_report(store: Store, report: Path) -> Path:
+    """Let latest/report.html be this report."""
+    link = store.work_dir / LATEST / REPORT
+    point(link, report)
+    return link
+
+
+def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunFacts:
+    """What the page of a run shows."""
+    settings, made = record.settings, record.artifacts
+    missing: list[str] = []
+    sweep: Path | None = None
+    if record.goal not in COMMANDS:  # of several values, none of which is the run's
+        made = {name: made[name] for name in _SHARED if name in made}
+        missing.append(f"A sweep over {record.goal}; its table and its plot lie in sweeps/{record.goal}.")
+        sweep = _sweep(store, record)
+    facts: dict[str, Any] = {
+        "name": record.name,
+        "state": record.state,
+        "about": _about(record),
+        "note": record.note,
+        "error": record.error,
+        "command": command_of(settings, defaults, record.goal),
+    }
+    if repeats := _repeated(store, record):
+        return RunFacts(**facts, repeats=repeats)
+    gone = sorted(name for name, artifact in made.items() if not store.path(artifact).is_dir())
+    if gone:
+        missing.append(f"Removed since: {', '.join(gone)}. The command at the end of the page builds them again.")
+
+    def add(what: str, needed: tuple[str, ...], read: Callable[[], dict[str, Any]]) -> None:
+        if any(name not in made or name in gone for name in needed):
+            return
+        try:
+            facts.update(read())
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            told = " ".join(str(error).split()) or type(error).__name__
+            missing.append(f"{what} cannot be shown: {told}")
+
+    def path(name: str) -> Path:
+        return store.path(made[name])
+
+    add("The settings", (), lambda: _settings(record, defaults))
+    add("The data", (), lambda: {"data": _data(made)})
+    add("What the critic kept", ("questions",), lambda: {"filters": _filters(path("questions"))})
+    add("The ladder", ("evaluation",), lambda: ladder_facts(path("evaluation")))
+    rungs = facts.get("rungs")
+    output_tokens = 0
+    if rungs:
+        facts["headline"] = headline(rungs, facts.get("paired", ()))
+        facts["compared"] = pair = compared_rungs(rungs)
+        needed = ("evaluation", "chunks", "questions")
+        add("The answers", needed, lambda: answer_facts(store, path("evaluation"), made, *pair))
+        output_tokens = facts.pop("output_tokens", 0)
+    add("The judge", ("verdicts",), lambda: {"judge": judge_facts(path("verdicts"))})
+    if sweep is not None:
+        add("The sweep", (), lambda: sweep_facts(sweep))
+    add("Training", ("adapter",), lambda: training_facts(path("adapter")))
+    add("Robustness", ("robustness",), lambda: {"robustness": robustness_facts(path("robustness"))})
+    add("The retriever", ("retrieval",), lambda: {"retriever": retriever_facts(path("retrieval"))})
+    add("The decision", (), lambda: {"decision": _decision(store, record)})
+    add("The cost", (), lambda: {"stages": _stages(record)})
+    facts["tokens"] = []
+    add("The tokens", ("dataset",), lambda: {"tokens": _tokens(record, path("dataset"), facts, output_tokens)})
+    facts.pop("trained_tokens", None)
+    add("The tiles", (), lambda: {"tiles": _tiles(record, facts)})
+    facts["digests"] = [(name, f"{artifact.kind}/{artifact.digest}") for name, artifact in record.artifacts.items()]
+    add("The versions", ("dataset",), lambda: {"versions": _versions(path("dataset"))})
+    add("The links", (), lambda: {"links": _links(store, record)})
+    return RunFacts(**facts, missing=missing)
+
+
+def _about(record: RunRecord) -> str:
+    took = f", took {told_seconds(record.seconds)}" if record.seconds is not None else ""
+    started = record.started[:16].replace("T", " ")
+    return f"{record.flow}, as far as {record.goal}; started {started} UTC{took}"
+
+
+def _repeated(store: Store, record: RunRecord) -> str:
+    """The run whose results one that had nothing to do would have given again, if its record is still there."""
+    if record.state != "nothing to do":
+        return ""
+    gave = _given(record)
+    before = [run for run in list_runs(store.work_dir) if run.state == "completed" and run.started <= record.started]
+    same = [run.name for run in before if run.settings == record.settings and _given(run) == gave]
+    return same[-1] if same and (store.work_dir / RUNS / same[-1] / REPORT).exists() else ""
+
+
+def _given(record: RunRecord) -> dict[str, Artifact]:
+    return {name: artifact for name, artifact in record.artifacts.items() if name not in _ABOUT_BEFORE}
+
+
+def _sweep(store: Store, record: RunRecord) -> Path | None:
+    """The table of a sweep's run, unless a later sweep over the same took its place."""
+    folder = store.work_dir / SWEEPS / record.goal
+    if not (folder / MANIFEST).exists():
+        return None
+    compared = Manifest.model_validate_json((folder / MANIFEST).read_bytes()).inputs
+    return folder if set(compared) <= set(record.artifacts.values()) else None
+
+
+def _settings(record: RunRecord, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    changed = [(key, told_value(value)) for key, value in changed_settings(record.settings, defaults)]
+    return {"asked": settings_that_matter(record.settings, record.goal), "changed": changed}
+
+
+def _data(made: Mapping[str, Artifact]) -> list[tuple[str, str]]:
+    """From the references, which know their counts when the files are gone."""
+    names = {
+        "documents": "documents",
+        "chunks": "chunks",
+        "raw_questions": "questions read",
+        "questions": "questions, split by document",
+        "dataset": "training set",
+    }
+    rows = []
+    for name, told in names.items():
+        if name in made and made[name].counts:
+            counts = (f"{number:,} {what.replace('_', ' ')}" for what, number in made[name].counts if number)
+            rows.append((told, ", ".join(counts)))
+    return rows
+
+
+def _filters(questions: Path) -> Table | None:
+    rows = read_json(questions / "filters.json")
+    if not any(row["rejected"] for row in rows):
+        return None
+    cells = [[row["filter"], f"{row['kept']:,}", f"{row['rejected']:,}"] for row in rows]
+    return Table("", [["filter of the questions", "kept", "rejected"], *cells])
+
+
+def _decision(store: Store, record: RunRecord) -> Decision | None:
+    """What the run said of its model; where that was judged by a run before, its reason, too."""
+    if "export" not in record.artifacts or not record.note or record.state != "completed":
+        return None
+    registry = Registry(store.work_dir)
+    champion, name = registry.champion(), record.artifacts["adapter"].digest[:_MODEL_DIGITS]
+    told = record.note[:1].upper() + record.note[1:] + "."
+    comparison, promoted = record.artifacts.get("comparison"), champion is not None and champion.name == name
+    judged = next((model.decision for model in registry.all() if model.name == name), None)
+    if comparison is None and judged is not None:
+        comparison = judged.comparison
+        if judged.reason not in told:
+            told += f" It was judged on {judged.when[:10]}: {judged.reason}."
+    if comparison is None or not store.path(comparison).is_dir():
+        return Decision(told, promoted, None)
+    found = read_json(store.path(comparison) / "comparison.json")
+    promoted = found["promoted"]
+    if promoted and champion is not None and champion.name != name:
+        told += f" Since then {champion.name} became the champion."
+    return Decision(told, promoted, _differences(found))
+
+
+def _differences(found: Mapping[str, Any]) -> Table:
+    """A comparison of two models as a table."""
+    rows = [["", "this model", found["against"] or "base + retrieval", "difference"]]
+    for item in found["differences"]:
+        cells = ("-" if item[key] is None else f"{100 * item[key]:.1f}" for key in ("new", "standing"))
+        ends = [item[key] for key in ("change", "low", "high")]
+        change, low, high = (0.0 if end is None else round(100 * end, 1) + 0.0 for end in ends)
+        told = "-" if None in ends else f"{change:+.1f} ({low:.1f} to {high:.1f})"
+        rows.append([GUARDED.get(item["metric"], item["metric"].replace("_", " ")), *cells, told])
+    asked = f"over {found['questions']:,} questions"
+    return Table("", rows, f"{asked}; percent, differences in points with 95% intervals")
+
+
+def _stages(record: RunRecord) -> list[StageCost]:
+    """One for each name, in the order in which they first ended."""
+    found: dict[str, StageCost] = {}
+    for stage in record.stages:
+        before = found.get(stage.stage, StageCost(stage.stage, 0, 0, 0.0, None))
+        found[stage.stage] = StageCost(
+            stage.stage,
+            before.calls + 1,
+            before.cached + stage.cached,
+            before.seconds + (0.0 if stage.cached else stage.seconds),
+            max(filter(None, (before.peak_bytes, stage.peak_bytes)), default=None),
+        )
+    return list(found.values())
+
+
+def _tokens(record: RunRecord, dataset: Path, facts: Mapping[str, Any], output_tokens: int) -> list[tuple[str, str]]:
+    counts = read_json(dataset / "counts.json")
+    kinds: dict[str, int] = {}
+    for stage in record.stages:
+        kinds[stage.artifact.kind] = kinds.get(stage.artifact.kind, 0) + dict(stage.artifact.counts).get("tokens", 0)
+    found = {
+        "of the dataset's examples": counts.get("tokens of all examples"),
+        "stored, each shared beginning once": counts.get("tokens stored, each shared prefix once"),
+        "of examples that training went through": facts.get("trained_tokens"),
+        "of prompts (evaluation, and of a local teacher)": kinds.get("prompts"),
+        "of the evaluation's answers": output_tokens,
+        "of the teacher's calls": kinds.get("teacher-answers"),
+    }
+    return [(f"tokens {name}", f"{number:,}") for name, number in found.items() if number]
+
+
+def _tiles(record: RunRecord, facts: Mapping[str, Any]) -> dict[str, str]:
+    tiles: dict[str, str] = {}
+    if rungs := facts.get("rungs"):
+        base, tuned = compared_rungs(rungs)
+        by_name = {rung.name: rung.scores for rung in rungs}
+        shown = (("token_f1", tuned), ("token_f1", base), ("quote_precision", tuned), ("oracle_citation", tuned))
+        for metric, rung in dict.fromkeys(shown):
+            if (score := by_name[rung].get(metric)) is not None:
+                tiles[f"{facts['labels'][metric]}, {rung}"] = f"{score.value:.1f}%"
+    if record.seconds is not None:
+        tiles["from start to end"] = told_seconds(record.seconds)
+    peaks = [stage.peak_bytes for stage in record.stages if stage.peak_bytes]
+    if peaks:
+        tiles["peak memory"] = told_bytes(max(peaks))
+    return tiles
+
+
+def _versions(artifact: Path) -> dict[str, str]:
+    return dict(Manifest.model_validate_json((artifact / MANIFEST).read_bytes()).versions)
+
+
+def _links(store: Store, record: RunRecord) -> dict[str, str]:
+    """Relative to the page, so that a work directory can be moved."""
+    folder = store.work_dir / RUNS / record.name
+    paths = {"the record of this run": folder / "run.json"}
+    for name, (artifact, part) in _LINKS.items():
+        if artifact in record.artifacts:
+            paths[name] = store.path(record.artifacts[artifact]) / part
+    return {name: os.path.relpath(path, folder) for name, path in paths.items() if path.exists()}
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

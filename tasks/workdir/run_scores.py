@@ -1,0 +1,177 @@
+"""What a run's evaluation, robustness study and retrieval measured, read for its report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.report.run_answers import GivenAnswer, choose_examples, group_failures, read_answer
+from data.report.run_facts import Figure, Interval, Paired, RungScores, Series, Table
+from data.scoring.retrieval_scores import retrieval_cells
+from data.scoring.scores import METRICS
+from tasks.stages.loading import open_chunks, open_questions
+from tasks.store.artifacts import Artifact
+from tasks.store.store import Store
+
+# What a metric is called, in the order of the table.
+LABELS = {key: METRICS[key] for key in dict.fromkeys(("token_f1", *METRICS))}
+# Those that are no shares, and stay as they are.
+_COUNTED = ("output_tokens",)
+# The rungs that are shown beside each other, by the names that they have had; else the first and the last.
+_BASE, _TUNED = ("base + retrieval",), ("RAFT + retrieval", "tuned + retrieval")
+# Study -> title of its plot and label of its axis.
+_STUDIES = {
+    "distractors": ("More distractors at test time", "distractors beside the oracle"),
+    "oracle_position": ("Where the oracle stands", "position of the oracle"),
+    "top_k": ("How many chunks are retrieved", "chunks retrieved (top-k)"),
+    "oracle_fraction": ("Training with and without the oracle", "share of training contexts with their oracle"),
+}
+_MOST_ROWS = 25  # of a breakdown
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_lines(path: Path) -> list[Any]:
+    """JSON lines; not str.splitlines, which splits at characters that stand inside texts."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def ladder_facts(evaluation: Path) -> dict[str, Any]:
+    """Rungs, paired comparisons and breakdown; the last two where the evaluation has them."""
+    rungs = [_rung(rung) for rung in read_json(evaluation / "summary.json")]
+    facts: dict[str, Any] = {"rungs": rungs, "labels": LABELS}
+    if (path := evaluation / "comparisons.json").exists():
+        facts["paired"] = [_paired(item) for item in read_json(path)]
+    if (path := evaluation / "breakdown.json").exists():
+        found = read_json(path)
+        names = (("by_document", "Token F1 by document"), ("by_kind", "Token F1 by kind of question"))
+        facts["breakdown"] = [_broken_down(title, found[key]) for key, title in names if found.get(key)]
+    return facts
+
+
+def compared_rungs(rungs: Sequence[RungScores]) -> tuple[str, str]:
+    """The untuned and the tuned rung that stand for the others."""
+    names = [rung.name for rung in rungs]
+    base = next((name for name in _BASE if name in names), names[0])
+    return base, next((name for name in _TUNED if name in names), names[-1])
+
+
+def headline(rungs: Sequence[RungScores], paired: Sequence[Paired]) -> str:
+    """What came of the run in a sentence."""
+    base, tuned = compared_rungs(rungs)
+    by_name = {rung.name: rung for rung in rungs}
+    scores = [by_name[name].scores.get("token_f1") for name in (tuned, base)]
+    if tuned == base or None in scores:
+        return ""
+    asked = f"On {by_name[tuned].questions:,} questions about documents that training never saw"
+    told = f"{asked}, {tuned} scores {scores[0]} in token F1, {base} {scores[1]}"
+    of_both = (p for p in paired if (p.rung, p.against, p.metric) == (tuned, base, "token_f1"))
+    if (pair := next(of_both, None)) is not None:
+        sign = "+" if pair.difference.value > 0 else ""
+        told += f": {sign}{pair.difference} points on the same questions, {pair.told}"
+    return told + "."
+
+
+def answer_facts(
+    store: Store, evaluation: Path, artifacts: Mapping[str, Artifact], base: str, tuned: str
+) -> dict[str, Any]:
+    """Examples side by side, and the wrong answers of the tuned rung by their causes."""
+    answers = [read_answer(line) for line in read_lines(evaluation / "answers.jsonl")]
+    chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
+    proofs: dict[str, Sequence[str]] = {q.id: q.quotes for q in open_questions(store, artifacts["questions"], "eval")}
+    examples, note = choose_examples(answers, base, tuned, chunks, proofs)
+    failures = group_failures(answers, tuned, chunks, proofs)
+    wrong, asked = sum(group.count for group in failures), sum(given.rung == tuned for given in answers)
+    return {
+        "examples": examples,
+        "examples_note": note,
+        "failures": failures,
+        "failures_note": f"{wrong:,} of {asked:,} answers of {tuned} are not right; open a cause to see one.",
+        "output_tokens": _output_tokens(answers),
+    }
+
+
+def robustness_facts(folder: Path) -> list[Figure]:
+    """A plot for each study and metric, a line a rung."""
+    plots: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+    for point in read_json(folder / "points.json"):
+        plots.setdefault((point["study"], point["metric"]), {}).setdefault(point["rung"], []).append(point)
+    figures = []
+    for (study, metric), rungs in plots.items():
+        title, axis = _STUDIES.get(study, (study.replace("_", " "), study.replace("_", " ")))
+        asked = sorted({point["questions"] for points in rungs.values() for point in points})
+        note = f"{' to '.join(f'{n:,}' for n in dict.fromkeys((asked[0], asked[-1])))} questions; bands: 95% intervals"
+        label = f"{LABELS.get(metric, metric.replace('_', ' '))} (percent)"
+        figures.append(Figure(title, axis, label, [_series(rung, points) for rung, points in rungs.items()], note))
+    return figures
+
+
+def retriever_facts(folder: Path) -> Table:
+    """The retriever's table."""
+    cells = retrieval_cells(read_json(folder / "retrieval.json"))
+    told = "how often the chunk that proves the answer is found; percent, with 95% intervals"
+    return Table("The retriever", cells, told, words=2)
+
+
+def judge_facts(verdicts: Path) -> Table:
+    """What a judge said of the answers, a row a rung, and how often it agrees with exact match."""
+    return _told_table(verdicts / "judge.txt", "What a judge says of the answers")
+
+
+def sweep_facts(sweep: Path) -> dict[str, Any]:
+    """The table of a sweep and, where there is one, its plot."""
+    facts: dict[str, Any] = {"sweep": _told_table(sweep / "sweep.md", "")}
+    if (sweep / "points.json").exists():
+        facts["robustness"] = robustness_facts(sweep)
+    return facts
+
+
+def _told_table(path: Path, title: str) -> Table:
+    """A table as `data/scoring.aligned` wrote it, and the words around it."""
+    told = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in told if line.startswith("|")]
+    del rows[1]  # the line below the head
+    return Table(title, rows, " ".join(line for line in told if not line.startswith("|")))
+
+
+def _rung(rung: Mapping[str, Any]) -> RungScores:
+    name = rung["name"] if "name" in rung else rung["rung"]
+    scores = {}
+    for key, score in rung.items():
+        if key in LABELS or isinstance(score, Mapping):
+            scale = 1 if key in _COUNTED else 100
+            scores[key] = score and Interval(*(scale * score[part] for part in ("value", "low", "high")))
+    return RungScores(name, rung["questions"], scores)
+
+
+def _paired(item: Mapping[str, Any]) -> Paired:
+    difference = Interval(item["difference"], item["low"], item["high"])
+    return Paired(item["rung"], item["against"], item["metric"], difference, item.get("p"), item["questions"])
+
+
+def _broken_down(title: str, rungs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+    asked: dict[str, int] = {}
+    for parts in rungs.values():
+        for part, scores in parts.items():
+            asked[part] = max(asked.get(part, 0), int(scores["questions"]))
+    ordered = sorted(asked, key=lambda part: (-asked[part], part))
+    rows = [["", "questions", *rungs]]
+    for part in ordered[:_MOST_ROWS]:
+        cells = (f"{parts[part]['token_f1']:.1f}" if part in parts else "-" for parts in rungs.values())
+        rows.append([part, f"{asked[part]:,}", *cells])
+    left = len(ordered) - _MOST_ROWS
+    return Table(title, rows, f"and {left:,} more, with fewer questions" if left > 0 else "percent")
+
+
+def _series(rung: str, points: Sequence[Mapping[str, Any]]) -> Series:
+    if all(isinstance(point["value"], int | float) for point in points):
+        points = sorted(points, key=lambda point: float(point["value"]))
+    columns = ([point[key] for point in points] for key in ("value", "mean", "low", "high"))
+    return Series(rung, *columns)
+
+
+def _output_tokens(answers: Sequence[GivenAnswer]) -> int:
+    return sum(given.output_tokens for given in answers)

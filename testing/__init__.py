@@ -1,0 +1,1 @@
+"""What tests, drills and benchmarks share: small models, corpora, runs and servers."""

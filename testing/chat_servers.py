@@ -1,0 +1,74 @@
+"""The real server on loopback, in a thread of the test, and what its clients need."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import openai
+
+from flows.serving.serve import listen, running
+from flows.settings.config import RunConfig
+from flows.settings.serve_settings import ServeSettings
+from tasks.answering.answering import Answering
+
+QUIET = {
+    "host": "127.0.0.1",
+    "port": 0,
+    "slots": 4,
+    "queue": 8,
+    "max_body_bytes": 10_000,
+    "max_tokens": 900,
+    "request_seconds": 60.0,
+    "grace_seconds": 5.0,
+    "float32": True,
+}
+
+
+@contextmanager
+def serving(answering: Answering, config: RunConfig, key: str | None = None, **changes: Any) -> Iterator[str]:
+    """The server's URL; it has ended when the block ends."""
+    settings = ServeSettings(**QUIET | changes)
+    listening = listen(settings)
+    with running(answering, config.generation, settings, key) as server:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        wait_until(lambda: server.started)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def client(url: str, key: str = "none") -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=60)
+
+
+def body(question: str = "Who broke a collarbone?", **more: Any) -> dict[str, Any]:
+    return {"model": "latest", "messages": [{"role": "user", "content": question}], **more}
+
+
+def health(url: str) -> dict[str, Any]:
+    return dict(httpx.get(f"{url}/health").json())
+
+
+def hang_up(url: str, content: dict[str, Any], seconds: float) -> None:
+    """Ask, wait so long, and close the connection without a look at the answer."""
+    host, port = url.removeprefix("http://").split(":")
+    text = json.dumps(content).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text)
+        time.sleep(seconds)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.02)

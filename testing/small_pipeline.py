@@ -1,0 +1,63 @@
+"""The whole pipeline on a few documents and a tiny model, as a flow in this process, for benchmarks of its care."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.records.records import list_runs
+from tasks.store.store import Store
+
+
+def small_settings(folder: Path, documents: int = 2) -> dict[str, Any]:
+    """Values of a `RunConfig` without a work directory; the files lie in `folder`."""
+    from flows.settings.config import load_config
+    from testing.small_runs import SMALL, copy_samples, tiny_base
+
+    corpus, questions = copy_samples(folder, documents)
+    given = {"corpus": str(corpus), "questions": str(questions), "base_model": str(tiny_base(folder / "base"))}
+    return load_config(None, given, (*SMALL, "training.max_updates=2")).model_dump()
+
+
+@contextmanager
+def quiet_server() -> Iterator[None]:
+    """A Prefect server of its own, and no lines of Prefect's in the terminal."""
+    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+    from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    with (
+        temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}),
+        prefect_test_harness(server_startup_timeout=180),
+    ):
+        yield
+
+
+def run_once(settings: dict[str, Any], work_dir: Path) -> Any:
+    """The flow `raft-finetune`, start to end: its `Results`. Programs are compiled once for all work directories."""
+    from flows.raft import raft_finetune
+
+    # Else a program's key holds the folder of the cache.
+    os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
+    programs = Path(settings["base_model"]).parent / "xla"
+    programs.mkdir(exist_ok=True)
+    if not (work_dir / "xla").exists():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        (work_dir / "xla").symlink_to(programs)
+
+    return raft_finetune(**settings | {"work_dir": str(work_dir)})
+
+
+def results_of(work_dir: Path) -> dict[str, str]:
+    """Name -> digest of what the last run gave, but for what it says about the one before.
+
+    Of the adapter its weights: how long the training took is in the artifact as well.
+    """
+    store, found = Store(work_dir), {}
+    for name, artifact in list_runs(work_dir)[-1].artifacts.items():
+        if name == "adapter":
+            found[name] = store.manifest(artifact).files["adapter_model.safetensors"].sha256
+        elif name not in ("diff", "comparison"):
+            found[name] = artifact.digest
+    return found

@@ -1,0 +1,74 @@
+"""What small runs of the whole pipeline need: a part of the sample corpus, a tiny base model, and settings to match."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from flows.pipeline.stages import Pipeline
+from flows.settings.config import RunConfig
+from jora_model.formats.lora import fresh_adapter, write_adapter
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.settings import LoraSettings
+from tasks.records.runs import publish_latest
+from tasks.store.store import Store
+from testing.small_tokenizers import llama2_of_samples
+from testing.tiny_models import hf_folder
+
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
+# For the tiny base model: short rows and few of everything.
+SMALL = (
+    "chunking.max_tokens=96",
+    "raft.context_chunks=2",
+    "raft.max_tokens=384",
+    "lora.rank=4",
+    "training.row_length=384",
+    "training.examples_per_update=4",
+    "training.max_updates=1",
+    "training.learning_rate=0.01",
+    "generation.max_new_tokens=6",
+    "evaluation.top_k=2",
+    "evaluation.max_questions=3",
+    "evaluation.seed=1",
+)
+
+
+def copy_samples(folder: Path, count: int) -> tuple[Path, Path]:
+    """The first sample documents and the questions about them: a folder and a file, both below `folder`."""
+    documents, questions = folder / "documents", folder / "questions.jsonl"
+    documents.mkdir(parents=True)
+    paths = sorted((SAMPLES / "documents").iterdir())[:count]
+    for path in paths:
+        shutil.copy(path, documents)
+    lines = (SAMPLES / "questions.jsonl").read_text().splitlines(keepends=True)
+    names = {path.name for path in paths}
+    questions.write_text("".join(line for line in lines if json.loads(line)["document"] in names))
+    return documents, questions
+
+
+def tiny_base(folder: Path, seed: int = 0) -> Path:
+    """A random model of two layers with a tokenizer of Llama 2's kind."""
+    tokenizer = llama2_of_samples()._tokenizer
+    hf_folder(folder, seed, vocab_size=len(tokenizer), max_position_embeddings=1024, num_hidden_layers=2)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def foreign_adapter(folder: Path, config: ModelConfig, rank: int = 4, spread: float = 0.1) -> Path:
+    """An adapter that matters, of the settings that SMALL gives."""
+    lora = LoraSettings(rank=rank)
+    factors = fresh_adapter(config, lora, seed=7)
+    random = np.random.default_rng(7)
+    factors = {name: (a, random.normal(0, spread, b.shape).astype(np.float32)) for name, (a, b) in factors.items()}
+    write_adapter(folder, factors, lora, "elsewhere")
+    return folder
+
+
+def run_here(config: RunConfig, goal: str) -> Store:
+    """The pipeline in this process and without Prefect, as far as a goal; the work directory is a finished run's."""
+    store = Store(config.work_dir)
+    pipeline = Pipeline(store, config, lambda stage, *args: stage.fn(*args))
+    pipeline.until(goal)
+    publish_latest(store, pipeline.artifacts, config.model_dump(mode="json"))
+    return store

@@ -1,0 +1,170 @@
+import pytest
+
+from data.prompting.prompts import ABSTENTION, parse_output, raft_output
+from data.scoring.scores import (
+    METRICS,
+    contains_answer,
+    exact_match,
+    normalize_answer,
+    recall_at_k,
+    rouge_l,
+    rung_table,
+    score_answer,
+    summarize,
+    token_f1,
+)
+from testing.raft_corpus import make_chunk, make_question
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("The  Quick, brown fox!", "quick brown fox"),
+        ("a theatre and an anthem", "theatre and anthem"),
+        ("U.S.A. (1931)", "usa 1931"),
+        ("the", ""),
+    ],
+)
+def test_normalisation_of_squad(text, normal):
+    assert normalize_answer(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "match", "f1"),
+    [
+        ("The mill.", "mill", 1, 1),
+        ("nine turns", "nine", 0, 2 / 3),  # precision 1/2, recall 1
+        ("red red blue", "red blue blue", 0, 2 / 3),  # bags: one red and one blue are common
+        ("green", "red", 0, 0),
+        ("", "red", 0, 0),
+        ("the", "an", 1, 1),  # nothing is left of either, as in SQuAD
+        ("", "", 1, 1),
+    ],
+)
+def test_exact_match_and_f1(prediction, answer, match, f1):
+    assert exact_match(prediction, answer) == match
+    assert token_f1(prediction, answer) == pytest.approx(f1)
+
+
+ORACLE = make_chunk("o", "The wheel turns\nnine times. It is old.")
+DISTRACTOR = make_chunk("d", "The bell rings at noon.")
+QUESTION = make_question("q", ("o",), "nine times", ("The wheel turns\nnine times.",))
+
+
+def test_a_perfect_answer():
+    score = score_answer(
+        QUESTION, parse_output(raft_output("nine times", QUESTION.quotes)), [DISTRACTOR, ORACLE], [ORACLE]
+    )
+    assert (score.exact_match, score.token_f1, score.quotes, score.verbatim_quotes) == (1, 1, 1, 1)
+    assert score.cites_oracle and not score.abstained and score.recall == 1
+
+
+def test_quotes_are_checked_letter_for_letter_against_what_was_shown():
+    output = raft_output(
+        "nine", ("The wheel turns nine times.", "The bell rings at noon.", "the bell rings at noon.", "")
+    )
+    score = score_answer(QUESTION, parse_output(output), [ORACLE, DISTRACTOR], [ORACLE])
+    assert (score.quotes, score.verbatim_quotes, score.cites_oracle) == (4, 2, True)
+    unseen = score_answer(QUESTION, parse_output(output), [DISTRACTOR], [ORACLE])
+    assert (unseen.verbatim_quotes, unseen.cites_oracle, unseen.recall) == (1, True, 0)
+    wrong = score_answer(QUESTION, parse_output(raft_output("noon", ("The bell rings",))), [DISTRACTOR], [ORACLE])
+    assert (wrong.verbatim_quotes, wrong.cites_oracle) == (1, False)
+
+
+def test_closed_book_answers_have_no_recall():
+    score = score_answer(QUESTION, parse_output("Nine times."), [], [ORACLE])
+    assert (score.exact_match, score.quotes, score.recall) == (1, 0, None)
+
+
+def test_recall_at_k():
+    assert recall_at_k(["a", "b", "c"], ["c", "b"], 2) == 0.5
+    assert recall_at_k(["a", "b", "c"], ["c", "b"], 3) == 1
+    assert recall_at_k([], ["a"], 5) == 0
+
+
+def test_a_rung_by_hand():
+    shown = [DISTRACTOR, ORACLE]
+    outputs = [
+        raft_output("nine times", QUESTION.quotes),  # right
+        raft_output("nine", ("Made up.", "It is old.")),  # F1 2/3, one of two quotes
+        raft_output(ABSTENTION, ()),  # F1 0
+        "noon",
+    ]
+    overruled = (0, 3, 0, None)
+    scores = [
+        score_answer(QUESTION, parse_output(output), shown, [ORACLE], 8, held)
+        for output, held in zip(outputs, overruled, strict=True)
+    ]
+    rung = summarize("tuned", scores)
+    values = {key: rung[key] and rung[key]["value"] for key in METRICS}
+    assert values.pop("abstention_recall") is None, "every question has an answer"
+    assert values == pytest.approx(
+        {
+            "exact_match": 1 / 4,
+            "token_f1": (1 + 2 / 3) / 4,
+            "rouge_l": (1 + 2 / 3) / 4,
+            "contains_answer": 1 / 4,
+            "quote_precision": 2 / 3,
+            "quotes_unaided": 1 / 2,
+            "quote_rate": 2 / 4,
+            "oracle_citation": 2 / 4,
+            "abstention": 1 / 4,
+            "abstention_precision": 0,
+            "recall": 1,
+            "output_tokens": 8,
+        }
+    )
+    assert rung["name"] == "tuned" and rung["questions"] == 4
+    assert all(rung[key]["low"] <= rung[key]["value"] <= rung[key]["high"] for key in values)
+
+
+UNANSWERABLE = make_question("u", (), ABSTENTION, ())
+
+
+def test_quoting_and_citing_count_where_there_is_an_answer_and_abstention_where_it_is_due():
+    def scored(question, output):
+        return score_answer(question, parse_output(output), [ORACLE], [ORACLE] if question.quotes else [])
+
+    abstains, quotes = raft_output(ABSTENTION, ()), raft_output("nine times", QUESTION.quotes)
+    asked = [(QUESTION, quotes), (QUESTION, abstains), (UNANSWERABLE, quotes), (UNANSWERABLE, abstains)] * 2
+    rung = summarize("tuned", [scored(*pair) for pair in [*asked, (UNANSWERABLE, abstains)]])
+    values = {key: rung[key] and rung[key]["value"] for key in METRICS}
+    assert (values["quote_rate"], values["oracle_citation"]) == (1 / 2, 1 / 2)
+    assert values["abstention"] == 5 / 9
+    assert (values["abstention_precision"], values["abstention_recall"]) == (3 / 5, 3 / 5)
+    assert values["exact_match"] == 5 / 9, "an abstention where it is due is right"
+    assert values["recall"] == 1, "over those that have an oracle"
+
+
+def test_rouge_l_is_the_longest_common_subsequence_in_any_script():
+    assert rouge_l("the cat sat on the mat", "the cat on a mat") == pytest.approx(
+        2 * (4 / 6) * (4 / 5) / (4 / 6 + 4 / 5)
+    )
+    assert rouge_l("工业革命", "工业革命") == 1 and rouge_l("", "red") == 0
+
+
+def test_an_answer_is_contained_in_whole_words_in_a_row():
+    assert contains_answer("It turned nine times, they say.", "the nine times") == 1
+    assert contains_answer("It turned ninety times.", "nine") == 0
+    assert contains_answer("times nine", "nine times") == 0
+    assert contains_answer("anything", "the") == 0
+
+
+def test_the_table_shows_percent_intervals_and_what_does_not_apply():
+    closed = summarize("base, closed-book", [score_answer(QUESTION, parse_output("nine times"), [], [ORACLE])] * 3)
+    tuned = summarize(
+        "tuned", [score_answer(QUESTION, parse_output(raft_output("x", ("It is old.",))), [ORACLE], [ORACLE])]
+    )
+    lines = rung_table([closed, tuned]).splitlines()
+    assert len(lines) == 4 and len({len(line) for line in lines}) == 1
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0][1:4] == ["questions", "exact match", "token F1"]
+    assert "abstention recall" not in cells[0], "no rung has it"
+    everything = "100.0 (100.0 to 100.0)"
+    assert cells[2][:6] == ["base, closed-book", "3", everything, everything, everything, "-"]
+    assert cells[3][-1] == "100.0 (100.0 to 100.0)" and cells[2][-1] == "-"
+
+
+def test_no_answers_are_an_error():
+    with pytest.raises(ValueError, match="no answer to score for 'base'"):
+        summarize("base", [])

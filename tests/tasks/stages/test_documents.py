@@ -1,0 +1,47 @@
+"""Documents of several kinds through the stages to a dataset: what is not read is listed, what repeats is collapsed."""
+
+import json
+import shutil
+from pathlib import Path
+
+from flows.settings.config import load_config
+from testing.small_files import pdf
+from testing.small_runs import SMALL, copy_samples, run_here, tiny_base
+
+
+def lines_of(work: Path, kind: str, name: str) -> list[dict]:
+    (path,) = (work / "artifacts" / kind).glob(f"*/{name}")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path):
+    documents, questions = copy_samples(tmp_path, 3)
+    original = min(documents.iterdir())
+    copied = documents / f"zz-copy{original.suffix}"
+    shutil.copy(original, copied)
+    (documents / "notice.pdf").write_bytes(pdf([["The ferry leaves at noon."], ["Dogs travel free of charge."]]))
+    (documents / "broken.pdf").write_bytes(b"%PDF-")
+    asked = [json.loads(line) for line in questions.read_text().splitlines()]
+    for item in asked[::2]:
+        if item["document"] == original.name:
+            item["document"] = copied.name
+    asked.append({"question": "Who travels free of charge?", "answer": "Dogs", "document": "notice.pdf"})
+    questions.write_text("".join(json.dumps(item) + "\n" for item in asked))
+    given = {"corpus": documents, "questions": questions, "base_model": tiny_base(tmp_path / "base")}
+    options = {name: str(path) for name, path in {**given, "work_dir": tmp_path / "work"}.items()}
+    work = run_here(load_config(None, options, SMALL), "dataset").work_dir
+
+    (unread,) = lines_of(work, "documents", "unreadable.jsonl")
+    assert unread["path"] == "broken.pdf" and unread["reason"].startswith("a broken PDF")
+    chunks = {chunk["id"]: chunk for chunk in lines_of(work, "chunks", "chunks.jsonl")}
+    duplicates = lines_of(work, "chunks", "duplicates.jsonl")
+    assert {copy["document_path"] for copy in duplicates} == {copied.name}
+    assert {chunks[copy["kept_id"]]["document_path"] for copy in duplicates} == {original.name}
+    found = [item for part in ("train", "eval") for item in lines_of(work, "questions", f"{part}.jsonl")]
+    assert len(found) == len(asked), "no question is lost with the copy"
+    assert {chunks[oracle]["document_id"] for item in found for oracle in item["oracle_ids"]} == {
+        item["document_id"] for item in found
+    }
+    (dogs,) = (item for item in found if item["answer"] == "Dogs")
+    assert chunks[dogs["oracle_ids"][0]]["pages"] == [1, 2]
+    assert lines_of(work, "dataset", "dataset.jsonl")
