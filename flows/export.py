@@ -16,6 +16,7 @@ from tasks.records.runs import read_latest
 from tasks.stages.export import export_model
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from user_error import UserError
 
 
 def chosen(work_dir: str, model: str) -> tuple[str, dict[str, Artifact], dict[str, Any]]:
@@ -25,14 +26,14 @@ def chosen(work_dir: str, model: str) -> tuple[str, dict[str, Artifact], dict[st
         model: `latest` (of the last run), `champion`, or the name of a registered model or its beginning.
 
     Raises:
-        ValueError: there is no such model.
+        UserError: there is no such model.
     """
     if model != "latest":
         record = Registry(work_dir).find(model)
         return record.name, record.artifacts, record.settings
     artifacts, settings = read_latest(Path(work_dir).expanduser())
     if "adapter" not in artifacts:
-        raise ValueError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
+        raise UserError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
     return model, artifacts, settings
 
 
@@ -40,13 +41,13 @@ def export_settings(before: Mapping[str, Any], changes: Mapping[str, Any]) -> Ex
     """The settings of a run's export, as far as they are known here, with changes.
 
     Raises:
-        ValueError: a change is not allowed; one line.
+        UserError: a change is not allowed; one line.
     """
     known = {name: value for name, value in before.items() if name in ExportSettings.model_fields}
     try:
         return ExportSettings.model_validate(known | dict(changes))
     except ValidationError as error:
-        raise ValueError(f"export.{one_line(error)}") from None
+        raise UserError(f"export.{one_line(error)}") from None
 
 
 @flow(name="export-model", flow_run_name="export {model} in {work_dir}", validate_parameters=False)
@@ -54,7 +55,7 @@ def export_again(work_dir: str, model: str, changes: dict[str, Any]) -> Artifact
     """A registered model, or the last run's, with other settings of `export`.
 
     Raises:
-        ValueError: no such model, a setting that is not allowed, files that are gone.
+        UserError: no such model, a setting that is not allowed, files that are gone.
     """
     _, artifacts, settings = chosen(work_dir, model)
     export = export_settings(settings["export"], changes)

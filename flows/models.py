@@ -34,7 +34,7 @@ def roll_back(work_dir: str, name: str | None, reason: str) -> str:
         What was done, one line.
 
     Raises:
-        ValueError: no such model, or no champion before this one.
+        UserError: no such model, or no champion before this one.
     """
     return _appoint(work_dir, "rolled_back", lambda registry, store: registry.roll_back(store, name, reason))
 

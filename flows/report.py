@@ -12,6 +12,7 @@ from tasks.records.records import RunRecord, find_run
 from tasks.records.runs import Results
 from tasks.store.store import Store
 from tasks.workdir.run_report import publish_report, write_report
+from user_error import UserError
 
 
 def report_run(store: Store, record: RunRecord, results: Results, log: Any) -> None:
@@ -48,11 +49,11 @@ def show_report(work_dir: str, name: str, open_it: bool) -> None:
     """Write a run's report anew, print its path, and show it in the browser on request.
 
     Raises:
-        ValueError: there is no such run, or no browser.
+        UserError: there is no such run, or no browser.
     """
     folder = Path(work_dir).expanduser().absolute()
     record = find_run(folder, name)
     page = write_report(Store(folder), record, RunConfig().model_dump(mode="json"))
     typer.echo(str(page))
     if open_it and not webbrowser.open(page.as_uri()):
-        raise ValueError(f"no browser is to be found here; open {page} in one")
+        raise UserError(f"no browser is to be found here; open {page} in one")

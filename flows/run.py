@@ -117,7 +117,7 @@ def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
     """The results of the last run, where this one would give the same: settings, sources and code are as they were.
 
     Raises:
-        ValueError: what would stop the run.
+        UserError: what would stop the run.
     """
     work_dir = Path(config.work_dir).expanduser()
     try:

@@ -26,6 +26,7 @@ from tasks.records.runs import publish_sweep
 from tasks.stages.sweeps import compare_runs
 from tasks.store.artifacts import Artifact, Outcome
 from tasks.store.store import Store
+from user_error import UserError
 
 _DEFAULTS = RunConfig()
 # What decides the prompts; no value of a sweep may change it.
@@ -110,10 +111,10 @@ def _sweep(store: Store, over: str, values: tuple[str, ...], config: RunConfig) 
         try:
             runs.append(run_value(over, value, config))
         except ValueError as error:
-            raise ValueError(f"{over}={value}: {error}") from error
+            raise UserError(f"{over}={value}: {error}") from error
         for name in _SHARED:
             if runs[-1].artifacts[name] != runs[0].artifacts[name]:
-                raise ValueError(
+                raise UserError(
                     f"{over}={value}: not the same {name} as for {over}={values[0]}, so the two do not compare; "
                     "what is read has changed meanwhile: run the same command again"
                 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import main as cli
+from flows.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
 JORA = [sys.executable, "-m", "flows.cli.main"]

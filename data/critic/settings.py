@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from user_error import UserError
+
 Length = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -82,7 +84,7 @@ class CriticSettings(BaseModel):
     @classmethod
     def _fewest_first(cls, value: tuple[int, int]) -> tuple[int, int]:
         if value[0] > value[1]:
-            raise ValueError(f"the fewest characters, {value[0]}, are more than the most, {value[1]}: swap them")
+            raise UserError(f"the fewest characters, {value[0]}, are more than the most, {value[1]}: swap them")
         return value
 
     @field_validator("languages")
@@ -90,7 +92,7 @@ class CriticSettings(BaseModel):
     def _codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for code in value:
             if code != SAME_AS_DOCUMENT and not re.fullmatch("[a-z]{2,3}", code):
-                raise ValueError(f'{code!r} is no language: give ISO 639 codes such as "en", or "{SAME_AS_DOCUMENT}"')
+                raise UserError(f'{code!r} is no language: give ISO 639 codes such as "en", or "{SAME_AS_DOCUMENT}"')
         return value
 
 
@@ -98,7 +100,7 @@ def check_critic(settings: CriticSettings) -> None:
     """Refuses languages that cannot be told, before anything is built.
 
     Raises:
-        ValueError: names the first one.
+        UserError: names the first one.
     """
     codes = [code for code in settings.languages if code != SAME_AS_DOCUMENT]
     if not codes:
@@ -107,6 +109,6 @@ def check_critic(settings: CriticSettings) -> None:
 
     known = known_languages()
     if unknown := [code for code in codes if code not in known]:
-        raise ValueError(
+        raise UserError(
             f"critic.languages: {unknown[0]!r} cannot be told from others; known are {', '.join(sorted(known))}"
         )

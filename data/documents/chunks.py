@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from data.documents.documents import Document, is_plain
 from data.text.blocks import Block, lines_of, read_blocks, units_of
 from data.text.sentences import sentence_spans, trim_span
+from user_error import UserError
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 Span = tuple[int, int]
@@ -44,7 +45,7 @@ class ChunkSettings(BaseModel):
     @model_validator(mode="after")
     def _overlap_is_shorter(self) -> ChunkSettings:
         if self.overlap_tokens >= self.max_tokens:
-            raise ValueError(
+            raise UserError(
                 f"overlap_tokens={self.overlap_tokens} must be less than max_tokens={self.max_tokens}: lower it"
             )
         return self

@@ -22,6 +22,7 @@ from data.documents.readers.extracted import Extracted, Fault, Unreadable
 from data.documents.readers.memory import ReadingMemory
 from data.documents.readers.registry import KINDS, READERS
 from data.documents.readers.rows import is_dataset, read_dataset
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def read_corpus(path: Path | str, settings: DocumentSettings, memory: ReadingMem
         memory: of what files held when they were read before.
 
     Raises:
-        ValueError: nothing is there, nothing can be read (with the first reasons), or `strict` and something cannot.
+        UserError: nothing is there, nothing can be read (with the first reasons), or `strict` and something cannot.
     """
     path = Path(path)
     # A slip in the name of a folder that is nearly there must not go out to the network.
@@ -84,19 +85,19 @@ def read_corpus(path: Path | str, settings: DocumentSettings, memory: ReadingMem
         items = list(_files([(_name(file, path), file) for file in listing.files], settings, memory))
     elif path.is_file():
         if path.suffix.lower() not in READERS:
-            raise ValueError(f"{path} is no kind of document that is read: give {KINDS}, or a folder of these")
+            raise UserError(f"{path} is no kind of document that is read: give {KINDS}, or a folder of these")
         listing = FolderListing((path,), (), ())
         items = list(_files([(path.name, path)], settings, memory))
     else:
-        raise ValueError(f"no documents at {path}: name a folder, a file ({KINDS}) or a data set's id")
+        raise UserError(f"no documents at {path}: name a folder, a file ({KINDS}) or a data set's id")
     corpus = _collect(items, listing, settings)
     _tell(corpus, path)
     if corpus.unreadable and settings.strict:
-        raise ValueError(f"{_reasons(corpus.unreadable)}; correct them, or leave documents.strict out to go on without")
+        raise UserError(f"{_reasons(corpus.unreadable)}; correct them, or leave documents.strict out to go on without")
     if not corpus.documents:
         others = f" ({len(corpus.skipped)} files of other kinds)" if corpus.skipped else ""
         reasons = f": {_reasons(corpus.unreadable)}" if corpus.unreadable else f": put {KINDS} files there"
-        raise ValueError(f"no document can be read from {path}{others}{reasons}")
+        raise UserError(f"no document can be read from {path}{others}{reasons}")
     return corpus
 
 
@@ -112,7 +113,7 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
     only where the settings say so.
 
     Raises:
-        ValueError: the folder itself cannot be read.
+        UserError: the folder itself cannot be read.
     """
     root = folder.resolve()
     files: list[Path] = []
@@ -127,7 +128,7 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
             entries = sorted((e for e in os.scandir(current) if not e.name.startswith(".")), key=lambda e: e.name)
         except OSError as error:
             if current == folder:
-                raise ValueError(f"{folder} cannot be read ({error.strerror}): check its permissions") from None
+                raise UserError(f"{folder} cannot be read ({error.strerror}): check its permissions") from None
             unreadable.append(Unread(_name(current, folder), f"a folder that cannot be read ({error.strerror})"))
             continue
         for entry in entries:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.text.blocks import read_blocks
+from user_error import UserError
 
 MEGABYTE = 1_000_000
 # Formats whose text has no marks: a short line that stands alone is a heading there.
@@ -54,7 +55,7 @@ class DocumentSettings(BaseModel):
             try:
                 "".encode(value)  # raises for what is no encoding of texts, such as hex, as well
             except LookupError:
-                raise ValueError("no encoding of that name: give one that Python knows, such as cp1252") from None
+                raise UserError("no encoding of that name: give one that Python knows, such as cp1252") from None
         return value
 
 
@@ -97,18 +98,18 @@ def decode_utf8(path: Path) -> str:
     """The text of a file, without a byte order mark.
 
     Raises:
-        ValueError: it cannot be read, is binary or is not UTF-8; names the file and the offset of the byte.
+        UserError: it cannot be read, is binary or is not UTF-8; names the file and the offset of the byte.
     """
     try:
         raw = Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): check the name and its permissions") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}): check the name and its permissions") from None
     if b"\0" in raw:
         offset = raw.index(b"\0")
-        raise ValueError(f"{path} is a binary file or UTF-16 (NUL byte at offset {offset}): give it as UTF-8 text")
+        raise UserError(f"{path} is a binary file or UTF-16 (NUL byte at offset {offset}): give it as UTF-8 text")
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is not UTF-8 text (byte {raw[error.start]:#04x} at offset {error.start}): save it as UTF-8"
         ) from None

@@ -19,6 +19,7 @@ from data.endpoint.failures import RETRIED, Failed, backoff, cause, message, nev
 from data.endpoint.kept_answers import ANSWERED, AnswerBook, Call, TeacherAnswer, call_body
 from data.endpoint.settings import EndpointSettings
 from data.prompting.prompts import fold_space
+from user_error import UserError
 
 if TYPE_CHECKING:
     import openai
@@ -44,12 +45,12 @@ class Endpoint:
     def __init__(self, settings: EndpointSettings, book: AnswerBook, api_key: str | None) -> None:
         """
         Raises:
-            ValueError: the key cannot stand in a header.
+            UserError: the key cannot stand in a header.
         """
         if api_key is not None and not re.fullmatch(r"[!-~]+", api_key):
             # The HTTP library would repeat it in its error.
             held = settings.api_key_secret or settings.api_key_env
-            raise ValueError(f"what {held} holds is no key: it has spaces, line breaks or other than ASCII letters")
+            raise UserError(f"what {held} holds is no key: it has spaces, line breaks or other than ASCII letters")
         self.settings = settings
         self.who, self.group = f"the {settings.WHO}", settings.GROUP
         self.book = book
@@ -69,7 +70,7 @@ class Endpoint:
             progress: called as calls end with the number of answers that are kept, and what they took, in words.
 
         Raises:
-            ValueError: the server refuses, does not answer, or the budget is spent; one line.
+            UserError: the server refuses, does not answer, or the budget is spent; one line.
             Interrupted: `stop` was called.
         """
         from openai import AsyncOpenAI, Timeout
@@ -179,10 +180,10 @@ class Endpoint:
         """Seconds until the next attempt.
 
         Raises:
-            ValueError: there were enough of them.
+            UserError: there were enough of them.
         """
         if failures > self.settings.max_retries:
-            raise ValueError(
+            raise UserError(
                 f"{self.who} at {self.settings.base_url} gave no answer in {failures} attempts (the last: "
                 f"{failed.how}); {self._done} of {self._total} calls are answered and kept: run the same "
                 f"command to go on, or raise {self.group}.max_retries or {self.group}.timeout_seconds"
@@ -243,19 +244,19 @@ class Endpoint:
         if code in (401, 403):  # the server's own words may hold the key, or a part of it
             held = self.settings.api_key_secret or self.settings.api_key_env
             what = f"refuses the key in {held}" if self.api_key else f"wants a key, and {held} holds none"
-            raise ValueError(f"{self.who} at {url} {what} (HTTP {code}): put the right one there") from None
+            raise UserError(f"{self.who} at {url} {what} (HTTP {code}): put the right one there") from None
         words = self._words(message(error))
         if code == 429 and error.code == "insufficient_quota":
-            raise ValueError(f"the account at {url} has nothing left (HTTP 429): {words}") from None
+            raise UserError(f"the account at {url} has nothing left (HTTP 429): {words}") from None
         if code == 404:
-            raise ValueError(
+            raise UserError(
                 f"{self.who} at {url} knows no such address or no model {self.settings.model!r} (HTTP 404): correct "
                 f"{self.group}.base_url (it often ends in /v1) or {self.group}.model; it says: {words}"
             ) from None
         if code not in RETRIED and code < 500:
-            raise ValueError(f"{self.who} at {url} refuses the call (HTTP {code}); it says: {words}") from None
+            raise UserError(f"{self.who} at {url} refuses the call (HTTP {code}); it says: {words}") from None
         if (pause := retry_after(error)) > LONGEST_RETRY_AFTER_SECONDS:
-            raise ValueError(
+            raise UserError(
                 f"{self.who} at {url} asks to be left alone for {pause:.0f} s (HTTP {code}): run the same command then"
             ) from None
 

@@ -23,6 +23,7 @@ from data.endpoint.budget import Tokens
 from data.endpoint.settings import EndpointSettings
 from data.files.whole_files import write_whole
 from data.prompting.prompts import Prompt
+from user_error import UserError
 
 ANSWERED = "answered"  # the outcome of an attempt that came to something
 
@@ -149,7 +150,7 @@ class AnswerBook:
     def _find_lost(self) -> None:
         """Attempts of a process that died become lines of the ledger, but for those whose answer it could keep."""
         for path in sorted(self.sent.glob("*.json")):
-            with suppress(ValueError):
+            with suppress(UserError):
                 entry = json.loads(path.read_bytes())
                 if self.get(path.stem) is None:
                     self.note(entry)

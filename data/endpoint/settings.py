@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from user_error import UserError
+
 
 class EndpointSettings(BaseModel):
     """A model behind a server."""
@@ -65,19 +67,17 @@ class EndpointSettings(BaseModel):
     def _can_be_asked(self) -> EndpointSettings:
         # Checked here and not field by field: the error of a field repeats its value, which may be a key.
         if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_env):
-            raise ValueError(
+            raise UserError(
                 "api_key_env is the name of an environment variable, in capitals, never the key: export the key there"
             )
         if self.base_url is not None:
             parts = urlsplit(self.base_url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("base_url must be a http or https address, such as http://localhost:8000/v1")
+                raise UserError("base_url must be a http or https address, such as http://localhost:8000/v1")
             if parts.username or parts.password or parts.query:
-                raise ValueError(
-                    "base_url must hold no password and no query: put the key into a variable, api_key_env"
-                )
+                raise UserError("base_url must hold no password and no query: put the key into a variable, api_key_env")
         if self.budget_cost is not None and not (self.price_in or self.price_out):
-            raise ValueError("budget_cost needs prices: set price_in and price_out, for a million tokens")
+            raise UserError("budget_cost needs prices: set price_in and price_out, for a million tokens")
         return self
 
     def cost(self, tokens_in: int, tokens_out: int) -> float:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from data.endpoint.settings import EndpointSettings
+from user_error import UserError
 
 
 class JudgeSettings(EndpointSettings):
@@ -29,7 +30,7 @@ class JudgeSettings(EndpointSettings):
     @model_validator(mode="after")
     def _names_both(self) -> JudgeSettings:
         if (self.base_url is None) != (self.model is None):
-            raise ValueError("a judge needs base_url and model: give both, or neither for no judge")
+            raise UserError("a judge needs base_url and model: give both, or neither for no judge")
         return self
 
     @property

@@ -15,6 +15,7 @@ from data.evaluation.robustness import RobustnessSettings
 from data.prompting.prompts import Prompt, closed_book_prompt, raft_prompt, retrieval_prompt
 from data.prompting.quoting import quote_grammar
 from data.questions.questions import Question
+from user_error import UserError
 
 # The base model; it with RAFT's adapter; it with an adapter of plain fine-tuning without documents (DSF).
 Asked = Literal["base", "DSF", "tuned"]
@@ -105,11 +106,11 @@ class EvaluationSettings(BaseModel):
     def _rungs_fit(self) -> Self:
         missing = [name for name in (BASE, TUNED) if name not in self.rungs]
         if missing:
-            raise ValueError(f"rungs lacks {missing[0]!r}, by which a model is judged: add it")
+            raise UserError(f"rungs lacks {missing[0]!r}, by which a model is judged: add it")
         if not self.dsf and (unknown := [name for name in self.rungs if RUNG_BY_NAME[name].model == "DSF"]):
-            raise ValueError(f"the rung {unknown[0]!r} needs a second training: set dsf=true")
+            raise UserError(f"the rung {unknown[0]!r} needs a second training: set dsf=true")
         if strange := [name for name in self.judge.rungs if name not in {rung.name for rung in self.ladder}]:
-            raise ValueError(f"judge.rungs has {strange[0]!r}, which is not asked: take it out, or add it to rungs")
+            raise UserError(f"judge.rungs has {strange[0]!r}, which is not asked: take it out, or add it to rungs")
         return self
 
     @property

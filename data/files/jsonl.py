@@ -8,6 +8,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from user_error import UserError
+
 T = TypeVar("T")
 
 
@@ -32,12 +34,12 @@ def read_jsonl(path: Path, kind: type[T]) -> list[T]:
     """Reads what `write_jsonl` wrote; JSON arrays become tuples.
 
     Raises:
-        ValueError: the file is missing or a line is not a `kind`; names the file and the line.
+        UserError: the file is missing or a line is not a `kind`; names the file and the line.
     """
     try:
         raw = Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): rebuild it") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}): rebuild it") from None
     items = []
     # Not str.splitlines, which also splits at U+2028 and others that stand inside texts.
     for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n") if raw else [], start=1):
@@ -45,5 +47,5 @@ def read_jsonl(path: Path, kind: type[T]) -> list[T]:
             read = json.loads(line)
             items.append(kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in read.items()}))
         except (ValueError, TypeError, AttributeError):
-            raise ValueError(f"{path} line {number} is not a {kind.__name__}: rebuild the file") from None
+            raise UserError(f"{path} line {number} is not a {kind.__name__}: rebuild the file") from None
     return items

@@ -90,7 +90,7 @@ def build_test(
         vectors, question_vectors: of the chunks and of the questions, normalized, float32 [N, D] and [Q, D].
 
     Raises:
-        ValueError: no question fits the token budget.
+        UserError: no question fits the token budget.
     """
     changes = {"oracle_fraction": 1.0, "passes": 1, "mix_file": None, "mix_fraction": 0.0, "guard_reranker": None}
     settings = settings.model_copy(update=changes)

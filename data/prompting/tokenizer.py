@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.prompting.prompts import Prompt, PromptStyle
+from user_error import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,17 +46,17 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a model folder in Hugging Face format.
 
     Raises:
-        ValueError: the folder holds no tokenizer, or one without an end-of-sequence token.
+        UserError: the folder holds no tokenizer, or one without an end-of-sequence token.
     """
     from transformers import AutoTokenizer
 
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"no model folder at {folder}: name a folder with tokenizer.json and tokenizer_config.json")
+        raise UserError(f"no model folder at {folder}: name a folder with tokenizer.json and tokenizer_config.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"no tokenizer can be read from {folder} ({str(error).splitlines()[0]})") from None
+        raise UserError(f"no tokenizer can be read from {folder} ({str(error).splitlines()[0]})") from None
     return Tokenizer(tokenizer, str(folder))
 
 
@@ -68,7 +69,7 @@ class Tokenizer:
             name: what error messages call it.
         """
         if tokenizer.eos_token_id is None:
-            raise ValueError(f"the tokenizer of {name} names no eos_token: a target could never end")
+            raise UserError(f"the tokenizer of {name} names no eos_token: a target could never end")
         self._tokenizer: Any = tokenizer
         self._name = name
         special = {token.content: token for token in tokenizer.added_tokens_decoder.values() if token.special}
@@ -80,7 +81,7 @@ class Tokenizer:
             word for word in (tokenizer.eos_token, *longest_first) if word in special and not special[word].rstrip
         ]
         if not usable:
-            raise ValueError(f"the tokenizer of {name} has no special token that leaves the text after it alone")
+            raise UserError(f"the tokenizer of {name} has no special token that leaves the text after it alone")
         self._anchor: str = usable[0]
         self._frames: dict[PromptStyle, _Frame] = {}
 
@@ -116,7 +117,7 @@ class Tokenizer:
         """The tokens of each prompt, up to where the model starts to write.
 
         Raises:
-            ValueError: the style is "chat" and the tokenizer has no chat template that can be used.
+            UserError: the style is "chat" and the tokenizer has no chat template that can be used.
         """
         frame = self._frame(style)
         texts = [prompt.alpaca if style == "alpaca" else prompt.message for prompt in prompts]
@@ -197,7 +198,7 @@ class Tokenizer:
 
     def _chat_frame(self) -> _Frame:
         if not self._tokenizer.chat_template:
-            raise ValueError(f'the tokenizer of {self._name} has no chat template: use prompt_style "alpaca"')
+            raise UserError(f'the tokenizer of {self._name} has no chat template: use prompt_style "alpaca"')
         user = {"role": "user", "content": _USER}
         prompt = self._render([user], add_generation_prompt=True)
         full = self._render([user, {"role": "assistant", "content": _ASSISTANT}], add_generation_prompt=False)
@@ -207,7 +208,7 @@ class Tokenizer:
         whole = full.startswith(prompt) and found_user and found_assistant and _USER not in after
         if not whole or end is None:
             problem = "the prompt is no prefix of the whole chat" if not whole else "an answer has no end-of-turn token"
-            raise ValueError(
+            raise UserError(
                 f'the chat template of {self._name} cannot be trained: {problem}; use prompt_style "alpaca"'
             )
         end_id = int(self._tokenizer.convert_tokens_to_ids(end[0]))

@@ -33,6 +33,7 @@ from data.questions.questions import (
     same_wording,
 )
 from data.questions.repair import Repaired, Repairs
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -108,11 +109,11 @@ def check_names(raw_questions: Sequence[RawQuestion], documents: Sequence[Docume
     """Refuses questions that all name documents which are not there, before anything is built for them.
 
     Raises:
-        ValueError: with the first name, and one that would be found.
+        UserError: with the first name, and one that would be found.
     """
     library = Library(documents, ())
     if not any(raw.document is None or library.named(raw.document) for raw in raw_questions):
-        raise ValueError(
+        raise UserError(
             f"none of {len(raw_questions)} questions names a document of the corpus: the first names "
             f"{raw_questions[0].document!r}; give a path, file name, stem or title, such as {documents[0].path!r}, or "
             "leave the document out"

@@ -15,6 +15,7 @@ from typing import Any
 from data.documents.documents import Document, decode_utf8, make_document
 from data.questions.questions import RawQuestion
 from data.text.sentences import sentence_spans
+from user_error import UserError
 
 _JSONL_KEYS = ("question", "answer", "quote", "document", "reason")
 _ALPACA_KEYS = ("instruction", "input", "output")
@@ -24,7 +25,7 @@ def read_questions(path: Path) -> list[RawQuestion]:
     """Reads a question file; `.jsonl` is JSON lines, `.json` is Alpaca's list or SQuAD's object.
 
     Raises:
-        ValueError: the file is unreadable, broken, of another format or empty; names the file and the line or item.
+        UserError: the file is unreadable, broken, of another format or empty; names the file and the line or item.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
@@ -36,9 +37,9 @@ def read_questions(path: Path) -> list[RawQuestion]:
         else:
             questions = list(_squad_questions(content, path))
     else:
-        raise ValueError(f"{path} is no question file: use .jsonl (JSON lines) or .json (Alpaca or SQuAD)")
+        raise UserError(f"{path} is no question file: use .jsonl (JSON lines) or .json (Alpaca or SQuAD)")
     if not questions:
-        raise ValueError(f"{path} holds no questions: write at least one")
+        raise UserError(f"{path} holds no questions: write at least one")
     return questions
 
 
@@ -46,14 +47,14 @@ def squad_documents(path: Path) -> list[Document]:
     """The texts of a SQuAD file: one document for each title, its paragraphs joined by blank lines.
 
     Raises:
-        ValueError: the file is unreadable or no SQuAD file; names the file and the item.
+        UserError: the file is unreadable or no SQuAD file; names the file and the item.
     """
     path = Path(path)
     paragraphs: dict[str, list[str]] = {}
     for title, paragraph, where in _squad_paragraphs(_load_json(path), path):
         paragraphs.setdefault(title, []).append(_text(paragraph, "context", where))
     if not paragraphs:
-        raise ValueError(f"{path} holds no paragraphs: give a SQuAD file with texts")
+        raise UserError(f"{path} holds no paragraphs: give a SQuAD file with texts")
     return [make_document(f"{title}.txt", "\n\n".join(texts), title) for title, texts in paragraphs.items()]
 
 
@@ -65,14 +66,14 @@ def _read_jsonl(path: Path) -> Iterator[RawQuestion]:
         try:
             item = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{where} is not JSON ({error.msg} at column {error.colno}): correct the line") from None
+            raise UserError(f"{where} is not JSON ({error.msg} at column {error.colno}): correct the line") from None
         except RecursionError:
-            raise ValueError(f"{where} is nested too deeply: correct the line") from None
+            raise UserError(f"{where} is nested too deeply: correct the line") from None
         _check_object(item, _JSONL_KEYS, where)
         quotes = item.get("quote") or []
         quotes = [quotes] if isinstance(quotes, str) else quotes
         if not isinstance(quotes, list) or not all(isinstance(quote, str) and quote.strip() for quote in quotes):
-            raise ValueError(f'{where}: "quote" must be a text or a list of texts')
+            raise UserError(f'{where}: "quote" must be a text or a list of texts')
         for quote in quotes:
             _check_encodable(quote, "quote", where)
         yield RawQuestion(
@@ -112,13 +113,13 @@ def _squad_paragraphs(content: Any, path: Path) -> Iterator[tuple[str, dict[str,
     """(title, paragraph, where it stands) of each paragraph of a SQuAD file."""
     if not isinstance(content, dict) or "data" not in content:
         allowed = "a list of objects with instruction, input, output (Alpaca) or an object with data (SQuAD)"
-        raise ValueError(f"{path} is neither Alpaca nor SQuAD JSON: it must be {allowed}")
+        raise UserError(f"{path} is neither Alpaca nor SQuAD JSON: it must be {allowed}")
     for number, part in enumerate(_list(content, "data", str(path)), start=1):
         where = f"{path} data item {number}"
         title = _text(part, "title", where)
         for place, paragraph in enumerate(_list(part, "paragraphs", where), start=1):
             if not isinstance(paragraph, dict):
-                raise ValueError(f"{where} paragraph {place} must be an object")
+                raise UserError(f"{where} paragraph {place} must be an object")
             yield title, paragraph, f"{where} paragraph {place}"
 
 
@@ -141,31 +142,31 @@ def _load_json(path: Path) -> Any:
     try:
         return json.loads(decode_utf8(path))
     except json.JSONDecodeError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is not JSON ({error.msg} at line {error.lineno} column {error.colno}): correct the file"
         ) from None
     except RecursionError:
-        raise ValueError(f"{path} is nested too deeply: correct the file") from None
+        raise UserError(f"{path} is nested too deeply: correct the file") from None
 
 
 def _check_object(item: Any, allowed: tuple[str, ...], where: str) -> None:
     if not isinstance(item, dict):
-        raise ValueError(f"{where} must be an object with the keys {', '.join(allowed)}")
+        raise UserError(f"{where} must be an object with the keys {', '.join(allowed)}")
     if unknown := [key for key in item if key not in allowed]:
-        raise ValueError(f"{where} has the unknown key {unknown[0]!r}: allowed are {', '.join(allowed)}")
+        raise UserError(f"{where} has the unknown key {unknown[0]!r}: allowed are {', '.join(allowed)}")
 
 
 def _list(item: Any, key: str, where: str) -> list[Any]:
     value = item.get(key) if isinstance(item, dict) else None
     if not isinstance(value, list):
-        raise ValueError(f'{where}: "{key}" must be there and be a list')
+        raise UserError(f'{where}: "{key}" must be there and be a list')
     return value
 
 
 def _text(item: Any, key: str, where: str) -> str:
     value = item.get(key) if isinstance(item, dict) else None
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f'{where}: "{key}" must be there and be a text that is not empty')
+        raise UserError(f'{where}: "{key}" must be there and be a text that is not empty')
     _check_encodable(value, key, where)
     return value
 
@@ -181,4 +182,4 @@ def _check_encodable(value: str, key: str, where: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f'{where}: "{key}" holds half of a surrogate pair: correct its \\u escape') from None
+        raise UserError(f'{where}: "{key}" holds half of a surrogate pair: correct its \\u escape') from None

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.questions.questions import Question, same_wording
+from user_error import UserError
 
 
 class SplitSettings(BaseModel):
@@ -69,19 +70,17 @@ def split_documents(document_ids: Iterable[str], settings: SplitSettings) -> Spl
     The evaluation documents are the same whatever `validation_fraction` is.
 
     Raises:
-        ValueError: fewer than two documents, or fewer than three where there is to be validation.
+        UserError: fewer than two documents, or fewer than three where there is to be validation.
     """
     ids = sorted(set(document_ids))
     if len(ids) < 2:
-        raise ValueError(
-            f"{len(ids)} documents have questions: give at least 2, one to train on and one to evaluate on"
-        )
+        raise UserError(f"{len(ids)} documents have questions: give at least 2, one to train on and one to evaluate on")
     held_out = min(max(round(len(ids) * settings.eval_fraction), 1), len(ids) - 1)
     left = len(ids) - held_out
     watched = 0
     if settings.validation_fraction > 0:
         if left < 2:
-            raise ValueError(
+            raise UserError(
                 f"{len(ids)} documents have questions and {held_out} of them are held out for evaluation: give more "
                 "documents, lower split.eval_fraction, or set split.validation_fraction to 0"
             )
@@ -104,7 +103,7 @@ def split_questions(
         embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
 
     Raises:
-        ValueError: every validation question nearly repeats one of evaluation.
+        UserError: every validation question nearly repeats one of evaluation.
     """
     sides = {name: side for side in ("train", "validation", "eval") for name in getattr(split, side)}
     train, validation, evaluation = (
@@ -113,7 +112,7 @@ def split_questions(
     )
     watched, dropped_watched = _apart(validation, evaluation, settings, embed)
     if validation and not watched:
-        raise ValueError(
+        raise UserError(
             f"all {len(validation)} validation questions nearly repeat evaluation questions: raise "
             "split.validation_fraction or split.near_duplicate, or choose another split.seed"
         )

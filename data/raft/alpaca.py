@@ -120,7 +120,7 @@ def read_records(folder: Path) -> list[AlpacaRecord]:
     """The records of a dataset folder.
 
     Raises:
-        ValueError: `dataset.jsonl` is missing or broken; names the line.
+        UserError: `dataset.jsonl` is missing or broken; names the line.
     """
     return read_jsonl(Path(folder) / RECORDS_NAME, AlpacaRecord)
 

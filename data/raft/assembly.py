@@ -24,6 +24,7 @@ from data.raft.sequences import TokenSequence, encode_records
 from data.raft.settings import RaftSettings
 from data.raft.sharing import sharing_counts
 from data.retrieval.reranker import Score
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Assembler:
             general: records of which the share `mix_fraction` is mixed in.
 
         Raises:
-            ValueError: no example can be built, or something that is held out would be shown.
+            UserError: no example can be built, or something that is held out would be shown.
         """
         settings, held_vectors = self.settings, self._asked_in(held_out)
         allowed, kept_out = keep_apart(self.chunks, self.vectors, held_out, self.limits, self.copies)
@@ -161,7 +162,7 @@ class Assembler:
                 len(rejected),
             )
         if asked and not usable:
-            raise ValueError(
+            raise UserError(
                 f"no example can be built: all {len(asked)} questions or their oracles nearly repeat held-out ones: "
                 f"raise raft.leak_cosine above {self.settings.leak_cosine}, or choose another split.seed"
             )
@@ -171,7 +172,7 @@ class Assembler:
 def _refuse(report: LeakReport) -> None:
     if report.leaks:
         first = report.leaks[0]
-        raise ValueError(
+        raise UserError(
             f"{len(report.leaks)} leaks from held-out documents into {report.part}, the first a {first.kind}: "
             f"{first.shown!r} gives away {first.held_out!r} (cosine {first.cosine}); lower split.near_duplicate, or "
             "take one of the two out of the questions"

@@ -25,6 +25,7 @@ from data.raft.contexts import ContextGroup, form_groups, guarded_context, hidde
 from data.raft.settings import RaftSettings
 from data.raft.space import ChunkSpace, Rows
 from data.retrieval.reranker import Score
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def build_examples(
         question_vectors: of the questions, normalized, float32 [Q, D]; for the order "best_first".
 
     Raises:
-        ValueError: no example can be built, with the reason; a question's oracle is not among the chunks.
+        UserError: no example can be built, with the reason; a question's oracle is not among the chunks.
     """
     return _Builder(questions, chunks, vectors, settings, tokenizer, score, question_vectors).build()
 
@@ -145,7 +146,7 @@ class _Builder:
         shown = self._within_budget([draft for drafts, _, _ in passes for draft in drafts])
         drafts = self._hide(shown, [(groups, centres) for _, groups, centres in passes])
         if not drafts:
-            raise ValueError(self._why_nothing())
+            raise UserError(self._why_nothing())
         # Examples of one context side by side, in the order in which the contexts were formed.
         places: dict[Rows, int] = {}
         for draft in [*shown, *drafts]:

@@ -21,6 +21,7 @@ from data.documents.documents import decode_utf8
 from data.prompting.prompts import Prompt, PromptStyle
 from data.prompting.tokenizer import Tokenizer
 from data.raft.alpaca import GENERAL, AlpacaRecord
+from user_error import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def read_general(path: Path) -> list[GeneralRecord]:
     """The records of an Alpaca file, `.json` (a list) or `.jsonl`; each once, other keys than the three ignored.
 
     Raises:
-        ValueError: the file is missing, broken, of another kind or empty; names the item.
+        UserError: the file is missing, broken, of another kind or empty; names the item.
     """
     path = Path(path)
     text = decode_utf8(path)
@@ -58,9 +59,9 @@ def read_general(path: Path) -> list[GeneralRecord]:
         else:
             items = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}): give a .json list or .jsonl with one record a line") from None
+        raise UserError(f"{path} is not JSON ({error}): give a .json list or .jsonl with one record a line") from None
     if not isinstance(items, list) or not items:
-        raise ValueError(f"{path} holds no list of records: give objects with instruction, input and output")
+        raise UserError(f"{path} holds no list of records: give objects with instruction, input and output")
     return list(dict.fromkeys(_record(item, f"{path} item {number}") for number, item in enumerate(items, start=1)))
 
 
@@ -81,7 +82,7 @@ def mix_in(
         repeats: whether each text nearly repeats a held-out question.
 
     Raises:
-        ValueError: there are too few that can be used.
+        UserError: there are too few that can be used.
     """
     share = Fraction(str(fraction))
     wanted = int(examples * share / (1 - share) + Fraction(1, 2))
@@ -103,7 +104,7 @@ def mix_in(
             else:
                 kept.append(item)
     if len(kept) < wanted:
-        raise ValueError(
+        raise UserError(
             f"mix_fraction={fraction} of {examples + wanted} training examples wants {wanted} general records, and "
             f"mix_file has {len(kept)} that can be used: lower it or give more records"
         )
@@ -130,11 +131,11 @@ def _record(item: Any, where: str) -> GeneralRecord:
     names = ("instruction", "input", "output")
     fields = {name: item.get(name, "") for name in names} if isinstance(item, dict) else {}
     if not fields or not all(isinstance(value, str) for value in fields.values()):
-        raise ValueError(f"{where} must be an object with instruction, input and output as texts")
+        raise UserError(f"{where} must be an object with instruction, input and output as texts")
     if not fields["instruction"].strip() or not fields["output"].strip():
-        raise ValueError(f"{where}: instruction and output must not be empty")
+        raise UserError(f"{where}: instruction and output must not be empty")
     try:
         "".join(fields.values()).encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{where} holds half of a surrogate pair: correct its \\u escape") from None
+        raise UserError(f"{where} holds half of a surrogate pair: correct its \\u escape") from None
     return GeneralRecord(**{name: value.strip() for name, value in fields.items()})

@@ -25,6 +25,7 @@ import numpy as np
 from data.prompting.prompts import Prompt, PromptStyle
 from data.prompting.tokenizer import Tokenizer
 from data.raft.alpaca import AlpacaRecord
+from user_error import UserError
 
 GRAMMARS_NAME = "grammars.json"
 _SEQUENCES, _PROMPTS, _ANSWERS = "sequences", "prompts", "answers"
@@ -82,7 +83,7 @@ def read_sequences(folder: Path) -> list[TokenSequence]:
     """What `write_sequences` wrote.
 
     Raises:
-        ValueError: a file is missing or broken; names the folder.
+        UserError: a file is missing or broken; names the folder.
     """
     ids, arrays = _read(folder, _SEQUENCES, ("tokens", "loss_mask", "offsets"))
     spans = _spans(arrays["offsets"])
@@ -107,7 +108,7 @@ def read_prompts(folder: Path) -> list[TokenPrompt]:
     """What `write_prompts` wrote.
 
     Raises:
-        ValueError: a file is missing or broken; names the folder.
+        UserError: a file is missing or broken; names the folder.
     """
     ids, arrays = _read(folder, _PROMPTS, ("tokens", "offsets"))
     spans = _spans(arrays["offsets"])
@@ -118,7 +119,7 @@ def read_answers(folder: Path) -> list[np.ndarray]:
     """The tokens that were generated, int32 [T] each, in the order of the prompts.
 
     Raises:
-        ValueError: a file is missing or broken; names the folder.
+        UserError: a file is missing or broken; names the folder.
     """
     _, arrays = _read(folder, _ANSWERS, ("tokens", "offsets"))
     return [arrays["tokens"][span] for span in _spans(arrays["offsets"])]
@@ -128,14 +129,14 @@ def read_overruled(folder: Path) -> list[int | None]:
     """How many tokens of each answer the grammar of its prompt overruled; None where it had none.
 
     Raises:
-        ValueError: the file is missing or broken; names the folder.
+        UserError: the file is missing or broken; names the folder.
     """
     path = Path(folder) / f"{_ANSWERS}.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return list(content.get("overruled") or [None] * len(content["ids"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"the {_ANSWERS} in {folder} cannot be read ({type(error).__name__}): rebuild them") from None
+        raise UserError(f"the {_ANSWERS} in {folder} cannot be read ({type(error).__name__}): rebuild them") from None
 
 
 def length_statistics(sequences: Sequence[TokenSequence | TokenPrompt]) -> dict[str, int]:
@@ -174,9 +175,9 @@ def _read(folder: Path, name: str, keys: Sequence[str]) -> tuple[list[str], dict
         arrays = load_file(folder / f"{name}.safetensors")
         sizes = {len(arrays[key]) for key in keys if key != "offsets"} | {int(arrays["offsets"][-1])}
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"the {name} in {folder} cannot be read ({type(error).__name__}): rebuild them") from None
+        raise UserError(f"the {name} in {folder} cannot be read ({type(error).__name__}): rebuild them") from None
     if len(sizes) != 1 or len(arrays["offsets"]) != len(ids) + 1:
-        raise ValueError(f"the {name} in {folder} do not fit together: rebuild them")
+        raise UserError(f"the {name} in {folder} do not fit together: rebuild them")
     return ids, arrays
 
 

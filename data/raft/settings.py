@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.prompting.prompts import PromptStyle
+from user_error import UserError
 
 
 class RaftSettings(BaseModel):
@@ -101,22 +102,22 @@ class RaftSettings(BaseModel):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.fewest_chunks is not None and self.fewest_chunks > self.context_chunks:
-            raise ValueError(
+            raise UserError(
                 f"fewest_chunks={self.fewest_chunks} exceeds context_chunks={self.context_chunks}: lower it"
             )
         if self.hardness is not None:
             first, last = self.hardness
             if not 1 <= first <= last:
-                raise ValueError(f"hardness=[{first}, {last}] is no first and last rank: give such as [1, 8]")
+                raise UserError(f"hardness=[{first}, {last}] is no first and last rank: give such as [1, 8]")
             if last - first + 1 < self.context_chunks - 1:
-                raise ValueError(
+                raise UserError(
                     f"hardness=[{first}, {last}] leaves {last - first + 1} chunks, and a context of "
                     f"context_chunks={self.context_chunks} wants {self.context_chunks - 1} distractors: raise its last "
                     "rank"
                 )
         if (self.mix_file is None) != (self.mix_fraction == 0):
             missing = "mix_file" if self.mix_file is None else "mix_fraction above 0"
-            raise ValueError(f"mix_file and mix_fraction go together: give {missing} too, or neither")
+            raise UserError(f"mix_file and mix_fraction go together: give {missing} too, or neither")
         return self
 
     def shown(self) -> dict[str, Any]:

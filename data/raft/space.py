@@ -11,6 +11,7 @@ from data.prompting.prompts import heading
 from data.questions.questions import Question
 from data.retrieval.reranker import Score
 from data.text.words import LETTER
+from user_error import UserError
 
 Rows = tuple[int, ...]  # rows of the vectors, which are places in the list of chunks
 Ranks = tuple[int, int]  # the first and the last of a ranking that may be taken, from 1
@@ -40,7 +41,7 @@ class ChunkSpace:
             margin: a chunk whose score is more than 1 - margin of the oracles' lowest is taken to answer as well.
         """
         if vectors.ndim != 2 or len(vectors) != len(chunks):
-            raise ValueError(f"vectors of shape {vectors.shape} for {len(chunks)} chunks: give one vector a chunk")
+            raise UserError(f"vectors of shape {vectors.shape} for {len(chunks)} chunks: give one vector a chunk")
         self.chunks = chunks
         self._vectors = np.asarray(vectors, np.float32)
         self._row = {chunk.id: row for row, chunk in enumerate(chunks)}
@@ -57,11 +58,11 @@ class ChunkSpace:
         """Where the question's oracles are.
 
         Raises:
-            ValueError: one is not among the chunks.
+            UserError: one is not among the chunks.
         """
         missing = [oracle for oracle in question.oracle_ids if oracle not in self._row]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"question {question.question!r} has the oracle {missing[0]}, which is none of the {len(self.chunks)} "
                 "chunks: give the chunks of all training documents, and questions of these documents only"
             )

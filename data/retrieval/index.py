@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from data.retrieval.index_kinds import EXACT, IndexSettings, Quality, build_index, choose_factory, tune
+from user_error import UserError
 
 _INDEX, _VECTORS, _IDS, _FACTS = "index.faiss", "vectors.npy", "chunk_ids.json", "index.json"
 _CANDIDATES = 16  # of an approximate index, for each chunk that is wanted
@@ -61,11 +62,11 @@ class ChunkIndex:
         """An index over vectors (float32 [N, D], normalized), one for each chunk id.
 
         Raises:
-            ValueError: there are no chunks, FAISS knows no such kind, or it finds less than `min_recall`.
+            UserError: there are no chunks, FAISS knows no such kind, or it finds less than `min_recall`.
         """
         settings = settings or IndexSettings()
         if len(chunk_ids) == 0:
-            raise ValueError("no chunks to index: give documents with text")
+            raise UserError("no chunks to index: give documents with text")
         assert vectors.ndim == 2 and len(vectors) == len(chunk_ids) == len(set(chunk_ids))
         vectors = np.ascontiguousarray(vectors, np.float32)
         factory = choose_factory(settings, *vectors.shape)
@@ -111,21 +112,21 @@ class ChunkIndex:
                 that a damaged file names.
 
         Raises:
-            ValueError: a file is missing or damaged, or another embedder made the vectors.
+            UserError: a file is missing or damaged, or another embedder made the vectors.
         """
         import faiss
 
         folder = Path(folder)
         facts = _read_facts(folder)
         if facts["embedder_digest"] != embedder_digest:
-            raise ValueError(
+            raise UserError(
                 f"the index in {folder} was built by another embedder ({facts['embedder_digest']}, not "
                 f"{embedder_digest}): use that embedder, or delete the folder to rebuild the index"
             )
         for name, sha256 in facts["sha256"].items():
             path = folder / name
             if not path.is_file() or (check and _digest(path) != sha256):
-                raise ValueError(f"{path} is missing or damaged: delete {folder} to rebuild the index")
+                raise UserError(f"{path} is missing or damaged: delete {folder} to rebuild the index")
         quality = Quality(**facts["quality"])
         ids = json.loads((folder / _IDS).read_bytes())
         exact = None if quality.factory == EXACT else np.load(folder / _VECTORS, mmap_mode="r")
@@ -145,7 +146,7 @@ class ChunkIndex:
             same places.
         """
         if k < 1:
-            raise ValueError(f"k={k} chunks cannot be searched: use 1 or more")
+            raise UserError(f"k={k} chunks cannot be searched: use 1 or more")
         assert vectors.ndim == 2 and vectors.shape[1] == self._index.d
         scores, positions = self._search(np.ascontiguousarray(vectors, np.float32), min(k, len(self)))
         return scores, [[self.chunk_ids[position] for position in row if position >= 0] for row in positions]
@@ -183,7 +184,7 @@ def _best(scores: np.ndarray, positions: np.ndarray, k: int) -> tuple[np.ndarray
 def _read_facts(folder: Path) -> dict[str, Any]:
     path = folder / _FACTS
     if not path.is_file():
-        raise ValueError(f"no index in {folder} ({_FACTS} is missing): build it first")
+        raise UserError(f"no index in {folder} ({_FACTS} is missing): build it first")
     try:
         facts = json.loads(path.read_bytes())
         quality = Quality(**facts["quality"])
@@ -192,7 +193,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
             raise KeyError
         return {key: facts[key] for key in ("embedder_digest", "quality", "sha256")}
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f"{path} is damaged: delete {folder} to rebuild the index") from None
+        raise UserError(f"{path} is damaged: delete {folder} to rebuild the index") from None
 
 
 def _digest(path: Path) -> str:

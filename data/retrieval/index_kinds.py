@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from user_error import UserError
+
 log = logging.getLogger(__name__)
 
 EXACT = "Flat"
@@ -93,7 +95,7 @@ def build_index(vectors: np.ndarray, factory: str) -> Any:
     """A trained and filled FAISS index by inner product over vectors, float32 [N, D] and contiguous.
 
     Raises:
-        ValueError: FAISS knows no such kind, or it does not suit so many vectors of this length.
+        UserError: FAISS knows no such kind, or it does not suit so many vectors of this length.
     """
     import faiss
 
@@ -106,11 +108,9 @@ def build_index(vectors: np.ndarray, factory: str) -> Any:
             index.add(vectors)
     except (RuntimeError, AssertionError) as error:
         why = str(error).rpartition("Error: ")[2].strip() or type(error).__name__
-        raise ValueError(
-            f"no index {factory!r} over {count} vectors of {dimension} numbers ({why}): {advice}"
-        ) from None
+        raise UserError(f"no index {factory!r} over {count} vectors of {dimension} numbers ({why}): {advice}") from None
     if index.ntotal != count:
-        raise ValueError(f"the index {factory!r} holds {index.ntotal} of {count} vectors: {advice}")
+        raise UserError(f"the index {factory!r} holds {index.ntotal} of {count} vectors: {advice}")
     return index
 
 
@@ -121,7 +121,7 @@ def tune(index: Any, factory: str, vectors: np.ndarray, search: Search, settings
         search: by this index, with what follows it.
 
     Raises:
-        ValueError: at its hardest it still misses more than `min_recall` allows.
+        UserError: at its hardest it still misses more than `min_recall` allows.
     """
     chosen = np.random.default_rng(0).permutation(len(vectors))[: 2 * _SAMPLE]
     halves = (chosen,) if len(vectors) < 2 * _SAMPLE else (chosen[:_SAMPLE], chosen[_SAMPLE:])
@@ -139,7 +139,7 @@ def tune(index: Any, factory: str, vectors: np.ndarray, search: Search, settings
         nearest = _nearest(vectors, second)
     found = recall(search(vectors[second], RECALL_DEPTH + 1), nearest, second)
     if found < settings.min_recall:
-        raise ValueError(
+        raise UserError(
             f"the index {factory!r} finds {found:.3f} of the {RECALL_DEPTH} nearest chunks at its hardest, less than "
             f'index.min_recall={settings.min_recall}: set index.kind="exact" or "hnsw", or lower index.min_recall'
         )

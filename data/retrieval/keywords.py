@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from user_error import UserError
+
 
 class KeywordIndex:
     """Scores chunks by the words that they share with a question; words are lower-cased, not stemmed.
@@ -41,12 +43,12 @@ class KeywordIndex:
         """Maps what `save` wrote into memory.
 
         Raises:
-            ValueError: there is no such index in the folder.
+            UserError: there is no such index in the folder.
         """
         try:
             return cls(_bm25s().BM25.load(str(folder), mmap=True, show_progress=False))
         except (OSError, ValueError):
-            raise ValueError(f"no keyword index in {folder}: build the index with retrieval.hybrid=true") from None
+            raise UserError(f"no keyword index in {folder}: build the index with retrieval.hybrid=true") from None
 
     def search(self, texts: Sequence[str], k: int) -> list[list[int]]:
         """Positions of the best k chunks for each text, best first, equal scores in the chunks' order.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.retrieval.embeddings import LOADING
+from user_error import UserError
 
 #: (question, text) pairs to numbers from 0 to 1, float32 [N].
 Score = Callable[[Sequence[tuple[str, str]]], np.ndarray]
@@ -19,15 +20,15 @@ def resolve_reranker(name: str) -> Path:
     """The folder of a cross-encoder; a Hugging Face id is fetched, or taken from Hugging Face's cache.
 
     Raises:
-        ValueError: nothing is there under that name, or it cannot be fetched.
+        UserError: nothing is there under that name, or it cannot be fetched.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
         if name.count("/") > 1 or name.startswith((".", "/", "~")):
-            raise ValueError(f"no folder {name}: name a cross-encoder's folder or a Hugging Face id")
+            raise UserError(f"no folder {name}: name a cross-encoder's folder or a Hugging Face id")
         folder = _fetch(name)
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} holds no cross-encoder: it needs config.json, weights and a tokenizer")
+        raise UserError(f"{folder} holds no cross-encoder: it needs config.json, weights and a tokenizer")
     return folder
 
 
@@ -35,7 +36,7 @@ def load_reranker(folder: Path) -> Score:
     """The cross-encoder of a folder, as a function of (question, text) pairs; its scores lie between 0 and 1.
 
     Raises:
-        ValueError: it cannot be loaded, or has more than one output.
+        UserError: it cannot be loaded, or has more than one output.
     """
     import torch
     from safetensors import SafetensorError
@@ -49,11 +50,11 @@ def load_reranker(folder: Path) -> Score:
             model = CrossEncoder(str(folder), device=device, local_files_only=True)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         first_line = str(error).partition("\n")[0]
-        raise ValueError(f"{folder} cannot be loaded as a cross-encoder ({first_line}): fetch it again") from None
+        raise UserError(f"{folder} cannot be loaded as a cross-encoder ({first_line}): fetch it again") from None
     finally:
         transformers_logging.enable_progress_bar()
     if model.num_labels != 1:
-        raise ValueError(f"the model in {folder} gives {model.num_labels} numbers for a pair: name one that gives one")
+        raise UserError(f"the model in {folder} gives {model.num_labels} numbers for a pair: name one that gives one")
 
     def score(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         # Always through the sigmoid: some models are saved to give logits, and a share of a logit means nothing.
@@ -72,7 +73,7 @@ def _fetch(name: str) -> Path:
         model, _, revision = name.partition("@")
         return Path(snapshot_download(model, revision=revision or None, ignore_patterns=other))
     except (RepositoryNotFoundError, HFValidationError):
-        raise ValueError(f"there is no cross-encoder {name} on huggingface.co: name a folder or another id") from None
+        raise UserError(f"there is no cross-encoder {name} on huggingface.co: name a folder or another id") from None
     except OSError as error:
         first_line = str(error).partition("\n")[0]
-        raise ValueError(f"the cross-encoder {name} cannot be fetched ({first_line}): name a folder") from None
+        raise UserError(f"the cross-encoder {name} cannot be fetched ({first_line}): name a folder") from None

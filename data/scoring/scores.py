@@ -20,6 +20,7 @@ from data.prompting.prompts import Parsed, fold_space
 from data.questions.questions import Question
 from data.scoring.bootstrap import bootstrap_interval
 from data.text.support import split_words
+from user_error import UserError
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -239,7 +240,7 @@ def summarize(name: str, scores: Sequence[AnswerScore], *, seed: int = 0) -> dic
         retrieval). What is over what is told by `measured`.
     """
     if not scores:
-        raise ValueError(f"no answer to score for {name!r}: give at least one question of a held-out document")
+        raise UserError(f"no answer to score for {name!r}: give at least one question of a held-out document")
     rung: dict[str, Any] = {"name": name, "questions": len(scores)}
     for key, (values, weights) in measured(scores).items():
         rung[key] = None

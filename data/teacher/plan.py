@@ -16,6 +16,7 @@ from data.documents.chunks import Chunk
 from data.prompting.prompts import Prompt
 from data.teacher.prompts import RESPONSE_FORMAT, teacher_prompt
 from data.teacher.settings import Kind, TeacherSettings
+from user_error import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def plan_calls(chunks: Sequence[Chunk], settings: TeacherSettings) -> list[Teach
     be compared with: its comparisons are drawn again among the other kinds.
 
     Raises:
-        ValueError: comparisons are all that is wanted, and no document has two chunks.
+        UserError: comparisons are all that is wanted, and no document has two chunks.
     """
     by_document: dict[str, list[Chunk]] = {}
     for chunk in chunks:
@@ -76,7 +77,7 @@ def plan_calls(chunks: Sequence[Chunk], settings: TeacherSettings) -> list[Teach
         room -= sum(len(call.kinds) for call in planned[place])
     calls = [call for place in sorted(planned) for call in planned[place]]
     if not calls:
-        raise ValueError("only comparisons are wanted, and no document has two chunks: give other kinds a share")
+        raise UserError("only comparisons are wanted, and no document has two chunks: give other kinds a share")
     return calls
 
 

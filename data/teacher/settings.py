@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.endpoint.settings import EndpointSettings
+from user_error import UserError
 
 Kind = Literal["fact", "why", "how_to", "compare", "unanswerable"]
 
@@ -29,7 +30,7 @@ class KindShares(BaseModel):
     @model_validator(mode="after")
     def _some_kind(self) -> KindShares:
         if not any(self.shares.values()):
-            raise ValueError("every kind has the share 0: give one of them more")
+            raise UserError("every kind has the share 0: give one of them more")
         return self
 
     @property
@@ -73,5 +74,5 @@ class TeacherSettings(EndpointSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> TeacherSettings:
         if self.kind == "endpoint" and not (self.base_url and self.model):
-            raise ValueError("a teacher of the kind endpoint needs base_url and model: set teacher.base_url and .model")
+            raise UserError("a teacher of the kind endpoint needs base_url and model: set teacher.base_url and .model")
         return self

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from user_error import UserError
+
 answers = typer.Typer(add_completion=False)
 
 WorkDir = Annotated[str, typer.Option("--work-dir", help="The work directory of a finished run.")]
@@ -28,7 +30,7 @@ def ask(
     from flows.cli.ask import ask as answer
 
     if base and compare:
-        raise ValueError("--compare shows the base model beside the tuned one; leave --base out")
+        raise UserError("--compare shows the base model beside the tuned one; leave --base out")
     answer(question, work_dir, tuned=not base, model=model, compare=compare)
 
 

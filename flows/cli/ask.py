@@ -12,6 +12,7 @@ from flows.serving.opening import open_last_run
 from jora_model.spec.settings import GenerationSettings
 from tasks.answering.answering import Answering, Asked, answer_together
 from tasks.answering.asked_models import BASE, LATEST
+from user_error import UserError
 
 _NOT_FOUND = "(not found word for word in the retrieved documents: do not rely on it)"
 
@@ -28,10 +29,10 @@ def ask(question: str | None, work_dir: str, *, tuned: bool, model: str = LATEST
         compare: ask the base model, too, and show both side by side.
 
     Raises:
-        ValueError: an empty question; no run has got as far as is asked for; a result is damaged.
+        UserError: an empty question; no run has got as far as is asked for; a result is damaged.
     """
     if question is not None and not question.strip():
-        raise ValueError('the question is empty; ask something: jora ask "Who keeps the keys?"')
+        raise UserError('the question is empty; ask something: jora ask "Who keeps the keys?"')
     names = [BASE, model] if compare else [model if tuned else BASE]
     opened, config = open_last_run(work_dir, names, base_of=model, slots=len(names))
     if question is not None:

@@ -8,17 +8,18 @@ from data.scoring.scores import aligned
 from tasks.store.report import describe_bytes
 from tasks.store.store import Store
 from tasks.workdir.gc import find_waste, remove
+from user_error import UserError
 
 
 def clean(work_dir: str, days: float, delete: bool) -> None:
     """List or remove what nobody needs.
 
     Raises:
-        ValueError: there is no work directory; something is to be removed while a run is at work.
+        UserError: there is no work directory; something is to be removed while a run is at work.
     """
     folder = Path(work_dir).expanduser()
     if not (folder / "artifacts").is_dir():
-        raise ValueError(f"{work_dir} is no work directory; name one with --work-dir")
+        raise UserError(f"{work_dir} is no work directory; name one with --work-dir")
     store = Store(folder)
     waste = remove(store, days) if delete else find_waste(store, days)
     if not waste.found:

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from flows.settings.config import RunConfig
+from user_error import UserError
 
 # Prefect's own lines go to its UI; the terminal gets ours.
 _QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -40,7 +41,7 @@ def run_flow(config: RunConfig, goal: str) -> None:
     """Run the flow of a goal here and show its results; Prefect's embedded server serves unless PREFECT_API_URL is set.
 
     Raises:
-        ValueError: what a person did wrong, from whichever stage found it.
+        UserError: what a person did wrong, from whichever stage found it.
     """
     _be_quiet()
     from prefect.settings import PREFECT_API_URL
@@ -70,7 +71,7 @@ def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path 
     """Run the flow of a sweep here and show its table; the plot lies beside the table and, on request, at `plot`.
 
     Raises:
-        ValueError: what a person did wrong; where it is about one value, the line names it.
+        UserError: what a person did wrong; where it is about one value, the line names it.
     """
     _prepare(config, "evaluation")
     from flows.sweep import raft_sweep
@@ -90,7 +91,7 @@ def run_export(work_dir: str, model: str, changes: dict[str, Any], to: Path) -> 
     """Export a model that is there already to a folder, and say what is where.
 
     Raises:
-        ValueError: no such model, a folder that holds something else, what the export is refused for.
+        UserError: no such model, a folder that holds something else, what the export is refused for.
     """
     _be_quiet()
     from flows.export import chosen, export_again, export_settings
@@ -149,7 +150,7 @@ def _call(flow: Any, arguments: dict[str, Any]) -> Any:
     try:
         return flow(**arguments)
     except CancelledRun as error:
-        raise ValueError(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 def _check_server() -> None:
@@ -158,7 +159,7 @@ def _check_server() -> None:
     from prefect.settings import PREFECT_API_URL
 
     if (url := PREFECT_API_URL.value()) and get_client(sync_client=True).api_healthcheck():
-        raise ValueError(
+        raise UserError(
             f"no Prefect server answers at {url}; start it with: prefect server start; or run without one: unset "
             "PREFECT_API_URL, in the environment or with: prefect config unset PREFECT_API_URL"
         )

@@ -15,18 +15,19 @@ from tasks.records.records import RunRecord, find_run, in_use, is_pinned, list_r
 from tasks.store.artifacts import BrokenArtifact
 from tasks.store.report import describe_bytes
 from tasks.store.store import Store
+from user_error import UserError
 
 
 def show_runs(work_dir: str, last: int) -> None:
     """A row a run, the newest last.
 
     Raises:
-        ValueError: there is no run.
+        UserError: there is no run.
     """
     folder = Path(work_dir).expanduser().absolute()
     runs = list_runs(folder)
     if not runs:
-        raise ValueError(f"no run in {folder}; start one with: jora run --work-dir {work_dir}")
+        raise UserError(f"no run in {folder}; start one with: jora run --work-dir {work_dir}")
     champion = Registry(folder).champion()
     adapter = champion and champion.artifacts["adapter"]
     rows = [["run", "state", "took", "built", "cached", "token F1", ""]]
@@ -46,7 +47,7 @@ def show_run(work_dir: str, name: str) -> None:
     """A run's stages with time and memory, its settings that are not the defaults, its results, and what went wrong.
 
     Raises:
-        ValueError: there is no such run.
+        UserError: there is no such run.
     """
     folder = Path(work_dir).expanduser().absolute()
     run = find_run(folder, name)
@@ -86,7 +87,7 @@ def pin_run(work_dir: str, name: str, pinned: bool) -> None:
     """Let `jora gc` keep a run's results whatever their age, or no longer.
 
     Raises:
-        ValueError: there is no such run.
+        UserError: there is no such run.
     """
     folder = Path(work_dir).expanduser().absolute()
     run = find_run(folder, name)

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import typer
 
 from flows.cli.answers import answers
 from flows.settings.sweep_values import SWEEPS
+from user_error import UserError
 
 app = typer.Typer(
     name="jora",
@@ -57,7 +59,7 @@ def _flow_command(goal: str) -> Callable[..., None]:
 
         if profile:
             if goal == "dataset":
-                raise ValueError("--profile traces training, and this command has none; give it to: jora train")
+                raise UserError("--profile traces training, and this command has none; give it to: jora train")
             sets = ["training.profile=3", *(sets or ())]
         if strict:
             sets = [*(sets or ()), "documents.strict=true"]
@@ -112,11 +114,11 @@ def export(
     sets = [*(sets or ()), *chosen]
     if to is None:
         if model is not None:
-            raise ValueError(f"--model {model}: say where to export it: --to DIR")
+            raise UserError(f"--model {model}: say where to export it: --to DIR")
         _flow_command("export")(config, corpus, questions, base_model, work_dir, sets, dry_run=dry_run)
         return
     if dry_run or any(option is not None for option in (config, corpus, questions, base_model)):
-        raise ValueError(
+        raise UserError(
             "--to exports a model that is there already; give it --model, --work-dir and settings of export"
         )
     from flows.cli.console import run_export
@@ -328,12 +330,20 @@ def main() -> None:
 
 
 def guarded(command: Callable[[], Any]) -> None:
-    """Run a command; ValueError becomes its line and exit code 2, Ctrl-C exit code 130, SIGTERM exit code 143."""
+    """Run a command: a UserError becomes one line and exit code 2; any other exception keeps its traceback.
+
+    With --debug a UserError shows its traceback too. Ctrl-C gives exit code 130, SIGTERM 143.
+    """
+    # Not Typer's: it is allowed before and after every command.
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     # Else the process dies where it stands, and the server that it started for itself lives on.
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         command()
-    except ValueError as error:
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(2)
     except KeyboardInterrupt:

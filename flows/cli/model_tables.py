@@ -5,6 +5,7 @@ import typer
 from data.evaluation.champion import compare, comparison_table, in_common
 from data.scoring.scores import METRICS, aligned, percent
 from tasks.records.models import CHAMPION, ModelRecord, Registry, Score
+from user_error import UserError
 
 _SHOWN = ("token_f1", "quote_precision")
 
@@ -13,7 +14,7 @@ def list_models(work_dir: str) -> None:
     """A row a model, the oldest first, then what was decided about them, in the order of time.
 
     Raises:
-        ValueError: no model is registered there.
+        UserError: no model is registered there.
     """
     registry = Registry(work_dir)
     registry.check()
@@ -33,7 +34,7 @@ def compare_models(work_dir: str, new: str, standing: str) -> None:
     """A metric a row, for two models on the questions that both have answered in their own evaluations.
 
     Raises:
-        ValueError: a model is not there or not evaluated, or they have no question in common.
+        UserError: a model is not there or not evaluated, or they have no question in common.
     """
     from data.evaluation.ladder import TUNED
     from tasks.stages.judging import marks_of
@@ -46,12 +47,12 @@ def compare_models(work_dir: str, new: str, standing: str) -> None:
     marks = []
     for model in models:
         if "evaluation" not in model.artifacts:
-            raise ValueError(f"{model.name} was not evaluated; run the whole way with its settings: jora run")
+            raise UserError(f"{model.name} was not evaluated; run the whole way with its settings: jora run")
         store.verify(model.artifacts["evaluation"])
         marks.append(marks_of(store, model.artifacts["evaluation"], TUNED))
     both = in_common(*marks)
     if not both[0]:
-        raise ValueError(f"{models[0].name} and {models[1].name} have answered no question in common")
+        raise UserError(f"{models[0].name} and {models[1].name} have answered no question in common")
     typer.echo(comparison_table(compare(*both), models[0].name, models[1].name))
     own = " and ".join(f"{len(answered)} of {model.name}" for answered, model in zip(marks, models, strict=True))
     typer.echo(f"{len(both[0])} questions in common ({own}); the change in points, with its paired 95% interval")

@@ -14,6 +14,7 @@ from jora_model.planning.longest_plot import draw_longest
 from jora_model.planning.plan_job import Chip, Footprint, Longest, PlanAnswer, PlanJob
 from jora_model.spec.settings import parse_size
 from tasks.engine.jobs import run_job
+from user_error import UserError
 
 
 class _Terminal:
@@ -32,10 +33,10 @@ def plan(
     """Print the plan for the settings' mesh and row length; with `device_memory`, the longest rows.
 
     Raises:
-        ValueError: an option that cannot be read, an unknown model, a mesh that does not divide it, no row that fits.
+        UserError: an option that cannot be read, an unknown model, a mesh that does not divide it, no row that fits.
     """
     if plot is not None and device_memory is None:
-        raise ValueError("--plot draws the longest rows; give --device-memory as well, such as 24GB")
+        raise UserError("--plot draws the longest rows; give --device-memory as well, such as 24GB")
     facts = config_of(config.base_model)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -51,7 +52,7 @@ def plan(
                 longest=longest,
             )
         except ValidationError as error:
-            raise ValueError(one_line(error)) from None
+            raise UserError(one_line(error)) from None
         job_file = Path(folder) / "job.json"
         job_file.write_text(job.model_dump_json(), encoding="utf-8")
         run_job("jora_model.planning.plan", job_file, log=_Terminal())
@@ -70,13 +71,13 @@ def _parse_memory(text: str) -> int:
     try:
         return parse_size(text)
     except ValueError as error:
-        raise ValueError(f"--device-memory {text}: {error}") from None
+        raise UserError(f"--device-memory {text}: {error}") from None
 
 
 def _parse_devices(text: str) -> tuple[int, ...]:
     counts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) for part in counts):
-        raise ValueError(f"--devices {text}: write numbers of devices with commas between them, such as 1,2,4,8")
+        raise UserError(f"--devices {text}: write numbers of devices with commas between them, such as 1,2,4,8")
     return tuple(sorted({int(part) for part in counts}))
 
 

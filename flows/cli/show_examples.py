@@ -18,6 +18,7 @@ from tasks.records.runs import read_latest
 from tasks.stages.loading import open_chunks, open_questions, open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from user_error import UserError
 
 _QUOTE, _ORACLE, _QUIET, _LEARNT, _GIVEN = "black on yellow", "green", "dim", "bold green", "dim"
 
@@ -29,12 +30,12 @@ def show_examples(work_dir: str, split: str, count: int, example_id: str | None,
         tokens: show each token by itself, control tokens too, where the sequence is that of training.
 
     Raises:
-        ValueError: no run has got as far as a dataset in this work directory; no such split or example.
+        UserError: no run has got as far as a dataset in this work directory; no such split or example.
     """
     artifacts, _ = read_latest(Path(work_dir).expanduser())
     store = Store(work_dir)
     if "dataset" not in artifacts:
-        raise ValueError(f"the last run in {work_dir} built no dataset; run: jora build-dataset --work-dir {work_dir}")
+        raise UserError(f"the last run in {work_dir} built no dataset; run: jora build-dataset --work-dir {work_dir}")
     for name in ("dataset", "package", "chunks", "questions", "base"):
         if name in artifacts:
             store.verify(artifacts[name])
@@ -64,7 +65,7 @@ def _open(
         if split == "test":
             return read_jsonl(store.path(artifacts["package"]) / "data" / "test.jsonl", AlpacaRecord), []
         found.append("test")
-    raise ValueError(f"the last dataset in {work_dir} has no split {split!r}: it has {', '.join(found)}")
+    raise UserError(f"the last dataset in {work_dir} has no split {split!r}: it has {', '.join(found)}")
 
 
 def _choose(records: Sequence[AlpacaRecord], count: int, example_id: str | None, split: str) -> list[int]:
@@ -73,9 +74,7 @@ def _choose(records: Sequence[AlpacaRecord], count: int, example_id: str | None,
         return [len(records) * number // count for number in range(count)]
     chosen = [place for place, record in enumerate(records) if example_id in (record.id, record.question_id)]
     if not chosen:
-        raise ValueError(
-            f"no example {example_id!r} in {split}: give an id or a question's id, such as {records[0].id}"
-        )
+        raise UserError(f"no example {example_id!r} in {split}: give an id or a question's id, such as {records[0].id}")
     return chosen
 
 

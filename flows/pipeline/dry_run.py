@@ -32,7 +32,7 @@ def look(config: RunConfig, goal: str) -> None:
     """Print what each stage would do.
 
     Raises:
-        ValueError: the first thing that would stop the run.
+        UserError: the first thing that would stop the run.
     """
     pipeline, stages = _walk(config, goal)
     typer.echo(describe(config, pipeline.model))
@@ -50,7 +50,7 @@ def look_at_sweep(config: RunConfig, over: str, values: tuple[str, ...]) -> None
     """Print what each value of a sweep would run that the values before it have not run already.
 
     Raises:
-        ValueError: the first thing that would stop the sweep.
+        UserError: the first thing that would stop the sweep.
     """
     seen: set[Pending] = set()
     for value in values:
@@ -71,7 +71,7 @@ def all_cached(config: RunConfig, goal: str) -> tuple[dict[str, Artifact], tuple
     """What every stage as far as a goal would give, by name and in order; None where one of them would build.
 
     Raises:
-        ValueError: what would stop the run.
+        UserError: what would stop the run.
     """
     outcomes: list[Outcome] = []
 
@@ -112,7 +112,7 @@ def preflight(config: RunConfig, goal: str = "everything") -> Store:
     """Look at the sources before a server is started, so that bad input is told at once.
 
     Raises:
-        ValueError: the first thing that would stop the run before its first stage.
+        UserError: the first thing that would stop the run before its first stage.
     """
     store = config.store()
 

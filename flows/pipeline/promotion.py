@@ -85,7 +85,7 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
     """The champion's answers to the new model's questions, scored.
 
     Raises:
-        ValueError: a file of the champion is gone, or its base does not take what it is asked.
+        UserError: a file of the champion is gone, or its base does not take what it is asked.
     """
     c, a, store, call = pipeline.config, pipeline.artifacts, pipeline.store, pipeline.call
     kept = champion.artifacts

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from flows.settings.config import one_line
 from jora_model.spec.settings import GenerationSettings
+from user_error import UserError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 # Below this a draw is as good as the likeliest token, and logits divided by it overflow in the end.
@@ -113,7 +114,7 @@ class ChatRequest(_Strict):
     @model_validator(mode="after")
     def _asks_something(self) -> ChatRequest:
         if not self.question.strip():
-            raise ValueError("messages: the last user's message is the question, and there is none")
+            raise UserError("messages: the last user's message is the question, and there is none")
         return self
 
     @property

@@ -10,6 +10,7 @@ from tasks.answering.answering import Answering, AskSettings, open_answering
 from tasks.answering.asked_models import LATEST
 from tasks.records.runs import read_latest
 from tasks.store.store import Store
+from user_error import UserError
 
 
 def open_last_run(
@@ -20,7 +21,7 @@ def open_last_run(
     Args: as of `open_answering`.
 
     Raises:
-        ValueError: no run has finished in this work directory, or one of another version; and what `open_answering`
+        UserError: no run has finished in this work directory, or one of another version; and what `open_answering`
             raises.
     """
     # Before the store, which would make its folders wherever it is pointed.
@@ -28,7 +29,7 @@ def open_last_run(
     try:
         config = RunConfig.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(
+        raise UserError(
             f"the last run in {work_dir} has settings that are not known here ({one_line(error)}); run it again"
         ) from None
     asked = AskSettings(config.retrieval, config.evaluation.top_k, config.raft.prompt_style)

@@ -18,6 +18,7 @@ from flows.settings.serve_settings import ServeSettings
 from jora_model.generation.engine_thread import EngineThread
 from jora_model.spec.settings import GenerationSettings
 from tasks.answering.answering import Answering, answer_together
+from user_error import UserError
 
 KEY = "JORA_API_KEY"
 _SECONDS_TO_SAY_SO = 5  # after the grace, for those whose answer was not finished
@@ -30,11 +31,11 @@ def serve(work_dir: str, names: Sequence[str] | None, settings: ServeSettings) -
         names: models, as of `open_answering`.
 
     Raises:
-        ValueError: the host is open to others and there is no key; the port is taken; what `open_last_run` raises.
+        UserError: the host is open to others and there is no key; the port is taken; what `open_last_run` raises.
     """
     key = os.environ.get(KEY) or None
     if key is None and not settings.loopback:
-        raise ValueError(f"others can reach {settings.host}: set a key in {KEY}, or listen at 127.0.0.1")
+        raise UserError(f"others can reach {settings.host}: set a key in {KEY}, or listen at 127.0.0.1")
     listening = listen(settings)
     try:
         typer.echo(f"loading what {work_dir} holds ...", err=True)
@@ -56,14 +57,14 @@ def listen(settings: ServeSettings) -> socket.socket:
     """A socket at the address, before seconds are spent on loading.
 
     Raises:
-        ValueError: it is taken, or none of this machine's.
+        UserError: it is taken, or none of this machine's.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
         place = f"{settings.host}:{settings.port}"
-        raise ValueError(f"cannot listen at {place} ({error.strerror or error}); choose another --port") from None
+        raise UserError(f"cannot listen at {place} ({error.strerror or error}); choose another --port") from None
 
 
 def warm_up(answering: Answering, settings: GenerationSettings) -> None:

@@ -24,6 +24,7 @@ from jora_model.spec.settings import GenerationSettings
 from tasks.answering.answering import Answering, Asked
 from tasks.answering.asked_models import BASE, LATEST
 from tasks.records.models import CHAMPION
+from user_error import UserError
 
 USER = "jora"
 _MOST_CHARACTERS = 4000  # of a question
@@ -36,17 +37,17 @@ def ui(work_dir: str, names: Sequence[str] | None, settings: ServeSettings) -> N
         names: models, as of `open_answering`.
 
     Raises:
-        ValueError: Gradio is not installed; and as of `serve`.
+        UserError: Gradio is not installed; and as of `serve`.
     """
     # Before it is imported: it tells nobody that it is used, and asks nobody for a newer version.
     os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
     try:
         import gradio
     except ImportError:
-        raise ValueError("jora ui needs Gradio: pip install -c constraints.txt -e '.[ui]'") from None
+        raise UserError("jora ui needs Gradio: pip install -c constraints.txt -e '.[ui]'") from None
     key = os.environ.get(KEY) or None
     if key is None and not settings.loopback:
-        raise ValueError(f"others can reach {settings.host}: set a key in {KEY}, or listen at 127.0.0.1")
+        raise UserError(f"others can reach {settings.host}: set a key in {KEY}, or listen at 127.0.0.1")
     with listen(settings) as listening:
         port = listening.getsockname()[1]  # a free one, where any would do; Gradio binds it itself
     answering, config = open_last_run(work_dir, names, slots=settings.slots, float32=settings.float32)
@@ -94,10 +95,10 @@ class Asker:
         """Answer, the base's answer or nothing, and the chunks, as HTML and as they grow.
 
         Raises:
-            ValueError: an empty or too long question.
+            UserError: an empty or too long question.
         """
         if len(question) > _MOST_CHARACTERS:
-            raise ValueError(f"a question may have {_MOST_CHARACTERS} characters; this one has {len(question)}")
+            raise UserError(f"a question may have {_MOST_CHARACTERS} characters; this one has {len(question)}")
         names = list(dict.fromkeys([name, BASE] if compare else [name]))
         with self._retrieving:
             asked = [self._answering.ask(question, self._answering.find(one)) for one in names]
@@ -181,27 +182,27 @@ def start_run(deployment: str, parameters: str) -> str:
     """Start a run of FLOW/DEPLOYMENT and say which, without waiting for it.
 
     Raises:
-        ValueError: the parameters are no JSON object, there is no such deployment, or no server.
+        UserError: the parameters are no JSON object, there is no such deployment, or no server.
     """
     try:
         values = json.loads(parameters or "{}")
     except json.JSONDecodeError as error:
-        raise ValueError(f"the parameters are no JSON: {error}") from None
+        raise UserError(f"the parameters are no JSON: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError("the parameters must be a JSON object, such as {}")
+        raise UserError("the parameters must be a JSON object, such as {}")
     import httpx
     from prefect.deployments import run_deployment
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
     from prefect.settings import PREFECT_API_URL
 
     if not PREFECT_API_URL.value():
-        raise ValueError("no Prefect server is named: set PREFECT_API_URL, and start jora ui again")
+        raise UserError("no Prefect server is named: set PREFECT_API_URL, and start jora ui again")
     try:
         run: Any = run_deployment(deployment, parameters=values, timeout=0)
     except ObjectNotFound:
-        raise ValueError(f"there is no deployment {deployment}; see: prefect deployment ls") from None
+        raise UserError(f"there is no deployment {deployment}; see: prefect deployment ls") from None
     except PrefectHTTPStatusError as error:
-        raise ValueError(f"the server refused: {error.response.text[:300]}") from None
+        raise UserError(f"the server refused: {error.response.text[:300]}") from None
     except httpx.HTTPError as error:
-        raise ValueError(f"the Prefect server does not answer ({type(error).__name__})") from None
+        raise UserError(f"the Prefect server does not answer ({type(error).__name__})") from None
     return f"Started **{run.name}** (`{run.id}`); jora runs shows it, once it is over."

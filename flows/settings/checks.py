@@ -11,6 +11,7 @@ from jora_model.spec.config import ModelConfig
 from jora_model.training.metrics import check_tensorboard
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from user_error import UserError
 
 # Wording of the prompt, the question and the chat template, beside the chunks; generous.
 PROMPT_OVERHEAD = 200
@@ -40,7 +41,7 @@ def check_dataset(config: RunConfig) -> None:
     """Refuse what would fail later on the way to a dataset.
 
     Raises:
-        ValueError: settings that contradict one another, a missing package.
+        UserError: settings that contradict one another, a missing package.
     """
     from tasks.stages.embedding import check_workers  # and with it Prefect, which planning does not need
 
@@ -48,13 +49,13 @@ def check_dataset(config: RunConfig) -> None:
     check_workers(config.embedding)
     by_teacher = config.critic.round_trip is not None and config.critic.round_trip_by == "teacher"
     if by_teacher and config.teacher.kind == "given":
-        raise ValueError(
+        raise UserError(
             "critic.round_trip_by=teacher needs a teacher, and teacher.kind is given: set critic.round_trip_by=base, "
             "or teacher.kind to endpoint or local"
         )
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens
     if chunk + PROMPT_OVERHEAD > budget:
-        raise ValueError(
+        raise UserError(
             f"context over the budget: one chunk (chunking.max_tokens={chunk}) and about {PROMPT_OVERHEAD} tokens of "
             f"prompt and answer exceed raft.max_tokens={budget}; raise it to {chunk + PROMPT_OVERHEAD} or more"
         )
@@ -64,12 +65,12 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
     """Refuse what would fail later in training or evaluation.
 
     Raises:
-        ValueError: a mesh that does not divide the model, settings that contradict one another, a missing package.
+        UserError: a mesh that does not divide the model, settings that contradict one another, a missing package.
     """
     check_divisible(model, config.mesh)
     check_rows(config.training.rows_per_microbatch, config.mesh)
     if config.training.patience is not None and config.split.validation_fraction == 0:
-        raise ValueError(
+        raise UserError(
             f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "
             "above 0 or leave it out"
         )
@@ -77,7 +78,7 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
         check_tensorboard()
     budget = config.raft.max_tokens
     if budget > config.training.row_length:
-        raise ValueError(
+        raise UserError(
             f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so that an example "
             f"may not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
         )
@@ -90,7 +91,7 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
         ("evaluation.top_k" if shown == config.evaluation.top_k else "evaluation.robustness", asked),
     ):
         if length > model.max_positions:
-            raise ValueError(
+            raise UserError(
                 f"context over the budget: {what} asks for up to {length} tokens and the model has "
                 f"{model.max_positions} positions; lower it"
             )

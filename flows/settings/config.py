@@ -27,6 +27,7 @@ from jora_model.spec.job import TrainSettings
 from jora_model.spec.settings import AdapterSettings, ExportSettings, GenerationSettings, LoraSettings, MeshSettings
 from tasks.store.remote import Remote
 from tasks.store.store import Store
+from user_error import UserError
 
 SAMPLES = Path("data") / "samples"
 WhenBusy = Literal["wait", "cancel"]
@@ -107,14 +108,14 @@ class RunConfig(BaseModel):
         for name, group in self:
             for key, value in group if isinstance(group, BaseModel) else ():
                 if isinstance(value, float) and not math.isfinite(value):
-                    raise ValueError(f"{name}.{key}: give a finite number (given: {value})")
+                    raise UserError(f"{name}.{key}: give a finite number (given: {value})")
         return self
 
     def store(self) -> Store:
         """The store of the work directory.
 
         Raises:
-            ValueError: it cannot be written to, or the storage does not answer.
+            UserError: it cannot be written to, or the storage does not answer.
         """
         remote = Remote(self.storage) if self.storage else None
         return Store(self.work_dir, full=self.verify == "full", remote=remote)
@@ -128,7 +129,7 @@ def load_config(path: Path | None, options: Mapping[str, Any], sets: Iterable[st
     """Read a YAML file, then apply options (None = not given) and `group.key=value` pairs, then check all of it.
 
     Raises:
-        ValueError: one line for the first fault: the key, its value, what is allowed; for an unknown key the
+        UserError: one line for the first fault: the key, its value, what is allowed; for an unknown key the
             nearest known one.
     """
     values: dict[str, Any] = {}
@@ -144,14 +145,14 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
     """Settings from plain values; groups may be models already.
 
     Raises:
-        ValueError: as of `load_config`.
+        UserError: as of `load_config`.
     """
     plain = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in values.items()}
     _check_keys(plain, RunConfig, "")
     try:
         return RunConfig.model_validate(plain)
     except ValidationError as error:
-        raise ValueError(one_line(error)) from None
+        raise UserError(one_line(error)) from None
 
 
 def one_line(error: ValidationError) -> str:
@@ -167,22 +168,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"no settings file {path}; give a YAML file to --config") from None
+        raise UserError(f"no settings file {path}; give a YAML file to --config") from None
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); give a YAML file to --config") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}); give a YAML file to --config") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold keys and values at the top, not a {type(content).__name__}")
+        raise UserError(f"{path} must hold keys and values at the top, not a {type(content).__name__}")
     return content
 
 
 def _apply(values: dict[str, Any], item: str) -> None:
     key, sign, text = item.partition("=")
     if not sign:
-        raise ValueError(f"--set {item}: write it as group.key=value, such as training.epochs=2")
+        raise UserError(f"--set {item}: write it as group.key=value, such as training.epochs=2")
     *groups, last = key.strip().split(".")
     place = values
     for group in groups:
@@ -193,7 +194,7 @@ def _apply(values: dict[str, Any], item: str) -> None:
     try:
         place[last] = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ValueError(f"--set {item}: the value is no YAML scalar or list") from None
+        raise UserError(f"--set {item}: the value is no YAML scalar or list") from None
 
 
 def _check_keys(values: Mapping[str, Any], model: type[BaseModel], prefix: str) -> None:
@@ -201,14 +202,14 @@ def _check_keys(values: Mapping[str, Any], model: type[BaseModel], prefix: str) 
     for key, value in values.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1, cutoff=0.0)
-            raise ValueError(
+            raise UserError(
                 f"unknown setting {prefix}{key}; the nearest is {prefix}{near[0]} "
                 f"(known: {', '.join(prefix + name for name in known)})"
             )
         group = _group(known[key].annotation)
         if group is not None:
             if not isinstance(value, Mapping):
-                raise ValueError(
+                raise UserError(
                     f"setting {prefix}{key} is a group: give it keys, such as {next(iter(group.model_fields))}"
                 )
             _check_keys(value, group, f"{prefix}{key}.")

@@ -4,18 +4,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from flows.settings.config import load_config
+from user_error import UserError
 
 
 def read_changes(sets: Iterable[str]) -> dict[str, Any]:
     """`export.key=value` pairs as settings of the group `export`: those that are named, and no others.
 
     Raises:
-        ValueError: one is of another group, unknown or not allowed.
+        UserError: one is of another group, unknown or not allowed.
     """
     names = [item.partition("=")[0].strip() for item in sets]
     for name in names:
         if not name.startswith("export."):
-            raise ValueError(
+            raise UserError(
                 f"--set {name}: with --to, which exports a model that is there already, only export.* counts"
             )
     export = load_config(None, {}, sets).export

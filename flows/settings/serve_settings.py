@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.settings.config import one_line
+from user_error import UserError
 
 
 class ServeSettings(BaseModel):
@@ -39,9 +40,9 @@ def make_settings(given: dict[str, Any]) -> ServeSettings:
     """Checked settings.
 
     Raises:
-        ValueError: a line for the first fault.
+        UserError: a line for the first fault.
     """
     try:
         return ServeSettings(**given)
     except ValidationError as error:
-        raise ValueError(f"--{one_line(error).replace('_', '-', 1)}") from None
+        raise UserError(f"--{one_line(error).replace('_', '-', 1)}") from None

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from user_error import UserError
+
 if TYPE_CHECKING:
     from flows.settings.config import RunConfig
 
@@ -67,10 +69,10 @@ def find_sweep(over: str) -> Sweep:
     """The sweep of a name.
 
     Raises:
-        ValueError: there is none.
+        UserError: there is none.
     """
     if over not in SWEEPS:
-        raise ValueError(f"a sweep over {over!r} is not known; allowed are {', '.join(SWEEPS)}")
+        raise UserError(f"a sweep over {over!r} is not known; allowed are {', '.join(SWEEPS)}")
     return SWEEPS[over]
 
 
@@ -78,25 +80,25 @@ def read_values(over: str, text: str) -> tuple[str, ...]:
     """Values with commas between them, in one form each; numbers ascending, so that the cheapest comes first.
 
     Raises:
-        ValueError: none are given, or one is no number where a number is due.
+        UserError: none are given, or one is no number where a number is due.
     """
     sweep = find_sweep(over)
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise ValueError(f"--values {text!r}: write {sweep.written}")
+        raise UserError(f"--values {text!r}: write {sweep.written}")
     if sweep.number is None:
         return tuple(parts)
     try:
         return tuple(str(number) for number in sorted(map(sweep.number, parts)))
     except ValueError:
-        raise ValueError(f"--values {text!r}: for {over} write {sweep.written}") from None
+        raise UserError(f"--values {text!r}: for {over} write {sweep.written}") from None
 
 
 def with_value(config: RunConfig, over: str, value: str) -> RunConfig:
     """The settings with one value of a sweep, and otherwise as they were.
 
     Raises:
-        ValueError: the setting does not allow it; the line names the value.
+        UserError: the setting does not allow it; the line names the value.
     """
     from pydantic import ValidationError
 
@@ -109,25 +111,25 @@ def with_value(config: RunConfig, over: str, value: str) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise ValueError(f"{over}={value}: {one_line(error)}; values are {sweep.written}") from None
+        raise UserError(f"{over}={value}: {one_line(error)}; values are {sweep.written}") from None
 
 
 def check_values(config: RunConfig, over: str, values: tuple[str, ...], sets: Sequence[str] = ()) -> None:
     """Refuse what cannot be swept while nothing has run yet.
 
     Raises:
-        ValueError: a value that the setting does not allow, two that are the same, or the setting also given by --set.
+        UserError: a value that the setting does not allow, two that are the same, or the setting also given by --set.
     """
     sweep = find_sweep(over)
     for item in sets:
         if item.partition("=")[0].strip() == sweep.setting:
-            raise ValueError(f"--set {item}: a sweep over {over} sets {sweep.setting} itself; use --values")
+            raise UserError(f"--set {item}: a sweep over {over} sets {sweep.setting} itself; use --values")
     seen: list[RunConfig] = []
     for value in values:
         found = with_value(config, over, value)
         if found in seen:
             same = values[seen.index(found)]
-            raise ValueError(f"--values: {same} and {value} are the same {sweep.setting}; give it once")
+            raise UserError(f"--values: {same} and {value} are the same {sweep.setting}; give it once")
         seen.append(found)
 
 
@@ -135,7 +137,7 @@ def check_plot(plot: Path | None) -> None:
     """Refuse a place for the plot before hours are spent on what it shows.
 
     Raises:
-        ValueError: it is no PNG file, or its folder is not there.
+        UserError: it is no PNG file, or its folder is not there.
     """
     if plot is not None and (plot.suffix.lower() != ".png" or plot.is_dir() or not plot.parent.is_dir()):
-        raise ValueError(f"--plot {plot}: give a file that ends in .png, in a folder that is there")
+        raise UserError(f"--plot {plot}: give a file that ends in .png, in a folder that is there")

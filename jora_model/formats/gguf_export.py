@@ -17,6 +17,7 @@ from jora_model.formats.gguf_vocabulary import vocabulary_of
 from jora_model.formats.merged import Merged
 from jora_model.spec.config import Llama3Rope, ModelConfig
 from jora_model.spec.settings import GgufKind
+from user_error import UserError
 
 _KINDS = {"f16": Kind.F16, "bf16": Kind.BF16, "q8_0": Kind.Q8_0}
 _FILE_TYPES = {
@@ -41,7 +42,7 @@ def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, nam
         The largest difference of a weight from the merged model's, as a share of its tensor's largest.
 
     Raises:
-        ValueError: a tokenizer that is not implemented, a weight beyond f16's range, or a tensor that reads back
+        UserError: a tokenizer that is not implemented, a weight beyond f16's range, or a tensor that reads back
             otherwise than it was written.
     """
     config = merged.config
@@ -130,7 +131,7 @@ def _rows(merged: Merged, name: str) -> np.ndarray:
 
 def _packed(name: str, weight: np.ndarray, kind: Kind) -> np.ndarray:
     if kind == Kind.F16 and np.abs(weight).max() > np.finfo(np.float16).max:
-        raise ValueError(f"{name} holds weights beyond the range of f16; export it as bf16 or q8_0")
+        raise UserError(f"{name} holds weights beyond the range of f16; export it as bf16 or q8_0")
     return gguf.quants.quantize(np.ascontiguousarray(weight), kind)
 
 
@@ -157,7 +158,7 @@ def _check(merged: Merged, path: Path, names: dict[str, str]) -> float:
         read = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(wide.shape)
         difference = float(np.abs(read - wide).max() / max(float(np.abs(wide).max()), 1e-30))
         if not difference <= _BOUNDS[tensor.tensor_type]:
-            raise ValueError(
+            raise UserError(
                 f"{path.name}: {gguf_name} read back differs by {difference:.2g} of its largest weight, more than "
                 f"{tensor.tensor_type.name} explains; is the disk or the package gguf at fault?"
             )

@@ -18,6 +18,7 @@ from gguf import GGUFReader, ReaderTensor, quants
 
 from jora_model.formats.gguf_tokenizer import tokenizer_config, tokenizer_of
 from jora_model.formats.shards import write_shards
+from user_error import UserError
 
 _MAX_SHARD_BYTES = 2 * 2**30
 
@@ -63,7 +64,7 @@ def import_gguf(gguf_path: Path, folder: Path) -> None:
         folder: made if need be; files of the same names are replaced. Same file, same bytes.
 
     Raises:
-        ValueError: the file is missing or no GGUF, or holds what is not implemented: another architecture,
+        UserError: the file is missing or no GGUF, or holds what is not implemented: another architecture,
             rope scaling, another tokenizer, a tensor or field that is not known. The message names it.
     """
     reader, facts = _open(gguf_path)
@@ -73,7 +74,7 @@ def import_gguf(gguf_path: Path, folder: Path) -> None:
         config = _config(facts, _tensor_names(reader))
         tensors = _tensors(reader, config)
     except ValueError as error:
-        raise ValueError(f"{gguf_path}: {error}") from None
+        raise UserError(f"{gguf_path}: {error}") from None
 
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -92,28 +93,28 @@ def gguf_config(gguf_path: Path) -> dict[str, Any]:
     """The `config.json` that `import_gguf` would write; reads the file's header only.
 
     Raises:
-        ValueError: as `import_gguf`.
+        UserError: as `import_gguf`.
     """
     reader, facts = _open(gguf_path)
     try:
         return _config(facts, _tensor_names(reader))
     except ValueError as error:
-        raise ValueError(f"{gguf_path}: {error}") from None
+        raise UserError(f"{gguf_path}: {error}") from None
 
 
 def _open(gguf_path: Path) -> tuple[GGUFReader, dict[str, Any]]:
     """The file, and its fields but for the descriptive ones (`general.`)."""
     if not gguf_path.is_file():
-        raise ValueError(f"{gguf_path} does not exist; give the path of a .gguf file")
+        raise UserError(f"{gguf_path} does not exist; give the path of a .gguf file")
     try:
         reader = GGUFReader(gguf_path)
         fields = {key: field.contents() for key, field in reader.fields.items()}
     # The reader trusts the file: a broken one surfaces as whatever NumPy says of its bytes.
     except (ValueError, KeyError, IndexError, OverflowError) as error:
-        raise ValueError(f"{gguf_path} cannot be read as GGUF ({error}); fetch the file again") from None
+        raise UserError(f"{gguf_path} cannot be read as GGUF ({error}); fetch the file again") from None
     architecture = fields.get("general.architecture")
     if architecture != "llama":
-        raise ValueError(f"{gguf_path}: GGUF architecture {architecture!r} is not implemented; only 'llama' is")
+        raise UserError(f"{gguf_path}: GGUF architecture {architecture!r} is not implemented; only 'llama' is")
     return reader, {key: value for key, value in fields.items() if not key.startswith(("general.", "GGUF."))}
 
 
@@ -126,12 +127,12 @@ def _config(facts: Mapping[str, Any], tensor_names: set[str]) -> dict[str, Any]:
     llama = {key.removeprefix("llama."): value for key, value in facts.items() if key.startswith("llama.")}
     for key, only in _ONLY.items():
         if llama.get(key, only) != only:
-            raise ValueError(f"llama.{key}={llama[key]!r} is not implemented; only {only!r} is")
+            raise UserError(f"llama.{key}={llama[key]!r} is not implemented; only {only!r} is")
     unknown = sorted(set(llama) - _READ - set(_ONLY))
     if unknown:
-        raise ValueError(f"field llama.{unknown[0]}={llama[unknown[0]]!r} is not implemented")
+        raise UserError(f"field llama.{unknown[0]}={llama[unknown[0]]!r} is not implemented")
     if "rope_freqs.weight" in tensor_names:
-        raise ValueError(
+        raise UserError(
             "rope scaling as a tensor (rope_freqs.weight, Llama 3) is not implemented, since its four numbers "
             "cannot be read back from it; use the model's Hugging Face id or folder"
         )
@@ -140,7 +141,7 @@ def _config(facts: Mapping[str, Any], tensor_names: set[str]) -> dict[str, Any]:
     head_dim = llama.get("attention.key_length", hidden // heads)
     for key in ("attention.value_length", "rope.dimension_count"):
         if llama.get(key, head_dim) != head_dim:
-            raise ValueError(f"llama.{key}={llama[key]} differs from the head's width {head_dim}, not implemented")
+            raise UserError(f"llama.{key}={llama[key]} differs from the head's width {head_dim}, not implemented")
     ids = {
         f"{hf_name}_token_id": facts[f"tokenizer.ggml.{name}_token_id"]
         for name, hf_name in (("bos", "bos"), ("eos", "eos"), ("padding", "pad"))
@@ -180,9 +181,9 @@ def _tensors(reader: GGUFReader, config: Mapping[str, Any]) -> dict[str, ReaderT
     wanted = outer | {gguf.format(layer): hf.format(layer) for layer in layers for gguf, hf in inner.items()}
     missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     if missing:
-        raise ValueError(f"tensor {missing[0]} is missing ({len(missing)} of {len(wanted)} are)")
+        raise UserError(f"tensor {missing[0]} is missing ({len(missing)} of {len(wanted)} are)")
     if unknown:
-        raise ValueError(f"tensor {unknown[0]} is not implemented ({len(unknown)} such)")
+        raise UserError(f"tensor {unknown[0]} is not implemented ({len(unknown)} such)")
     return {hf_name: found[name] for name, hf_name in wanted.items()}
 
 
@@ -191,7 +192,7 @@ def _widen(name: str, tensor: ReaderTensor, heads: Mapping[str, int]) -> np.ndar
     try:
         weights = quants.dequantize(tensor.data, tensor.tensor_type)
     except NotImplementedError:
-        raise ValueError(
+        raise UserError(
             f"tensor {tensor.name} is of type {tensor.tensor_type.name}, which the package gguf cannot widen; "
             "use a file of another quantisation"
         ) from None
@@ -207,14 +208,14 @@ def _widen(name: str, tensor: ReaderTensor, heads: Mapping[str, int]) -> np.ndar
 
 def _need(llama: Mapping[str, Any], key: str) -> Any:
     if key not in llama:
-        raise ValueError(f"field llama.{key} is missing")
+        raise UserError(f"field llama.{key} is missing")
     return llama[key]
 
 
 def _integer(llama: Mapping[str, Any], key: str) -> int:
     value = _need(llama, key)
     if not isinstance(value, int):
-        raise ValueError(f"llama.{key} differs from layer to layer, not implemented")
+        raise UserError(f"llama.{key} differs from layer to layer, not implemented")
     return value
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from gguf import TokenType
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from user_error import UserError
+
 _PREFIX = "tokenizer.ggml."
 _READ = {
     "model",
@@ -26,27 +28,27 @@ def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
     """The byte-level BPE tokenizer of a GGUF's `tokenizer.ggml.*` fields.
 
     Raises:
-        ValueError: a tokenizer that is not implemented: another model than `gpt2`, another pre-tokenizer than
+        UserError: a tokenizer that is not implemented: another model than `gpt2`, another pre-tokenizer than
             `smollm`, an unknown field.
     """
     fields = {key.removeprefix(_PREFIX): value for key, value in facts.items() if key.startswith(_PREFIX)}
     model, pre = fields.get("model"), fields.get("pre")
     if model != "gpt2" or pre != "smollm":
-        raise ValueError(
+        raise UserError(
             f"GGUF tokenizer {model!r} with pre-tokenizer {pre!r} is not implemented; only 'gpt2' with 'smollm' "
             "is: convert the file with transformers first (from_pretrained(..., gguf_file=...), then "
             "save_pretrained), or use the model's Hugging Face id"
         )
     for key, only in _ONLY.items():
         if fields.get(key, only) != only:
-            raise ValueError(f"{_PREFIX}{key}={fields[key]!r} is not implemented; only {only!r} is")
+            raise UserError(f"{_PREFIX}{key}={fields[key]!r} is not implemented; only {only!r} is")
     unknown = sorted(set(fields) - _READ - set(_ONLY))
     if unknown:
-        raise ValueError(f"field {_PREFIX}{unknown[0]} is not implemented")
+        raise UserError(f"field {_PREFIX}{unknown[0]} is not implemented")
 
     missing = [key for key in ("tokens", "token_type", "merges") if key not in fields]
     if missing:
-        raise ValueError(f"field {_PREFIX}{missing[0]} is missing")
+        raise UserError(f"field {_PREFIX}{missing[0]} is missing")
     tokens = fields["tokens"]
     merges = [tuple(merge.split(" ")) for merge in fields["merges"]]
     tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))

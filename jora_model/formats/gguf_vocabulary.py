@@ -8,6 +8,8 @@ from typing import Any
 from gguf import TokenType
 from tokenizers import Tokenizer
 
+from user_error import UserError
+
 _PREFIX = "tokenizer.ggml."
 _CAUTION = "set export.gguf=none, or convert the merged folder with llama.cpp's convert_hf_to_gguf.py"
 _GPT4 = (
@@ -24,21 +26,21 @@ def vocabulary_of(folder: Path, vocab_size: int) -> dict[str, Any]:
             that no text has.
 
     Raises:
-        ValueError: it is missing, or of a kind that is not implemented.
+        UserError: it is missing, or of a kind that is not implemented.
     """
     try:
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
         tokenizer, described = Tokenizer.from_str(text), json.loads(text)
     except FileNotFoundError:
-        raise ValueError(f"{folder} holds no tokenizer.json") from None
+        raise UserError(f"{folder} holds no tokenizer.json") from None
     named = _named(folder)
     model = described["model"]
     if model.get("type") != "BPE":
-        raise ValueError(f"a GGUF with a tokenizer of the kind {model.get('type')} is not implemented; {_CAUTION}")
+        raise UserError(f"a GGUF with a tokenizer of the kind {model.get('type')} is not implemented; {_CAUTION}")
     added = {item["id"]: item for item in described.get("added_tokens") or []}
     tokens = [tokenizer.id_to_token(number) for number in range(max(vocab_size, tokenizer.get_vocab_size()))]
     if 0 < vocab_size < len(tokens):
-        raise ValueError(f"the tokenizer has {len(tokens)} tokens and the model {vocab_size}; use the model's own")
+        raise UserError(f"the tokenizer has {len(tokens)} tokens and the model {vocab_size}; use the model's own")
     names = [f"[PAD{number}]" if token is None else token for number, token in enumerate(tokens)]
     merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
     kinds = [_kind(number, token, added, model) for number, token in enumerate(tokens)]
@@ -120,7 +122,7 @@ def _pre_tokenizer(pre: Mapping[str, Any] | None) -> str:
         return "gpt-2"
     if kinds == ["Split", "ByteLevel"] and steps[0]["pattern"].get("Regex") == _GPT4:
         return "llama-bpe"
-    raise ValueError(f"a GGUF with a tokenizer that cuts text by {' and '.join(kinds)} is not implemented; {_CAUTION}")
+    raise UserError(f"a GGUF with a tokenizer that cuts text by {' and '.join(kinds)} is not implemented; {_CAUTION}")
 
 
 def _plain(step: Mapping[str, Any]) -> bool:

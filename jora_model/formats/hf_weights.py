@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import parameters_of, shape_of
+from user_error import UserError
 
 # Old checkpoints carry buffers that are computed here.
 _IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
@@ -17,7 +18,7 @@ class Checkpoint:
     """The tensors of a Hugging Face folder, opened lazily: name -> slices."""
 
     def __init__(self, folder: Path):
-        """Raises ValueError when the folder has no safetensors, or a file is damaged."""
+        """Raises UserError when the folder has no safetensors, or a file is damaged."""
         self.folder = Path(folder)
         self._home = self._find()
 
@@ -38,7 +39,7 @@ class Checkpoint:
         if index.exists():
             return dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
         if not (self.folder / "model.safetensors").exists():
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} holds neither model.safetensors nor model.safetensors.index.json; "
                 "give a Hugging Face folder with safetensors"
             )
@@ -48,16 +49,16 @@ class Checkpoint:
         try:
             return safe_open(self.folder / file, framework="numpy")
         except FileNotFoundError:
-            raise ValueError(f"{self.folder} lacks {file}, which its index names") from None
+            raise UserError(f"{self.folder} lacks {file}, which its index names") from None
         except SafetensorError as error:
-            raise ValueError(f"{self.folder / file} is damaged: {error}") from None
+            raise UserError(f"{self.folder / file} is damaged: {error}") from None
 
 
 def check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:
     """Every parameter of the table is there with its shape, and nothing else is.
 
     Raises:
-        ValueError: names the missing, the unknown, or the tensor of another shape.
+        UserError: names the missing, the unknown, or the tensor of another shape.
     """
     found = {name for name in checkpoint.names() if not name.endswith(_IGNORED_SUFFIXES)}
     expected = {
@@ -71,10 +72,10 @@ def check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:
     for what, names in (("lacks", set(expected) - found), ("holds unknown", found - set(expected))):
         if names:
             shown = ", ".join(sorted(names)[:3])
-            raise ValueError(
+            raise UserError(
                 f"{checkpoint.folder} {what} {len(names)} tensors: {shown}{', ...' if len(names) > 3 else ''}"
             )
     for name, shape in expected.items():
         actual = tuple(checkpoint.slice(name).get_shape())
         if actual != shape:
-            raise ValueError(f"{checkpoint.folder}: {name} has shape {actual}; config.json says {shape}")
+            raise UserError(f"{checkpoint.folder}: {name} has shape {actual}; config.json says {shape}")

@@ -12,6 +12,7 @@ from jora_model.formats.peft_format import CONFIG, PREFIX, WEIGHTS, PeftAdapter
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes
 from jora_model.spec.settings import LoraSettings
+from user_error import UserError
 
 
 def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -75,7 +76,7 @@ def read_adapter_settings(folder: Path) -> LoraSettings:
     """The settings that an adapter was trained with: one rank and one scale, also where PEFT's patterns give several.
 
     Raises:
-        ValueError: no adapter there, a damaged one, or a PEFT feature that is not implemented (named).
+        UserError: no adapter there, a damaged one, or a PEFT feature that is not implemented (named).
     """
     return PeftAdapter(folder).settings
 
@@ -86,15 +87,15 @@ def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[
     Layers and ranks that the adapter leaves out are zeros; training leaves them so.
 
     Raises:
-        ValueError: as `read_adapter_settings`; a tensor is missing, unknown or of another shape; the message names it.
+        UserError: as `read_adapter_settings`; a tensor is missing, unknown or of another shape; the message names it.
     """
     adapter = PeftAdapter(folder)
     lora, sizes = adapter.settings, dim_sizes(config)
     wanted = set(adapter.expected(config.num_layers))
     for place in sorted(wanted - set(adapter.modules)):
-        raise ValueError(f"{adapter.path} lacks {adapter.name(*place, 'A')}; is it an adapter of this base model?")
+        raise UserError(f"{adapter.path} lacks {adapter.name(*place, 'A')}; is it an adapter of this base model?")
     for place in sorted(set(adapter.modules) - wanted):
-        raise ValueError(
+        raise UserError(
             f"{adapter.path} holds unknown tensors: {adapter.name(*place, 'A')}; is it an adapter of this base model?"
         )
     factors = {}
@@ -109,7 +110,7 @@ def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[
             for letter, shape in (("A", (rank, inner)), ("B", (out, rank))):
                 if (given := adapter.shape(target, layer, letter)) != shape:
                     name = adapter.name(target, layer, letter)
-                    raise ValueError(f"{adapter.path}: {name} has shape {given}; the base model needs {shape}")
+                    raise UserError(f"{adapter.path}: {name} has shape {given}; the base model needs {shape}")
             a[layer], b[layer] = adapter.factors(target, layer)
         factors[target] = (a, b)
     return lora, factors
@@ -119,12 +120,12 @@ def check_start(folder: Path, found: LoraSettings, lora: LoraSettings) -> LoraSe
     """The settings to train an adapter further with, which are its own but for the dropout.
 
     Raises:
-        ValueError: they differ; says which, and how to set all of them.
+        UserError: they differ; says which, and how to set all of them.
     """
     for name in ("rank", "alpha", "use_rslora", "target_modules"):
         theirs, ours = (getattr(settings, name) for settings in (found, lora))
         if theirs != ours:
-            raise ValueError(
+            raise UserError(
                 f"the adapter {folder} has {name} {_shown(theirs)} and lora.{name} is {_shown(ours)}; to train it "
                 f"further: --set lora.rank={found.rank} --set lora.alpha={_shown(found.alpha)} "
                 f"--set lora.use_rslora={str(found.use_rslora).lower()} "

@@ -11,6 +11,7 @@ from jora_model.formats.lora import read_adapter
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import parameters_of
 from jora_model.spec.settings import ExportDtype
+from user_error import UserError
 
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _CHOSEN = {"bf16": np.dtype(ml_dtypes.bfloat16), "f32": np.dtype(np.float32)}
@@ -31,7 +32,7 @@ class Merged:
             dtype: of every tensor; `base` keeps each in the one that the base stores it in.
 
         Raises:
-            ValueError: a file is missing or damaged, or the adapter is not one of this base model.
+            UserError: a file is missing or damaged, or the adapter is not one of this base model.
         """
         self.config = ModelConfig.read(base)
         self._checkpoint = Checkpoint(base)
@@ -48,7 +49,7 @@ class Merged:
                 part = self._checkpoint.slice(name)
                 stored = part.get_dtype()
                 if stored not in _BYTES:
-                    raise ValueError(f"{base}: {name} is stored as {stored}; allowed are {', '.join(_BYTES)}")
+                    raise UserError(f"{base}: {name} is stored as {stored}; allowed are {', '.join(_BYTES)}")
                 self.shapes[name] = tuple(part.get_shape())
                 width = self.dtype.itemsize if self.dtype is not None else _BYTES[stored]
                 self.widths[name] = width

@@ -15,13 +15,13 @@ def modelfile(gguf: str, before: str, after: str, end: str, max_positions: int, 
         system: the instruction where it stands in `before` as `{{ .System }}`; may be empty.
 
     Raises:
-        ValueError: a template that a Modelfile cannot hold.
+        UserError: a template that a Modelfile cannot hold.
     """
     if bos is not None:
         before = before.removeprefix(bos)
     for part in (before.replace("{{ .System }}", ""), after):
         if '"""' in part or "{{" in part:
-            raise ValueError('a prompt template with """ or {{ in it cannot stand in a Modelfile; set export.gguf=none')
+            raise UserError('a prompt template with """ or {{ in it cannot stand in a Modelfile; set export.gguf=none')
     lines = [
         f"FROM ./{gguf}",
         f'TEMPLATE """{before}{{{{ .Prompt }}}}{after}"""',

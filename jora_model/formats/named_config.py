@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jora_model.formats.base import EMBEDDED, resolve_base
 from jora_model.spec.config import ModelConfig
+from user_error import UserError
 
 _SHIPPED = Path(__file__).parents[1] / "spec" / "configs"
 
@@ -17,7 +18,7 @@ def config_of(name: str) -> ModelConfig:
     """Facts by a shipped name, a `config.json` or the folder that holds one, a `.gguf` file, or `embedded`.
 
     Raises:
-        ValueError: there is no such model, or it has what is not implemented.
+        UserError: there is no such model, or it has what is not implemented.
     """
     path = Path(name).expanduser()
     if name in shipped_names():
@@ -30,7 +31,7 @@ def config_of(name: str) -> ModelConfig:
         return ModelConfig.read(path)
     if path.is_file():
         return ModelConfig.read_file(path)
-    raise ValueError(
+    raise UserError(
         f"unknown model {name!r}; give one of {', '.join(shipped_names())}, a config.json or the folder that holds "
         f"one, a .gguf file, or {EMBEDDED}"
     )

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from jora_model.spec.parameters import LINEAR_BY_NAME
 from jora_model.spec.settings import ALL_LINEAR, LoraSettings
+from user_error import UserError
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 PREFIX = "base_model.model."
@@ -64,18 +65,18 @@ class PeftAdapter:
     def __init__(self, folder: Path) -> None:
         """
         Raises:
-            ValueError: no adapter there, a pickle instead, a damaged file, a feature that is not implemented.
+            UserError: no adapter there, a pickle instead, a damaged file, a feature that is not implemented.
         """
         self.folder = Path(folder)
         self._config = read_config(self.folder)
         self.path = self.folder / WEIGHTS
         if not self.path.is_file():
             if (self.folder / PICKLE).is_file():
-                raise ValueError(
+                raise UserError(
                     f"{self.folder} holds {PICKLE}, a pickle, which may run any code when it is opened; "
                     f"ask its author for {WEIGHTS}"
                 )
-            raise ValueError(f"{self.folder} holds no {WEIGHTS}")
+            raise UserError(f"{self.folder} holds no {WEIGHTS}")
         shapes = self._shapes()
         self._names: dict[tuple[str, int], dict[str, str]] = {}
         for name in shapes:
@@ -84,10 +85,10 @@ class PeftAdapter:
         self.modules = {}
         for key, pair in self._names.items():
             if set(pair) != {"A", "B"}:
-                raise ValueError(f"{self.path} holds {next(iter(pair.values()))} without its other factor")
+                raise UserError(f"{self.path} holds {next(iter(pair.values()))} without its other factor")
             self.modules[key] = self._module(*key, shapes[pair["A"]][0])
         if not self.modules:
-            raise ValueError(f"{self.path} holds no tensor")
+            raise UserError(f"{self.path} holds no tensor")
         self.settings = self._settings()
 
     def expected(self, layers: int) -> Iterator[tuple[str, int]]:
@@ -132,7 +133,7 @@ class PeftAdapter:
         try:
             return safe_open(self.path, framework="numpy")
         except SafetensorError as error:
-            raise ValueError(f"{self.path} is damaged: {error}") from None
+            raise UserError(f"{self.path} is damaged: {error}") from None
 
     def _place(self, name: str) -> tuple[tuple[str, int], str]:
         match = _TENSOR.fullmatch(name)
@@ -140,7 +141,7 @@ class PeftAdapter:
             target, layer = match[3], int(match[2])
             if target in LINEAR_BY_NAME and name == self.name(target, layer, match[4]):
                 return (target, layer), match[4]
-        raise ValueError(
+        raise UserError(
             f"{self.path} holds unknown tensors: {name}; implemented is LoRA on {', '.join(ALL_LINEAR)} of the layers"
         )
 
@@ -148,7 +149,7 @@ class PeftAdapter:
         name = LINEAR_BY_NAME[target].hf.removesuffix(".weight").format(layer=layer)
         said = _by_pattern(self._config.get("rank_pattern"), name, self._config["r"])
         if rank != said:
-            raise ValueError(f"{self.path}: {name} has rank {rank}; {CONFIG} says {said}")
+            raise UserError(f"{self.path}: {name} has rank {rank}; {CONFIG} says {said}")
         alpha = _by_pattern(self._config.get("alpha_pattern"), name, self._config["lora_alpha"])
         return Module(rank, alpha / (math.sqrt(rank) if self._config.get("use_rslora") else rank))
 
@@ -169,39 +170,39 @@ class PeftAdapter:
                 target_modules=tuple({target for target, _ in self.modules}),
             )
         except ValidationError as error:
-            raise ValueError(f"{self.folder / CONFIG}: {_first(error)}") from None
+            raise UserError(f"{self.folder / CONFIG}: {_first(error)}") from None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A folder's `adapter_config.json`, in which nothing stands that is not implemented.
 
     Raises:
-        ValueError: it is missing, damaged, or names a feature of PEFT that is not implemented.
+        UserError: it is missing, damaged, or names a feature of PEFT that is not implemented.
     """
     path = folder / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(f"{folder} holds no {CONFIG}; a PEFT adapter folder does") from None
+        raise UserError(f"{folder} holds no {CONFIG}; a PEFT adapter folder does") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
+        raise UserError(f"{path} is no JSON: {error}") from None
     if not isinstance(config, dict):
-        raise ValueError(f"{path} holds no JSON object, as PEFT's does")
+        raise UserError(f"{path} holds no JSON object, as PEFT's does")
     for key, only in _ONLY.items():
         if (value := config.get(key, only)) is not None and value != only:
-            raise ValueError(f"{path}: {key}={value!r} is not implemented; only {only!r} is")
+            raise UserError(f"{path}: {key}={value!r} is not implemented; only {only!r} is")
     for key, value in sorted(config.items()):
         if value and key not in _READ | _HARMLESS | set(_ONLY):
-            raise ValueError(f"{path}: {key}={value!r} is not implemented; train without it")
+            raise UserError(f"{path}: {key}={value!r} is not implemented; train without it")
     if config.get("init_lora_weights") not in _STARTS:
-        raise ValueError(
+        raise UserError(
             f"{path}: init_lora_weights={config['init_lora_weights']!r} has changed the base model's weights, which is "
             "not implemented; let PEFT convert it (save_pretrained with path_initial_model_for_weight_conversion)"
         )
     for key, kind in (("r", int), ("lora_alpha", int | float), ("target_modules", str | list)):
         value = config.get(key)
         if not isinstance(value, kind) or isinstance(value, bool) or not value:
-            raise ValueError(f"{path}: {key}={value!r} is not what PEFT writes there")
+            raise UserError(f"{path}: {key}={value!r} is not what PEFT writes there")
     return config
 
 

@@ -30,6 +30,7 @@ from jora_model.model.transformer import Llama
 from jora_model.packing.prompt_rows import belong_together, pack_row, row_size
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import GenerationSettings
+from user_error import UserError
 
 Finished = Literal["stop", "length"]
 
@@ -139,19 +140,19 @@ class Engine:
         """Let a request wait for a slot; returns its number.
 
         Raises:
-            ValueError: the prompt is empty, or with its answer too long, or the adapter is not known.
+            UserError: the prompt is empty, or with its answer too long, or the adapter is not known.
         """
         tokens = np.asarray(request.tokens, np.int32)
         if len(tokens) == 0:
-            raise ValueError("the prompt has no token; give it at least one")
+            raise UserError("the prompt has no token; give it at least one")
         if len(tokens) + request.settings.max_new_tokens > self.max_length:
-            raise ValueError(
+            raise UserError(
                 f"the prompt has {len(tokens)} tokens, with max_new_tokens={request.settings.max_new_tokens} more than "
                 f"the {self.max_length} positions allowed; shorten the prompt or lower max_new_tokens"
             )
         if request.adapter not in self._numbers:
             known = ", ".join(sorted(name for name in self._numbers if name is not None)) or "none"
-            raise ValueError(f"there is no adapter {request.adapter!r}; there are: {known}")
+            raise UserError(f"there is no adapter {request.adapter!r}; there are: {known}")
         number = self._next
         self._next += 1
         self._waiting[number] = _Answer(number, request)
@@ -286,6 +287,6 @@ def load_adapter(folder: Path, config: ModelConfig) -> Adapter:
     """A PEFT adapter for `Engine`.
 
     Raises:
-        ValueError: it is missing, damaged, or for another base model.
+        UserError: it is missing, damaged, or for another base model.
     """
     return Adapter(*read_adapter(Path(folder), config))

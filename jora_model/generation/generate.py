@@ -25,6 +25,7 @@ from jora_model.runtime.process import report_progress, run_job_file, set_up_log
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.job import GenerateJob, read_job
 from jora_model.spec.settings import GenerationSettings
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def generate(
         one was cut at `max_new_tokens`.
 
     Raises:
-        ValueError: a prompt is empty, or with its answer longer than the model's positions.
+        UserError: a prompt is empty, or with its answer longer than the model's positions.
     """
     _check(prompts, settings, model.config)
     engine = Engine(model, slots=min(settings.batch_size, max(1, len(prompts))))
@@ -77,9 +78,9 @@ def generate(
 def _check(prompts: Sequence[np.ndarray], settings: GenerationSettings, config: ModelConfig) -> None:
     for place, prompt in enumerate(prompts):
         if len(prompt) == 0:
-            raise ValueError(f"prompt {place} has no token; give it at least one")
+            raise UserError(f"prompt {place} has no token; give it at least one")
         if len(prompt) + settings.max_new_tokens > config.max_positions:
-            raise ValueError(
+            raise UserError(
                 f"prompt {place} has {len(prompt)} tokens, with max_new_tokens={settings.max_new_tokens} more than the "
                 f"model's {config.max_positions} positions; shorten the prompt or lower max_new_tokens"
             )
@@ -89,7 +90,7 @@ def generate_answers(job: GenerateJob) -> None:
     """Answer a folder of prompts; writes answers.safetensors {tokens, offsets} and answers.json {"ids", "overruled"}.
 
     Raises:
-        ValueError: a file is missing or damaged, a prompt too long.
+        UserError: a file is missing or damaged, a prompt too long.
     """
     if job.compilation_cache:
         use_compilation_cache(Path(job.compilation_cache))

@@ -17,6 +17,7 @@ from jora_model.packing.sequences import read_sequences
 from jora_model.runtime.compilation import use_compilation_cache
 from jora_model.runtime.process import run_job_file, set_up_log
 from jora_model.spec.job import ProbeJob, read_job
+from user_error import UserError
 
 log = logging.getLogger("jora_model.generation.probe")
 
@@ -43,7 +44,7 @@ def probe(job: ProbeJob) -> None:
     moves a few logits of the first positions by a tenth of the largest, and which ones is chance.
 
     Raises:
-        ValueError: a part differs by more than its bound.
+        UserError: a part differs by more than its bound.
     """
     if job.compilation_cache:
         use_compilation_cache(Path(job.compilation_cache))
@@ -59,7 +60,7 @@ def probe(job: ProbeJob) -> None:
         changed = int((ours.argmax(-1) != trained.argmax(-1)).sum())
         found[part] = {"difference": difference, "share": share, "changed": changed, "bound": bound}
         if not share <= bound:
-            raise ValueError(
+            raise UserError(
                 f"the exported {part} model gives other logits than the trained one: they differ by {share:.2g} "
                 f"of their root mean square, and {bound:.2g} is allowed; what was written is left out"
             )

@@ -9,6 +9,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from user_error import UserError
+
 
 def read_tokens(folder: Path, name: str) -> tuple[list[str], list[np.ndarray]]:
     """Read `{name}.safetensors` {tokens int32 [total], offsets int64 [N + 1]} and `{name}.json` {"ids"}.
@@ -17,7 +19,7 @@ def read_tokens(folder: Path, name: str) -> tuple[list[str], list[np.ndarray]]:
         N ids and N int32 arrays.
 
     Raises:
-        ValueError: a file is missing or damaged, or ids and offsets do not fit one another.
+        UserError: a file is missing or damaged, or ids and offsets do not fit one another.
     """
     tensors_path, ids_path = Path(folder) / f"{name}.safetensors", Path(folder) / f"{name}.json"
     try:
@@ -25,11 +27,11 @@ def read_tokens(folder: Path, name: str) -> tuple[list[str], list[np.ndarray]]:
         ids = json.loads(ids_path.read_text(encoding="utf-8"))["ids"]
         tokens, offsets = arrays["tokens"], arrays["offsets"]
     except FileNotFoundError:
-        raise ValueError(f"{folder} must hold {tensors_path.name} and {ids_path.name}") from None
+        raise UserError(f"{folder} must hold {tensors_path.name} and {ids_path.name}") from None
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:
-        raise ValueError(f"{tensors_path} or {ids_path.name} is damaged ({error}); write them again") from None
+        raise UserError(f"{tensors_path} or {ids_path.name} is damaged ({error}); write them again") from None
     if len(offsets) != len(ids) + 1 or (len(offsets) and offsets[-1] != len(tokens)):
-        raise ValueError(
+        raise UserError(
             f"{tensors_path}: {len(offsets)} offsets do not fit {len(ids)} ids and {len(tokens)} tokens; "
             "write them again"
         )
@@ -41,15 +43,15 @@ def read_grammars(path: Path, prompts: int) -> list[str | None]:
     """Read a file of grammars {"grammars": [...], "of": [place in grammars or null, for each prompt]}.
 
     Raises:
-        ValueError: it is missing or damaged, or of another number of prompts.
+        UserError: it is missing or damaged, or of another number of prompts.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         found = [None if place is None else str(content["grammars"][place]) for place in content["of"]]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{path} is missing or damaged ({error}); write it again") from None
+        raise UserError(f"{path} is missing or damaged ({error}); write it again") from None
     if len(found) != prompts:
-        raise ValueError(f"{path}: {len(found)} grammars do not fit {prompts} prompts; write it again")
+        raise UserError(f"{path}: {len(found)} grammars do not fit {prompts} prompts; write it again")
     return found
 
 

@@ -15,6 +15,7 @@ from jora_model.ops.linear import contract
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes
 from jora_model.spec.settings import LoraSettings
+from user_error import UserError
 
 # Linears that read the same input are one product.
 FUSED = {
@@ -47,7 +48,7 @@ def stack_adapters(
     """By layer and fused linear; None where no adapter has a target. The place in `adapters` is the number of each.
 
     Raises:
-        ValueError: an adapter was made for a model of another shape.
+        UserError: an adapter was made for a model of another shape.
     """
     sizes = dim_sizes(config)
     whole: dict[str, Any] = {}
@@ -62,7 +63,7 @@ def stack_adapters(
                 a, b = adapter.factors[target]
                 rank = adapter.lora.rank
                 if a.shape != (config.num_layers, rank, inner) or b.shape != (config.num_layers, width, rank):
-                    raise ValueError(
+                    raise UserError(
                         f"adapter {number}: {target} has factors {a.shape} and {b.shape}; the base model needs "
                         f"{(config.num_layers, rank, inner)} and {(config.num_layers, width, rank)}"
                     )

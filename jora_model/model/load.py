@@ -38,7 +38,7 @@ def load_model(
         compute_dtype: bf16 holds the weights as bf16 bits; float32 widens them (for tests and comparisons).
 
     Raises:
-        ValueError: a file is missing or damaged, a tensor is missing, unknown or of another shape; an adapter with
+        UserError: a file is missing or damaged, a tensor is missing, unknown or of another shape; an adapter with
             other settings than `lora`.
     """
     config = ModelConfig.read(folder)

@@ -10,6 +10,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from user_error import UserError
+
 
 @dataclass(frozen=True)
 class Sequence:
@@ -34,7 +36,7 @@ def read_sequences(folder: Path) -> list[Sequence]:
     """Read sequences.safetensors (tokens, loss_mask, offsets) and sequences.json (ids).
 
     Raises:
-        ValueError: a file is missing or damaged, an example has nothing to learn, or its first token is to be learnt,
+        UserError: a file is missing or damaged, an example has nothing to learn, or its first token is to be learnt,
             which nothing predicts (named).
     """
     folder = Path(folder)
@@ -43,16 +45,16 @@ def read_sequences(folder: Path) -> list[Sequence]:
         arrays = load_file(folder / "sequences.safetensors")
         tokens, mask, offsets = arrays["tokens"], arrays["loss_mask"].astype(bool), arrays["offsets"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"the sequences in {folder} cannot be read ({error}); build the dataset again") from None
+        raise UserError(f"the sequences in {folder} cannot be read ({error}); build the dataset again") from None
     if not len(offsets) - 1 == len(ids) or not offsets[-1] == len(tokens) == len(mask):
-        raise ValueError(f"the sequences in {folder} do not fit together; build the dataset again")
+        raise UserError(f"the sequences in {folder} do not fit together; build the dataset again")
     spans = [slice(int(a), int(b)) for a, b in itertools.pairwise(offsets)]
     found = [Sequence(name, tokens[span], mask[span]) for name, span in zip(ids, spans, strict=True)]
     if not found:
-        raise ValueError(f"the sequences in {folder} are none; build a dataset with examples")
+        raise UserError(f"the sequences in {folder} are none; build a dataset with examples")
     for sequence in found:
         if not sequence.learnt.size:
-            raise ValueError(f"example {sequence.id} has no token to learn; remove it from the dataset")
+            raise UserError(f"example {sequence.id} has no token to learn; remove it from the dataset")
         if sequence.loss_mask[0]:
-            raise ValueError(f"example {sequence.id} is to learn its first token, which nothing predicts; unmask it")
+            raise UserError(f"example {sequence.id} is to learn its first token, which nothing predicts; unmask it")
     return found

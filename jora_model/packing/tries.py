@@ -17,6 +17,7 @@ import numpy as np
 
 from jora_model.packing.sequences import Sequence
 from jora_model.packing.tiles import last_place
+from user_error import UserError
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,11 @@ def pack(sequences: Seq[Sequence], row_length: int) -> Rows:
     the least room stays.
 
     Raises:
-        ValueError: an example is longer than a row (named, with both lengths).
+        UserError: an example is longer than a row (named, with both lengths).
     """
     for sequence in sequences:
         if len(sequence.tokens) > row_length:
-            raise ValueError(
+            raise UserError(
                 f"example {sequence.id} has {len(sequence.tokens)} tokens and training.row_length is {row_length}; "
                 "raise it, or lower raft.max_tokens and build the dataset again"
             )
@@ -179,7 +180,7 @@ def pack_evenly(sequences: Seq[Sequence], row_length: int, parts: int = 1) -> Ro
     get rows of one length. A program is compiled for each length, hence the few.
 
     Raises:
-        ValueError: an example is longer than a row.
+        UserError: an example is longer than a row.
     """
     rows = pack(sequences, row_length)
     count = -(-len(rows) // parts) * parts

@@ -27,9 +27,10 @@ from jora_model.spec.config import ModelConfig
 from jora_model.spec.job import TrainSettings
 from jora_model.spec.settings import LoraSettings, MeshSettings
 from jora_model.training.step import Trainer, arrays_of
+from user_error import UserError
 
 
-class OutOfMemoryError(ValueError):
+class OutOfMemoryError(UserError):
     """The compiler of a chip found that the step does not fit it."""
 
 
@@ -47,7 +48,7 @@ def measure(
 
     Raises:
         OutOfMemoryError: a chip's compiler refuses the step.
-        ValueError: the mesh does not divide the model or the rows, or there are too few devices.
+        UserError: the mesh does not divide the model or the rows, or there are too few devices.
     """
     check_divisible(config, mesh)
     check_rows(training.rows_per_microbatch, mesh)

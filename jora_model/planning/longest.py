@@ -15,6 +15,7 @@ from jora_model.runtime.sharding import check_divisible
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.job import TrainSettings
 from jora_model.spec.settings import LoraSettings, MeshSettings
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +57,11 @@ def longest_row(
         chips: see `measure`; what their compiler refuses does not fit.
 
     Raises:
-        ValueError: no mesh of so many devices divides the model.
+        UserError: no mesh of so many devices divides the model.
     """
     candidates = meshes(config, devices)
     if not candidates:
-        raise ValueError(f"no mesh of {devices} devices divides the model; choose another number of devices")
+        raise UserError(f"no mesh of {devices} devices divides the model; choose another number of devices")
 
     @functools.cache
     def need(mesh: MeshSettings, row_length: int) -> Footprint | None:

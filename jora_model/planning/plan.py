@@ -19,6 +19,7 @@ from jora_model.planning.topology import chip_memory, find_topology
 from jora_model.runtime.process import run_job_file, set_up_log
 from jora_model.runtime.sharding import check_divisible, check_rows, replicated_note
 from jora_model.spec.job import read_job
+from user_error import UserError
 
 
 def use_virtual_devices(count: int) -> None:
@@ -31,7 +32,7 @@ def plan(job: PlanJob) -> PlanAnswer:
     """Answer a job.
 
     Raises:
-        ValueError: an unknown model, a mesh that does not divide it, memory in which not even the shortest row fits
+        UserError: an unknown model, a mesh that does not divide it, memory in which not even the shortest row fits
             on any number of devices.
     """
     config = config_of(job.model)
@@ -45,7 +46,7 @@ def plan(job: PlanJob) -> PlanAnswer:
     chips = _devices(job, max(job.devices))
     chip = _chip(chips)
     if chip and chip.memory and job.device_memory > chip.memory:
-        raise ValueError(
+        raise UserError(
             f"--device-memory of {job.device_memory / 2**30:.2f} GiB: a {chip.name} has {chip.memory / 2**30:.2f} GiB"
         )
     found = tuple(
@@ -55,7 +56,7 @@ def plan(job: PlanJob) -> PlanAnswer:
     if not any(answer.footprint for answer in found):
         least = min(found, key=lambda answer: math.inf if answer.needed is None else answer.needed)
         needed = "more than the chip has" if least.needed is None else f"{least.needed / 1e9:.2f} GB each"
-        raise ValueError(
+        raise UserError(
             f"no row fits: on {least.devices} device{'s' * (least.devices > 1)} the shortest needs {needed} and there "
             f"are {job.device_memory / 1e9:.2f}; use more devices (--devices) or a smaller model"
         )
@@ -73,7 +74,7 @@ def _devices(job: PlanJob, count: int) -> Sequence[jax.Device]:
     chips = find_topology(job.topology)
     if count > len(chips):
         what = "the mesh needs" if job.device_memory is None else "--devices asks for"
-        raise ValueError(f"--topology {job.topology} has {len(chips)} devices and {what} {count}; change one of them")
+        raise UserError(f"--topology {job.topology} has {len(chips)} devices and {what} {count}; change one of them")
     return chips
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from jax.experimental.topologies import get_topology_desc
 from jax.sharding import SingleDeviceSharding
 
+from user_error import UserError
+
 _NAME = re.compile(r"\w+:\d+(x\d+)*")
 _AVAILABLE = re.compile(r"available HBM \(([\d.]+)G\)")
 # What libtpu would ask Google's metadata server, and wait for; and it logs to /tmp and stderr otherwise.
@@ -29,13 +31,13 @@ def find_topology(name: str) -> Sequence[jax.Device]:
     """The devices of a TPU's layout; nothing can run on them.
 
     Raises:
-        ValueError: an unknown name, or libtpu is not installed.
+        UserError: an unknown name, or libtpu is not installed.
     """
     allowed = "write a TPU and its layout, such as v5e:2x2, v6e:2x4 or v5p:2x2x1; other chips are not built"
     if _NAME.fullmatch(name) is None:
-        raise ValueError(f"--topology {name}: {allowed}")
+        raise UserError(f"--topology {name}: {allowed}")
     if importlib.util.find_spec("libtpu") is None:
-        raise ValueError(
+        raise UserError(
             f"--topology {name} needs the package libtpu, which is not installed; "
             "run `.venv/bin/python -m pip install -c constraints.txt -e '.[tpu]'`"
         )
@@ -44,7 +46,7 @@ def find_topology(name: str) -> Sequence[jax.Device]:
     try:
         return get_topology_desc(name, "tpu").devices
     except jax.errors.JaxRuntimeError as error:
-        raise ValueError(f"--topology {name}: {allowed} (libtpu says: {error})") from None
+        raise UserError(f"--topology {name}: {allowed} (libtpu says: {error})") from None
 
 
 def chip_memory(device: jax.Device) -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jora_model.runtime.lifeline import Connection, Lifeline, Message
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def meet(place: Place, job_file: Path) -> tuple[Lifeline, str]:
         job_file: the same for all, by its content.
 
     Raises:
-        ValueError: not all have come within `place.wait` seconds, the port is taken, or another job or number.
+        UserError: not all have come within `place.wait` seconds, the port is taken, or another job or number.
     """
     job = _digest(job_file)
     if place.process > 0:
@@ -67,7 +68,7 @@ def _receive(place: Place, job: str) -> dict[int, Connection]:
     try:
         server = _listen(place)
     except OSError as error:
-        raise ValueError(f"--coordinator {place.coordinator}: cannot listen there ({error.strerror})") from None
+        raise UserError(f"--coordinator {place.coordinator}: cannot listen there ({error.strerror})") from None
     came: dict[int, Connection] = {}
     begun = reminded = time.monotonic()
     server.settimeout(0.2)
@@ -79,7 +80,7 @@ def _receive(place: Place, job: str) -> dict[int, Connection]:
                 late = f"of {place.processes} processes, {names} did not come within {place.wait:.0f} s"
                 for connection in came.values():
                     connection.send({"refused": late})
-                raise ValueError(f"{late}; start all of them, with process 0 where --coordinator says")
+                raise UserError(f"{late}; start all of them, with process 0 where --coordinator says")
             if now - reminded > _REMIND:
                 log.warning("waiting for processes %s of %d", names, place.processes)
                 reminded = now
@@ -126,7 +127,7 @@ def _come(place: Place, job: str) -> tuple[Lifeline, str]:
         except OSError as error:
             if time.monotonic() > until:
                 reason = error.strerror or error
-                raise ValueError(
+                raise UserError(
                     f"process 0 was not at {place.coordinator} within {place.wait:.0f} s ({reason}); start it, or "
                     "correct --coordinator"
                 ) from None
@@ -135,9 +136,9 @@ def _come(place: Place, job: str) -> tuple[Lifeline, str]:
     connection.send({"process": place.process, "processes": place.processes, "job": job})
     answer = connection.read_one(place.wait + _HELLO)
     if answer is None:
-        raise ValueError(f"process 0 at {place.coordinator} ended before all processes had come")
+        raise UserError(f"process 0 at {place.coordinator} ended before all processes had come")
     if "refused" in answer:
-        raise ValueError(f"process {place.process}: {answer['refused']}")
+        raise UserError(f"process {place.process}: {answer['refused']}")
     return Lifeline(place.process, {0: connection}), answer["address"]
 
 

@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from user_error import UserError
+
 PARENT_FD, REPORT_FD = "JORA_PARENT_FD", "JORA_REPORT_FD"
 #: Exit codes: what a person did wrong, and (EX_TEMPFAIL: the same job can be run again) parent or fellow is gone.
 EXIT_INPUT_ERROR = 2
@@ -82,7 +84,7 @@ def watch_parent() -> None:
 def run_job_file(work: Callable[[Path], None]) -> None:
     """The main function of a job module: `python -m MODULE JOB_FILE` calls `work(Path(JOB_FILE))`.
 
-    A ValueError, which is what a person did wrong, ends it with a last line `error: ...` on stderr and exit code 2.
+    A UserError ends it with a last line `error: ...` on stderr and exit code 2.
     """
     watch_parent()
     if len(sys.argv) != 2:
@@ -90,7 +92,7 @@ def run_job_file(work: Callable[[Path], None]) -> None:
         sys.exit(EXIT_INPUT_ERROR)
     try:
         work(Path(sys.argv[1]))
-    except ValueError as error:
+    except UserError as error:
         # The parent reads one line; a progress bar may stand in the current one.
         sys.stderr.write(f"\nerror: {' '.join(str(error).split())}\n")
         sys.exit(EXIT_INPUT_ERROR)

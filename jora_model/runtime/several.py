@@ -20,6 +20,7 @@ import jax
 from jora_model.runtime.lifeline import Lifeline
 from jora_model.runtime.meeting import LOOPBACK, Place, meet
 from jora_model.runtime.process import EXIT_INPUT_ERROR, run_job_file, watch_parent
+from user_error import UserError
 
 _CLUSTERS = ("auto", "slurm", "k8s", "ompi", "mpi4py")
 OPTIONS = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -56,23 +57,23 @@ def place_of(options: argparse.Namespace) -> Place | None:
     """What the options say; None for a process by itself.
 
     Raises:
-        ValueError: an option is missing, or outside what is allowed.
+        UserError: an option is missing, or outside what is allowed.
     """
     given = [options.coordinator, options.processes, options.process]
     local_devices = None
     if options.cluster:
         if given != [None] * 3:
-            raise ValueError("--cluster finds coordinator, processes and process by itself; leave those options out")
+            raise UserError("--cluster finds coordinator, processes and process by itself; leave those options out")
         *given, local_devices = _detect(options.cluster)
     elif given == [None] * 3:
         return None
     coordinator, processes, process = given
     if None in given:
-        raise ValueError("several processes need --coordinator HOST:PORT, --processes N and --process I, or --cluster")
+        raise UserError("several processes need --coordinator HOST:PORT, --processes N and --process I, or --cluster")
     if not re.fullmatch(r".+:\d{1,5}", coordinator):
-        raise ValueError(f"--coordinator {coordinator}: give the host of process 0 and a free port there, as HOST:PORT")
+        raise UserError(f"--coordinator {coordinator}: give the host of process 0 and a free port there, as HOST:PORT")
     if not 0 <= process < processes:
-        raise ValueError(f"--process {process} of --processes {processes}: they count from 0 to {processes - 1}")
+        raise UserError(f"--process {process} of --processes {processes}: they count from 0 to {processes - 1}")
     return Place(coordinator, processes, process, options.wait, local_devices)
 
 
@@ -84,9 +85,9 @@ def _detect(cluster: str) -> tuple[str, int, int, list[int] | None]:
     try:
         found = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, method, 300)
     except Exception as error:  # whatever an environment lacks
-        raise ValueError(f"--cluster {cluster}: {type(error).__name__} {error}; {_BY_HAND}") from None
+        raise UserError(f"--cluster {cluster}: {type(error).__name__} {error}; {_BY_HAND}") from None
     if None in found[:3]:
-        raise ValueError(f"--cluster {cluster}: this process was not started by one; {_BY_HAND}")
+        raise UserError(f"--cluster {cluster}: this process was not started by one; {_BY_HAND}")
     return found
 
 

@@ -9,6 +9,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter
 from jora_model.spec.settings import MeshSettings
+from user_error import UserError
 
 Rules = Mapping[str, str | None]
 
@@ -32,10 +33,10 @@ def provide_cpu_devices(settings: MeshSettings, processes: int = 1) -> None:
     Two of them on two cores train faster than one on both: a device's small operations are not worth sharing out.
 
     Raises:
-        ValueError: the mesh's devices cannot be shared out evenly among the processes.
+        UserError: the mesh's devices cannot be shared out evenly among the processes.
     """
     if settings.devices % processes:
-        raise ValueError(
+        raise UserError(
             f"{_describe(settings)} has {settings.devices} devices, which {processes} processes cannot share evenly; "
             "make their number a multiple of the processes"
         )
@@ -50,7 +51,7 @@ def make_mesh(settings: MeshSettings, chips: Sequence[jax.Device] = ()) -> Mesh:
         chips: take the first of these instead.
 
     Raises:
-        ValueError: more devices are asked for than there are.
+        UserError: more devices are asked for than there are.
     """
     if chips:
         return _mesh_of(settings, chips[: settings.devices])
@@ -61,7 +62,7 @@ def make_mesh(settings: MeshSettings, chips: Sequence[jax.Device] = ()) -> Mesh:
         local = [device for device in jax.devices() if device.process_index == process]
         if share > len(local):
             whose = "this machine" if processes == 1 else f"process {process}"
-            raise ValueError(
+            raise UserError(
                 f"{_describe(settings)} needs {share} devices and {whose} has {len(local)}; lower one of them"
             )
         devices += local[:share]
@@ -85,7 +86,7 @@ def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
     """Refuse a mesh that cuts through a head or leaves a remainder. Needs no device.
 
     Raises:
-        ValueError: names the size, the axis and what is allowed. Heads are counted, not their flattened width:
+        UserError: names the size, the axis and what is allowed. Heads are counted, not their flattened width:
             9 heads of 64 divide by 2 as numbers and not as heads.
     """
     for axis, size, what in (
@@ -97,10 +98,10 @@ def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
         parts = getattr(mesh, axis)
         if size % parts:
             allowed = ", ".join(str(n) for n in range(1, min(size, 64) + 1) if size % n == 0)
-            raise ValueError(f"mesh {axis}={parts} does not divide the model's {what} ({size}); allowed are {allowed}")
+            raise UserError(f"mesh {axis}={parts} does not divide the model's {what} ({size}); allowed are {allowed}")
     if config.num_kv_heads % mesh.tp and mesh.tp % config.num_kv_heads:
         # A device's query heads would need parts of two key/value heads' groups.
-        raise ValueError(
+        raise UserError(
             f"mesh tp={mesh.tp} neither divides the model's key/value heads ({config.num_kv_heads}) nor is a multiple "
             "of them; choose a divisor or a multiple"
         )
@@ -110,11 +111,11 @@ def check_rows(rows: int, mesh: MeshSettings) -> None:
     """Refuse rows of a microbatch that do not divide among the devices that split them.
 
     Raises:
-        ValueError: says the next number that does.
+        UserError: says the next number that does.
     """
     split = mesh.data * mesh.fsdp
     if rows % split:
-        raise ValueError(
+        raise UserError(
             f"training.rows_per_microbatch={rows} is no multiple of data x fsdp = {split}; "
             f"set it to {split * math.ceil(rows / split)}"
         )

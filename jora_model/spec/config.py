@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from user_error import UserError
+
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
 
 # Keys whose value changes the arithmetic, with the only value that is implemented (None counts as absent).
@@ -101,17 +103,17 @@ class ModelConfig:
         """Read the fields of a Hugging Face `config.json`.
 
         Raises:
-            ValueError: a field is missing, or has a value that this model does not implement; the message
+            UserError: a field is missing, or has a value that this model does not implement; the message
                 names the field, its value and what is allowed.
         """
         architecture = _architecture(config)
         for key, only in _ONLY.items():
             value = config.get(key)
             if value is not None and value != only:
-                raise ValueError(f"config.json: {key}={value!r} is not implemented; only {only!r} is")
+                raise UserError(f"config.json: {key}={value!r} is not implemented; only {only!r} is")
         unknown = sorted(set(config) - _READ - _HARMLESS - set(_ONLY))
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"config.json: unknown fields {', '.join(unknown)}; they could change the arithmetic, "
                 "so remove those that do not"
             )
@@ -120,7 +122,7 @@ class ModelConfig:
         kv_heads = config.get("num_key_value_heads") or heads
         head_dim = config.get("head_dim") or _need(config, "hidden_size") // heads
         if heads % kv_heads:
-            raise ValueError(
+            raise UserError(
                 f"config.json: num_attention_heads={heads} is no multiple of num_key_value_heads={kv_heads}"
             )
         eos = config.get("eos_token_id")
@@ -144,28 +146,28 @@ class ModelConfig:
 
     @classmethod
     def read(cls, folder: Path) -> "ModelConfig":
-        """Read `folder/config.json`. Raises ValueError when it is missing, broken or not implemented."""
+        """Read `folder/config.json`. Raises UserError when it is missing, broken or not implemented."""
         try:
             return cls.read_file(Path(folder) / "config.json")
         except FileNotFoundError:
-            raise ValueError(f"{folder} holds no config.json; a Hugging Face model folder does") from None
+            raise UserError(f"{folder} holds no config.json; a Hugging Face model folder does") from None
 
     @classmethod
     def read_file(cls, path: Path) -> "ModelConfig":
-        """Read a Hugging Face `config.json` by its own path. Raises ValueError when it is broken or not implemented."""
+        """Read a Hugging Face `config.json` by its own path. Raises UserError when it is broken or not implemented."""
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no JSON: {error}") from None
+            raise UserError(f"{path} is no JSON: {error}") from None
         if not isinstance(config, dict):
-            raise ValueError(f"{path} holds no JSON object, as a Hugging Face config.json does")
+            raise UserError(f"{path} holds no JSON object, as a Hugging Face config.json does")
         return cls.from_hf(config)
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
     names = config.get("architectures") or [None]
     if names[0] not in ARCHITECTURES:
-        raise ValueError(
+        raise UserError(
             f"config.json: architecture {names[0]!r} is not implemented; allowed are {', '.join(ARCHITECTURES)}"
         )
     return str(names[0])
@@ -183,7 +185,7 @@ def _rope(config: Mapping[str, Any]) -> tuple[float, Llama3Rope | None]:
     if kind == "default":
         return float(theta), None
     if kind != "llama3":
-        raise ValueError(f"config.json: rope type {kind!r} is not implemented; allowed are default and llama3")
+        raise UserError(f"config.json: rope type {kind!r} is not implemented; allowed are default and llama3")
     scaling = Llama3Rope(
         factor=float(_need(parameters, "factor")),
         low_freq_factor=float(_need(parameters, "low_freq_factor")),
@@ -196,5 +198,5 @@ def _rope(config: Mapping[str, Any]) -> tuple[float, Llama3Rope | None]:
 def _need(config: Mapping[str, Any], key: str) -> Any:
     value = config.get(key)
     if value is None:
-        raise ValueError(f"config.json: {key} is missing")
+        raise UserError(f"config.json: {key} is missing")
     return value

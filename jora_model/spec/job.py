@@ -6,6 +6,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jora_model.spec.settings import GenerationSettings, LoraSettings, MeshSettings, Remat
+from user_error import UserError
 
 Job = TypeVar("Job", bound=BaseModel)
 
@@ -104,13 +105,13 @@ def read_job(path: Path, kind: type[Job]) -> Job:
     """Read a job file.
 
     Raises:
-        ValueError: it is missing, no JSON, or has a wrong or unknown field (named).
+        UserError: it is missing, no JSON, or has a wrong or unknown field (named).
     """
     try:
         return kind.model_validate_json(Path(path).read_bytes())
     except FileNotFoundError:
-        raise ValueError(f"no job file {path}") from None
+        raise UserError(f"no job file {path}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"job file {path}: {where}: {first['msg']}") from None
+        raise UserError(f"job file {path}: {where}: {first['msg']}") from None

@@ -6,6 +6,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from user_error import UserError
+
 ExportDtype = Literal["base", "bf16", "f32"]
 GgufKind = Literal["none", "f16", "bf16", "q8_0"]
 Remat = Literal["none", "dots", "full"]
@@ -20,11 +22,11 @@ def parse_size(text: str) -> int:
     """Bytes of a size such as 24GB (10^9) or 24GiB (2^30).
 
     Raises:
-        ValueError: it is no size.
+        UserError: it is no size.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or float(match[1]) == 0:
-        raise ValueError("write it as 24GB, 24GiB, 500MB or 500MiB")
+        raise UserError("write it as 24GB, 24GiB, 500MB or 500MiB")
     return round(float(match[1]) * _UNITS[match[2].upper()])
 
 
@@ -54,7 +56,7 @@ class LoraSettings(BaseModel):
                 return ALL_LINEAR
             unknown = [name for name in value if name not in ALL_LINEAR]
             if unknown or not value:
-                raise ValueError(
+                raise UserError(
                     f"target_modules {', '.join(map(str, unknown)) or '(none)'} match no layer; "
                     f"allowed are {', '.join(ALL_LINEAR)}, or all-linear"
                 )
@@ -83,7 +85,7 @@ class AdapterSettings(BaseModel):
     @model_validator(mode="after")
     def _there_is_one(self) -> Self:
         if self.folder is None and not self.train:
-            raise ValueError("train=false takes an adapter as it is; name one: adapter.folder")
+            raise UserError("train=false takes an adapter as it is; name one: adapter.folder")
         return self
 
 
@@ -146,5 +148,5 @@ class GenerationSettings(BaseModel):
     @model_validator(mode="after")
     def _choices_are_drawn_from(self) -> Self:
         if self.temperature == 0 and (self.top_k is not None or self.top_p is not None):
-            raise ValueError("top_k and top_p change nothing at temperature 0; set a temperature or leave them out")
+            raise UserError("top_k and top_p change nothing at temperature 0; set a temperature or leave them out")
         return self

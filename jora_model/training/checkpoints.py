@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jora_model.runtime.distributed import from_first, is_first, put, whole
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Checkpoints:
         leaves = [np.asarray(found["state"][name]) for name in sorted(found["state"])]
         facts = found["sound"]["facts"]
         if _digest(leaves, facts) != found["sound"]["digest"]:
-            raise ValueError("the state is not the one that was written")
+            raise UserError("the state is not the one that was written")
         return Restored(updates, leaves, facts)
 
     def close(self) -> None:
@@ -97,7 +98,7 @@ def _open(folder: Path, fingerprint: str) -> ocp.CheckpointManager:
     states.mkdir(parents=True, exist_ok=True)
     mark = folder / "job.json"
     if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != {"fingerprint": fingerprint}:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds checkpoints of another job (other settings or data); name another folder or delete it"
         )
     if not mark.exists():

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from user_error import UserError
+
 # Metric -> TensorBoard's tag; two with one group are drawn side by side.
 _TAGS = {
     "loss": "loss/training",
@@ -83,10 +85,10 @@ class NoMetrics:
 
 def check_tensorboard() -> None:
     """Raises:
-    ValueError: the package is not installed; with the command that installs it.
+    UserError: the package is not installed; with the command that installs it.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise ValueError(
+        raise UserError(
             "training.tensorboard needs the package tensorboard, which is not installed; run `pip install tensorboard` "
             "or leave the setting out"
         )

@@ -48,6 +48,7 @@ from jora_model.training.metrics import Metrics, NoMetrics, check_tensorboard
 from jora_model.training.optimizer import learning_rate_at
 from jora_model.training.step import Trainer
 from jora_model.training.validation import Best, Validation
+from user_error import UserError
 
 log = logging.getLogger("jora_model.training.train")  # not __name__, which is __main__ in a process of its own
 
@@ -58,14 +59,14 @@ def train(job: TrainJob) -> None:
     """Run a job to its end, from its last checkpoint where there is one.
 
     Raises:
-        ValueError: what a person did wrong: a mesh that does not fit, an example longer than a row, a target that
+        UserError: what a person did wrong: a mesh that does not fit, an example longer than a row, a target that
             matches nothing, a loss that is not finite (with the update and the examples).
     """
     settings = job.training
     if settings.tensorboard:
         check_tensorboard()
     if settings.patience is not None and job.validation is None:
-        raise ValueError(
+        raise UserError(
             f"training.patience={settings.patience} needs validation examples; give them "
             "(split.validation_fraction above 0) or leave it out"
         )
@@ -247,7 +248,7 @@ def _reaches(
 def _check_finite(update: int, loss: float, norm: float, ids: list[str]) -> None:
     if math.isfinite(loss) and math.isfinite(norm):
         return
-    raise ValueError(
+    raise UserError(
         f"loss {loss} and gradient norm {norm} at update {update + 1} are not finite; lower training.learning_rate, "
         f"or look at its examples: {', '.join(ids)}"
     )
@@ -258,12 +259,12 @@ def _read(folder: Path, config: ModelConfig) -> list[Sequence]:
     sequences = read_sequences(folder)
     for sequence in sequences:
         if not 0 <= sequence.tokens.min() <= sequence.tokens.max() < config.vocab_size:
-            raise ValueError(
+            raise UserError(
                 f"example {sequence.id} has a token outside the model's vocabulary of {config.vocab_size}; build the "
                 "dataset with this base model's tokenizer"
             )
         if len(sequence.tokens) > config.max_positions:
-            raise ValueError(
+            raise UserError(
                 f"example {sequence.id} has {len(sequence.tokens)} tokens and the model {config.max_positions} "
                 "positions; lower raft.max_tokens and build the dataset again"
             )

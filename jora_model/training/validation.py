@@ -12,6 +12,7 @@ from jora_model.packing.sequences import Sequence
 from jora_model.packing.tries import pack_evenly
 from jora_model.spec.job import TrainSettings
 from jora_model.training.step import Trainer
+from user_error import UserError
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,11 @@ class Validation:
         """Mean loss over all learnt tokens, whatever the packing; remembers the adapter if it is the best so far.
 
         Raises:
-            ValueError: the loss is not finite.
+            UserError: the loss is not finite.
         """
         loss = trainer.evaluate(self._microbatches) / self.tokens
         if not math.isfinite(loss):
-            raise ValueError(
-                f"validation loss {loss} after update {update} is not finite; lower training.learning_rate"
-            )
+            raise UserError(f"validation loss {loss} after update {update} is not finite; lower training.learning_rate")
         if loss < self.best.loss:
             self.best, self.adapter = Best(update, loss), _copy(trainer.state.adapter)
         else:

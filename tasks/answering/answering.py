@@ -30,6 +30,7 @@ from tasks.records.models import CHAMPION, Registry
 from tasks.stages.loading import open_chunks, open_embedder, open_retriever, open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from user_error import UserError
 
 if TYPE_CHECKING:
     from jora_model.generation.engine import Engine, Request
@@ -121,23 +122,23 @@ class Answering:
         """The model of a name. The champion is whoever it is now, or was at the start where this one is not loaded.
 
         Raises:
-            ValueError: there is none of that name here.
+            UserError: there is none of that name here.
         """
         if name == CHAMPION and (champion := self._registry.champion()) is not None and champion.name in self.models:
             return self.models[champion.name]
         found = self.models.get(self._aliases.get(name, name))
         if found is None:
-            raise ValueError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
+            raise UserError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
         return found
 
     def ask(self, question: str, model: AskedModel) -> Asked:
         """Find chunks for a question and write the prompt; for one thread at a time.
 
         Raises:
-            ValueError: the question is empty.
+            UserError: the question is empty.
         """
         if not question.strip():
-            raise ValueError('the question is empty; ask something: jora ask "Who keeps the keys?"')
+            raise UserError('the question is empty; ask something: jora ask "Who keeps the keys?"')
         context = tuple(self._chunks[place] for place in self._retriever.search([question], self._top_k)[0])
         (tokens,) = self._tokenizer.encode_prompts([model.rung.prompt(question, context)], model.style)
         grammars = None if model.adapter is None else self._grammars(model.style)
@@ -152,7 +153,7 @@ def answer_together(
     The engine is idle before and, if this is not left half-way, after.
 
     Raises:
-        ValueError: a prompt is too long for the model.
+        UserError: a prompt is too long for the model.
     """
     answers = [one.answer() for one in asked]
     place_of = {engine.submit(one.request(settings)): place for place, one in enumerate(asked)}
@@ -194,7 +195,7 @@ def open_answering(
             another batch are rounded otherwise, which decides between tokens that are as good as equal.
 
     Raises:
-        ValueError: the run did not get as far as is asked for; a model is not there, or of another base than the first;
+        UserError: the run did not get as far as is asked for; a model is not there, or of another base than the first;
             a result is damaged.
     """
     logging.getLogger("faiss").setLevel(logging.WARNING)

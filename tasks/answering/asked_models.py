@@ -13,6 +13,7 @@ from jora_model.formats.peft_format import CONFIG
 from tasks.records.models import CHAMPION, Registry, name_of
 from tasks.store.artifacts import Artifact, BrokenArtifact
 from tasks.store.store import Store
+from user_error import UserError
 
 BASE, LATEST = "base", "latest"
 # Every adapter that is loaded multiplies every token.
@@ -73,7 +74,7 @@ class ModelFinder:
             base_of: whose base model `base` is.
 
         Raises:
-            ValueError: there is no such model, its files are damaged, or two are of different bases.
+            UserError: there is no such model, its files are damaged, or two are of different bases.
         """
         chosen = Chosen({}, {}, {})
         for name in names:
@@ -81,7 +82,7 @@ class ModelFinder:
             self._verify(model)
             first = next(iter(chosen.models.values()), model)
             if model.base != first.base:
-                raise ValueError(
+                raise UserError(
                     f"{model.name} and {first.name} were trained on different base models; ask them one at a time"
                 )
             self._add(chosen, name, model)
@@ -91,7 +92,7 @@ class ModelFinder:
         """What can be asked beside the last run's base model: itself, the run's own, the champion, the newest others.
 
         Raises:
-            ValueError: the base model is damaged.
+            UserError: the base model is damaged.
         """
         chosen = self.named([BASE])
         base = chosen.models[BASE].base
@@ -132,7 +133,7 @@ class ModelFinder:
             return AskedModel(record.name, made["base"], made["adapter"], style)
         if "adapter" not in self._artifacts:
             work_dir = self._store.work_dir
-            raise ValueError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
+            raise UserError(f"the last run in {work_dir} trained no adapter; run: jora train --work-dir {work_dir}")
         adapter = self._artifacts["adapter"]
         return AskedModel(name_of(adapter), self._artifacts["base"], adapter, self._style)
 

@@ -25,7 +25,7 @@ from importlib import metadata
 from pathlib import Path
 
 #: Packages that are followed as whole modules, and the one that is followed name by name.
-LIBRARY = ("data", "jora_model")
+LIBRARY = ("data", "jora_model", "user_error")
 TASKS = "tasks"
 # The store and the cache are no part of a stage's result: an edit there must not run everything again.
 MACHINERY = ("tasks.store", "tasks.engine")

@@ -21,6 +21,7 @@ from typing import IO, Protocol
 
 from jora_model.runtime.process import EXIT_AGAIN, EXIT_INPUT_ERROR, PARENT_FD, REPORT_FD
 from tasks.store.retries import JobFailed, JobKilled
+from user_error import UserError
 
 logger = logging.getLogger(__name__)
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -62,7 +63,7 @@ def run_job(
         secrets: variables that this job alone gets, and no file holds.
 
     Raises:
-        ValueError: the job ended with exit code 2 and a last line `error: ...`; that line.
+        UserError: the job ended with exit code 2 and a last line `error: ...`; that line.
         JobKilled: it was killed, or its fellows were; it may be run again.
         JobFailed: it ended in any other way but success. Both give the exit code or signal and its last lines.
     """
@@ -183,7 +184,7 @@ def _end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
 
 def _failure(module: str, code: int, said: list[str], logged: list[str]) -> Exception:
     if code == EXIT_INPUT_ERROR and said and said[-1].startswith(ERROR_PREFIX):
-        return ValueError(said[-1].removeprefix(ERROR_PREFIX))
+        return UserError(said[-1].removeprefix(ERROR_PREFIX))
     kind = JobKilled if code < 0 or code == EXIT_AGAIN else JobFailed
     if code < 0:
         name = signal.Signals(-code).name

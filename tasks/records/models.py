@@ -25,6 +25,7 @@ from tasks.store.artifacts import Artifact, BrokenArtifact
 from tasks.store.links import point, replace_text
 from tasks.store.locks import flocked
 from tasks.store.store import Store
+from user_error import UserError
 
 MODELS, CHAMPION = "models", "champion"
 # What a registered model refers to, of all that its run made.
@@ -112,7 +113,7 @@ class Registry:
     def check(self) -> None:
         """Raises a ValueError where no model is registered."""
         if not any(self.folder.glob("*/model.json")):
-            raise ValueError(f"no model in {self.work_dir}; make one with: jora run --work-dir {self.work_dir}")
+            raise UserError(f"no model in {self.work_dir}; make one with: jora run --work-dir {self.work_dir}")
 
     def all(self) -> list[ModelRecord]:
         """Every registered model, in the order of their first registration."""
@@ -123,7 +124,7 @@ class Registry:
         """Who was made champion, oldest first; the last one is the champion.
 
         Raises:
-            ValueError: the file is damaged.
+            UserError: the file is damaged.
         """
         path = self.folder / "history.json"
         try:
@@ -131,7 +132,7 @@ class Registry:
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except ValidationError:
-            raise ValueError(f"{path} is damaged; put back a copy of it, or remove it to begin anew") from None
+            raise UserError(f"{path} is damaged; put back a copy of it, or remove it to begin anew") from None
 
     def champion(self) -> ModelRecord | None:
         """The champion, if there is one."""
@@ -142,14 +143,14 @@ class Registry:
         """The model of a name, of the beginning of one, or `champion`.
 
         Raises:
-            ValueError: there is none, or several begin so.
+            UserError: there is none, or several begin so.
         """
         self.check()
         models = self.all()
         if name == CHAMPION:
             champion = self.champion()
             if champion is None:
-                raise ValueError(
+                raise UserError(
                     f"no champion in {self.work_dir} yet; make one with: jora models promote NAME; names: "
                     + ", ".join(model.name for model in models)
                 )
@@ -157,7 +158,7 @@ class Registry:
         found = [model for model in models if name and model.name.startswith(name)]
         if len(found) != 1:
             what = f"{len(found)} models begin with" if found else "there is no model"
-            raise ValueError(f"{what} {name!r}; known are {', '.join(model.name for model in found or models)}")
+            raise UserError(f"{what} {name!r}; known are {', '.join(model.name for model in found or models)}")
         return found[0]
 
     def dismissed(self) -> dict[str, Reign]:
@@ -228,7 +229,7 @@ class Registry:
         """Make a model the champion by hand.
 
         Raises:
-            ValueError: there is no such model, it is the champion already, or its files are gone.
+            UserError: there is no such model, it is the champion already, or its files are gone.
         """
         with self._writing(store):
             return self._by_hand(store, self.find(name), reason, "hand")
@@ -239,31 +240,29 @@ class Registry:
         The one before is that at whose place the present one came, so that a second rollback goes further back.
 
         Raises:
-            ValueError: there is none, or its files are gone.
+            UserError: there is none, or its files are gone.
         """
         with self._writing(store):
             history = self.history()
             if name is None:
                 line = _line(history)
                 if len(line) < 2:
-                    raise ValueError(
-                        f"no champion of before in {self.work_dir}; name a model: jora models promote NAME"
-                    )
+                    raise UserError(f"no champion of before in {self.work_dir}; name a model: jora models promote NAME")
                 name = line[-2]
             record = self.find(name)
             if record.name not in {reign.name for reign in history}:
-                raise ValueError(f"{record.name} was never champion; to make it: jora models promote {record.name}")
+                raise UserError(f"{record.name} was never champion; to make it: jora models promote {record.name}")
             return self._by_hand(store, record, reason, "rollback")
 
     def _by_hand(self, store: Store, record: ModelRecord, reason: str, by: Literal["hand", "rollback"]) -> Reign:
         history = self.history()
         if history and history[-1].name == record.name:
-            raise ValueError(f"{record.name} is the champion already")
+            raise UserError(f"{record.name} is the champion already")
         for part in ("base", "adapter", "export"):
             try:
                 store.verify(record.artifacts[part])
             except BrokenArtifact as error:
-                raise ValueError(f"{record.name} cannot be made champion: {error}") from None
+                raise UserError(f"{record.name} cannot be made champion: {error}") from None
         reign = Reign(name=record.name, since=now(), by=by, reason=reason)
         self._appoint((*history, reign))
         return reign
@@ -297,7 +296,7 @@ class Registry:
         try:
             return ModelRecord.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
-            raise ValueError(f"{path} is damaged ({type(error).__name__}); remove its folder and run again") from None
+            raise UserError(f"{path} is damaged ({type(error).__name__}); remove its folder and run again") from None
 
 
 def describe_model(

@@ -22,6 +22,7 @@ from tasks.store.links import replace_text
 from tasks.store.locks import POLL_SECONDS, try_flock
 from tasks.store.retries import DiskFull, is_full
 from tasks.store.store import Store
+from user_error import UserError
 
 RUNS = "runs"
 IN_USE = "in-use.lock"
@@ -171,11 +172,11 @@ def in_use(store: Store) -> Iterator[None]:
     """Say that this process reads and writes artifacts, so that nothing is removed meanwhile.
 
     Raises:
-        ValueError: `jora gc` is removing what nobody needs.
+        UserError: `jora gc` is removing what nobody needs.
     """
     descriptor = try_flock(store.locks / IN_USE, shared=True)
     if descriptor is None:
-        raise ValueError(f"jora gc is at work in {store.work_dir}; run this again when it has ended")
+        raise UserError(f"jora gc is at work in {store.work_dir}; run this again when it has ended")
     try:
         yield
     finally:
@@ -201,20 +202,20 @@ def find_run(work_dir: Path, name: str) -> RunRecord:
     """The run of a name or of the beginning of one; `latest` is the last one.
 
     Raises:
-        ValueError: there is none, or several begin so.
+        UserError: there is none, or several begin so.
     """
     runs = list_runs(work_dir)
     if not runs:
-        raise ValueError(f"no run in {work_dir}; start one with: jora run --work-dir {work_dir}")
+        raise UserError(f"no run in {work_dir}; start one with: jora run --work-dir {work_dir}")
     if name == "latest":
         return runs[-1]
     found = [run for run in runs if run.name == name] or [run for run in runs if run.name.startswith(name)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise ValueError(f"{len(found)} runs begin with {name!r}; known are {', '.join(run.name for run in found)}")
+        raise UserError(f"{len(found)} runs begin with {name!r}; known are {', '.join(run.name for run in found)}")
     (near,) = difflib.get_close_matches(name, [run.name for run in runs], 1, cutoff=0.0)
-    raise ValueError(f"no run {name!r} in {work_dir}; the nearest is {near}; list them with: jora runs")
+    raise UserError(f"no run {name!r} in {work_dir}; the nearest is {near}; list them with: jora runs")
 
 
 def is_pinned(work_dir: Path, name: str) -> bool:

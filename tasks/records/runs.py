@@ -12,6 +12,7 @@ from typing import Any
 from tasks.store.artifacts import Artifact, Outcome
 from tasks.store.links import point, replace_text
 from tasks.store.store import Store
+from user_error import UserError
 
 LATEST, SWEEPS = "latest", "sweeps"
 RUN, REPORT = "run.json", "report.html"
@@ -109,7 +110,7 @@ def read_latest(work_dir: Path) -> tuple[dict[str, Artifact], dict[str, Any]]:
     """References and settings of the last run.
 
     Raises:
-        ValueError: no run has finished in this work directory, or its record is damaged.
+        UserError: no run has finished in this work directory, or its record is damaged.
     """
     path = work_dir / LATEST / RUN
     try:
@@ -117,6 +118,6 @@ def read_latest(work_dir: Path) -> tuple[dict[str, Artifact], dict[str, Any]]:
         artifacts = {name: Artifact.model_validate(item) for name, item in record["artifacts"].items()}
         return artifacts, dict(record["settings"])
     except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(f"no finished run in {work_dir}; start one with: jora run --work-dir {work_dir}") from None
+        raise UserError(f"no finished run in {work_dir}; start one with: jora run --work-dir {work_dir}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}); run the flow again") from None
+        raise UserError(f"{path} is damaged ({type(error).__name__}); run the flow again") from None

@@ -15,7 +15,7 @@ def snapshot_adapter(store: Store, folder: str) -> Artifact:
     """An adapter from elsewhere as links to its two files.
 
     Raises:
-        ValueError: it is no PEFT adapter, or one with a feature that is not implemented.
+        UserError: it is no PEFT adapter, or one with a feature that is not implemented.
     """
     source = Path(folder).expanduser()
     PeftAdapter(source)
@@ -30,7 +30,7 @@ def import_adapter(store: Store, base: Artifact, foreign: Artifact) -> Artifact:
     """An adapter from elsewhere as one that training might have written: one rank, one scale, float32.
 
     Raises:
-        ValueError: it is no adapter of this base model.
+        UserError: it is no adapter of this base model.
     """
     lora, factors = read_adapter(store.path(foreign), ModelConfig.read(store.path(base)))
     with store.build("adapter", inputs=(base, foreign)) as build:

@@ -18,6 +18,7 @@ from tasks.stages.questions import write_parts
 from tasks.stages.teaching import answer_texts, run_teacher
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from user_error import UserError
 
 PARTS = ("train", "validation", "eval")
 # Not those of the evaluation: what the base model answers would choose the questions that it is measured with.
@@ -59,7 +60,7 @@ def ask_server_again(
     """The answers of a teacher behind a server to the same prompts, kept, counted and paid as its questions were.
 
     Raises:
-        ValueError: as `ask_server`.
+        UserError: as `ask_server`.
     """
     asked, prompts = _asked(store, raw, questions, chunks, critic)
     with store.build("round-trip", settings=teacher, inputs=(raw, questions, chunks)) as build:
@@ -97,7 +98,7 @@ def keep_answered(
     Files: those of `prepare_questions`, and round_trip.jsonl.
 
     Raises:
-        ValueError: no question is left to train on, or none of those for validation.
+        UserError: no question is left to train on, or none of those for validation.
     """
     assert critic.round_trip is not None
     folder = store.path(questions)
@@ -117,7 +118,7 @@ def keep_answered(
     kept = {part: [question for question in parts[part] if question.id not in failed] for part in PARTS}
     for part in JUDGED:
         if parts[part] and not kept[part]:
-            raise ValueError(
+            raise UserError(
                 f"the round trip left no question of the part {part!r} ({len(failed)} of {len(trips)} came back with "
                 f"another answer): lower critic.round_trip={critic.round_trip}, or let a better model answer "
                 "(critic.round_trip_by)"

@@ -46,7 +46,7 @@ def build_dataset(
         reranker: the cross-encoder of the false-negative guard, if any.
 
     Raises:
-        ValueError: no example can be built (nothing fits the token budget, say), or there are too few general records.
+        UserError: no example can be built (nothing fits the token budget, say), or there are too few general records.
     """
     train, validation, evaluation = (open_questions(store, questions, part) for part in ("train", "validation", "eval"))
     copies: dict[str, set[str]] = {}

@@ -18,6 +18,7 @@ from tasks.engine.progress import Progress
 from tasks.stages.loading import loaded_embedder, open_chunks, open_embedder, open_vectors, vectors_folder
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from user_error import UserError
 
 CONNECT_SECONDS = 10
 
@@ -28,7 +29,7 @@ def embed_missing(
     """Embed the chunks that have no vector, where they are more than a shard; in a flow, before the index is built.
 
     Raises:
-        ValueError: the workers that were asked for cannot be had.
+        UserError: the workers that were asked for cannot be had.
     """
     store.verify(chunks)
     store.verify(embedder)
@@ -53,13 +54,13 @@ def check_workers(embedding: EmbeddingSettings) -> None:
     """Refuse workers that need a package which is not there.
 
     Raises:
-        ValueError: with the command that installs it.
+        UserError: with the command that installs it.
     """
     if embedding.workers != "threads":
         try:
             import prefect_dask  # noqa: F401
         except ImportError:
-            raise ValueError(
+            raise UserError(
                 f"embedding.workers={embedding.workers} needs prefect-dask, which is not installed; run: "
                 "pip install -c constraints.txt -e '.[dask]'"
             ) from None
@@ -70,11 +71,11 @@ def embed_shard(vectors: str, embedder: str, fingerprint: str, embedding: Embedd
     """Embed texts and keep their vectors; gives their number.
 
     Raises:
-        ValueError: this worker computes other bits than the process that asks: what it kept would never be found.
+        UserError: this worker computes other bits than the process that asks: what it kept would never be found.
     """
     model = loaded_embedder(Path(embedder), embedding.batch_tokens)
     if model.fingerprint != fingerprint:
-        raise ValueError(
+        raise UserError(
             f"a worker of embedding.workers={embedding.workers} has another processor or other versions of torch and "
             "transformers than this machine, and would make other vectors; give workers of this kind, or set "
             "embedding.workers=threads"
@@ -87,7 +88,7 @@ def _runner(workers: str) -> TaskRunner[Any]:
     """The task runner of the setting.
 
     Raises:
-        ValueError: nothing answers at the scheduler's address.
+        UserError: nothing answers at the scheduler's address.
     """
     if workers == "threads":
         # Two at a time keep the embedder's own threads busy between shards; more would only wait.
@@ -102,7 +103,7 @@ def _runner(workers: str) -> TaskRunner[Any]:
     try:
         Client(workers, timeout=CONNECT_SECONDS).close()
     except OSError:
-        raise ValueError(
+        raise UserError(
             f"no Dask scheduler answers at embedding.workers={workers}: start one with `dask scheduler`, and workers "
             'with `dask worker`; or set embedding.workers="dask" for a cluster of this machine\'s cores'
         ) from None

@@ -5,13 +5,14 @@ from collections import Counter
 
 from data.endpoint.kept_answers import TeacherAnswer
 from data.endpoint.settings import EndpointSettings
+from user_error import UserError
 
 
 def load_secret(settings: EndpointSettings) -> str:
     """The value of the Prefect Secret block that `api_key_secret` names.
 
     Raises:
-        ValueError: there is no such block.
+        UserError: there is no such block.
     """
     from prefect.blocks.system import Secret
 
@@ -19,7 +20,7 @@ def load_secret(settings: EndpointSettings) -> str:
     try:
         secret = Secret.load(settings.api_key_secret)
     except ValueError:
-        raise ValueError(
+        raise UserError(
             f"there is no Prefect Secret block of the name in {settings.GROUP}.api_key_secret: make it in Prefect's "
             "UI, or leave the setting out"
         ) from None

@@ -53,7 +53,7 @@ def export_model(
     for llama.cpp and Ollama. What was written is read back: how far it is off stands in the manifest.
 
     Raises:
-        ValueError: the logits of what was written are not those of the trained model, or the tokenizer is of a kind
+        UserError: the logits of what was written are not those of the trained model, or the tokenizer is of a kind
             that cannot be written as GGUF.
     """
     inputs = tuple(filter(None, (base, adapter, dataset, evaluation)))

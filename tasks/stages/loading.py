@@ -89,7 +89,7 @@ def open_index(store: Store, index: Artifact, embedder: Artifact) -> ChunkIndex:
     """The index over the chunks.
 
     Raises:
-        ValueError: another embedder built it, or a file of it is damaged.
+        UserError: another embedder built it, or a file of it is damaged.
     """
     # The store has compared the files with their digests, where their times or sizes are not those it wrote.
     return ChunkIndex.load(store.path(index), embedder.digest, check=False)
@@ -110,7 +110,7 @@ def open_retriever(
         embed: of the questions, by default `open_embed`.
 
     Raises:
-        ValueError: what `open_index` raises, or the reranker cannot be loaded.
+        UserError: what `open_index` raises, or the reranker cannot be loaded.
     """
     return Retriever(
         open_chunks(store, chunks),

@@ -37,7 +37,7 @@ def package_dataset(
     The test split asks the evaluation questions over their oracles and distractors from all documents.
 
     Raises:
-        ValueError: no evaluation question fits the token budget.
+        UserError: no evaluation question fits the token budget.
     """
     found = open_chunks(store, chunks)
     vectors = open_index(store, index, embedder).vectors()

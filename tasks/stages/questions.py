@@ -16,6 +16,7 @@ from tasks.engine.cache import stage
 from tasks.stages.loading import open_chunks, open_documents, open_duplicates, open_embed, open_retriever
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
+from user_error import UserError
 
 _RAW = "raw_questions.jsonl"
 TEACHER_REJECTED = "teacher_rejected.jsonl"  # beside them: what of a teacher's answers could not be used
@@ -25,7 +26,7 @@ def check_questions(store: Store, raw: Artifact, documents: Artifact) -> None:
     """Refuse questions about other documents while nothing is built yet.
 
     Raises:
-        ValueError: every question names a document that is not there.
+        UserError: every question names a document that is not there.
     """
     check_names(read_jsonl(store.path(raw) / _RAW, RawQuestion), open_documents(store, documents))
 
@@ -51,7 +52,7 @@ def prepare_questions(
     {"filter", "kept", "rejected"} in order.
 
     Raises:
-        ValueError: nothing is left, or the questions are about too few documents.
+        UserError: nothing is left, or the questions are about too few documents.
     """
     embed = open_embed(store, embedder)
     retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
@@ -72,7 +73,7 @@ def prepare_questions(
         rejected, funnel = [*lost, *rejected], [Filtered("teacher", raw.count("questions"), len(lost)), *funnel]
     if not grounded:
         first = rejected[0]
-        raise ValueError(
+        raise UserError(
             f"none of {len(rejected)} questions can be used: {tell_reasons(rejected)}; correct them, beginning with "
             f"{first.source} ({first.detail or first.reason})"
         )

@@ -74,7 +74,7 @@ def index_chunks(
     """The FAISS index over every chunk's vector, and BM25 over its words where retrieval is hybrid.
 
     Raises:
-        ValueError: FAISS knows no such kind of index, or it finds less than `min_recall`.
+        UserError: FAISS knows no such kind of index, or it finds less than `min_recall`.
     """
     found = open_chunks(store, chunks)
     model = open_embedder(store, embedder, embedding.batch_tokens)

@@ -18,6 +18,7 @@ from tasks.stages.evaluation import Scorer, write_unique_prompts
 from tasks.stages.loading import open_chunks, open_questions, open_retriever, open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from user_error import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,12 @@ def robustness_prompts(
     """Answerable evaluation questions over the contexts of every study; what two studies share is asked once.
 
     Raises:
-        ValueError: no evaluation question is answerable.
+        UserError: no evaluation question is answerable.
     """
     answerable = [question for question in open_questions(store, questions, "eval") if question.quotes]
     asked = draw_some(answerable, robustness.max_questions, robustness.seed)
     if not asked:
-        raise ValueError(
+        raise UserError(
             "no evaluation question is answerable, so that robustness has nothing to ask: set "
             "evaluation.robustness.enabled=false"
         )

@@ -29,7 +29,7 @@ def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -
     Files: documents.jsonl; unreadable.jsonl and skipped.jsonl, what was not read and why (may be empty).
 
     Raises:
-        ValueError: nothing is there or can be read, or `strict` and a file cannot; one line that says which and why.
+        UserError: nothing is there or can be read, or `strict` and a file cannot; one line that says which and why.
     """
     path = Path(corpus).expanduser()
     if path.is_file() and path.suffix == ".json":
@@ -52,7 +52,7 @@ def snapshot_questions(store: Store, questions: str) -> Artifact:
     """Questions of a file as raw_questions.jsonl.
 
     Raises:
-        ValueError: the file is missing, broken (with the line's number) or of an unknown kind.
+        UserError: the file is missing, broken (with the line's number) or of an unknown kind.
     """
     found = read_questions(Path(questions).expanduser())
     with store.build("raw-questions") as build:
@@ -66,7 +66,7 @@ def snapshot_base(store: Store, base_model: str) -> Artifact:
     """The base model as links to its files: kind `base-model` for a Hugging Face folder, `gguf` for a GGUF file.
 
     Raises:
-        ValueError: there is no such model, or files are missing.
+        UserError: there is no such model, or files are missing.
     """
     source = resolve_base(base_model)
     named = _named(base_model, source)
@@ -98,7 +98,7 @@ def snapshot_embedder(store: Store, embedder: str) -> Artifact:
     """The embedder's folder as links.
 
     Raises:
-        ValueError: there is no such embedder.
+        UserError: there is no such embedder.
     """
     return _linked(store, "embedder", embedder, resolve_embedder(embedder))
 
@@ -108,7 +108,7 @@ def snapshot_reranker(store: Store, reranker: str) -> Artifact:
     """The cross-encoder's folder as links.
 
     Raises:
-        ValueError: there is no such cross-encoder.
+        UserError: there is no such cross-encoder.
     """
     return _linked(store, "reranker", reranker, resolve_reranker(reranker))
 
@@ -118,7 +118,7 @@ def snapshot_general(store: Store, mix_file: str) -> Artifact:
     """General records of an Alpaca file as general.jsonl.
 
     Raises:
-        ValueError: the file is missing, broken or of another kind.
+        UserError: the file is missing, broken or of another kind.
     """
     found = read_general(Path(mix_file).expanduser())
     with store.build("general") as build:

@@ -55,7 +55,7 @@ def ask_teacher(job: TeacherJob, on_start: Callable[[Endpoint], object] = lambda
         on_start: gets what can be told to stop.
 
     Raises:
-        ValueError: the server refuses or does not answer, or the budget is spent; one line, without the key.
+        UserError: the server refuses or does not answer, or the budget is spent; one line, without the key.
         Interrupted: it was told to stop.
     """
     calls: list[Call] = [*plan_calls(read_jsonl(Path(job.chunks), Chunk), job.teacher)]

@@ -27,6 +27,7 @@ from tasks.stages.questions import TEACHER_REJECTED
 from tasks.stages.teacher_job import TeacherJob
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
+from user_error import UserError
 
 _SECRET_VARIABLE = "JORA_TEACHER_KEY"  # noqa: S105  where the secret is, not the secret
 _ANSWERS = "teacher_answers.jsonl"
@@ -40,7 +41,7 @@ def ask_server(store: Store, chunks: Artifact, teacher: TeacherSettings) -> Arti
     Every answer lies in WORK_DIR/teacher as soon as it is there; what lies there is not asked again.
 
     Raises:
-        ValueError: the server refuses or does not answer, the budget is spent, or there is no such secret.
+        UserError: the server refuses or does not answer, the budget is spent, or there is no such secret.
     """
     with store.build("teacher-answers", settings=teacher, inputs=(chunks,)) as build:
         run_teacher(store, build, chunks, teacher)
@@ -58,7 +59,7 @@ def run_teacher(
     Files: teacher_answers.jsonl, ledger.json; prompts.jsonl where they were given.
 
     Raises:
-        ValueError: as `ask_server`.
+        UserError: as `ask_server`.
     """
     book = AnswerBook(store.work_dir / "teacher")
     secrets = {} if teacher.api_key_secret is None else {_SECRET_VARIABLE: load_secret(teacher)}
@@ -135,7 +136,7 @@ def write_questions(
         answers: of a server (`teacher-answers`), or of the model `base` (`answers`).
 
     Raises:
-        ValueError: not one question can be used.
+        UserError: not one question can be used.
     """
     texts = answer_texts(store, answers, base)
     questions: list[RawQuestion] = []
@@ -148,7 +149,7 @@ def write_questions(
     told = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
     if not questions:
         first = next((text for text in texts if text.strip()), "")
-        raise ValueError(
+        raise UserError(
             f"the teacher wrote no question that can be used in {len(texts)} answers: {told}; use a larger model or "
             f"raise teacher.max_tokens; one answer begins: {first[:120]!r}"
         )

@@ -36,7 +36,7 @@ def train_adapter(
     """Train the adapter; after a crash or a kill it goes on from the last checkpoint, to the same bytes.
 
     Raises:
-        ValueError: a setting that the model refuses, a loss that is not finite, an example over the row's length.
+        UserError: a setting that the model refuses, a loss that is not finite, an example over the row's length.
     """
     scratch = train_adapter.scratch(store, base, dataset, lora, mesh, training)
     return _train(store, scratch, base, None, dataset, lora, mesh, training)
@@ -63,7 +63,7 @@ def continue_adapter(
     """Train an adapter further.
 
     Raises:
-        ValueError: as `train_adapter`; its rank, alpha or targets are not those of `lora`.
+        UserError: as `train_adapter`; its rank, alpha or targets are not those of `lora`.
     """
     scratch = continue_adapter.scratch(store, base, start, dataset, lora, mesh, training)
     return _train(store, scratch, base, start, dataset, lora, mesh, training)

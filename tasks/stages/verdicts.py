@@ -27,7 +27,7 @@ def judge_answers(store: Store, evaluation: Artifact, chunks: Artifact, judge: J
     Every answer of the server lies in WORK_DIR/judge as soon as it is there; what lies there is not asked again.
 
     Raises:
-        ValueError: the server refuses or does not answer, the budget is spent, or there is no such secret.
+        UserError: the server refuses or does not answer, the budget is spent, or there is no such secret.
     """
     answers = chosen_answers(read_jsonl(store.path(evaluation) / "answers.jsonl", Answered), judge, seed)
     texts = {chunk.id: chunk.text for chunk in open_chunks(store, chunks)}

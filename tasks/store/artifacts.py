@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from user_error import UserError
 
-class BrokenArtifact(ValueError):
+
+class BrokenArtifact(UserError):
     """An artifact is missing or no longer holds what was written; one line that says what and what to do."""
 
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from user_error import UserError
+
 POLL_SECONDS = 0.1
 
 
@@ -102,10 +104,10 @@ class FlockLocks:
         """Drop the lock.
 
         Raises:
-            ValueError: `holder` does not hold it.
+            UserError: `holder` does not hold it.
         """
         if not self.is_lock_holder(key, holder):
-            raise ValueError(f"the lock {key} is not held by {holder}")
+            raise UserError(f"the lock {key} is not held by {holder}")
         try:
             self.on_release(key)
         finally:

@@ -28,6 +28,7 @@ from tasks.store.digests import file_digest
 from tasks.store.report import describe_bytes
 from tasks.store.store import Store
 from tasks.store.temporary import temporary_folder
+from user_error import UserError
 
 ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 1.0
@@ -44,7 +45,7 @@ class Remote:
     """Storage at a URL.
 
     Raises:
-        ValueError: the URL names no kind of storage that is known here, or it does not answer.
+        UserError: the URL names no kind of storage that is known here, or it does not answer.
     """
 
     def __init__(self, url: str) -> None:
@@ -61,16 +62,16 @@ class Remote:
                 if extra
                 else f"install fsspec's package for {protocol}"
             )
-            raise ValueError(f"storage={url} needs a package that is not installed; run: {how}") from None
+            raise UserError(f"storage={url} needs a package that is not installed; run: {how}") from None
         except ValueError as error:
-            raise ValueError(f"storage={url}: {error}; give a folder, or a URL such as s3://BUCKET/FOLDER") from None
+            raise UserError(f"storage={url}: {error}; give a folder, or a URL such as s3://BUCKET/FOLDER") from None
         protocols = self.files.protocol
         self._is_object_store = bool(_OBJECTS.intersection({protocols} if isinstance(protocols, str) else protocols))
         try:
             self.files.makedirs(self.root, exist_ok=True)
             self.files.exists(self.root)
         except Exception as error:  # each implementation has its own
-            raise ValueError(
+            raise UserError(
                 f"storage={url} does not answer ({_line(error)}); check the URL, the network and the credentials in "
                 "the environment, or leave it out"
             ) from None
@@ -202,7 +203,7 @@ def _safe(name: str) -> PurePosixPath:
     """A file's name from a manifest that anybody may have written."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise ValueError(f"the manifest names a file outside of its folder: {name!r}")
+        raise UserError(f"the manifest names a file outside of its folder: {name!r}")
     return path
 
 

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from tasks.store.report import describe_bytes
+from user_error import UserError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Errors of the system that stay as they are until a person does something.
@@ -27,7 +28,7 @@ class JobFailed(RuntimeError):
     """A job ended with a fault of the code; its last lines."""
 
 
-class DiskFull(ValueError):
+class DiskFull(UserError):
     """No space is left for what a stage writes; one line that says where and what to do."""
 
     def __init__(self, stage: str, folder: Path) -> None:

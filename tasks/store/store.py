@@ -31,6 +31,7 @@ from tasks.store.artifacts import Artifact, BrokenArtifact, FileRecord, Manifest
 from tasks.store.digests import artifact_digest, file_digest, sync_folder
 from tasks.store.locks import flocked
 from tasks.store.temporary import temporary_folder
+from user_error import UserError
 
 MANIFEST = "manifest.json"
 # What can change an artifact's bytes, recorded so that a difference between two machines can be explained.
@@ -96,7 +97,7 @@ class Store:
         remote: storage that several machines share, where stages look before they build.
 
     Raises:
-        ValueError: the work directory cannot be made or written to.
+        UserError: the work directory cannot be made or written to.
     """
 
     def __init__(self, work_dir: Path | str, *, full: bool = False, remote: SharedStorage | None = None) -> None:
@@ -120,7 +121,7 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"cannot write to {self.work_dir}: {error.strerror}; choose another with --work-dir"
             ) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.store.artifacts import Artifact
 from tasks.store.digests import file_digest
 from tasks.store.store import MANIFEST, Store
+from user_error import UserError
 
 # Says that a folder is an export, and what of it is ours.
 MARK = "jora-export.json"
@@ -19,19 +20,19 @@ def check_target(folder: Path) -> None:
     """Look whether an export may go there.
 
     Raises:
-        ValueError: there is a file of that name, or a folder that holds anything but an earlier export.
+        UserError: there is a file of that name, or a folder that holds anything but an earlier export.
     """
     if folder.is_file():
-        raise ValueError(f"{folder} is a file; name a folder: --to DIR")
+        raise UserError(f"{folder} is a file; name a folder: --to DIR")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
         ours = {MARK, *json.loads((folder / MARK).read_bytes())["files"]}
     except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder} is not empty and no earlier export; name another folder: --to DIR") from None
+        raise UserError(f"{folder} is not empty and no earlier export; name another folder: --to DIR") from None
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     if others := sorted(found - ours):
-        raise ValueError(
+        raise UserError(
             f"{folder} is an earlier export, and holds {others[0]}, which is not of it; move it, or name another"
         )
 
@@ -43,7 +44,7 @@ def deliver(store: Store, export: Artifact, folder: Path, about: Mapping[str, An
         about: written to jora-export.json, beside the digest of every file.
 
     Raises:
-        ValueError: as `check_target`; it cannot be written to, or a copy is not what was copied.
+        UserError: as `check_target`; it cannot be written to, or a copy is not what was copied.
     """
     folder = folder.expanduser().resolve()
     check_target(folder)
@@ -54,7 +55,7 @@ def deliver(store: Store, export: Artifact, folder: Path, about: Mapping[str, An
         shutil.copytree(store.path(export), fresh, copy_function=shutil.copyfile, ignore=_not_the_manifest)
         for name, record in manifest.files.items():
             if file_digest(fresh / name, None) != record.sha256:
-                raise ValueError(f"{fresh / name} is not what was copied there; is the disk at fault?")
+                raise UserError(f"{fresh / name} is not what was copied there; is the disk at fault?")
         digests = {name: record.sha256 for name, record in manifest.files.items()}
         checked = {name: value for name, value in manifest.settings.items() if name != "export"}
         content = {**about, "checked": checked, "files": digests}
@@ -65,9 +66,7 @@ def deliver(store: Store, export: Artifact, folder: Path, about: Mapping[str, An
         fresh.rename(folder)
         shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
-        raise ValueError(
-            f"cannot write to {folder}: {error.strerror or error}; name another folder: --to DIR"
-        ) from None
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}; name another folder: --to DIR") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -21,6 +21,7 @@ from tasks.store.artifacts import Artifact
 from tasks.store.digests import DIGEST_DIGITS
 from tasks.store.locks import try_flock
 from tasks.store.store import MANIFEST, Store
+from user_error import UserError
 
 # What artifacts somebody names; whoever keeps references to artifacts adds a function here.
 _NAMED: tuple[Callable[[Store], set[Artifact]], ...] = (models_roots,)
@@ -73,12 +74,12 @@ def remove(store: Store, days: float) -> Waste:
     """Remove it. An artifact's manifest goes first, so that what is left of one that was cut short is no artifact.
 
     Raises:
-        ValueError: a run is at work in the work directory.
+        UserError: a run is at work in the work directory.
     """
     descriptor = try_flock(store.locks / IN_USE)
     if descriptor is None:
         running = [run.name for run in list_runs(store.work_dir) if run.state == "running"]
-        raise ValueError(
+        raise UserError(
             f"{', '.join(running) or 'another process'} is at work in {store.work_dir}, and may need what would be "
             "removed; run this again when it has ended"
         )
@@ -93,9 +94,9 @@ def remove(store: Store, days: float) -> Waste:
 
 
 def _kept(store: Store, since: datetime) -> Iterator[Artifact]:
-    """Raises ValueError where a record cannot be read: what it names would be taken for unneeded."""
+    """Raises UserError where a record cannot be read: what it names would be taken for unneeded."""
     if damaged := damaged_runs(store.work_dir):
-        raise ValueError(
+        raise UserError(
             f"{damaged[0]} cannot be read, so what that run needs is not known; repair it, or remove its folder if the "
             "run's results are not needed"
         )

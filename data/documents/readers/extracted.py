@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from user_error import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
@@ -35,7 +37,7 @@ class Fault:
     reason: str
 
 
-class Unreadable(ValueError):
+class Unreadable(UserError):
     """A file cannot be read: what is wrong with it and what to do, as a phrase."""
 
 

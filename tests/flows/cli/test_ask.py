@@ -13,7 +13,7 @@ import pytest
 from data.documents.chunks import Chunk
 from data.prompting.prompts import BEGIN_QUOTE, REASON, raft_output
 from flows.cli.ask import _Printer
-from flows.cli.main import main as cli
+from flows.cli import main as cli
 from flows.serving.opening import open_last_run
 from flows.settings.config import load_config
 from jora_model.generation.guide import Grammars, Guide

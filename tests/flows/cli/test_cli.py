@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import main as cli
+from flows.cli import main as cli
 from testing.command_line import JORA, ROOT, jora
 from testing.small_runs import copy_samples
 

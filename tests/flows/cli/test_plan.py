@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import main as cli
+from flows.cli import main as cli
 from flows.cli.plan import longest_lines
 from jora_model.planning.plan_job import Longest
 from jora_model.spec.settings import MeshSettings, parse_size

@@ -336,7 +336,7 @@ def start(tmp_path: Path, server: str) -> "subprocess.Popen[str]":
     """A process of its own that runs the flow in FLOW_FILE against the session's server."""
     script = tmp_path / "slow_flow.py"
     script.write_text(textwrap.dedent(FLOW_FILE))
-    repository = Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[3]
     environment = {**os.environ, "PREFECT_API_URL": server, "PYTHONPATH": str(repository)}
     work_dir = str(tmp_path / "work")
     return subprocess.Popen([sys.executable, str(script), work_dir], env=environment, stdout=subprocess.PIPE, text=True)

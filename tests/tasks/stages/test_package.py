@@ -11,7 +11,7 @@ import pytest
 from data.files.jsonl import read_jsonl
 from data.prompting.prompts import fold_space, parse_output
 from data.raft.alpaca import AlpacaRecord
-from flows.cli.main import main as cli
+from flows.cli import main as cli
 from flows.settings.config import RunConfig, load_config
 from tasks.records.runs import read_latest
 from tasks.stages.diff import compare, last_dataset
