@@ -12,8 +12,8 @@ import pytest
 
 from data.documents.chunks import Chunk
 from data.prompting.prompts import BEGIN_QUOTE, REASON, raft_output
-from flows.cli.ask import _Printer
 from flows.cli import main as cli
+from flows.cli.ask import _Printer
 from flows.serving.opening import open_last_run
 from flows.settings.config import load_config
 from jora_model.generation.guide import Grammars, Guide
