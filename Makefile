@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test mutants check format clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Faults that the tests must catch, each applied to a copy of the tree.
+mutants: $(STAMP)
+	$(BIN)/python -m testing.mutants
 
 check: $(STAMP)
 	$(BIN)/ruff check .

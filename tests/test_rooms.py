@@ -122,6 +122,14 @@ def test_every_room_is_in_the_table_and_says_what_it_is_for() -> None:
             assert words and words.count("\n") == 0 and words.endswith("."), f"{room}: one sentence says what it is for"
 
 
+def test_the_readme_shows_each_room_with_its_sentence() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for room in (room for room in ROOMS if "." in room):
+        path = room.replace(".", "/")
+        words = ast.get_docstring(ast.parse((ROOT / path / "__init__.py").read_text(encoding="utf-8")))
+        assert f"| `{path}/` | {words} |" in readme, f"README.md's table of rooms lacks the sentence of {path}"
+
+
 def test_the_table_has_no_circle_and_no_module_is_in_one() -> None:
     floors = {room: [f"{room.split('.')[0]}.{below}" for below in ROOMS[room] if below != "flows"] for room in ROOMS}
     TopologicalSorter(floors).prepare()
