@@ -8,9 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from data.package.report_template import TEMPLATE
 from data.report.charts import bars, histogram
 from data.report.highlight import ShownExample
+from data.report.templates import render_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,7 @@ class Report:
 
 def report_page(report: Report) -> str:
     """The page as HTML; the same report gives the same bytes, and every text of the dataset is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    # Escapes whatever is not Markup; a name that is missing is an error, not an empty place.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE).render(report=report, charts=_charts(report))
+    return render_page("data.package", "report.html", report=report, charts=_charts(report))
 
 
 def _charts(report: Report) -> dict[str, Markup]:

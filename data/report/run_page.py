@@ -6,7 +6,7 @@ from typing import Any
 
 from data.report.run_facts import RunFacts, RungScores, StageCost, comparison_rows, told_bytes, told_seconds
 from data.report.run_plots import interval_plot, line_plot
-from data.report.run_template import TEMPLATE
+from data.report.templates import render_page, style_sheet
 
 # What each cause of a failure means (data/scoring/failures.py); one that is not known here stands by itself.
 CAUSES = {
@@ -27,11 +27,10 @@ _FAMILIES = {"base": 5, "plain": 1, "dsf": 1}
 
 def run_page(run: RunFacts) -> str:
     """The page; the same facts give the same bytes, and every text of documents and answers is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    # Escapes whatever is not Markup; a name that is missing is an error, not an empty place.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE).render(
+    return render_page(
+        "data.report",
+        "run.html",
+        run_css=style_sheet("data.report", "run.css"),
         run=run,
         parts=run_parts(run),
         plots=_plots(run),
