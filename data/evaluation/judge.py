@@ -119,13 +119,18 @@ def summarize_verdicts(verdicts: Sequence[Verdict], *, seed: int = 0) -> list[di
 
 def verdict_table(rows: Sequence[Mapping[str, Any]], judge: str) -> str:
     """The rows as a Markdown table that reads well as plain text, below a line that names the judge."""
+    return f"judged by {judge}\n\n{aligned(verdict_cells(rows))}"
+
+
+def verdict_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Rows of a table, the names of its columns first."""
     cells = [["", "judged", "unreadable", "correct", "faithful", "as exact match", "Cohen's kappa"]]
     for row in rows:
         agreement = "-" if row["agreement"] is None else f"{100 * row['agreement']:.1f}"
         kappa = "-" if row["kappa"] is None else f"{row['kappa']:.2f}"
         counts = [str(row["judged"]), str(row["unreadable"])]
         cells.append([row["rung"], *counts, percent(row["correct"]), percent(row["faithful"]), agreement, kappa])
-    return f"judged by {judge}\n\n{aligned(cells)}"
+    return cells
 
 
 def _mean(values: Sequence[float], seed: int) -> dict[str, float] | None:

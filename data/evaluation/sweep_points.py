@@ -47,8 +47,8 @@ class Point:
     evaluation: str
 
 
-def point_table(over: str, points: Sequence[Point], base: Mapping[str, Score]) -> str:
-    """A Markdown table that reads well as plain text: a row a value, and one for the base model with retrieval.
+def point_cells(over: str, points: Sequence[Point], base: Mapping[str, Score]) -> list[list[str]]:
+    """Rows of a table, the names of its columns first: one for each value, and one for the base model with retrieval.
 
     Scale and "fewer chunks" have a column only where the values differ in them.
 
@@ -74,11 +74,7 @@ def point_table(over: str, points: Sequence[Point], base: Mapping[str, Score]) -
         "exact match": percent(base["exact_match"]),
         "token F1": percent(base["token_f1"]),
     }
-    rows = [list(columns), *map(list, zip(*columns.values(), strict=True)), [last.get(name, "-") for name in columns]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines) + "\n"
+    return [list(columns), *map(list, zip(*columns.values(), strict=True)), [last.get(name, "-") for name in columns]]
 
 
 def study_points(points: Sequence[Point]) -> list[StudyPoint]:

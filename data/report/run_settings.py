@@ -79,7 +79,9 @@ def _listed(names: str | Sequence[str]) -> str:
     return names if isinstance(names, str) else ", ".join(names)
 
 
-def changed_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[Any]:
+def changed_settings(
+    settings: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
     """Dotted key and value of each setting that is not the default."""
     for key, value in settings.items():
         default = defaults.get(key)

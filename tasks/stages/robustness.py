@@ -1,6 +1,5 @@
 """The tuned model's score against what it is shown: the prompts of all studies, and the points of their plots."""
 
-import json
 from dataclasses import asdict, dataclass
 
 from data.evaluation.ladder import draw_some
@@ -15,6 +14,7 @@ from data.scoring.evaluated import Study
 from data.scoring.scores import score_answer
 from tasks.engine.cache import stage
 from tasks.stages.evaluation import Scorer, write_unique_prompts
+from tasks.stages.json_files import write_json
 from tasks.stages.loading import open_chunks, open_questions, open_retriever, open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
@@ -107,8 +107,7 @@ def score_robustness(
         outcomes.append(Outcome(tried.study, tried.value, score))
     points = make_points(outcomes, seed=robustness.seed)
     with store.build("robustness", settings=robustness, inputs=(questions, chunks, base, prompts, answers)) as build:
-        text = json.dumps([asdict(point) for point in points], indent=1, sort_keys=True)
-        (build.folder / "points.json").write_text(text + "\n", encoding="utf-8")
+        write_json(build.folder / "points.json", [asdict(point) for point in points])
         draw_points(points, build.folder / "robustness.png")
         build.count(points=len(points))
     return build.artifact

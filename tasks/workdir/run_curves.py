@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from data.report.run_facts import Figure, Series, told_seconds
-from tasks.workdir.run_scores import read_json, read_lines
+from tasks.stages.json_files import read_json
+from tasks.workdir.run_scores import read_lines
 
 _MOST_POINTS = 300  # of a line; more are averaged in their order
 

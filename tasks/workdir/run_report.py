@@ -16,6 +16,7 @@ from data.report.run_settings import COMMANDS, changed_settings, command_of, set
 from tasks.records.models import Registry
 from tasks.records.records import RUNS, RunRecord, list_runs
 from tasks.records.runs import LATEST, REPORT, SWEEPS
+from tasks.stages.json_files import read_json
 from tasks.store.artifacts import Artifact, Manifest
 from tasks.store.links import point, replace_text
 from tasks.store.store import MANIFEST, Store
@@ -26,7 +27,6 @@ from tasks.workdir.run_scores import (
     headline,
     judge_facts,
     ladder_facts,
-    read_json,
     retriever_facts,
     robustness_facts,
     sweep_facts,

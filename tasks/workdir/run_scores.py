@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.evaluation.judge import verdict_cells
+from data.evaluation.sweep_points import Point, point_cells
 from data.report.run_answers import GivenAnswer, choose_examples, group_failures, read_answer
 from data.report.run_facts import Figure, Interval, Paired, RungScores, Series, Table
 from data.scoring.retrieval_scores import retrieval_cells
 from data.scoring.scores import METRICS
+from tasks.stages.json_files import read_json
 from tasks.stages.loading import open_chunks, open_questions
-from tasks.store.artifacts import Artifact
-from tasks.store.store import Store
+from tasks.store.artifacts import Artifact, Manifest
+from tasks.store.store import MANIFEST, Store
 
 # What a metric is called, in the order of the table.
 LABELS = {key: METRICS[key] for key in dict.fromkeys(("token_f1", *METRICS))}
@@ -27,11 +30,6 @@ _STUDIES = {
     "oracle_fraction": ("Training with and without the oracle", "share of training contexts with their oracle"),
 }
 _MOST_ROWS = 25  # of a breakdown
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_lines(path: Path) -> list[Any]:
@@ -118,23 +116,19 @@ def retriever_facts(folder: Path) -> Table:
 
 def judge_facts(verdicts: Path) -> Table:
     """What a judge said of the answers, a row a rung, and how often it agrees with exact match."""
-    return _told_table(verdicts / "judge.txt", "What a judge says of the answers")
+    cells = verdict_cells(read_json(verdicts / "judge.json"))
+    model = Manifest.model_validate_json((verdicts / MANIFEST).read_bytes()).settings["model"]
+    return Table("What a judge says of the answers", cells, f"judged by {model}")
 
 
 def sweep_facts(sweep: Path) -> dict[str, Any]:
     """The table of a sweep and, where there is one, its plot."""
-    facts: dict[str, Any] = {"sweep": _told_table(sweep / "sweep.md", "")}
+    content = read_json(sweep / "sweep.json")
+    points = [Point(**point) for point in content["points"]]
+    facts: dict[str, Any] = {"sweep": Table("", point_cells(content["over"], points, content["base"]))}
     if (sweep / "points.json").exists():
         facts["robustness"] = robustness_facts(sweep)
     return facts
-
-
-def _told_table(path: Path, title: str) -> Table:
-    """A table as `data/scoring.aligned` wrote it, and the words around it."""
-    told = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in told if line.startswith("|")]
-    del rows[1]  # the line below the head
-    return Table(title, rows, " ".join(line for line in told if not line.startswith("|")))
 
 
 def _rung(rung: Mapping[str, Any]) -> RungScores:
