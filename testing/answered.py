@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data.evaluation.sweep_points import Point, Score
+from data.evaluation.sweep_points import ScoreInterval, SweepPoint
 from data.scoring.evaluated import Answered
 
 
@@ -27,7 +27,7 @@ def answered(rung: str, number: int, f1: float, **more: Any) -> Answered:
     return Answered(**fields | more)
 
 
-def sweep_point(value: str, score: Score, **more: Any) -> Point:
+def sweep_point(value: str, score: ScoreInterval, **more: Any) -> SweepPoint:
     """A point of a sweep whose adapter scores `score` in token F1 and exact match."""
     fields = {
         "parameters": 4000,
@@ -43,4 +43,4 @@ def sweep_point(value: str, score: Score, **more: Any) -> Point:
         "adapter": "artifacts/adapter/a",
         "evaluation": "artifacts/evaluation/b",
     }
-    return Point(value=value, **fields | more)
+    return SweepPoint(value=value, **fields | more)

@@ -11,11 +11,11 @@ from data.evaluation.ladder import TUNED
 from data.scoring.evaluated import StudyPoint
 from data.scoring.scores import percent
 
-Score = Mapping[str, float]
+ScoreInterval = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SweepPoint:
     """What one value of a sweep costs and how well its adapter answers.
 
     Attributes:
@@ -40,14 +40,14 @@ class Point:
     updates: int
     examples: int
     fewer_chunks: int
-    token_f1: Score
-    exact_match: Score
+    token_f1: ScoreInterval
+    exact_match: ScoreInterval
     questions: int
     adapter: str
     evaluation: str
 
 
-def point_cells(over: str, points: Sequence[Point], base: Mapping[str, Score]) -> list[list[str]]:
+def point_cells(over: str, points: Sequence[SweepPoint], base: Mapping[str, ScoreInterval]) -> list[list[str]]:
     """Rows of a table, the names of its columns first: one for each value, and one for the base model with retrieval.
 
     Scale and "fewer chunks" have a column only where the values differ in them.
@@ -77,7 +77,7 @@ def point_cells(over: str, points: Sequence[Point], base: Mapping[str, Score]) -
     return [list(columns), *map(list, zip(*columns.values(), strict=True)), [last.get(name, "-") for name in columns]]
 
 
-def study_points(points: Sequence[Point]) -> list[StudyPoint]:
+def study_points(points: Sequence[SweepPoint]) -> list[StudyPoint]:
     """The points of a sweep over oracle-fraction as those of a robustness plot, in percent."""
     found = []
     for point in points:
@@ -88,12 +88,12 @@ def study_points(points: Sequence[Point]) -> list[StudyPoint]:
     return found
 
 
-def write_points(path: Path, over: str, points: Sequence[Point]) -> None:
+def write_points(path: Path, over: str, points: Sequence[SweepPoint]) -> None:
     """The points as CSV, each interval as NAME_low and NAME_high; the first column is called `over`."""
     rows = []
     for point in points:
         row: dict[str, object] = {over: point.value}
-        for name in Point.__slots__[1:]:
+        for name in SweepPoint.__slots__[1:]:
             value = getattr(point, name)
             if isinstance(value, Mapping):
                 row |= {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]}

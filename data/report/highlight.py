@@ -11,7 +11,7 @@ from data.prompting.prompts import heading, parse_output
 from data.questions.questions import Question
 from data.raft.alpaca import AlpacaRecord
 
-Piece = tuple[str, bool]  # (text, whether it is quoted)
+QuotedPiece = tuple[str, bool]  # (text, whether it is quoted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class ShownChunk:
 
     title: str
     path: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[QuotedPiece, ...]
     oracle: bool
 
 
@@ -36,7 +36,7 @@ class ShownExample:
     id: str
     question: str
     chunks: tuple[ShownChunk, ...]
-    output: tuple[Piece, ...]
+    output: tuple[QuotedPiece, ...]
     answer: str
     oracle_shown: bool
     source: str
@@ -69,7 +69,7 @@ def show_example(record: AlpacaRecord, chunks: Mapping[str, Chunk], questions: M
     )
 
 
-def mark_quotes(text: str, quotes: Sequence[str]) -> tuple[Piece, ...]:
+def mark_quotes(text: str, quotes: Sequence[str]) -> tuple[QuotedPiece, ...]:
     """The text in pieces: those that are quoted, whatever the white space, and those between."""
     patterns = [r"\s+".join(map(re.escape, quote.split())) for quote in quotes if quote.split()]
     if not patterns:

@@ -39,7 +39,7 @@ class RungScores:
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class RungDifference:
     """How much higher a rung is than another on the same questions; `p` of the paired test, if there was one."""
 
     rung: str
@@ -152,7 +152,7 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ShownDecision:
     """What the rule said of the model, why, and the differences that it rests on."""
 
     told: str
@@ -210,7 +210,7 @@ class RunFacts:
     rungs: Sequence[RungScores] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     compared: tuple[str, str] = ("", "")
-    paired: Sequence[Paired] = ()
+    paired: Sequence[RungDifference] = ()
     judge: Table | None = None
     sweep: Table | None = None
     breakdown: Sequence[Table] = ()
@@ -222,7 +222,7 @@ class RunFacts:
     examples_note: str = ""
     failures: Sequence[Failures] = ()
     failures_note: str = ""
-    decision: Decision | None = None
+    decision: ShownDecision | None = None
     stages: Sequence[StageCost] = ()
     tokens: Sequence[tuple[str, str]] = ()
     command: str = ""
@@ -251,11 +251,11 @@ class RunFacts:
         given = {metric: None for rung in self.rungs for metric in rung.scores}
         return [*(key for key in self.labels if key in given), *(key for key in given if key not in self.labels)]
 
-    def comparisons(self, metric: str) -> list[Paired]:
+    def comparisons(self, metric: str) -> list[RungDifference]:
         """The paired comparisons of one metric."""
         return [paired for paired in self.paired if paired.metric == metric]
 
-    def leading(self) -> list[Paired]:
+    def leading(self) -> list[RungDifference]:
         """The comparisons that a reader asks for first: of the tuned rung with each other one, in the first metric."""
         first = self.comparisons(next(iter(self.compared_metrics()), ""))
         return [paired for paired in first if self.compared[1] in (paired.rung, paired.against)]
@@ -265,7 +265,7 @@ class RunFacts:
         return list({paired.metric: None for paired in self.paired})
 
 
-def comparison_rows(paired: Sequence[Paired]) -> Table:
+def comparison_rows(paired: Sequence[RungDifference]) -> Table:
     """Paired comparisons as a table."""
     rows = [["rung", "against", "points", "", "p", "questions"]]
     for each in paired:
@@ -274,7 +274,7 @@ def comparison_rows(paired: Sequence[Paired]) -> Table:
     return Table("", rows, words=2)
 
 
-def _sign(paired: Paired) -> str:
+def _sign(paired: RungDifference) -> str:
     return "+" if round(paired.difference.value, 1) > 0 else ""
 
 

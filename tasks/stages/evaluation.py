@@ -37,7 +37,7 @@ _SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedRung:
     """What is asked: the rung, the question and the chunks that are shown, in their order.
 
     Attributes:
@@ -103,7 +103,7 @@ def build_prompts(
         write_jsonl(
             build.folder / "asked.jsonl",
             [
-                Asked(name, question.id, tuple(context), place)
+                AskedRung(name, question.id, tuple(context), place)
                 for (name, question, context, _, _), place in zip(items, places, strict=True)
             ],
         )
@@ -233,7 +233,7 @@ class Scorer:
         """Every answer of every model, in the order in which they were asked."""
         for asked_in, answered_in in zip(prompts, answers, strict=True):
             written = self.outputs(answered_in)
-            for asked in read_jsonl(self.store.path(asked_in) / "asked.jsonl", Asked):
+            for asked in read_jsonl(self.store.path(asked_in) / "asked.jsonl", AskedRung):
                 yield self._score(asked, written[asked.prompt])
 
     def outputs(self, answers: Artifact) -> list[Output]:
@@ -244,7 +244,7 @@ class Scorer:
             for tokens, overruled in zip(read_answers(folder), read_overruled(folder), strict=True)
         ]
 
-    def _score(self, asked: Asked, output: Output) -> tuple[Answered, AnswerScore]:
+    def _score(self, asked: AskedRung, output: Output) -> tuple[Answered, AnswerScore]:
         question, parsed = self.questions[asked.question_id], parse_output(output.text)
         shown = [self.chunks[place] for place in asked.context_ids]
         oracles = [self.chunks[place] for place in question.oracle_ids]

@@ -30,8 +30,7 @@ def _space(
     evaluation: Artifact | None,
     base_model: str,
     export: ExportSettings,
-    style: PromptStyle = "chat",
-    base_license: str | None = None,
+    *others: object,
 ) -> int:
     copies = (export.merged * (2 if export.dtype == "f32" else 1)) + (export.gguf != "none")
     return adapter.bytes + base.bytes * copies

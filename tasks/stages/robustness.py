@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from data.evaluation.ladder import draw_some
 from data.evaluation.robustness import RobustnessSettings, trials
 from data.evaluation.robustness_plot import draw_points
-from data.evaluation.robustness_points import Outcome, make_points
+from data.evaluation.robustness_points import StudyOutcome, make_points
 from data.files.jsonl import read_jsonl, write_jsonl
 from data.prompting.prompts import PromptStyle, parse_output, raft_prompt
 from data.prompting.quoting import quote_grammar
@@ -104,7 +104,7 @@ def score_robustness(
         question = scorer.questions[tried.question_id]
         shown, oracles = ([scorer.chunks[id] for id in ids] for ids in (tried.context_ids, question.oracle_ids))
         score = score_answer(question, parse_output(output.text), shown, oracles, output.tokens)
-        outcomes.append(Outcome(tried.study, tried.value, score))
+        outcomes.append(StudyOutcome(tried.study, tried.value, score))
     points = make_points(outcomes, seed=robustness.seed)
     with store.build("robustness", settings=robustness, inputs=(questions, chunks, base, prompts, answers)) as build:
         write_json(build.folder / "points.json", [asdict(point) for point in points])

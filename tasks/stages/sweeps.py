@@ -5,7 +5,7 @@ from typing import Any
 
 from data.evaluation.ladder import BASE, TUNED
 from data.evaluation.sweep_plot import draw_sweep
-from data.evaluation.sweep_points import Point, point_cells, study_points, write_points
+from data.evaluation.sweep_points import SweepPoint, point_cells, study_points, write_points
 from data.scoring.scores import aligned
 from jora_model.training.costs import adapter_costs
 from tasks.engine.cache import stage
@@ -31,7 +31,7 @@ def compare_runs(
         counts = read_json(store.path(dataset) / "counts.json")
         costs = adapter_costs(store.path(adapter))
         points.append(
-            Point(
+            SweepPoint(
                 value=value,
                 parameters=costs.parameters,
                 adapter_bytes=costs.bytes,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.evaluation.champion import LABELS as GUARDED
-from data.report.run_facts import Decision, RunFacts, StageCost, Table, told_bytes, told_seconds
+from data.report.run_facts import RunFacts, ShownDecision, StageCost, Table, told_bytes, told_seconds
 from data.report.run_markdown import run_markdown
 from data.report.run_page import run_page
 from data.report.run_settings import COMMANDS, changed_settings, command_of, settings_that_matter, told_value
@@ -200,7 +200,7 @@ def _filters(questions: Path) -> Table | None:
     return Table("", [["filter of the questions", "kept", "rejected"], *cells])
 
 
-def _decision(store: Store, record: RunRecord) -> Decision | None:
+def _decision(store: Store, record: RunRecord) -> ShownDecision | None:
     """What the run said of its model; where that was judged by a run before, its reason, too."""
     if "export" not in record.artifacts or not record.note or record.state != "completed":
         return None
@@ -214,12 +214,12 @@ def _decision(store: Store, record: RunRecord) -> Decision | None:
         if judged.reason not in told:
             told += f" It was judged on {judged.when[:10]}: {judged.reason}."
     if comparison is None or not store.path(comparison).is_dir():
-        return Decision(told, promoted, None)
+        return ShownDecision(told, promoted, None)
     found = read_json(store.path(comparison) / "comparison.json")
     promoted = found["promoted"]
     if promoted and champion is not None and champion.name != name:
         told += f" Since then {champion.name} became the champion."
-    return Decision(told, promoted, _differences(found))
+    return ShownDecision(told, promoted, _differences(found))
 
 
 def _differences(found: Mapping[str, Any]) -> Table:

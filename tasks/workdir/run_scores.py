@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data.evaluation.judge import verdict_cells
-from data.evaluation.sweep_points import Point, point_cells
+from data.evaluation.sweep_points import SweepPoint, point_cells
 from data.report.run_answers import GivenAnswer, choose_examples, group_failures, read_answer
-from data.report.run_facts import Figure, Interval, Paired, RungScores, Series, Table
+from data.report.run_facts import Figure, Interval, RungDifference, RungScores, Series, Table
 from data.scoring.retrieval_scores import retrieval_cells
 from data.scoring.scores import METRICS
 from tasks.stages.json_files import read_json
@@ -57,7 +57,7 @@ def compared_rungs(rungs: Sequence[RungScores]) -> tuple[str, str]:
     return base, next((name for name in _TUNED if name in names), names[-1])
 
 
-def headline(rungs: Sequence[RungScores], paired: Sequence[Paired]) -> str:
+def headline(rungs: Sequence[RungScores], paired: Sequence[RungDifference]) -> str:
     """What came of the run in a sentence."""
     base, tuned = compared_rungs(rungs)
     by_name = {rung.name: rung for rung in rungs}
@@ -124,7 +124,7 @@ def judge_facts(verdicts: Path) -> Table:
 def sweep_facts(sweep: Path) -> dict[str, Any]:
     """The table of a sweep and, where there is one, its plot."""
     content = read_json(sweep / "sweep.json")
-    points = [Point(**point) for point in content["points"]]
+    points = [SweepPoint(**point) for point in content["points"]]
     facts: dict[str, Any] = {"sweep": Table("", point_cells(content["over"], points, content["base"]))}
     if (sweep / "points.json").exists():
         facts["robustness"] = robustness_facts(sweep)
@@ -141,9 +141,9 @@ def _rung(rung: Mapping[str, Any]) -> RungScores:
     return RungScores(name, rung["questions"], scores)
 
 
-def _paired(item: Mapping[str, Any]) -> Paired:
+def _paired(item: Mapping[str, Any]) -> RungDifference:
     difference = Interval(item["difference"], item["low"], item["high"])
-    return Paired(item["rung"], item["against"], item["metric"], difference, item.get("p"), item["questions"])
+    return RungDifference(item["rung"], item["against"], item["metric"], difference, item.get("p"), item["questions"])
 
 
 def _broken_down(title: str, rungs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:

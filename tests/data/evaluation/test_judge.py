@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from data.evaluation.judge import Verdict, chosen_answers, cohens_kappa, read_verdict, summarize_verdicts, to_call, verdict_table
+from data.evaluation.judge import (
+    Verdict,
+    chosen_answers,
+    cohens_kappa,
+    read_verdict,
+    summarize_verdicts,
+    to_call,
+    verdict_table,
+)
 from data.evaluation.judge_settings import JudgeSettings
 from data.evaluation.ladder import BASE, TUNED
 from testing.answered import answered

@@ -5,13 +5,13 @@ import csv
 import pytest
 
 from data.evaluation.sweep_plot import draw_sweep
-from data.evaluation.sweep_points import Point, point_cells, study_points, write_points
+from data.evaluation.sweep_points import SweepPoint, point_cells, study_points, write_points
 from testing.answered import sweep_point
 
 BASE = {name: {"value": 0.06, "low": 0.04, "high": 0.09} for name in ("token_f1", "exact_match")}
 
 
-def point(value: str, parameters: int = 4000, step_seconds: float | None = 2.5, fewer_chunks: int = 3) -> Point:
+def point(value: str, parameters: int = 4000, step_seconds: float | None = 2.5, fewer_chunks: int = 3) -> SweepPoint:
     score = {"value": 0.3, "low": 0.25, "high": 0.35}
     return sweep_point(
         value,

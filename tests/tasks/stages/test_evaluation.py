@@ -12,7 +12,7 @@ from data.files.jsonl import read_jsonl
 from data.raft.sequences import read_prompts, read_sequences
 from data.scoring.evaluated import Answered, Comparison, StudyPoint
 from data.scoring.scores import METRICS
-from tasks.stages.evaluation import Asked
+from tasks.stages.evaluation import AskedRung
 from tasks.stages.robustness import Tried
 from tasks.store.artifacts import Artifact
 from testing.jobs_here import run_jobs_here
@@ -71,7 +71,7 @@ def test_every_rung_answers_the_same_questions(run: Run) -> None:
 def test_rungs_that_show_the_same_share_a_prompt(run: Run) -> None:
     store = run.workshop.store
     for prompts in run.stages["build-prompts"]:
-        asked = read_jsonl(store.path(prompts) / "asked.jsonl", Asked)
+        asked = read_jsonl(store.path(prompts) / "asked.jsonl", AskedRung)
         written = read_prompts(store.path(prompts))
         # A context and a question are one prompt, whatever the rung.
         wordings = {(item.question_id, item.context_ids): item.prompt for item in asked}

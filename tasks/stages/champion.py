@@ -3,7 +3,15 @@
 from collections.abc import Collection
 from dataclasses import asdict
 
-from data.evaluation.champion import Marks, PromotionSettings, Verdict, compare, comparison_table, decide, in_common
+from data.evaluation.champion import (
+    Marks,
+    PromotionDecision,
+    PromotionSettings,
+    compare,
+    comparison_table,
+    decide,
+    in_common,
+)
 from data.files.jsonl import read_jsonl
 from data.prompting.prompts import is_abstention
 from data.questions.questions import same_wording
@@ -68,10 +76,10 @@ def compare_models(
     return build.artifact
 
 
-def read_verdict(store: Store, comparison: Artifact) -> Verdict:
+def read_decision(store: Store, comparison: Artifact) -> PromotionDecision:
     """What a comparison came to."""
     content = read_json(store.path(comparison) / "comparison.json")
-    return Verdict(content["promoted"], content["reason"])
+    return PromotionDecision(content["promoted"], content["reason"])
 
 
 def marks_of(store: Store, evaluation: Artifact, rung: str) -> list[Marks]:
