@@ -1,4 +1,4 @@
-"""What is to be seen in an example: its chunks, which of them prove the answer, and where the quotes stand in them."""
+"""Examples for people to read: chunks, oracles, and quotes marked in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QuotedPiece = tuple[str, bool]  # (text, whether it is quoted)
 
 @dataclass(frozen=True, slots=True)
 class ShownChunk:
-    """A chunk of a context: its heading and document, its text in pieces, whether it is an oracle."""
+    """A chunk of a context, with its text in pieces."""
 
     title: str
     path: str
@@ -29,7 +29,7 @@ class ShownExample:
     """An example for a person to read.
 
     Attributes:
-        output: in pieces, the quotes marked.
+        output: in pieces, quotes marked.
         oracle_shown: whether the context holds the oracles.
     """
 
@@ -43,10 +43,10 @@ class ShownExample:
 
 
 def show_example(record: AlpacaRecord, chunks: Mapping[str, Chunk], questions: Mapping[str, Question]) -> ShownExample:
-    """An example with its oracles and quotes marked; one that was mixed in has no chunks.
+    """The record with its oracles and quotes marked. A mixed-in record has no chunks.
 
     Args:
-        chunks, questions: all that the record names, by id.
+        chunks, questions: by id, all that the record refers to.
     """
     parsed = parse_output(record.output)
     question = questions.get(record.question_id)
@@ -70,7 +70,7 @@ def show_example(record: AlpacaRecord, chunks: Mapping[str, Chunk], questions: M
 
 
 def mark_quotes(text: str, quotes: Sequence[str]) -> tuple[QuotedPiece, ...]:
-    """The text in pieces: those that are quoted, whatever the white space, and those between."""
+    """The text split into quoted and other pieces. Quotes match whatever the white space."""
     patterns = [r"\s+".join(map(re.escape, quote.split())) for quote in quotes if quote.split()]
     if not patterns:
         return ((text, False),)

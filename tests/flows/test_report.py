@@ -122,7 +122,7 @@ def test_the_page_tells_what_was_measured_and_lies_beside_the_record(store: Stor
         "On 1 questions about documents",
         "50.0 (25.0 to 75.0)",
         "12.5 (-1.0 to 26.0)",
-        "not told apart",
+        "not significant",
         "Token F1 by document",
         "judged by 7b",
         "62.5 (1.0 to 99.0)",
@@ -133,7 +133,7 @@ def test_the_page_tells_what_was_measured_and_lies_beside_the_record(store: Stor
         "distractors beside the oracle",
         "recall@5",
         f"<mark>{ARABIC}</mark>",
-        "it looked in the right place",
+        "the answer differs, though it comes from the oracle",
         "Model 1: the new champion: better.",
         "critic",
         "123,456",
@@ -178,7 +178,7 @@ def test_a_run_with_nothing_to_do_points_to_the_one_it_repeats(store: Store) -> 
     latest = store.work_dir / "latest" / "report.html"
     assert latest.resolve().parent.name == first.name
     latest.resolve().unlink()
-    assert "What changed" in (leave_report(store, recording.record) or Path()).read_text(), "the other one is gone"
+    assert ">Evaluation<" in (leave_report(store, recording.record) or Path()).read_text(), "the other one is gone"
 
 
 def test_a_report_that_fails_is_one_line_and_the_next_run_shows_no_old_one(
@@ -240,7 +240,7 @@ def test_a_run_of_a_part_and_a_failed_run_have_a_page(store: Store) -> None:
     some = {name: artifact for name, artifact in made(store).items() if name in ("questions", "dataset", "chunks")}
     page = (leave_report(store, run(store, some, "")) or Path()).read_text(encoding="utf-8")
     assert "critic" in page
-    assert "What changed" not in page
+    assert ">Evaluation<" not in page
     with pytest.raises(ValueError, match="no such file"), recorded(store, "f", "dataset", "x", {}) as recording:
         raise ValueError("no such file")
     facts = gather(store, recording.record, DEFAULTS)
@@ -255,7 +255,7 @@ def test_a_model_that_was_judged_before_keeps_its_reason(store: Store) -> None:
     assert registry.settle(store, record, decision)
     facts = gather(store, run(store, record.artifacts, f"model {record.name}: already the champion"), DEFAULTS)
     assert facts.decision is not None and facts.decision.promoted
-    assert facts.decision.told.endswith("already the champion. It was judged on 2026-11-27: token F1 +9.9.")
+    assert facts.decision.text.endswith("already the champion. It was judged on 2026-11-27: token F1 +9.9.")
 
 
 def test_of_a_sweep_no_value_stands_for_all(store: Store) -> None:
@@ -264,7 +264,7 @@ def test_of_a_sweep_no_value_stands_for_all(store: Store) -> None:
         recording.end("completed", made(store), "4, 16")
     record = recording.record
     facts = gather(store, record, DEFAULTS)
-    assert facts.missing == ["A sweep over rank; its table and its plot lie in sweeps/rank."]
+    assert facts.missing == ["A sweep over rank; table and plot are in sweeps/rank."]
     assert facts.retriever and facts.digests and not facts.rungs and not facts.curves and not facts.command
     assert facts.sweep is None
     score = {"value": 0.333, "low": 0.3, "high": 0.4}

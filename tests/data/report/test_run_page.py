@@ -127,7 +127,7 @@ def test_what_a_run_has_not_measured_is_left_out() -> None:
     assert "no such file" in text
     assert not re.search(r"<h2|<table|<figure|<nav", page)
     assert "##" not in text
-    for part, title in (("rungs", "What changed"), ("curves", "Training"), ("stages", "Cost"), ("examples", "Answers")):
+    for part, title in (("rungs", "Evaluation"), ("curves", "Training"), ("stages", "Cost"), ("examples", "Answers")):
         empty = replace(EVERYTHING, **{part: ()})
         assert f">{title}" not in run_page(empty)
         assert f"## {title}" not in run_markdown(empty)
