@@ -1,7 +1,8 @@
-"""Answers of an evaluation, made up."""
+"""Answers of an evaluation and points of a sweep, made up."""
 
 from typing import Any
 
+from data.evaluation.sweep_points import ScoreInterval, SweepPoint
 from data.scoring.evaluated import Answered
 
 
@@ -24,3 +25,22 @@ def answered(rung: str, number: int, f1: float, **more: Any) -> Answered:
         "cites_oracle": False,
     }
     return Answered(**fields | more)
+
+
+def sweep_point(value: str, score: ScoreInterval, **more: Any) -> SweepPoint:
+    """A point of a sweep whose adapter scores `score` in token F1 and exact match."""
+    fields = {
+        "parameters": 4000,
+        "adapter_bytes": 16_000,
+        "scale": 2.0,
+        "step_seconds": 2.5,
+        "updates": 10,
+        "examples": 1200,
+        "fewer_chunks": 3,
+        "token_f1": score,
+        "exact_match": score,
+        "questions": 80,
+        "adapter": "artifacts/adapter/a",
+        "evaluation": "artifacts/evaluation/b",
+    }
+    return SweepPoint(value=value, **fields | more)

@@ -1,22 +1,23 @@
 """Registered models whose files are small stand-ins, written through the real store."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from data.evaluation.ladder import TUNED
 from data.files.jsonl import write_jsonl
-from data.scoring.evaluated import Answered
 from data.scoring.scores import METRICS
 from tasks.records.models import ModelRecord, Registry, describe_model
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from testing.answered import answered
 
 SETTINGS = {"base_model": "tiny", "raft": {"prompt_style": "chat"}}
 
 
-def file_artifact(store: Store, kind: str, **files: str) -> Artifact:
+def file_artifact(store: Store, kind: str, settings: Mapping[str, Any] | None = None, **files: str) -> Artifact:
     """An artifact of text files; `__` in a name stands for `/`."""
-    with store.build(kind) as build:
+    with store.build(kind, settings=settings) as build:
         for name, text in files.items():
             path = build.folder / name.replace("__", "/")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +32,8 @@ def evaluation_of(store: Store, scores: Sequence[float]) -> Artifact:
     rung["token_f1"] = {"value": value, "low": value, "high": value}
     with store.build("evaluation") as build:
         (build.folder / "summary.json").write_text(json.dumps([rung]))
-        write_jsonl(build.folder / "answers.jsonl", [_answered(number, f1) for number, f1 in enumerate(scores)])
+        answers = [answered(TUNED, number, f1, output="She", answer="She") for number, f1 in enumerate(scores)]
+        write_jsonl(build.folder / "answers.jsonl", answers)
     return build.artifact
 
 
@@ -45,22 +47,3 @@ def model(store: Store, name: str, scores: Sequence[float] | None = None, run: s
     if scores is not None:
         made["evaluation"] = evaluation_of(store, scores)
     return Registry(store.work_dir).register(store, describe_model(store, made, SETTINGS, run=run))
-
-
-def _answered(number: int, f1: float) -> Answered:
-    return Answered(
-        rung=TUNED,
-        question_id=f"q{number}",
-        question="Who?",
-        expected="She",
-        output="She",
-        answer="She",
-        quotes=(),
-        context_ids=(),
-        context_places=(),
-        oracle_ids=("c",),
-        exact_match=float(f1 == 1),
-        token_f1=f1,
-        verbatim_quotes=0,
-        cites_oracle=False,
-    )

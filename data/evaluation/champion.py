@@ -1,6 +1,6 @@
 """Whether a new model takes the place of the standing one: the rule, over answers of both to the same questions.
 
-answers --Marks--> compare(new, standing) -> Difference for each metric --decide--> Verdict
+answers --Marks--> compare(new, standing) -> Difference for each metric --decide--> PromotionDecision
 
 Differences are new minus standing, from 0 to 1, with the interval of a paired bootstrap: both models are measured on
 the same drawn questions, so that questions which are hard for both do not widen it.
@@ -90,7 +90,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PromotionDecision:
     """Whether the new model becomes the champion, and why in words."""
 
     promoted: bool
@@ -117,7 +117,7 @@ def compare(new: Sequence[Marks], standing: Sequence[Marks], *, seed: int = 0) -
 
 def decide(
     differences: Iterable[Difference], questions: int, against: str, settings: PromotionSettings, *, first: bool = False
-) -> Verdict:
+) -> PromotionDecision:
     """The rule.
 
     Args:
@@ -126,34 +126,36 @@ def decide(
         first: there is no champion yet, and the standing model is the base.
     """
     if settings.rule == "never":
-        return Verdict(False, "promotion.rule is never")
+        return PromotionDecision(False, "promotion.rule is never")
     if settings.rule == "always":
-        return Verdict(True, "promotion.rule is always")
+        return PromotionDecision(True, "promotion.rule is always")
     if first and settings.first == "always":
-        return Verdict(True, "it is the first, and promotion.first is always")
+        return PromotionDecision(True, "it is the first, and promotion.first is always")
     if questions < settings.min_questions:
-        return Verdict(
+        return PromotionDecision(
             False, f"{questions} questions decide nothing: promotion.min_questions is {settings.min_questions}"
         )
     by_metric = {difference.metric: difference for difference in differences}
     for guard in settings.guards:
         if drop := _dropped(by_metric[guard], settings.margin):
-            return Verdict(False, f"{drop}, against {against}")
+            return PromotionDecision(False, f"{drop}, against {against}")
     return _judged(by_metric[settings.metric], f"over {questions} questions against {against}", settings)
 
 
-def _judged(difference: Difference, over: str, settings: PromotionSettings) -> Verdict:
+def _judged(difference: Difference, over: str, settings: PromotionSettings) -> PromotionDecision:
     assert difference.change is not None and difference.low is not None  # of every answer
     told = f"{LABELS[difference.metric]} {_change(difference)} {over}"
     if settings.rule == "not_worse":
         allowed = difference.low >= -settings.tolerance - _NOTHING
         loss = f"a loss of more than {100 * settings.tolerance:g} points"
-        return Verdict(allowed, f"{told}: the interval {'excludes' if allowed else 'does not exclude'} {loss}")
+        return PromotionDecision(
+            allowed, f"{told}: the interval {'excludes' if allowed else 'does not exclude'} {loss}"
+        )
     if difference.low < -_NOTHING:
-        return Verdict(False, f"{told}: the interval does not exclude a loss")
+        return PromotionDecision(False, f"{told}: the interval does not exclude a loss")
     if difference.change <= _NOTHING:
-        return Verdict(False, f"{told}: no better")
-    return Verdict(True, f"{told}: the interval excludes a loss")
+        return PromotionDecision(False, f"{told}: no better")
+    return PromotionDecision(True, f"{told}: the interval excludes a loss")
 
 
 def _dropped(guard: Difference, margin: float) -> str | None:

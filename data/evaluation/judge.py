@@ -102,7 +102,7 @@ def summarize_verdicts(verdicts: Sequence[Verdict], *, seed: int = 0) -> list[di
     Returns:
         `rung`, `judged` (readable verdicts), `unreadable`; `correct` and `faithful` (over answers with documents) as
         {"value", "low", "high"}, 0 to 1, or None where there is none; `agreement` with exact match (0 to 1) and
-        `kappa`, Cohen's, by scikit-learn: None where both say the same of every answer, since chance is all then.
+        `kappa` (`cohens_kappa`).
     """
     rows = []
     for name in dict.fromkeys(verdict.rung for verdict in verdicts):
@@ -119,13 +119,18 @@ def summarize_verdicts(verdicts: Sequence[Verdict], *, seed: int = 0) -> list[di
 
 def verdict_table(rows: Sequence[Mapping[str, Any]], judge: str) -> str:
     """The rows as a Markdown table that reads well as plain text, below a line that names the judge."""
+    return f"judged by {judge}\n\n{aligned(verdict_cells(rows))}"
+
+
+def verdict_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Rows of a table, the names of its columns first."""
     cells = [["", "judged", "unreadable", "correct", "faithful", "as exact match", "Cohen's kappa"]]
     for row in rows:
         agreement = "-" if row["agreement"] is None else f"{100 * row['agreement']:.1f}"
         kappa = "-" if row["kappa"] is None else f"{row['kappa']:.2f}"
         counts = [str(row["judged"]), str(row["unreadable"])]
         cells.append([row["rung"], *counts, percent(row["correct"]), percent(row["faithful"]), agreement, kappa])
-    return f"judged by {judge}\n\n{aligned(cells)}"
+    return cells
 
 
 def _mean(values: Sequence[float], seed: int) -> dict[str, float] | None:
@@ -138,10 +143,18 @@ def _mean(values: Sequence[float], seed: int) -> dict[str, float] | None:
 def _agreement(verdicts: Sequence[Verdict]) -> dict[str, float | None]:
     if not verdicts:
         return {"agreement": None, "kappa": None}
-    from sklearn.metrics import cohen_kappa_score
-
     said = [bool(verdict.correct) for verdict in verdicts]
     matched = [verdict.exact_match == 1 for verdict in verdicts]
     agreement = float(np.mean([one == other for one, other in zip(said, matched, strict=True)]))
-    kappa = None if len({*said, *matched}) < 2 else float(cohen_kappa_score(said, matched))
-    return {"agreement": agreement, "kappa": kappa}
+    return {"agreement": agreement, "kappa": cohens_kappa(said, matched)}
+
+
+def cohens_kappa(one: Sequence[bool], other: Sequence[bool]) -> float | None:
+    """Agreement of two raters beyond chance, at most 1: (p_o - p_e) / (1 - p_e), written with disagreements.
+
+    J. Cohen, A Coefficient of Agreement for Nominal Scales, 1960, equation 1. None where both always say the same:
+    chance alone agrees there.
+    """
+    count, ones, others = len(one), sum(one), sum(other)
+    by_chance = ones * (count - others) / count + (count - ones) * others / count
+    return 1 - sum(a != b for a, b in zip(one, other, strict=True)) / by_chance if by_chance else None

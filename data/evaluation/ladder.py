@@ -18,7 +18,7 @@ from data.questions.questions import Question
 from user_error import UserError
 
 # The base model; it with RAFT's adapter; it with an adapter of plain fine-tuning without documents (DSF).
-Asked = Literal["base", "DSF", "tuned"]
+LadderModel = Literal["base", "DSF", "tuned"]
 Shown = Literal["closed-book", "retrieval", "oracle"]
 RungName = Literal[
     "base closed-book",
@@ -41,7 +41,7 @@ class Rung:
     """
 
     name: RungName
-    model: Asked
+    model: LadderModel
     shown: Shown
 
     def prompt(self, question: str, context: Sequence[Chunk]) -> Prompt:
@@ -118,7 +118,7 @@ class EvaluationSettings(BaseModel):
         """The rungs from the bottom up."""
         return tuple(rung for rung in RUNGS if rung.name in self.rungs or (self.dsf and rung.model == "DSF"))
 
-    def rungs_of(self, model: Asked) -> tuple[str, ...]:
+    def rungs_of(self, model: LadderModel) -> tuple[str, ...]:
         """The names of a model's rungs, from the bottom up."""
         return tuple(rung.name for rung in self.ladder if rung.model == model)
 

@@ -22,7 +22,7 @@ STUDY_RUNGS: dict[Study, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StudyOutcome:
     """How one answer of a study scored."""
 
     study: Study
@@ -30,7 +30,7 @@ class Outcome:
     score: AnswerScore
 
 
-def make_points(outcomes: Sequence[Outcome], *, seed: int = 0) -> list[StudyPoint]:
+def make_points(outcomes: Sequence[StudyOutcome], *, seed: int = 0) -> list[StudyPoint]:
     """A point for each study, value and metric, values ascending."""
     groups: dict[tuple[Study, int], list[AnswerScore]] = {}
     for outcome in outcomes:

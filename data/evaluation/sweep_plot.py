@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data.evaluation.sweep_points import Point, Score
+from data.evaluation.sweep_points import ScoreInterval, SweepPoint
 
 _WIDE = 4  # a cost whose largest is so many times its smallest gets a logarithmic axis
 
 
-def draw_sweep(over: str, points: Sequence[Point], base: Mapping[str, Score], picture: Path) -> None:
+def draw_sweep(over: str, points: Sequence[SweepPoint], base: Mapping[str, ScoreInterval], picture: Path) -> None:
     """A panel for each cost; where every value has an adapter of the same size, one for the value itself instead.
 
     The dashed line and its band are the base model with retrieval. Writes a PNG.
@@ -53,7 +53,7 @@ def draw_sweep(over: str, points: Sequence[Point], base: Mapping[str, Score], pi
     figure.savefig(picture, dpi=120, metadata={"Software": None})
 
 
-def _panels(over: str, points: Sequence[Point]) -> dict[str, list[float]]:
+def _panels(over: str, points: Sequence[SweepPoint]) -> dict[str, list[float]]:
     """Label of the axis -> the points' places on it."""
     panels: dict[str, list[float]] = {
         "trainable parameters": [point.parameters for point in points],
@@ -66,7 +66,7 @@ def _panels(over: str, points: Sequence[Point]) -> dict[str, list[float]]:
     return panels
 
 
-def _numbers(points: Sequence[Point]) -> list[float] | None:
+def _numbers(points: Sequence[SweepPoint]) -> list[float] | None:
     """The values as numbers, or None where they are names."""
     try:
         return [float(point.value) for point in points]

@@ -11,11 +11,11 @@ from data.evaluation.ladder import TUNED
 from data.scoring.evaluated import StudyPoint
 from data.scoring.scores import percent
 
-Score = Mapping[str, float]
+ScoreInterval = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SweepPoint:
     """What one value of a sweep costs and how well its adapter answers.
 
     Attributes:
@@ -40,15 +40,15 @@ class Point:
     updates: int
     examples: int
     fewer_chunks: int
-    token_f1: Score
-    exact_match: Score
+    token_f1: ScoreInterval
+    exact_match: ScoreInterval
     questions: int
     adapter: str
     evaluation: str
 
 
-def point_table(over: str, points: Sequence[Point], base: Mapping[str, Score]) -> str:
-    """A Markdown table that reads well as plain text: a row a value, and one for the base model with retrieval.
+def point_cells(over: str, points: Sequence[SweepPoint], base: Mapping[str, ScoreInterval]) -> list[list[str]]:
+    """Rows of a table, the names of its columns first: one for each value, and one for the base model with retrieval.
 
     Scale and "fewer chunks" have a column only where the values differ in them.
 
@@ -74,14 +74,10 @@ def point_table(over: str, points: Sequence[Point], base: Mapping[str, Score]) -
         "exact match": percent(base["exact_match"]),
         "token F1": percent(base["token_f1"]),
     }
-    rows = [list(columns), *map(list, zip(*columns.values(), strict=True)), [last.get(name, "-") for name in columns]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines) + "\n"
+    return [list(columns), *map(list, zip(*columns.values(), strict=True)), [last.get(name, "-") for name in columns]]
 
 
-def study_points(points: Sequence[Point]) -> list[StudyPoint]:
+def study_points(points: Sequence[SweepPoint]) -> list[StudyPoint]:
     """The points of a sweep over oracle-fraction as those of a robustness plot, in percent."""
     found = []
     for point in points:
@@ -92,12 +88,12 @@ def study_points(points: Sequence[Point]) -> list[StudyPoint]:
     return found
 
 
-def write_points(path: Path, over: str, points: Sequence[Point]) -> None:
+def write_points(path: Path, over: str, points: Sequence[SweepPoint]) -> None:
     """The points as CSV, each interval as NAME_low and NAME_high; the first column is called `over`."""
     rows = []
     for point in points:
         row: dict[str, object] = {over: point.value}
-        for name in Point.__slots__[1:]:
+        for name in SweepPoint.__slots__[1:]:
             value = getattr(point, name)
             if isinstance(value, Mapping):
                 row |= {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]}

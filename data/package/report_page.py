@@ -1,4 +1,4 @@
-"""The report on a dataset: one HTML page without network or scripts, light or dark as the reader's screen is."""
+"""The report on a dataset as one HTML page: no network, no scripts, light and dark."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from data.package.report_template import TEMPLATE
 from data.report.charts import bars, histogram
 from data.report.highlight import ShownExample
+from data.report.templates import render_page
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A step that questions or examples go through: how many come, and how many go for which reason."""
+    """A filter: how many items it gets, and how many it removes by reason."""
 
     name: str
     came: int
@@ -23,17 +23,17 @@ class Filter:
 
     @property
     def left(self) -> int:
-        """How many go on."""
+        """How many items pass."""
         return self.came - sum(self.removed.values())
 
 
 @dataclass(frozen=True, slots=True)
 class SplitFacts:
-    """What the page shows of one split: numbers of tokens and similarities, one for each example or chunk shown.
+    """What the page shows of one split.
 
     Attributes:
-        prompt_tokens, answer_tokens: of each example.
-        oracle_cosines, distractor_cosines: of a question to the chunks that it is shown.
+        prompt_tokens, answer_tokens: one for each example.
+        oracle_cosines, distractor_cosines: of a question and each chunk of its context.
     """
 
     examples: int
@@ -50,10 +50,10 @@ class Report:
     """All that the page shows.
 
     Attributes:
-        totals: name -> number, the first things to see.
+        totals: name -> number, shown at the top.
         leaks: of each part, as leaks.json has it.
         counts: of each part, as counts.json has it.
-        retriever: rows of the retriever's table, if it was measured; the first holds the names of the columns.
+        retriever: rows of the retriever's table, column names first; empty if not measured.
     """
 
     totals: Mapping[str, int]
@@ -67,12 +67,8 @@ class Report:
 
 
 def report_page(report: Report) -> str:
-    """The page as HTML; the same report gives the same bytes, and every text of the dataset is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    # Escapes whatever is not Markup; a name that is missing is an error, not an empty place.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE).render(report=report, charts=_charts(report))
+    """The page as HTML, a function of the report alone. Texts of the dataset are escaped."""
+    return render_page("data.package", "report.html", report=report, charts=_charts(report))
 
 
 def _charts(report: Report) -> dict[str, Markup]:
@@ -83,16 +79,16 @@ def _charts(report: Report) -> dict[str, Markup]:
             "examples whose context holds their oracles",
         ),
         "prompts": histogram(
-            {name: split.prompt_tokens for name, split in splits.items()}, "tokens of a prompt", whole=True
+            {name: split.prompt_tokens for name, split in splits.items()}, "tokens of a prompt", integers=True
         ),
         "answers": histogram(
-            {name: split.answer_tokens for name, split in splits.items()}, "tokens of an answer", whole=True
+            {name: split.answer_tokens for name, split in splits.items()}, "tokens of an answer", integers=True
         ),
         "cosines": histogram(
             {
                 "oracles": [cosine for split in splits.values() for cosine in split.oracle_cosines],
                 "distractors": [cosine for split in splits.values() for cosine in split.distractor_cosines],
             },
-            "cosine of the question to a chunk that it is shown",
+            "cosine of a question and a chunk of its context",
         ),
     }

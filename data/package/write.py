@@ -43,7 +43,7 @@ _REJECTED = "rejected: "
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class PackagedSplit:
     """A split as it is packaged: records and their sequences in one order, counts, and the leak report if there is one.
 
     The test split has none: it holds what is kept from the others.
@@ -61,11 +61,11 @@ class Split:
         return Filter("asked over contexts", self.counts["examples"] + sum(removed.values()), removed)
 
 
-def read_splits(folder: Path) -> dict[str, Split]:
+def read_splits(folder: Path) -> dict[str, PackagedSplit]:
     """The splits that training reads, of a dataset folder: train, and validation if there is one."""
     folders = {"train": folder, "validation": folder / "validation"}
     return {
-        name: Split(
+        name: PackagedSplit(
             read_records(place),
             read_sequences(place / "sequences"),
             _read_json(place / "counts.json"),
@@ -83,7 +83,7 @@ def build_test(
     settings: RaftSettings,
     tokenizer: Tokenizer,
     question_vectors: np.ndarray,
-) -> Split:
+) -> PackagedSplit:
     """The test split: each evaluation question once over its oracles and distractors from all documents.
 
     Args:
@@ -96,7 +96,7 @@ def build_test(
     settings = settings.model_copy(update=changes)
     built = build_examples(questions, chunks, vectors, settings, tokenizer, question_vectors=question_vectors)
     records = to_records(built.examples, chunks)
-    return Split(records, encode_records(records, tokenizer, settings.prompt_style), built.counts)
+    return PackagedSplit(records, encode_records(records, tokenizer, settings.prompt_style), built.counts)
 
 
 class Package:
@@ -110,7 +110,7 @@ class Package:
 
     def __init__(
         self,
-        splits: Mapping[str, Split],
+        splits: Mapping[str, PackagedSplit],
         chunks: Sequence[Chunk],
         vectors: np.ndarray,
         questions: Sequence[Question],
@@ -190,7 +190,7 @@ class Package:
         for name in self.splits:
             set_fingerprint(folder / DATASETS_NAME / name, (folder / "data" / f"{name}.jsonl").read_bytes())
 
-    def _facts(self, split: Split) -> SplitFacts:
+    def _facts(self, split: PackagedSplit) -> SplitFacts:
         learnt = [int(sequence.loss_mask.sum()) for sequence in split.sequences]
         oracles: list[float] = []
         distractors: list[float] = []

@@ -1,4 +1,4 @@
-"""An answer and the chunks behind it as HTML: what is quoted is marked in its chunk. Everything is escaped."""
+"""An answer and its chunks as HTML, with quotes marked in the chunks. All text is escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_FOUND = "not found word for word in the retrieved documents: do not rely on 
 
 
 def answer_html(name: str, parsed: Parsed, context: Sequence[Chunk], *, finished: bool) -> str:
-    """The answer of a model so far, its quotes and their places."""
+    """HTML of a model's answer so far, its quotes and their places."""
     answer = parsed.answer or ("(no answer within its tokens)" if finished else "…")
     parts = [f"<h3>{escape(name)}</h3>", f'<p class="jora-answer">{escape(answer)}</p>']
     for quote in parsed.quotes:
@@ -25,7 +25,7 @@ def answer_html(name: str, parsed: Parsed, context: Sequence[Chunk], *, finished
 
 
 def context_html(context: Sequence[Chunk], quotes: Sequence[str]) -> str:
-    """The chunks, best first, with the quotes marked."""
+    """HTML of the chunks, best first, with the quotes marked."""
     parts = []
     for number, chunk in enumerate(context, start=1):
         pieces = mark_quotes(chunk.text, quotes)

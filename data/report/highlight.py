@@ -1,4 +1,4 @@
-"""What is to be seen in an example: its chunks, which of them prove the answer, and where the quotes stand in them."""
+"""Examples for people to read: chunks, oracles, and quotes marked in them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from data.prompting.prompts import heading, parse_output
 from data.questions.questions import Question
 from data.raft.alpaca import AlpacaRecord
 
-Piece = tuple[str, bool]  # (text, whether it is quoted)
+QuotedPiece = tuple[str, bool]  # (text, whether it is quoted)
 
 
 @dataclass(frozen=True, slots=True)
 class ShownChunk:
-    """A chunk of a context: its heading and document, its text in pieces, whether it is an oracle."""
+    """A chunk of a context, with its text in pieces."""
 
     title: str
     path: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[QuotedPiece, ...]
     oracle: bool
 
 
@@ -29,24 +29,24 @@ class ShownExample:
     """An example for a person to read.
 
     Attributes:
-        output: in pieces, the quotes marked.
+        output: in pieces, quotes marked.
         oracle_shown: whether the context holds the oracles.
     """
 
     id: str
     question: str
     chunks: tuple[ShownChunk, ...]
-    output: tuple[Piece, ...]
+    output: tuple[QuotedPiece, ...]
     answer: str
     oracle_shown: bool
     source: str
 
 
 def show_example(record: AlpacaRecord, chunks: Mapping[str, Chunk], questions: Mapping[str, Question]) -> ShownExample:
-    """An example with its oracles and quotes marked; one that was mixed in has no chunks.
+    """The record with its oracles and quotes marked. A mixed-in record has no chunks.
 
     Args:
-        chunks, questions: all that the record names, by id.
+        chunks, questions: by id, all that the record refers to.
     """
     parsed = parse_output(record.output)
     question = questions.get(record.question_id)
@@ -69,8 +69,8 @@ def show_example(record: AlpacaRecord, chunks: Mapping[str, Chunk], questions: M
     )
 
 
-def mark_quotes(text: str, quotes: Sequence[str]) -> tuple[Piece, ...]:
-    """The text in pieces: those that are quoted, whatever the white space, and those between."""
+def mark_quotes(text: str, quotes: Sequence[str]) -> tuple[QuotedPiece, ...]:
+    """The text split into quoted and other pieces. Quotes match whatever the white space."""
     patterns = [r"\s+".join(map(re.escape, quote.split())) for quote in quotes if quote.split()]
     if not patterns:
         return ((text, False),)

@@ -1,4 +1,4 @@
-"""Answers for a person to read: which are shown beside each other, and on which passages they rest.
+"""Chooses answers for people to read, with the passages that they come from.
 
 answers.jsonl --read--> GivenAnswer --choose_examples, group_failures--> ShownQuestion
 """
@@ -25,11 +25,11 @@ from data.report.run_facts import (
 )
 from data.scoring.scores import stands_in
 
-_LONGEST = 1200  # characters of a question, an answer or a quote
-_QUOTES = 5  # of an answer: a model that repeats itself gives many
-_SHORTEST = 3  # characters of what is marked: a single letter stands everywhere
-_AROUND = 220  # characters shown on each side of what is marked
-_PASSAGES = 2  # of the oracles, and of the distractors that are quoted
+_MAX_CHARACTERS = 1200  # of a question, an answer or a quote
+_QUOTES = 5  # of an answer: a model that repeats itself writes many
+_MIN_MARKED = 3  # characters of a marked quote: a single letter occurs everywhere
+_AROUND = 220  # characters shown on each side of a marked piece
+_PASSAGES = 2  # of the oracles, and of the quoted distractors
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class GivenAnswer:
     """One answer of one rung, as the evaluation wrote it.
 
     Attributes:
-        right: it matches exactly, or abstains where it is to.
-        cause: why it is not right; empty where it is, or where nothing says why.
+        right: exact match, or a due abstention.
+        cause: why it is wrong; empty if right or unknown.
         kind: of the question; may be empty.
-        output_tokens: length of the output; 0 where it was not counted.
+        output_tokens: length of the output; 0 if not counted.
     """
 
     rung: str
@@ -58,10 +58,10 @@ class GivenAnswer:
 
 
 def read_answer(line: Mapping[str, Any]) -> GivenAnswer:
-    """A line of answers.jsonl; fields that only newer evaluations have may be absent.
+    """The answer in a line of answers.jsonl. Fields that older evaluations lack may be absent.
 
     Raises:
-        KeyError: it is no answer.
+        KeyError: a field that every evaluation has is missing.
     """
     cause = line.get("cause") or ""
     quotes = tuple(line["quotes"])
@@ -70,7 +70,7 @@ def read_answer(line: Mapping[str, Any]) -> GivenAnswer:
         question_id=line["question_id"],
         question=line["question"],
         expected=line["expected"],
-        # The format is taken apart where there is one; what is not in it is shown as it came.
+        # An output that is not in the trained format is shown unparsed.
         text=line["answer"] if quotes or line["answer"].strip() else line["output"].strip(),
         quotes=quotes,
         context_ids=tuple(line["context_ids"]),
@@ -90,17 +90,17 @@ def choose_examples(
     proofs: Mapping[str, Sequence[str]],
     count: int = 10,
 ) -> tuple[list[ShownQuestion], str]:
-    """Questions with the answers of two rungs, drawn so that nobody chose them.
+    """Questions with the answers of two rungs, a representative sample.
 
-    Of the questions that both answer right, only one does, and neither does, each kind gets a share of the examples
-    like its share of the questions, at least one, and they are spread evenly over it.
+    Questions are grouped by which of the two rungs answers right. Each group gets examples in proportion to its size,
+    at least one, spread evenly over the group.
 
     Args:
-        base, tuned: names of rungs; the same one twice shows it alone.
+        base, tuned: names of rungs; the same name twice shows one rung alone.
         proofs: question id -> the quotes that prove its answer.
 
     Returns:
-        The examples, and a line that says how many questions were of each kind.
+        The examples, and a line with the number of questions in each group.
     """
     by_question: dict[str, dict[str, GivenAnswer]] = {}
     for given in answers:
@@ -114,7 +114,7 @@ def choose_examples(
         (True, False): f"only {base} answers right",
     }
     if base == tuned:
-        names = {(True, True): "it answers right", (False, False): "it does not answer right"}
+        names = {(True, True): "it answers right", (False, False): "it answers wrong"}
     both = [rungs for rungs in by_question.values() if base in rungs and tuned in rungs]
     for key, name in names.items():
         kinds[name] = [rungs for rungs in both if (rungs[base].right, rungs[tuned].right) == key]
@@ -122,15 +122,15 @@ def choose_examples(
     for name, share in _shares({name: len(kind) for name, kind in kinds.items()}, count).items():
         kind = kinds[name]
         chosen += [kind[(2 * n + 1) * len(kind) // (2 * share)] for n in range(share)]
-    told = ", ".join(f"{len(kind)} that {name}" for name, kind in kinds.items() if kind)
+    sizes = ", ".join(f"{len(kind)} that {name}" for name, kind in kinds.items() if kind)
     shown = [show_question([rungs[rung] for rung in dict.fromkeys((base, tuned))], chunks, proofs) for rungs in chosen]
-    return shown, f"{len(chosen)} of {len(both)} questions, spread evenly over each kind: {told}."
+    return shown, f"{len(chosen)} of {len(both)} questions, spread evenly over each group: {sizes}."
 
 
 def group_failures(
     answers: Iterable[GivenAnswer], rung: str, chunks: Mapping[str, Chunk], proofs: Mapping[str, Sequence[str]]
 ) -> list[Failures]:
-    """The wrong answers of a rung by their cause, the commonest first, each with the one in the middle."""
+    """The wrong answers of a rung by cause, the most frequent first, each with the middle one as example."""
     groups: dict[str, list[GivenAnswer]] = {}
     for given in answers:
         if given.rung == rung and given.cause:
@@ -144,7 +144,7 @@ def group_failures(
 def show_question(
     answers: Sequence[GivenAnswer], chunks: Mapping[str, Chunk], proofs: Mapping[str, Sequence[str]]
 ) -> ShownQuestion:
-    """A question with some rungs' answers, and the passages of the last one: oracles, and distractors it quotes."""
+    """A question with the rungs' answers and passages of the last one: oracles and quoted distractors."""
     last = answers[-1]
     passages = []
     for id in last.oracle_ids[:_PASSAGES]:
@@ -159,42 +159,44 @@ def show_question(
         Passage(_place(chunk), excerpt(_marked(chunk.text, last.quotes, QUOTED)), oracle=False, retrieved=True)
         for chunk in believed[:_PASSAGES] or ([] if passages else others[:1])
     ]
-    said = [_said(given, chunks) for given in answers]
-    return ShownQuestion(_cut(last.question, _LONGEST), _cut(last.expected, _LONGEST), last.kind, said, passages)
+    shown = [_shown_answer(given, chunks) for given in answers]
+    return ShownQuestion(
+        _cut(last.question, _MAX_CHARACTERS), _cut(last.expected, _MAX_CHARACTERS), last.kind, shown, passages
+    )
 
 
 def excerpt(pieces: Sequence[MarkedPiece]) -> tuple[MarkedPiece, ...]:
-    """What is marked, with so much of the text around it that a person sees where it stands."""
+    """The marked pieces with some text around them."""
     if all(kind == PLAIN for _, kind in pieces):
         text = "".join(text for text, _ in pieces)
         return ((_cut(text, 2 * _AROUND), PLAIN),)
     shown = []
     for number, (text, kind) in enumerate(pieces):
         if kind != PLAIN:
-            shown.append((_cut(text, _LONGEST), kind))
+            shown.append((_cut(text, _MAX_CHARACTERS), kind))
             continue
         before, after = number > 0, number < len(pieces) - 1
         if len(text) > _AROUND * (before + after):
             head = _cut(text, _AROUND) if before else "…"
-            # Cut from its end, as the head is from its beginning.
+            # Cut at its start, as the head is at its end.
             tail = _cut(text[::-1], _AROUND)[::-1] if after else ""
             text = f"{head.removesuffix('…')}{tail}" if after else head
         shown.append((text, PLAIN))
     return tuple(shown)
 
 
-def _said(given: GivenAnswer, chunks: Mapping[str, Chunk]) -> ShownAnswer:
+def _shown_answer(given: GivenAnswer, chunks: Mapping[str, Chunk]) -> ShownAnswer:
     context = [chunks[id] for id in given.context_ids if id in chunks]
     quotes = []
     for quote in given.quotes[:_QUOTES]:
-        found = next((chunk.place for chunk in context if stands_in(quote, [chunk])), "")
-        quotes.append(ShownQuote(_cut(quote, _LONGEST), found))
-    return ShownAnswer(given.rung, _cut(given.text, _LONGEST), quotes, given.right)
+        place = next((chunk.place for chunk in context if stands_in(quote, [chunk])), "")
+        quotes.append(ShownQuote(_cut(quote, _MAX_CHARACTERS), place))
+    return ShownAnswer(given.rung, _cut(given.text, _MAX_CHARACTERS), quotes, given.right)
 
 
 def _marked(text: str, quotes: Sequence[str], kind: str) -> list[MarkedPiece]:
-    worth = [quote for quote in quotes if len(quote.strip()) >= _SHORTEST]
-    return [(piece, kind if quoted else PLAIN) for piece, quoted in mark_quotes(text, worth)]
+    long_enough = [quote for quote in quotes if len(quote.strip()) >= _MIN_MARKED]
+    return [(piece, kind if quoted else PLAIN) for piece, quoted in mark_quotes(text, long_enough)]
 
 
 def _place(chunk: Chunk) -> str:
@@ -202,7 +204,7 @@ def _place(chunk: Chunk) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    """The beginning of a text, as far as a word's end where one is near."""
+    """The text truncated, at the end of a word if one is near."""
     if len(text) <= length:
         return text
     cut = text[:length]
@@ -211,13 +213,13 @@ def _cut(text: str, length: int) -> str:
 
 
 def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    """How many of `count` each kind gets: one at least where it has one, the rest by size."""
-    there = {name: size for name, size in sizes.items() if size}
-    shares = dict.fromkeys(there, 1)
-    total = sum(there.values())
+    """How many of `count` each kind gets: at least one if it is not empty, the rest by size."""
+    present = {name: size for name, size in sizes.items() if size}
+    shares = dict.fromkeys(present, 1)
+    total = sum(present.values())
     while sum(shares.values()) < min(count, total):
-        # The kind that is furthest below its share, and has more.
-        free = [name for name in there if shares[name] < there[name]]
-        short = max(free, key=lambda name: count * there[name] / total - shares[name])
+        # The kind furthest below its share that has more.
+        free = [name for name in present if shares[name] < present[name]]
+        short = max(free, key=lambda name: count * present[name] / total - shares[name])
         shares[short] += 1
     return shares

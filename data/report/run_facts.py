@@ -1,6 +1,6 @@
-"""What the report on a run shows, as plain values: gathered by tasks/workdir, drawn by run_page and run_markdown.
+"""What the report on a run shows, as plain values: collected by tasks/workdir, rendered by run_page and run_markdown.
 
-All scores are in percent, from 0 to 100; differences are in points.
+Scores are in percent, 0 to 100; differences are in percentage points.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from data.scoring.scores import UNAIDED_NOTE
 
-# What is known of a piece of text: nothing, the answer quotes it, or it proves the answer and was not quoted.
+# Kind of a piece of text: plain, quoted by the answer, or evidence that the answer does not quote.
 PLAIN, QUOTED, PROOF = "", "quoted", "proof"
 MarkedPiece = tuple[str, str]
 
@@ -24,14 +24,14 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        # A rounded zero has no sign.
+        # + 0.0: no sign on a rounded zero.
         value, low, high = (round(number, 1) + 0.0 for number in (self.value, self.low, self.high))
         return f"{value:.1f} ({low:.1f} to {high:.1f})"
 
 
 @dataclass(frozen=True, slots=True)
 class RungScores:
-    """One rung of the ladder: metric -> score, None where nothing counts."""
+    """One rung of the ladder: metric -> score, or None if no answer counts for it."""
 
     name: str
     questions: int
@@ -39,8 +39,8 @@ class RungScores:
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
-    """How much higher a rung is than another on the same questions; `p` of the paired test, if there was one."""
+class RungDifference:
+    """The difference of two rungs on the same questions, with `p` of the paired test or None."""
 
     rung: str
     against: str
@@ -50,20 +50,20 @@ class Paired:
     questions: int
 
     @property
-    def told(self) -> str:
-        """What the interval says."""
+    def verdict(self) -> str:
+        """What the interval says, in words."""
         if self.difference.low > 0:
             return "better"
-        return "worse" if self.difference.high < 0 else "not told apart"
+        return "worse" if self.difference.high < 0 else "not significant"
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line of a plot: x and y of each point and, where measured, its interval.
+    """A line of a plot: x and y of each point, with intervals if measured.
 
     Attributes:
-        x: numbers, or names, which stand side by side.
-        low, high: as many as points, or none.
+        x: numbers, or names, which are spaced evenly.
+        low, high: one for each point, or empty.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A plot: its title, what the axes show, its lines, and a line below it."""
+    """A plot: title, axis labels, lines, and a note below it."""
 
     title: str
     x_label: str
@@ -86,11 +86,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells, the names of the columns first.
+    """Rows of cells, column names first.
 
     Attributes:
         note: a line below it.
-        words: so many columns at the beginning hold words, the others numbers.
+        words: number of leading columns that hold text; the others hold numbers.
     """
 
     title: str
@@ -101,7 +101,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class ShownQuote:
-    """A quote of an answer, and where it stands word for word; nowhere in what was shown where `place` is empty."""
+    """A quote of an answer and the place of its verbatim text; `place` is empty if it is in no chunk shown."""
 
     text: str
     place: str
@@ -109,10 +109,10 @@ class ShownQuote:
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """What a rung answered.
+    """The answer of a rung.
 
     Attributes:
-        text: the answer, or the whole output where that is not in the format.
+        text: the answer, or the output if that is not in the trained format.
     """
 
     rung: str
@@ -123,7 +123,7 @@ class ShownAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A part of a chunk that was shown or should have been: where it stands, its text in marked pieces."""
+    """An excerpt of a chunk that was shown, or should have been, in marked pieces."""
 
     place: str
     pieces: Sequence[MarkedPiece]
@@ -133,7 +133,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class ShownQuestion:
-    """A question with the answers of some rungs side by side and the passages that they rest on."""
+    """A question with the answers of some rungs and the passages that they come from."""
 
     question: str
     expected: str
@@ -144,7 +144,7 @@ class ShownQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The answers that one cause made wrong: how many, and one of them."""
+    """Wrong answers with the same cause: their number and one example."""
 
     cause: str
     count: int
@@ -152,21 +152,21 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What the rule said of the model, why, and the differences that it rests on."""
+class ShownDecision:
+    """The promotion rule's decision in words, and the differences behind it."""
 
-    told: str
+    text: str
     promoted: bool
     table: Table | None
 
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """What a stage of a name has cost in all its calls; None where all of them were cached.
+    """Cost of all calls of a stage.
 
     Attributes:
         seconds: of wall time.
-        peak_bytes: of memory.
+        peak_bytes: of memory; None if all calls were cached.
     """
 
     stage: str
@@ -178,21 +178,21 @@ class StageCost:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """All that the page of a run shows; what a run has not measured is empty, and left out of the page.
+    """All that a run's page shows. What the run did not measure is empty and left out.
 
     Attributes:
-        repeats: the run whose results this one would have given again; it has a page of its own.
-        headline: what came of it in a sentence or two.
-        tiles: name -> number in words, the first things to see.
-        labels: metric -> what it is called, in the order of the table.
-        compared: the two rungs that the examples show, the tuned one last.
-        judge: what a model behind a server says of the answers.
-        sweep: a row a value, of a run that is a sweep.
+        repeats: name of the earlier run with the same results, if this run had nothing to do.
+        headline: the result in one sentence.
+        tiles: name -> formatted number, shown at the top.
+        labels: metric -> display name, in the order of the table.
+        compared: the two rungs shown in the examples, the tuned one last.
+        judge: ratings of the answers by a judge model.
+        sweep: of a sweep, one row for each value.
         examples_note: how the examples were drawn.
-        command: what does it again.
-        digests: name of a result -> kind and digest.
+        command: reproduces the run.
+        digests: name of an artifact -> kind and digest.
         links: name -> path relative to the page.
-        missing: lines about what cannot be shown, and why.
+        missing: what cannot be shown and why, one line each.
     """
 
     name: str
@@ -210,7 +210,7 @@ class RunFacts:
     rungs: Sequence[RungScores] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     compared: tuple[str, str] = ("", "")
-    paired: Sequence[Paired] = ()
+    paired: Sequence[RungDifference] = ()
     judge: Table | None = None
     sweep: Table | None = None
     breakdown: Sequence[Table] = ()
@@ -222,7 +222,7 @@ class RunFacts:
     examples_note: str = ""
     failures: Sequence[Failures] = ()
     failures_note: str = ""
-    decision: Decision | None = None
+    decision: ShownDecision | None = None
     stages: Sequence[StageCost] = ()
     tokens: Sequence[tuple[str, str]] = ()
     command: str = ""
@@ -232,7 +232,7 @@ class RunFacts:
     missing: Sequence[str] = ()
 
     def label(self, metric: str) -> str:
-        """How a metric is called."""
+        """Display name of a metric."""
         return self.labels.get(metric, metric.replace("_", " "))
 
     def ladder(self) -> Table:
@@ -243,43 +243,45 @@ class RunFacts:
             [rung.name, str(rung.questions), *(str(rung.scores.get(metric) or "-") for metric in metrics)]
             for rung in self.rungs
         ]
-        note = "percent, with 95% intervals; - where nothing counts"
+        note = "percent, with 95% intervals; -: no answer counts for the metric"
         return Table("The ladder", rows, f"{note}. {UNAIDED_NOTE}" if "quotes_unaided" in metrics else note)
 
     def metrics(self) -> list[str]:
-        """Keys of the rungs' scores, in the order of their labels, those without one last."""
-        given = {metric: None for rung in self.rungs for metric in rung.scores}
-        return [*(key for key in self.labels if key in given), *(key for key in given if key not in self.labels)]
+        """Metrics of the rungs in the order of their labels; those without a label come last."""
+        present = {metric: None for rung in self.rungs for metric in rung.scores}
+        return [*(key for key in self.labels if key in present), *(key for key in present if key not in self.labels)]
 
-    def comparisons(self, metric: str) -> list[Paired]:
+    def comparisons(self, metric: str) -> list[RungDifference]:
         """The paired comparisons of one metric."""
         return [paired for paired in self.paired if paired.metric == metric]
 
-    def leading(self) -> list[Paired]:
-        """The comparisons that a reader asks for first: of the tuned rung with each other one, in the first metric."""
+    def leading(self) -> list[RungDifference]:
+        """Comparisons of the tuned rung with every other, in the first metric."""
         first = self.comparisons(next(iter(self.compared_metrics()), ""))
         return [paired for paired in first if self.compared[1] in (paired.rung, paired.against)]
 
     def compared_metrics(self) -> list[str]:
-        """The metrics that rungs were compared in, in the order of the file."""
+        """Metrics of the comparisons, in the order of the file."""
         return list({paired.metric: None for paired in self.paired})
 
 
-def comparison_rows(paired: Sequence[Paired]) -> Table:
+def comparison_rows(paired: Sequence[RungDifference]) -> Table:
     """Paired comparisons as a table."""
-    rows = [["rung", "against", "points", "", "p", "questions"]]
+    rows = [["rung", "compared with", "points", "", "p", "questions"]]
     for each in paired:
         p = "-" if each.p is None else "< 0.001" if each.p < 0.001 else f"{each.p:.3f}"
-        rows.append([each.rung, each.against, f"{_sign(each)}{each.difference}", each.told, p, f"{each.questions:,}"])
+        rows.append(
+            [each.rung, each.against, f"{_sign(each)}{each.difference}", each.verdict, p, f"{each.questions:,}"]
+        )
     return Table("", rows, words=2)
 
 
-def _sign(paired: Paired) -> str:
+def _sign(paired: RungDifference) -> str:
     return "+" if round(paired.difference.value, 1) > 0 else ""
 
 
 def told_seconds(seconds: float) -> str:
-    """A time for people: `0.4 s`, `3 min 05 s`, `1 h 02 min`."""
+    """A duration as text: `0.4 s`, `3 min 05 s`, `1 h 02 min`."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -288,7 +290,7 @@ def told_seconds(seconds: float) -> str:
 
 
 def told_bytes(size: int) -> str:
-    """A size for people, in steps of 1,000."""
+    """A size as text, in powers of 1,000."""
     value, unit = float(size), "B"
     for unit in ("B", "kB", "MB", "GB"):
         if value < 999.95 or unit == "GB":

@@ -1,4 +1,4 @@
-"""The report on a run as Markdown, for Prefect's artifacts and for those who read in a terminal."""
+"""The report on a run as Markdown, for Prefect's artifacts and for terminals."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Iterable, Sequence
 from data.report.run_facts import QUOTED, RunFacts, ShownQuestion, Table, comparison_rows, told_bytes, told_seconds
 from data.report.run_page import CAUSES, run_parts
 
-# What means something anywhere in a line, and what does at its beginning.
+# Markdown syntax anywhere in a line, and at its start.
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[#+=>-]")
-_LONGEST = 400  # characters of a text of others; the page has more
+_MAX_CHARACTERS = 400  # of one text; the page shows more
 
 
 def run_markdown(run: RunFacts) -> str:
-    """The same facts give the same text; what documents and answers hold is shown, never taken for Markdown or HTML."""
+    """The report as Markdown, a function of the facts alone. Texts of documents and answers are escaped."""
     parts = run_parts(run)
     lines = [f"# {escaped(run.name)}", "", f"**{run.state}** {escaped(run.about)}"]
     lines += [f"\n**{escaped(run.error)}**"] if run.error else []
     if run.repeats:
-        lines += ["", f"Nothing was to do: this run would have given what `{run.repeats}` gave, which has the report."]
-    told = [run.headline, run.decision.told if run.decision else ""]
-    lines += [f"\n{escaped(line)}" for line in filter(None, told)]
+        lines += ["", f"Nothing to do: the results are those of `{run.repeats}`; see its report."]
+    summary = [run.headline, run.decision.text if run.decision else ""]
+    lines += [f"\n{escaped(line)}" for line in filter(None, summary)]
     lines += [f"\n{escaped(line)}" for line in run.missing]
     if run.tiles:
         lines += _table([["", ""], *([name, number] for name, number in run.tiles.items())])
     if "asked" in parts:
         lines += [*_head(parts["asked"]), *_words(run.asked)]
-        lines += ["", "Settings that are not the defaults:", *_words(run.changed)] if run.changed else []
+        lines += ["", "Settings that differ from the defaults:", *_words(run.changed)] if run.changed else []
     if "data" in parts:
         lines += [*_head(parts["data"]), *_words(run.data), *(_table(run.filters.rows) if run.filters else ())]
     if "ladder" in parts:
@@ -44,15 +44,15 @@ def run_markdown(run: RunFacts) -> str:
         for figure in run.curves:
             for series in figure.series:
                 first, last = series.y[0], series.y[-1]
-                lines.append(f"\n- {escaped(series.name)}: {first:.4g} at first, {last:.4g} at last")
+                lines.append(f"\n- {escaped(series.name)}: {first:.4g} first, {last:.4g} last")
     for figure in run.robustness:
         lines += _head(figure.title)
         rows = [[figure.x_label, *(series.name for series in figure.series)]]
         for x in dict.fromkeys(x for series in figure.series for x in series.x):
-            found = (
+            values = (
                 {str(a): f"{b:.1f}" for a, b in zip(s.x, s.y, strict=True)}.get(str(x), "-") for s in figure.series
             )
-            rows.append([str(x), *found])
+            rows.append([str(x), *values])
         lines += _table(rows)
     if run.retriever:
         lines += [*_head(parts["retriever"]), *_noted(run.retriever)]
@@ -69,7 +69,7 @@ def run_markdown(run: RunFacts) -> str:
         lines += [*_head(parts["cost"]), *_costs(run)]
     if "again" in parts:
         lines += _head(parts["again"])
-        # Longer than any run of them in the command, which could otherwise end it.
+        # Longer than any run of backticks in the command, which could otherwise close the fence.
         fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", run.command))])
         lines += [f"{fence}sh\n{run.command}\n{fence}"] if run.command else []
         lines += _words(run.digests)
@@ -77,10 +77,10 @@ def run_markdown(run: RunFacts) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text of others as it reads: one line, cut where it is long, none of it Markdown or HTML."""
+    """The text on one line, truncated, with Markdown and HTML escaped."""
     line = " ".join(text.split())
-    line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"
-    line = re.sub(r"^(\d+)([.)])", r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", line))  # 1. would begin a list
+    line = line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]} …"
+    line = re.sub(r"^(\d+)([.)])", r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", line))  # 1. would start a list
     return line.replace("&", "&amp;").replace("<", "&lt;")
 
 
@@ -106,10 +106,10 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 def _shown(item: ShownQuestion) -> list[str]:
     lines = ["", f"**{escaped(item.question)}** expected: {escaped(item.expected)}", ""]
     for said in item.answers:
-        lines.append(f"- {'✓' if said.right else '✗'} {escaped(said.rung)}: {escaped(said.text) or 'nothing'}")
+        lines.append(f"- {'✓' if said.right else '✗'} {escaped(said.rung)}: {escaped(said.text) or '(empty)'}")
         for quote in said.quotes:
-            place = f"word for word in {escaped(quote.place)}" if quote.place else "stands in no document shown"
-            lines.append(f"    - “{escaped(quote.text)}” ({place})")
+            source = f"verbatim in {escaped(quote.place)}" if quote.place else "not in any document shown"
+            lines.append(f"    - “{escaped(quote.text)}” ({source})")
     for passage in item.passages:
         kind = "oracle" if passage.oracle else "distractor"
         pieces = (f"**{escaped(text)}**" if mark == QUOTED else escaped(text) for text, mark in passage.pieces)

@@ -1,4 +1,4 @@
-"""The report on a run as one HTML page: no network, no scripts, light or dark as the reader's screen is."""
+"""The report on a run as one HTML page: no network, no scripts, light and dark."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from typing import Any
 
 from data.report.run_facts import RunFacts, RungScores, StageCost, comparison_rows, told_bytes, told_seconds
 from data.report.run_plots import interval_plot, line_plot
-from data.report.run_template import TEMPLATE
+from data.report.templates import render_page, style_sheet
 
-# What each cause of a failure means (data/scoring/failures.py); one that is not known here stands by itself.
+# Cause of a failure (data/scoring/failures.py) -> what it means.
 CAUSES = {
-    "not retrieved": "no chunk that proves the answer was among those shown",
-    "retrieved and ignored": "the proof was shown, and the answer comes from none of the documents",
-    "distractor believed": "it rests on a chunk that does not hold the answer",
-    "badly formatted": "the expected words are there, among others",
-    "wrong": "it looked in the right place, or had none to look in, and answers otherwise",
-    "should have abstained": "the documents do not answer the question, and it does",
-    "abstained wrongly": "it says that the documents do not hold what they hold",
+    "not retrieved": "no oracle was among the chunks shown",
+    "retrieved and ignored": "an oracle was shown; the answer comes from none of the chunks",
+    "distractor believed": "the answer comes from a chunk without the expected answer",
+    "badly formatted": "the answer contains the expected words, among others",
+    "wrong": "the answer differs, though it comes from the oracle or no documents were shown",
+    "should have abstained": "the documents do not hold the answer; the model answered",
+    "abstained wrongly": "the model says that the documents lack an answer that they hold",
 }
-# Metrics that are drawn; the table has all.
+# Metrics with a plot; the table has all of them.
 DRAWN = ("token_f1", "exact_match", "quote_precision", "oracle_citation")
 _OF_QUOTES = ("quote_precision", "oracle_citation")
-# Beginning of a rung's name -> number of its colour.
+# Prefix of a rung's name -> number of its colour.
 _FAMILIES = {"base": 5, "plain": 1, "dsf": 1}
 
 
 def run_page(run: RunFacts) -> str:
-    """The page; the same facts give the same bytes, and every text of documents and answers is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    # Escapes whatever is not Markup; a name that is missing is an error, not an empty place.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE).render(
+    """The page as HTML, a function of the facts alone. Texts of documents and answers are escaped."""
+    return render_page(
+        "data.report",
+        "run.html",
+        run_css=style_sheet("data.report", "run.css"),
         run=run,
         parts=run_parts(run),
         plots=_plots(run),
@@ -48,20 +47,20 @@ def run_page(run: RunFacts) -> str:
 
 
 def run_parts(run: RunFacts) -> dict[str, str]:
-    """The parts that a page of this run has: key -> title."""
+    """The sections of this run's page: key -> title."""
     every = {
-        "asked": ("What was asked for", run.asked),
-        "data": ("The data", run.data or run.filters),
-        "ladder": ("What changed", run.rungs),
-        "sweep": ("What each value costs and gives", run.sweep),
+        "asked": ("Settings", run.asked),
+        "data": ("Data", run.data or run.filters),
+        "ladder": ("Evaluation", run.rungs),
+        "sweep": ("Quality and cost of each value", run.sweep),
         "training": ("Training", run.curves),
         "robustness": ("Robustness", run.robustness),
-        "retriever": ("The retriever", run.retriever),
+        "retriever": ("Retrieval", run.retriever),
         "examples": ("Answers side by side", run.examples),
-        "failures": ("What went wrong, by cause", run.failures),
-        "champion": ("The champion", run.decision),
+        "failures": ("Failures by cause", run.failures),
+        "champion": ("Champion", run.decision),
         "cost": ("Cost", run.stages),
-        "again": ("Do it again", run.command or run.digests),
+        "again": ("Reproduce", run.command or run.digests),
     }
     return {key: title for key, (title, content) in every.items() if content}
 
@@ -69,12 +68,12 @@ def run_parts(run: RunFacts) -> dict[str, str]:
 def _plots(run: RunFacts) -> dict[str, Any]:
     ladder = []
     for metric in DRAWN:
-        rows = [(r.name, s, _colour(r.name)) for r in run.rungs if (s := r.scores.get(metric)) and _asked(r, metric)]
+        rows = [(r.name, s, _colour(r.name)) for r in run.rungs if (s := r.scores.get(metric)) and _applies(r, metric)]
         if any(score.high for _, score, _ in rows):
             ladder.append(interval_plot(rows, f"{run.label(metric)} (percent)"))
     leading = run.leading()
     differences = [
-        (f"{each.rung} against {each.against}", each.difference, 0 if each.told == "better" else 5) for each in leading
+        (f"{each.rung} vs {each.against}", each.difference, 0 if each.verdict == "better" else 5) for each in leading
     ]
     label = run.label(leading[0].metric) if leading else ""
     first = list({figure.title: figure for figure in reversed(run.robustness)}.values())[::-1]
@@ -88,15 +87,15 @@ def _plots(run: RunFacts) -> dict[str, Any]:
 
 
 def _is_costly(stage: StageCost, run: RunFacts) -> bool:
-    """Whether a stage took a hundredth of the time of all; where nothing was built, every stage counts."""
+    """Whether a stage took at least 1% of the total time. If nothing was built, every stage counts."""
     return stage.seconds >= sum(each.seconds for each in run.stages) / 100
 
 
-def _asked(rung: RungScores, metric: str) -> bool:
-    """Whether a rung gives quotes at all, where it is about these: an untuned model is not asked for any."""
+def _applies(rung: RungScores, metric: str) -> bool:
+    """Whether the metric applies to the rung: metrics of quotes only where answers have some."""
     quotes = rung.scores.get("quote_rate")
     return metric not in _OF_QUOTES or quotes is None or quotes.high > 0
 
 
 def _colour(rung: str) -> int:
-    return next((colour for start, colour in _FAMILIES.items() if rung.casefold().startswith(start)), 0)
+    return next((colour for prefix, colour in _FAMILIES.items() if rung.casefold().startswith(prefix)), 0)

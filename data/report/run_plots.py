@@ -1,7 +1,7 @@
-"""Plots of a run's report as HTML and SVG without scripts; they grow with the page, while their text does not.
+"""Plots of a run's report as HTML and SVG without scripts. They scale with the page; their text does not.
 
-Colours are the classes `c0`, `c1`, ... of the page's style sheet. Lines lie in an SVG that is stretched to its box
-(strokes keep their width), and the numbers beside it are text of the page, so that a phone shows them as large.
+Colours are the classes `c0`, `c1`, ... of the style sheet. Lines are in an SVG that is stretched to its box with
+non-scaling strokes; tick labels are HTML beside it, so they stay legible on a phone.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from markupsafe import Markup, escape
 from data.report.run_facts import Figure, Interval, Series
 
 COLOURS = 6
-_LABELLED = 12  # so many places on the x axis have their own number
+_LABELLED = 12  # up to this many x values, each has a tick label
 _Y_TICKS = 5
 
 
 def interval_plot(rows: Sequence[tuple[str, Interval, int]], label: str, *, zero: bool = False) -> Markup:
-    """A dot with its interval a row, over one axis that starts at 0 or, for differences, holds it.
+    """One row a score: a dot with its interval, over one axis that includes 0.
 
     Args:
-        rows: name, score and number of the colour.
-        zero: draw a line at 0, on either side of which the scores may lie.
+        rows: name, score and colour number.
+        zero: draw a line at 0, for differences.
     """
     if not rows:
         return Markup("")
@@ -50,26 +50,26 @@ def interval_plot(rows: Sequence[tuple[str, Interval, int]], label: str, *, zero
     numbers = "".join(f'<span style="left:{at(tick)}">{tick:g}</span>' for tick in ticks)
     axis = f'<div class="dot-row"><span></span><div class="ticks">{numbers}</div><span></span></div>'
     head = f'<figure class="dots"><figcaption>{escape(label)}</figcaption>'
-    return Markup(f"{head}{''.join(parts)}{axis}</figure>")  # noqa: S704  every text in the parts is escaped above
+    return Markup(f"{head}{''.join(parts)}{axis}</figure>")  # noqa: S704  all text in the parts is escaped above
 
 
 def line_plot(figure: Figure) -> Markup:
-    """Lines with bands for their intervals; a line of one point is a dot."""
+    """Lines with bands for their intervals; a line of one point is drawn as a dot."""
     series = [line for line in figure.series if len(line.y)]
     if not series:
         return Markup("")
-    places, names = _places(series)
-    every = [value for line in series for value in (*line.y, *line.low, *line.high) if math.isfinite(value)]
-    highest, lowest = max([*every, 0.0]), min([*every, 0.0])
+    positions, names = _positions(series)
+    finite = [value for line in series for value in (*line.y, *line.low, *line.high) if math.isfinite(value)]
+    highest, lowest = max([*finite, 0.0]), min([*finite, 0.0])
     step = _step(highest - lowest)
     low, high = math.floor(lowest / step) * step, math.ceil(highest / step) * step
     high = high if high > low else low + step
-    left, right = min(places.values()), max(places.values())
+    left, right = min(positions.values()), max(positions.values())
     width = right - left or 1.0
-    margin = 3.0 if len(places) > 1 else 50.0
+    margin = 3.0 if len(positions) > 1 else 50.0
 
     def x(value: float | str) -> float:
-        return margin + (places[value] - left) / width * (100 - 2 * margin)
+        return margin + (positions[value] - left) / width * (100 - 2 * margin)
 
     def y(value: float) -> float:
         return 100 - 100 * (min(max(value, low), high) - low) / (high - low)
@@ -80,7 +80,7 @@ def line_plot(figure: Figure) -> Markup:
     shown = names if len(names) <= _LABELLED else _even(names)
     x_numbers = "".join(f'<span style="left:{x(name):.2f}%">{escape(_number(name))}</span>' for name in shown)
     y_numbers = "".join(f'<span style="top:{y(tick):.2f}%">{tick:.6g}</span>' for tick in ticks)
-    told = f"{figure.title}: {figure.y_label} against {figure.x_label}"
+    described = f"{figure.title}: {figure.y_label} against {figure.x_label}"
     keys = series if len(series) > 1 or series[0].name != figure.title.casefold() else []
     legend = "".join(
         f'<span><svg class="key" aria-hidden="true"><line class="whisker c{n % COLOURS} d{n % COLOURS}" x1="0" '
@@ -88,10 +88,10 @@ def line_plot(figure: Figure) -> Markup:
         for n, line in enumerate(keys)
     )
     note = f"<p class='quiet'>{escape(figure.note)}</p>" if figure.note else ""
-    return Markup(  # noqa: S704  every text in the parts is escaped above
+    return Markup(  # noqa: S704  all text in the parts is escaped above
         f'<figure class="lines"><figcaption>{escape(figure.title)} <span class="quiet">{escape(figure.y_label)}</span>'
         f'</figcaption><p class="legend">{legend}</p><div class="frame"><div class="y">{y_numbers}</div>'
-        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(told)}">'
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(described)}">'
         f'{"".join([*grid, *parts])}</svg><div class="ticks">{x_numbers}</div></div>'
         f'<p class="quiet x">{escape(figure.x_label)}</p>{note}</figure>'
     )
@@ -109,18 +109,18 @@ def _line(line: Series, number: int, x, y) -> str:  # type: ignore[no-untyped-de
     path = "L".join(f"{a:.2f} {b:.2f}" for a, b in points)
     if len(points) > 1:
         parts.append(f'<path class="line {colour} d{number % COLOURS}" d="M{path}"/>')
-    if len(points) <= 2 * _LABELLED:  # a line of no length with round ends is a dot, which stretching leaves round
+    if len(points) <= 2 * _LABELLED:  # a zero-length line with round caps is a dot that stretching keeps round
         for (a, b), (name, value) in zip(points, measured, strict=True):
-            told = escape(f"{line.name}, {_number(name)}: {value:.4g}")
-            parts.append(f'<path class="dot {colour}" d="M{a:.2f} {b:.2f}h0.01"><title>{told}</title></path>')
+            title = escape(f"{line.name}, {_number(name)}: {value:.4g}")
+            parts.append(f'<path class="dot {colour}" d="M{a:.2f} {b:.2f}h0.01"><title>{title}</title></path>')
     return "".join(parts)
 
 
-def _places(series: Sequence[Series]) -> tuple[dict[float | str, float], list[float | str]]:
-    """Where each x lies: numbers by their value, names side by side in the order of their coming."""
+def _positions(series: Sequence[Series]) -> tuple[dict[float | str, float], list[float | str]]:
+    """x value -> position (numbers at their value, names evenly spaced), and the x values in order."""
     names = list({value: None for line in series for value in line.x})
     if any(isinstance(name, str) for name in names):
-        return {name: float(place) for place, name in enumerate(names)}, names
+        return {name: float(index) for index, name in enumerate(names)}, names
     names.sort(key=float)
     return {name: float(name) for name in names}, names
 
@@ -135,7 +135,7 @@ def _number(value: float | str) -> str:
 
 
 def _step(span: float) -> float:
-    """A round number that goes about four times into the span."""
+    """A round tick step: about a quarter of the span."""
     if not math.isfinite(span) or span <= 0:
         return 1.0
     size = 10.0 ** math.floor(math.log10(span / 4))

@@ -1,4 +1,4 @@
-"""A run's settings for a person: those that matter in words, those that are not the defaults, and the command."""
+"""A run's settings for people: a summary in words, those that differ from the defaults, and the command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-# How far a run was to go -> the command that goes there.
+# Goal of a run -> command.
 COMMANDS = {
     "everything": "run",
     "dataset": "build-dataset",
@@ -19,34 +19,32 @@ _OPTIONS = {"corpus": "--corpus", "questions": "--questions", "base_model": "--b
 
 
 def settings_that_matter(settings: Mapping[str, Any], goal: str) -> list[tuple[str, str]]:
-    """Name and value in words, of the settings that a reader asks for first; a group that is absent has no line."""
-    found: list[tuple[str, str]] = []
+    """(name, value in words) of the main settings. Groups that are absent are left out."""
+    rows: list[tuple[str, str]] = []
 
-    def tell(name: str, told: Callable[..., str], *keys: str) -> None:
+    def add(name: str, describe: Callable[..., str], *keys: str) -> None:
         values = [_find(settings, key) for key in keys]
         if None not in values:
-            found.append((name, told(*values)))
+            rows.append((name, describe(*values)))
 
-    tell("base model", str, "base_model")
-    tell("documents", str, "corpus")
+    add("base model", str, "base_model")
+    add("documents", str, "corpus")
     if _find(settings, "teacher.kind") in (None, "given"):
-        tell("questions", str, "questions")
+        add("questions", str, "questions")
     else:
         model = _find(settings, "teacher.model") or "the base model"
         keys = ("teacher.kind", "teacher.questions_per_chunk")
-        tell("questions", lambda kind, each: f"by a teacher ({kind}: {model}), {each} a chunk", *keys)
-    tell("chunks", lambda most: f"at most {most} tokens", "chunking.max_tokens")
-    tell(
+        add("questions", lambda kind, each: f"by a teacher ({kind}: {model}), {each} per chunk", *keys)
+    add("chunks", lambda most: f"at most {most} tokens", "chunking.max_tokens")
+    add(
         "contexts in training",
-        lambda chunks, share, passes: (
-            f"{chunks} chunks; the oracle among them in {share:.0%}; each question over {passes} of them"
-        ),
+        lambda chunks, share, passes: f"{chunks} chunks; {share:.0%} with the oracle; {passes} contexts per question",
         "raft.context_chunks",
         "raft.oracle_fraction",
         "raft.passes",
     )
     if goal != "dataset":
-        tell(
+        add(
             "LoRA",
             lambda rank, alpha, targets: f"rank {rank}, alpha {alpha:g}, on {_listed(targets)}",
             "lora.rank",
@@ -55,10 +53,10 @@ def settings_that_matter(settings: Mapping[str, Any], goal: str) -> list[tuple[s
         )
         most = _find(settings, "training.max_updates")
         limit = f", at most {most} updates" if most else ""
-        tell(
+        add(
             "training",
             lambda epochs, many, rate, schedule: (
-                f"epochs: {epochs}{limit}; {many} examples an update; learning rate {rate}, {schedule}"
+                f"epochs: {epochs}{limit}; {many} examples per update; learning rate {rate}, {schedule}"
             ),
             "training.epochs",
             "training.examples_per_update",
@@ -67,20 +65,22 @@ def settings_that_matter(settings: Mapping[str, Any], goal: str) -> list[tuple[s
         )
     reranker = _find(settings, "retrieval.reranker")
     then = f", then the reranker {reranker}" if reranker else ""
-    tell("retrieval", lambda both: f"embeddings{' and BM25' if both else ''}{then}", "retrieval.hybrid")
+    add("retrieval", lambda both: f"embeddings{' and BM25' if both else ''}{then}", "retrieval.hybrid")
     if goal in ("everything", "evaluation"):
         most = _find(settings, "evaluation.max_questions")
-        asked = f"at most {most} questions" if most else "every question of the documents that were held out"
-        tell("evaluation", lambda chunks: f"{asked}, over the first {chunks} chunks found", "evaluation.top_k")
-    return found
+        asked = f"at most {most} questions" if most else "all questions of held-out documents"
+        add("evaluation", lambda chunks: f"{asked}, over the top {chunks} retrieved chunks", "evaluation.top_k")
+    return rows
 
 
 def _listed(names: str | Sequence[str]) -> str:
     return names if isinstance(names, str) else ", ".join(names)
 
 
-def changed_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[Any]:
-    """Dotted key and value of each setting that is not the default."""
+def changed_settings(
+    settings: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of each setting that differs from its default."""
     for key, value in settings.items():
         default = defaults.get(key)
         if isinstance(value, Mapping) and isinstance(default, Mapping):
@@ -90,7 +90,7 @@ def changed_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any], p
 
 
 def command_of(settings: Mapping[str, Any], defaults: Mapping[str, Any], goal: str) -> str:
-    """The command that asks for the same, for a shell; empty where no command goes as far."""
+    """The shell command that reproduces the run; empty if no command has this goal."""
     if goal not in COMMANDS:
         return ""
     words = [f"jora {COMMANDS[goal]}"]
@@ -103,12 +103,12 @@ def command_of(settings: Mapping[str, Any], defaults: Mapping[str, Any], goal: s
 
 
 def told_value(value: Any) -> str:
-    """A value as `--set` reads it."""
+    """A value in the syntax of `--set`."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _find(settings: Mapping[str, Any], key: str) -> Any:
-    place: Any = settings
+    value: Any = settings
     for part in key.split("."):
-        place = place.get(part) if isinstance(place, Mapping) else None
-    return place
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

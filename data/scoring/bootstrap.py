@@ -39,7 +39,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-class Paired(NamedTuple):
+class PairedDifference(NamedTuple):
     """How much higher one side is than the other, its interval, and p of no difference (two-sided)."""
 
     change: float
@@ -55,7 +55,7 @@ def paired_difference(
     seed: int = 0,
     resamples: int = _RESAMPLES,
     confidence: float = _CONFIDENCE,
-) -> Paired:
+) -> PairedDifference:
     """Both sides on the same drawn questions, so that questions which are hard for both do not widen the interval.
 
     p is twice the smaller share of draws on one side of zero (Efron and Tibshirani 1993, 15.4), draws without a
@@ -76,7 +76,7 @@ def paired_difference(
     change = [values.sum() / weights.sum() for values, weights in sides]
     rounding = 1e-9
     shares = [float((1 + (side * changes <= rounding).sum()) / (1 + len(changes))) for side in (1, -1)]
-    return Paired(float(change[0] - change[1]), float(low), float(high), min(1.0, 2 * min(shares)))
+    return PairedDifference(float(change[0] - change[1]), float(low), float(high), min(1.0, 2 * min(shares)))
 
 
 def _ends(confidence: float) -> tuple[float, float]:

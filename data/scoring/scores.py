@@ -41,10 +41,10 @@ METRICS = {
     "recall": "recall@k",
     "output_tokens": "output tokens",
 }
-# Told under a table that shows it.
+# Printed under a table with that column.
 UNAIDED_NOTE = (
-    "Quotes were held to the sentences of the documents while they were written (generation.quotes); unaided: so many "
-    "answers with quotes would have been the same without."
+    "Quotes were constrained to sentences of the documents (generation.quotes). Unaided: share of quoting answers that "
+    "are identical without constrained decoding."
 )
 # What the table shows of them, where some rung has it; the rest is in the files.
 COLUMNS = (

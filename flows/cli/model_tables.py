@@ -37,7 +37,7 @@ def compare_models(work_dir: str, new: str, standing: str) -> None:
         UserError: a model is not there or not evaluated, or they have no question in common.
     """
     from data.evaluation.ladder import TUNED
-    from tasks.stages.judging import marks_of
+    from tasks.stages.champion import marks_of
     from tasks.store.store import Store
 
     registry = Registry(work_dir)

@@ -13,7 +13,7 @@ from data.files.jsonl import read_jsonl
 from data.prompting.tokenizer import Tokenizer
 from data.raft.alpaca import RECORDS_NAME, AlpacaRecord, read_records
 from data.raft.sequences import TokenSequence, read_sequences
-from data.report.highlight import Piece, ShownChunk, ShownExample, show_example
+from data.report.highlight import QuotedPiece, ShownChunk, ShownExample, show_example
 from tasks.records.runs import read_latest
 from tasks.stages.loading import open_chunks, open_questions, open_tokenizer
 from tasks.store.artifacts import Artifact
@@ -99,7 +99,7 @@ def _chunk(number: int, chunk: ShownChunk) -> Text:
     return text.append("\n")
 
 
-def _pieces(pieces: Sequence[Piece], style: str) -> Text:
+def _pieces(pieces: Sequence[QuotedPiece], style: str) -> Text:
     text = Text()
     for piece, quoted in pieces:
         text.append(piece, style=_QUOTE if quoted else style)

@@ -14,8 +14,8 @@ from prefect.settings import PREFECT_API_URL
 from data.evaluation.ladder import BASE, TUNED
 from flows.pipeline.stages import Pipeline
 from tasks.records.models import Decision, ModelRecord, Registry, describe_model, now
+from tasks.stages.champion import compare_models, read_decision
 from tasks.stages.evaluation import build_prompts, generate_answers, score_rung
-from tasks.stages.judging import compare_models, read_verdict
 from tasks.store.artifacts import Artifact
 
 Happened = Literal["promoted", "kept", "rolled_back"]
@@ -71,9 +71,9 @@ def _decide(
     comparison = _compare(pipeline, standing, champion)
     if last is not None and (last.against, last.comparison) == (against, comparison):
         return f"already judged: {last.reason}"
-    verdict = read_verdict(pipeline.store, comparison)
+    decided = read_decision(pipeline.store, comparison)
     return Decision(
-        promoted=verdict.promoted, reason=verdict.reason, when=now(), against=against, comparison=comparison
+        promoted=decided.promoted, reason=decided.reason, when=now(), against=against, comparison=comparison
     )
 
 

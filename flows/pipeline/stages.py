@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.evaluation.ladder import Asked
+from data.evaluation.ladder import LadderModel
 from flows.settings.checks import check_dataset, check_training, model_facts
 from flows.settings.config import RunConfig
 from jora_model.formats.base import base_license, resolve_base
@@ -183,7 +183,7 @@ class Pipeline:
         """Answers of every rung on unseen documents, scored."""
         self.adapter()
         c, a = self.config, self.artifacts
-        adapters: dict[Asked, Any] = {"base": None, "tuned": a["adapter"]}
+        adapters: dict[LadderModel, Any] = {"base": None, "tuned": a["adapter"]}
         if c.evaluation.dsf:
             plain = self._run(build_plain_dataset, a["questions"], a["dataset"], a["base"], c.raft.prompt_style)
             a["dsf_adapter"] = adapters["DSF"] = self._run(

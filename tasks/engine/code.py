@@ -2,7 +2,9 @@
 
 The digest of the code covers the syntax trees of
 - the function and, by name, the functions, classes and constants of tasks/ that it uses, and that those use;
-- each module of data/ and jora_model/ that any of these imports from, with what it imports of its own package.
+- each module of data/ and jora_model/ that any of these imports from, with what it imports of its own package;
+- the files of these modules that are no code (templates, style sheets): those in a module's folder that a string of the
+  module names.
 Comments, docstrings, formatting and the stage's decorator do not count. The libraries are the third-party packages that
 any of this code imports, each with its installed version. Nothing is imported to find out.
 
@@ -14,6 +16,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
 import textwrap
 import threading
@@ -34,6 +37,8 @@ MACHINERY = ("tasks.store", "tasks.engine")
 # process (Prefect, inspect) know nothing of it, and what met one of them is parsed again.
 _PARSING = threading.Lock()
 _ATTEMPTS = 10
+# A file beside a module that is no code.
+_FILE_NAME = re.compile(r"[\w-]+\.(?!py$)\w+")
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,13 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Module:
-    """A source file: its digest, all that it imports anywhere, and its top level by name."""
+    """A source file: its digest, all that it imports anywhere, its top level by name, and file names in its strings."""
 
     digest: str
     imports: frozenset[str]
     pieces: dict[str, list[_Piece]]
     imported: dict[str, set[str]]
+    file_names: frozenset[str]
 
 
 # (file, modification time, size) -> what it says: a flow asks many times.
@@ -114,7 +120,7 @@ def stage_code(function: Callable[..., object], modules: Sequence[str] = ()) -> 
                 waiting.extend((use[0], each) for each in pieces)
     for name, path in _closure(library).items():
         module = _read(path)
-        found[name] = [module.digest]
+        found[name] = [module.digest, *_file_digests(path.parent, module.file_names)]
         external.update(target.split(".")[0] for target in module.imports)
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
     libraries = {name: _version(name) for name in sorted(external - {*LIBRARY, TASKS} - sys.stdlib_module_names)}
@@ -205,8 +211,17 @@ def _read(path: Path) -> _Module:
             for name in set(_defined(statement)):
                 pieces.setdefault(name, []).append(_piece(statement))
         imports = frozenset(target for _, target in _imports(tree))
-        _modules[known] = _Module(_digest(tree), imports, pieces, imported)
+        strings = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+        file_names = frozenset(text for text in strings if isinstance(text, str) and _FILE_NAME.fullmatch(text))
+        _modules[known] = _Module(_digest(tree), imports, pieces, imported, file_names)
     return _modules[known]
+
+
+def _file_digests(folder: Path, names: Iterable[str]) -> Iterator[str]:
+    """Name and digest of each file that is in the folder."""
+    for path in (folder / name for name in sorted(names)):
+        if path.is_file():
+            yield f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _defined(statement: ast.stmt) -> Iterator[str]:

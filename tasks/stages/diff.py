@@ -1,12 +1,12 @@
 """A dataset against the last one of the work directory."""
 
-import json
 from collections.abc import Mapping
 
 from data.raft.alpaca import AlpacaRecord, read_records
 from data.raft.dataset_diff import compare_datasets
 from tasks.engine.cache import stage
 from tasks.records.runs import read_latest
+from tasks.stages.json_files import write_json
 from tasks.stages.loading import open_documents
 from tasks.store.artifacts import Artifact, BrokenArtifact
 from tasks.store.store import Store
@@ -36,13 +36,9 @@ def compare(
         (_records(store, last_dataset), _records(store, dataset)),
     )
     with store.build("dataset-diff", inputs=(last_documents, last_dataset, documents, dataset)) as build:
-        content = {
-            "diff.json": json.dumps(diff.as_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n",
-            "diff.md": diff.table(),
-            "diff.txt": diff.line() + "\n",
-        }
-        for name, text in content.items():
-            (build.folder / name).write_text(text, encoding="utf-8")
+        write_json(build.folder / "diff.json", diff.as_json())
+        (build.folder / "diff.md").write_text(diff.table(), encoding="utf-8")
+        (build.folder / "diff.txt").write_text(diff.line() + "\n", encoding="utf-8")
         build.count(**diff.counts)
     return build.artifact
 

@@ -1,14 +1,12 @@
 """The evaluation ladder: prompts of a model's rungs, answers to them, and the scores of all rungs."""
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from data.evaluation.ladder import RUNG_BY_NAME, EvaluationSettings, draw, with_oracles
 from data.evaluation.tables import compare_rungs, make_breakdown, show_examples
-from data.files.jsonl import read_jsonl, to_jsonl, write_jsonl
+from data.files.jsonl import read_jsonl, write_jsonl
 from data.prompting.prompts import Prompt, PromptStyle, parse_output
 from data.prompting.tokenizer import Tokenizer
 from data.questions.question_kinds import question_kind
@@ -30,6 +28,7 @@ from tasks.engine.cache import stage
 from tasks.engine.jobs import run_job
 from tasks.engine.logs import run_log
 from tasks.engine.progress import Progress
+from tasks.stages.json_files import read_json, write_json
 from tasks.stages.loading import open_chunks, open_questions, open_retriever, open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
@@ -38,7 +37,7 @@ _SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedRung:
     """What is asked: the rung, the question and the chunks that are shown, in their order.
 
     Attributes:
@@ -104,7 +103,7 @@ def build_prompts(
         write_jsonl(
             build.folder / "asked.jsonl",
             [
-                Asked(name, question.id, tuple(context), place)
+                AskedRung(name, question.id, tuple(context), place)
                 for (name, question, context, _, _), place in zip(items, places, strict=True)
             ],
         )
@@ -127,8 +126,7 @@ def write_unique_prompts(
     encoded = encode_prompts(ids, list(places), tokenizer, style)
     write_prompts(build.folder, encoded)
     write_grammars(build.folder, grammars)
-    end = json.dumps({"end_id": tokenizer.end_id(style)}) + "\n"
-    (build.folder / "end.json").write_text(end, encoding="utf-8")
+    write_json(build.folder / "end.json", {"end_id": tokenizer.end_id(style)})
     build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
     return [places[prompt] for _, prompt, _ in prompts]
 
@@ -147,7 +145,7 @@ def generate_answers(
             prompts=str(folder),
             grammars=str(grammars) if generation.quotes == "verbatim" and grammars.exists() else None,
             output=str(build.folder),
-            end_ids=(json.loads((folder / "end.json").read_text(encoding="utf-8"))["end_id"],),
+            end_ids=(read_json(folder / "end.json")["end_id"],),
             compilation_cache=str(store.work_dir / "xla"),
             generation=generation,
         )
@@ -189,12 +187,12 @@ def score_answers(
     inputs = (questions, chunks, base, *prompts, *answers)
     with store.build("evaluation", settings={"evaluation": evaluation, "rungs": rungs}, inputs=inputs) as build:
         write_jsonl(build.folder / "answers.jsonl", everything)
-        _write_json(build, _SUMMARY, summary)
-        _write_json(build, "comparisons.json", [json.loads(line) for line in to_jsonl(comparisons).splitlines()])
-        _write_json(build, "breakdown.json", make_breakdown(everything))
+        write_json(build.folder / _SUMMARY, summary)
+        write_json(build.folder / "comparisons.json", [asdict(comparison) for comparison in comparisons])
+        write_json(build.folder / "breakdown.json", make_breakdown(everything))
         table, examples = rung_table(summary), show_examples(everything)
-        _write(build.folder / "summary.md", f"{table}\n```text\n{examples}\n```")
-        _write(build.folder / "summary.txt", f"{table}\n{examples}")
+        (build.folder / "summary.md").write_text(f"{table}\n```text\n{examples}\n```\n", encoding="utf-8")
+        (build.folder / "summary.txt").write_text(f"{table}\n{examples}\n", encoding="utf-8")
         build.count(rungs=len(summary), questions=summary[0]["questions"])
     return build.artifact
 
@@ -216,7 +214,7 @@ def score_rung(
     with store.build("evaluation", settings=evaluation, inputs=(questions, chunks, base, prompts, answers)) as build:
         write_jsonl(build.folder / "answers.jsonl", [answered for answered, _ in scored])
         summary = summarize(rung, [score for _, score in scored], seed=evaluation.seed)
-        _write_json(build, _SUMMARY, [summary])
+        write_json(build.folder / _SUMMARY, [summary])
         build.count(rungs=1, questions=summary["questions"])
     return build.artifact
 
@@ -235,7 +233,7 @@ class Scorer:
         """Every answer of every model, in the order in which they were asked."""
         for asked_in, answered_in in zip(prompts, answers, strict=True):
             written = self.outputs(answered_in)
-            for asked in read_jsonl(self.store.path(asked_in) / "asked.jsonl", Asked):
+            for asked in read_jsonl(self.store.path(asked_in) / "asked.jsonl", AskedRung):
                 yield self._score(asked, written[asked.prompt])
 
     def outputs(self, answers: Artifact) -> list[Output]:
@@ -246,7 +244,7 @@ class Scorer:
             for tokens, overruled in zip(read_answers(folder), read_overruled(folder), strict=True)
         ]
 
-    def _score(self, asked: Asked, output: Output) -> tuple[Answered, AnswerScore]:
+    def _score(self, asked: AskedRung, output: Output) -> tuple[Answered, AnswerScore]:
         question, parsed = self.questions[asked.question_id], parse_output(output.text)
         shown = [self.chunks[place] for place in asked.context_ids]
         oracles = [self.chunks[place] for place in question.oracle_ids]
@@ -278,11 +276,3 @@ class Scorer:
             cause=failure_cause(question, parsed, shown),
         )
         return answered, score
-
-
-def _write_json(build: Build, name: str, content: Any) -> None:
-    _write(build.folder / name, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """Export: a PEFT adapter folder, a merged Hugging Face model a GGUF on request, with cards; all read back."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from jora_model.spec.settings import ExportSettings, parse_size
 from tasks.engine.cache import stage
 from tasks.engine.jobs import run_job
 from tasks.engine.logs import run_log
+from tasks.stages.json_files import read_json
 from tasks.stages.loading import open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
@@ -30,8 +30,7 @@ def _space(
     evaluation: Artifact | None,
     base_model: str,
     export: ExportSettings,
-    style: PromptStyle = "chat",
-    base_license: str | None = None,
+    *others: object,
 ) -> int:
     copies = (export.merged * (2 if export.dtype == "f32" else 1)) + (export.gguf != "none")
     return adapter.bytes + base.bytes * copies
@@ -166,7 +165,7 @@ def _probe(
     job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
     try:
         run_job("jora_model.generation.probe", job_file, log=run_log())
-        return json.loads(output.read_text(encoding="utf-8"))
+        return read_json(output)
     finally:
         job_file.unlink()
         output.unlink(missing_ok=True)

@@ -1,8 +1,6 @@
 """The dataset as a product: splits, exports, card and report, beside the dataset that training reads."""
 
-import json
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from data.critic.critique import SPLIT, count_reasons
@@ -14,6 +12,7 @@ from data.raft.leaks import LEAKS_NAME
 from data.raft.settings import RaftSettings
 from data.scoring.retrieval_scores import retrieval_cells
 from tasks.engine.cache import stage
+from tasks.stages.json_files import read_json
 from tasks.stages.loading import open_chunks, open_embed, open_index, open_questions, open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
@@ -47,7 +46,7 @@ def package_dataset(
     of_test = embedded[len(every) - len(asked["eval"]) :]
     test = build_test(asked["eval"], found, vectors, raft, open_tokenizer(store, base), of_test)
     package = Package(read_splits(store.path(dataset)) | {"test": test}, found, vectors, every, embedded, raft)
-    retriever = retrieval_cells(_read(store.path(retrieval) / "retrieval.json"))
+    retriever = retrieval_cells(read_json(store.path(retrieval) / "retrieval.json"))
     report = package.report(documents.count("documents"), _filters(store, questions), retriever)
     inputs = (documents, questions, chunks, index, embedder, base, dataset, retrieval)
     with store.build("package", settings=raft, inputs=inputs) as build:
@@ -60,21 +59,17 @@ def read_leaks(store: Store, dataset: Artifact) -> list[dict[str, Any]]:
     """The leak report of each part that training reads."""
     folder = store.path(dataset)
     paths = (folder / LEAKS_NAME, folder / "validation" / LEAKS_NAME)
-    return [_read(path) for path in paths if path.is_file()]
+    return [read_json(path) for path in paths if path.is_file()]
 
 
 def _filters(store: Store, questions: Artifact) -> list[Filter]:
     """What the questions went through; those that a filter rejected stand together in rejected.jsonl, in its order."""
     rejected = iter(read_jsonl(store.path(questions) / "rejected.jsonl", Rejected))
     filters = []
-    for row in _read(store.path(questions) / "filters.json"):
+    for row in read_json(store.path(questions) / "filters.json"):
         if row["filter"] == SPLIT:
             reasons = {"nearly repeats a held-out question": row["rejected"]}
         else:
             reasons = count_reasons(list(islice(rejected, row["rejected"])))
         filters.append(Filter(row["filter"], row["kept"] + row["rejected"], reasons))
     return filters
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

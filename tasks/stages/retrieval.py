@@ -1,6 +1,5 @@
 """Chunks, their index, and how well it finds the oracles of questions."""
 
-import json
 from dataclasses import asdict
 from functools import partial
 
@@ -18,6 +17,7 @@ from tasks.engine.cache import stage
 from tasks.engine.code import stage_code
 from tasks.engine.keys import stage_key
 from tasks.stages.embedding import embed_missing
+from tasks.stages.json_files import write_json
 from tasks.stages.loading import (
     KEYWORDS,
     open_chunks,
@@ -109,8 +109,7 @@ def measure(
     rows = measure_retrieval(open_retriever(store, chunks, index, embedder, reranker, retrieval), parts)
     inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker)))
     with store.build("retrieval", settings=retrieval, inputs=inputs) as build:
-        text = json.dumps(rows, indent=1, sort_keys=True) + "\n"
-        (build.folder / "retrieval.json").write_text(text, encoding="utf-8")
+        write_json(build.folder / "retrieval.json", rows)
         (build.folder / "retrieval.txt").write_text(retrieval_table(rows), encoding="utf-8")
         build.count(questions=sum(map(len, parts.values())))
     return build.artifact

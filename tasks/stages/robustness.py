@@ -1,12 +1,11 @@
 """The tuned model's score against what it is shown: the prompts of all studies, and the points of their plots."""
 
-import json
 from dataclasses import asdict, dataclass
 
 from data.evaluation.ladder import draw_some
 from data.evaluation.robustness import RobustnessSettings, trials
 from data.evaluation.robustness_plot import draw_points
-from data.evaluation.robustness_points import Outcome, make_points
+from data.evaluation.robustness_points import StudyOutcome, make_points
 from data.files.jsonl import read_jsonl, write_jsonl
 from data.prompting.prompts import PromptStyle, parse_output, raft_prompt
 from data.prompting.quoting import quote_grammar
@@ -15,6 +14,7 @@ from data.scoring.evaluated import Study
 from data.scoring.scores import score_answer
 from tasks.engine.cache import stage
 from tasks.stages.evaluation import Scorer, write_unique_prompts
+from tasks.stages.json_files import write_json
 from tasks.stages.loading import open_chunks, open_questions, open_retriever, open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
@@ -104,11 +104,10 @@ def score_robustness(
         question = scorer.questions[tried.question_id]
         shown, oracles = ([scorer.chunks[id] for id in ids] for ids in (tried.context_ids, question.oracle_ids))
         score = score_answer(question, parse_output(output.text), shown, oracles, output.tokens)
-        outcomes.append(Outcome(tried.study, tried.value, score))
+        outcomes.append(StudyOutcome(tried.study, tried.value, score))
     points = make_points(outcomes, seed=robustness.seed)
     with store.build("robustness", settings=robustness, inputs=(questions, chunks, base, prompts, answers)) as build:
-        text = json.dumps([asdict(point) for point in points], indent=1, sort_keys=True)
-        (build.folder / "points.json").write_text(text + "\n", encoding="utf-8")
+        write_json(build.folder / "points.json", [asdict(point) for point in points])
         draw_points(points, build.folder / "robustness.png")
         build.count(points=len(points))
     return build.artifact

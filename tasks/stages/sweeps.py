@@ -1,14 +1,15 @@
 """The runs of a sweep side by side: a table, a CSV file and a plot of quality against cost."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 from data.evaluation.ladder import BASE, TUNED
 from data.evaluation.sweep_plot import draw_sweep
-from data.evaluation.sweep_points import Point, point_table, study_points, write_points
+from data.evaluation.sweep_points import SweepPoint, point_cells, study_points, write_points
+from data.scoring.scores import aligned
 from jora_model.training.costs import adapter_costs
 from tasks.engine.cache import stage
+from tasks.stages.json_files import read_json, write_json
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
@@ -26,12 +27,11 @@ def compare_runs(
     points = []
     rungs: dict[str, Any] = {}
     for value, dataset, adapter, evaluation in zip(values, datasets, adapters, evaluations, strict=True):
-        summary = (store.path(evaluation) / "summary.json").read_text(encoding="utf-8")
-        rungs = {rung["name"]: rung for rung in json.loads(summary)}
-        counts = json.loads((store.path(dataset) / "counts.json").read_text(encoding="utf-8"))
+        rungs = {rung["name"]: rung for rung in read_json(store.path(evaluation) / "summary.json")}
+        counts = read_json(store.path(dataset) / "counts.json")
         costs = adapter_costs(store.path(adapter))
         points.append(
-            Point(
+            SweepPoint(
                 value=value,
                 parameters=costs.parameters,
                 adapter_bytes=costs.bytes,
@@ -50,11 +50,12 @@ def compare_runs(
     # The base model answers the same prompts for every value, so the last one's rung is everybody's.
     base = rungs[BASE]
     with store.build("sweep", settings={"over": over}, inputs=(*datasets, *adapters, *evaluations)) as build:
-        (build.folder / "sweep.md").write_text(point_table(over, points, base), encoding="utf-8")
+        (build.folder / "sweep.md").write_text(aligned(point_cells(over, points, base)), encoding="utf-8")
         write_points(build.folder / "sweep.csv", over, points)
+        content = {"over": over, "points": [asdict(point) for point in points], "base": base}
+        write_json(build.folder / "sweep.json", content)
         draw_sweep(over, points, base, build.folder / "sweep.png")
         if over == "oracle-fraction":
-            text = json.dumps([asdict(point) for point in study_points(points)], indent=1, sort_keys=True)
-            (build.folder / "points.json").write_text(text + "\n", encoding="utf-8")
+            write_json(build.folder / "points.json", [asdict(point) for point in study_points(points)])
         build.count(values=len(points))
     return build.artifact

@@ -1,6 +1,6 @@
-"""The report on a run: gathered from its record and its artifacts, written beside the record as HTML and as Markdown.
+"""Writes the report on a run, as HTML and Markdown beside the run's record, from the record and its artifacts.
 
-What was removed since, or cannot be read, is named on the page; the rest is shown. No Prefect here.
+The page names artifacts that were removed or cannot be read, and shows the rest. Does not use Prefect.
 """
 
 import os
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from data.evaluation.champion import LABELS as GUARDED
-from data.report.run_facts import Decision, RunFacts, StageCost, Table, told_bytes, told_seconds
+from data.report.run_facts import RunFacts, ShownDecision, StageCost, Table, told_bytes, told_seconds
 from data.report.run_markdown import run_markdown
 from data.report.run_page import run_page
 from data.report.run_settings import COMMANDS, changed_settings, command_of, settings_that_matter, told_value
 from tasks.records.models import Registry
 from tasks.records.records import RUNS, RunRecord, list_runs
 from tasks.records.runs import LATEST, REPORT, SWEEPS
+from tasks.stages.json_files import read_json
 from tasks.store.artifacts import Artifact, Manifest
 from tasks.store.links import point, replace_text
 from tasks.store.store import MANIFEST, Store
@@ -26,7 +27,6 @@ from tasks.workdir.run_scores import (
     headline,
     judge_facts,
     ladder_facts,
-    read_json,
     retriever_facts,
     robustness_facts,
     sweep_facts,
@@ -34,10 +34,10 @@ from tasks.workdir.run_scores import (
 
 _MARKDOWN = "report.md"
 _MODEL_DIGITS = 12  # of a registered model's name (tasks/records/models.py)
-# What the values of a sweep have in common.
+# Artifacts that all values of a sweep share.
 _SHARED = ("documents", "chunks", "raw_questions", "questions", "retrieval")
-# What a run says about the run before it, and is no part of what it gave.
-_ABOUT_BEFORE = ("diff", "comparison")
+# Artifacts that compare a run with the previous one; not results.
+_COMPARISONS = ("diff", "comparison")
 # Name on the page -> (name of the artifact, file or folder in it).
 _LINKS = {
     "the dataset's own report": ("package", "report.html"),
@@ -51,39 +51,39 @@ def write_report(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -
     """Write report.html and report.md into the folder of the run's record.
 
     Args:
-        defaults: of all settings.
+        defaults: all settings at their defaults.
 
     Returns:
         The path of the page.
     """
     folder = store.work_dir / RUNS / record.name
     facts = gather(store, record, defaults)
-    # What a model writes may hold halves of characters, which no file can.
+    # Outputs of a model may hold lone surrogates, which UTF-8 cannot encode.
     replace_text(folder / _MARKDOWN, _writable(run_markdown(facts)))
     replace_text(folder / REPORT, _writable(run_page(facts)))
     return folder / REPORT
 
 
 def read_markdown(store: Store, record: RunRecord) -> str:
-    """The report as Markdown, once it is written."""
+    """The written report as Markdown."""
     return (store.work_dir / RUNS / record.name / _MARKDOWN).read_text(encoding="utf-8")
 
 
 def publish_report(store: Store, report: Path) -> Path:
-    """Let latest/report.html be this report."""
+    """Link latest/report.html to the report; returns the link."""
     link = store.work_dir / LATEST / REPORT
     point(link, report)
     return link
 
 
 def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunFacts:
-    """What the page of a run shows."""
+    """The facts that a run's page shows."""
     settings, made = record.settings, record.artifacts
     missing: list[str] = []
     sweep: Path | None = None
-    if record.goal not in COMMANDS:  # of several values, none of which is the run's
+    if record.goal not in COMMANDS:  # a sweep: no single value's artifacts are the run's
         made = {name: made[name] for name in _SHARED if name in made}
-        missing.append(f"A sweep over {record.goal}; its table and its plot lie in sweeps/{record.goal}.")
+        missing.append(f"A sweep over {record.goal}; table and plot are in sweeps/{record.goal}.")
         sweep = _sweep(store, record)
     facts: dict[str, Any] = {
         "name": record.name,
@@ -97,7 +97,7 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
         return RunFacts(**facts, repeats=repeats)
     gone = sorted(name for name, artifact in made.items() if not store.path(artifact).is_dir())
     if gone:
-        missing.append(f"Removed since: {', '.join(gone)}. The command at the end of the page builds them again.")
+        missing.append(f"Removed since: {', '.join(gone)}. The command at the end of the page rebuilds them.")
 
     def add(what: str, needed: tuple[str, ...], read: Callable[[], dict[str, Any]]) -> None:
         if any(name not in made or name in gone for name in needed):
@@ -105,8 +105,8 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
         try:
             facts.update(read())
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            told = " ".join(str(error).split()) or type(error).__name__
-            missing.append(f"{what} cannot be shown: {told}")
+            reason = " ".join(str(error).split()) or type(error).__name__
+            missing.append(f"{what} cannot be shown: {reason}")
 
     def path(name: str) -> Path:
         return store.path(made[name])
@@ -144,25 +144,25 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
 def _about(record: RunRecord) -> str:
     took = f", took {told_seconds(record.seconds)}" if record.seconds is not None else ""
     started = record.started[:16].replace("T", " ")
-    return f"{record.flow}, as far as {record.goal}; started {started} UTC{took}"
+    return f"{record.flow}, goal {record.goal}; started {started} UTC{took}"
 
 
 def _repeated(store: Store, record: RunRecord) -> str:
-    """The run whose results one that had nothing to do would have given again, if its record is still there."""
+    """Name of the earlier run with the same results as this one, which had nothing to do; empty if it is gone."""
     if record.state != "nothing to do":
         return ""
-    gave = _given(record)
+    results = _results(record)
     before = [run for run in list_runs(store.work_dir) if run.state == "completed" and run.started <= record.started]
-    same = [run.name for run in before if run.settings == record.settings and _given(run) == gave]
+    same = [run.name for run in before if run.settings == record.settings and _results(run) == results]
     return same[-1] if same and (store.work_dir / RUNS / same[-1] / REPORT).exists() else ""
 
 
-def _given(record: RunRecord) -> dict[str, Artifact]:
-    return {name: artifact for name, artifact in record.artifacts.items() if name not in _ABOUT_BEFORE}
+def _results(record: RunRecord) -> dict[str, Artifact]:
+    return {name: artifact for name, artifact in record.artifacts.items() if name not in _COMPARISONS}
 
 
 def _sweep(store: Store, record: RunRecord) -> Path | None:
-    """The table of a sweep's run, unless a later sweep over the same took its place."""
+    """The folder of the run's sweep, or None if a later sweep replaced it."""
     folder = store.work_dir / SWEEPS / record.goal
     if not (folder / MANIFEST).exists():
         return None
@@ -176,7 +176,7 @@ def _settings(record: RunRecord, defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data(made: Mapping[str, Artifact]) -> list[tuple[str, str]]:
-    """From the references, which know their counts when the files are gone."""
+    """Counts of the artifacts, from their references, so that removed files do not matter."""
     names = {
         "documents": "documents",
         "chunks": "chunks",
@@ -185,10 +185,10 @@ def _data(made: Mapping[str, Artifact]) -> list[tuple[str, str]]:
         "dataset": "training set",
     }
     rows = []
-    for name, told in names.items():
+    for name, label in names.items():
         if name in made and made[name].counts:
             counts = (f"{number:,} {what.replace('_', ' ')}" for what, number in made[name].counts if number)
-            rows.append((told, ", ".join(counts)))
+            rows.append((label, ", ".join(counts)))
     return rows
 
 
@@ -200,54 +200,54 @@ def _filters(questions: Path) -> Table | None:
     return Table("", [["filter of the questions", "kept", "rejected"], *cells])
 
 
-def _decision(store: Store, record: RunRecord) -> Decision | None:
-    """What the run said of its model; where that was judged by a run before, its reason, too."""
+def _decision(store: Store, record: RunRecord) -> ShownDecision | None:
+    """The promotion decision of the run, with its reason if an earlier run made it."""
     if "export" not in record.artifacts or not record.note or record.state != "completed":
         return None
     registry = Registry(store.work_dir)
     champion, name = registry.champion(), record.artifacts["adapter"].digest[:_MODEL_DIGITS]
-    told = record.note[:1].upper() + record.note[1:] + "."
+    text = record.note[:1].upper() + record.note[1:] + "."
     comparison, promoted = record.artifacts.get("comparison"), champion is not None and champion.name == name
     judged = next((model.decision for model in registry.all() if model.name == name), None)
     if comparison is None and judged is not None:
         comparison = judged.comparison
-        if judged.reason not in told:
-            told += f" It was judged on {judged.when[:10]}: {judged.reason}."
+        if judged.reason not in text:
+            text += f" It was judged on {judged.when[:10]}: {judged.reason}."
     if comparison is None or not store.path(comparison).is_dir():
-        return Decision(told, promoted, None)
-    found = read_json(store.path(comparison) / "comparison.json")
-    promoted = found["promoted"]
+        return ShownDecision(text, promoted, None)
+    content = read_json(store.path(comparison) / "comparison.json")
+    promoted = content["promoted"]
     if promoted and champion is not None and champion.name != name:
-        told += f" Since then {champion.name} became the champion."
-    return Decision(told, promoted, _differences(found))
+        text += f" Since then {champion.name} became the champion."
+    return ShownDecision(text, promoted, _differences(content))
 
 
-def _differences(found: Mapping[str, Any]) -> Table:
+def _differences(content: Mapping[str, Any]) -> Table:
     """A comparison of two models as a table."""
-    rows = [["", "this model", found["against"] or "base + retrieval", "difference"]]
-    for item in found["differences"]:
+    rows = [["", "this model", content["against"] or "base + retrieval", "difference"]]
+    for item in content["differences"]:
         cells = ("-" if item[key] is None else f"{100 * item[key]:.1f}" for key in ("new", "standing"))
         ends = [item[key] for key in ("change", "low", "high")]
         change, low, high = (0.0 if end is None else round(100 * end, 1) + 0.0 for end in ends)
-        told = "-" if None in ends else f"{change:+.1f} ({low:.1f} to {high:.1f})"
-        rows.append([GUARDED.get(item["metric"], item["metric"].replace("_", " ")), *cells, told])
-    asked = f"over {found['questions']:,} questions"
-    return Table("", rows, f"{asked}; percent, differences in points with 95% intervals")
+        points = "-" if None in ends else f"{change:+.1f} ({low:.1f} to {high:.1f})"
+        rows.append([GUARDED.get(item["metric"], item["metric"].replace("_", " ")), *cells, points])
+    note = f"over {content['questions']:,} questions"
+    return Table("", rows, f"{note}; percent, differences in points with 95% intervals")
 
 
 def _stages(record: RunRecord) -> list[StageCost]:
-    """One for each name, in the order in which they first ended."""
-    found: dict[str, StageCost] = {}
+    """The cost of each stage, in the order in which they first ended."""
+    costs: dict[str, StageCost] = {}
     for stage in record.stages:
-        before = found.get(stage.stage, StageCost(stage.stage, 0, 0, 0.0, None))
-        found[stage.stage] = StageCost(
+        before = costs.get(stage.stage, StageCost(stage.stage, 0, 0, 0.0, None))
+        costs[stage.stage] = StageCost(
             stage.stage,
             before.calls + 1,
             before.cached + stage.cached,
             before.seconds + (0.0 if stage.cached else stage.seconds),
             max(filter(None, (before.peak_bytes, stage.peak_bytes)), default=None),
         )
-    return list(found.values())
+    return list(costs.values())
 
 
 def _tokens(record: RunRecord, dataset: Path, facts: Mapping[str, Any], output_tokens: int) -> list[tuple[str, str]]:
@@ -255,15 +255,15 @@ def _tokens(record: RunRecord, dataset: Path, facts: Mapping[str, Any], output_t
     kinds: dict[str, int] = {}
     for stage in record.stages:
         kinds[stage.artifact.kind] = kinds.get(stage.artifact.kind, 0) + dict(stage.artifact.counts).get("tokens", 0)
-    found = {
+    tokens = {
         "of the dataset's examples": counts.get("tokens of all examples"),
-        "stored, each shared beginning once": counts.get("tokens stored, each shared prefix once"),
-        "of examples that training went through": facts.get("trained_tokens"),
+        "stored, each shared prefix once": counts.get("tokens stored, each shared prefix once"),
+        "of the examples trained on": facts.get("trained_tokens"),
         "of prompts (evaluation, and of a local teacher)": kinds.get("prompts"),
         "of the evaluation's answers": output_tokens,
         "of the teacher's calls": kinds.get("teacher-answers"),
     }
-    return [(f"tokens {name}", f"{number:,}") for name, number in found.items() if number]
+    return [(f"tokens {name}", f"{number:,}") for name, number in tokens.items() if number]
 
 
 def _tiles(record: RunRecord, facts: Mapping[str, Any]) -> dict[str, str]:
@@ -276,7 +276,7 @@ def _tiles(record: RunRecord, facts: Mapping[str, Any]) -> dict[str, str]:
             if (score := by_name[rung].get(metric)) is not None:
                 tiles[f"{facts['labels'][metric]}, {rung}"] = f"{score.value:.1f}%"
     if record.seconds is not None:
-        tiles["from start to end"] = told_seconds(record.seconds)
+        tiles["run time"] = told_seconds(record.seconds)
     peaks = [stage.peak_bytes for stage in record.stages if stage.peak_bytes]
     if peaks:
         tiles["peak memory"] = told_bytes(max(peaks))
@@ -288,7 +288,7 @@ def _versions(artifact: Path) -> dict[str, str]:
 
 
 def _links(store: Store, record: RunRecord) -> dict[str, str]:
-    """Relative to the page, so that a work directory can be moved."""
+    """Name -> path relative to the page, so that a work directory can be moved."""
     folder = store.work_dir / RUNS / record.name
     paths = {"the record of this run": folder / "run.json"}
     for name, (artifact, part) in _LINKS.items():

@@ -1,84 +1,83 @@
-"""What a run's evaluation, robustness study and retrieval measured, read for its report."""
+"""Reads evaluation, robustness study, retrieval, judge and sweep for a run's report."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.evaluation.judge import verdict_cells
+from data.evaluation.sweep_points import SweepPoint, point_cells
 from data.report.run_answers import GivenAnswer, choose_examples, group_failures, read_answer
-from data.report.run_facts import Figure, Interval, Paired, RungScores, Series, Table
+from data.report.run_facts import Figure, Interval, RungDifference, RungScores, Series, Table
 from data.scoring.retrieval_scores import retrieval_cells
 from data.scoring.scores import METRICS
+from tasks.stages.json_files import read_json
 from tasks.stages.loading import open_chunks, open_questions
-from tasks.store.artifacts import Artifact
-from tasks.store.store import Store
+from tasks.store.artifacts import Artifact, Manifest
+from tasks.store.store import MANIFEST, Store
 
-# What a metric is called, in the order of the table.
+# Metric -> display name, in the order of the table.
 LABELS = {key: METRICS[key] for key in dict.fromkeys(("token_f1", *METRICS))}
-# Those that are no shares, and stay as they are.
+# Metrics that are counts, not shares.
 _COUNTED = ("output_tokens",)
-# The rungs that are shown beside each other, by the names that they have had; else the first and the last.
+# Rungs shown side by side, by current and earlier names; otherwise the first and the last.
 _BASE, _TUNED = ("base + retrieval",), ("RAFT + retrieval", "tuned + retrieval")
-# Study -> title of its plot and label of its axis.
+# Study -> title of its plot and label of its x axis.
 _STUDIES = {
     "distractors": ("More distractors at test time", "distractors beside the oracle"),
-    "oracle_position": ("Where the oracle stands", "position of the oracle"),
-    "top_k": ("How many chunks are retrieved", "chunks retrieved (top-k)"),
-    "oracle_fraction": ("Training with and without the oracle", "share of training contexts with their oracle"),
+    "oracle_position": ("Position of the oracle", "position of the oracle"),
+    "top_k": ("Number of retrieved chunks", "retrieved chunks (top-k)"),
+    "oracle_fraction": ("Oracle fraction in training", "share of training contexts with their oracle"),
 }
 _MOST_ROWS = 25  # of a breakdown
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def read_lines(path: Path) -> list[Any]:
-    """JSON lines; not str.splitlines, which splits at characters that stand inside texts."""
+    """The values of a JSON lines file."""
+    # str.splitlines would also split at separators inside of texts.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def ladder_facts(evaluation: Path) -> dict[str, Any]:
-    """Rungs, paired comparisons and breakdown; the last two where the evaluation has them."""
+    """Rungs, and paired comparisons and breakdown if the evaluation has them."""
     rungs = [_rung(rung) for rung in read_json(evaluation / "summary.json")]
     facts: dict[str, Any] = {"rungs": rungs, "labels": LABELS}
     if (path := evaluation / "comparisons.json").exists():
         facts["paired"] = [_paired(item) for item in read_json(path)]
     if (path := evaluation / "breakdown.json").exists():
-        found = read_json(path)
-        names = (("by_document", "Token F1 by document"), ("by_kind", "Token F1 by kind of question"))
-        facts["breakdown"] = [_broken_down(title, found[key]) for key, title in names if found.get(key)]
+        parts = read_json(path)
+        titles = (("by_document", "Token F1 by document"), ("by_kind", "Token F1 by kind of question"))
+        facts["breakdown"] = [_breakdown(title, parts[key]) for key, title in titles if parts.get(key)]
     return facts
 
 
 def compared_rungs(rungs: Sequence[RungScores]) -> tuple[str, str]:
-    """The untuned and the tuned rung that stand for the others."""
+    """Names of the untuned and the tuned rung that are shown side by side."""
     names = [rung.name for rung in rungs]
     base = next((name for name in _BASE if name in names), names[0])
     return base, next((name for name in _TUNED if name in names), names[-1])
 
 
-def headline(rungs: Sequence[RungScores], paired: Sequence[Paired]) -> str:
-    """What came of the run in a sentence."""
+def headline(rungs: Sequence[RungScores], paired: Sequence[RungDifference]) -> str:
+    """The result of the run in one sentence."""
     base, tuned = compared_rungs(rungs)
     by_name = {rung.name: rung for rung in rungs}
     scores = [by_name[name].scores.get("token_f1") for name in (tuned, base)]
     if tuned == base or None in scores:
         return ""
-    asked = f"On {by_name[tuned].questions:,} questions about documents that training never saw"
-    told = f"{asked}, {tuned} scores {scores[0]} in token F1, {base} {scores[1]}"
+    questions = f"On {by_name[tuned].questions:,} questions about documents that training never saw"
+    text = f"{questions}, token F1 is {scores[0]} for {tuned} and {scores[1]} for {base}"
     of_both = (p for p in paired if (p.rung, p.against, p.metric) == (tuned, base, "token_f1"))
     if (pair := next(of_both, None)) is not None:
         sign = "+" if pair.difference.value > 0 else ""
-        told += f": {sign}{pair.difference} points on the same questions, {pair.told}"
-    return told + "."
+        text += f": {sign}{pair.difference} points on the same questions, {pair.verdict}"
+    return text + "."
 
 
 def answer_facts(
     store: Store, evaluation: Path, artifacts: Mapping[str, Artifact], base: str, tuned: str
 ) -> dict[str, Any]:
-    """Examples side by side, and the wrong answers of the tuned rung by their causes."""
+    """Examples of two rungs, and the wrong answers of the tuned rung by cause."""
     answers = [read_answer(line) for line in read_lines(evaluation / "answers.jsonl")]
     chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
     proofs: dict[str, Sequence[str]] = {q.id: q.quotes for q in open_questions(store, artifacts["questions"], "eval")}
@@ -89,13 +88,13 @@ def answer_facts(
         "examples": examples,
         "examples_note": note,
         "failures": failures,
-        "failures_note": f"{wrong:,} of {asked:,} answers of {tuned} are not right; open a cause to see one.",
+        "failures_note": f"{wrong:,} of {asked:,} answers of {tuned} are wrong; open a cause for an example.",
         "output_tokens": _output_tokens(answers),
     }
 
 
 def robustness_facts(folder: Path) -> list[Figure]:
-    """A plot for each study and metric, a line a rung."""
+    """A plot for each study and metric, with one line for each rung."""
     plots: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for point in read_json(folder / "points.json"):
         plots.setdefault((point["study"], point["metric"]), {}).setdefault(point["rung"], []).append(point)
@@ -110,31 +109,26 @@ def robustness_facts(folder: Path) -> list[Figure]:
 
 
 def retriever_facts(folder: Path) -> Table:
-    """The retriever's table."""
+    """Scores of the retriever."""
     cells = retrieval_cells(read_json(folder / "retrieval.json"))
-    told = "how often the chunk that proves the answer is found; percent, with 95% intervals"
-    return Table("The retriever", cells, told, words=2)
+    return Table("Retrieval", cells, "how often retrieval finds the oracle; percent, with 95% intervals", words=2)
 
 
 def judge_facts(verdicts: Path) -> Table:
-    """What a judge said of the answers, a row a rung, and how often it agrees with exact match."""
-    return _told_table(verdicts / "judge.txt", "What a judge says of the answers")
+    """Ratings of a judge model for each rung, and its agreement with exact match."""
+    cells = verdict_cells(read_json(verdicts / "judge.json"))
+    model = Manifest.model_validate_json((verdicts / MANIFEST).read_bytes()).settings["model"]
+    return Table("Answers rated by a judge model", cells, f"judged by {model}")
 
 
 def sweep_facts(sweep: Path) -> dict[str, Any]:
-    """The table of a sweep and, where there is one, its plot."""
-    facts: dict[str, Any] = {"sweep": _told_table(sweep / "sweep.md", "")}
+    """The table of a sweep, and its plot if it has points of a study."""
+    content = read_json(sweep / "sweep.json")
+    points = [SweepPoint(**point) for point in content["points"]]
+    facts: dict[str, Any] = {"sweep": Table("", point_cells(content["over"], points, content["base"]))}
     if (sweep / "points.json").exists():
         facts["robustness"] = robustness_facts(sweep)
     return facts
-
-
-def _told_table(path: Path, title: str) -> Table:
-    """A table as `data/scoring.aligned` wrote it, and the words around it."""
-    told = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in told if line.startswith("|")]
-    del rows[1]  # the line below the head
-    return Table(title, rows, " ".join(line for line in told if not line.startswith("|")))
 
 
 def _rung(rung: Mapping[str, Any]) -> RungScores:
@@ -147,12 +141,12 @@ def _rung(rung: Mapping[str, Any]) -> RungScores:
     return RungScores(name, rung["questions"], scores)
 
 
-def _paired(item: Mapping[str, Any]) -> Paired:
+def _paired(item: Mapping[str, Any]) -> RungDifference:
     difference = Interval(item["difference"], item["low"], item["high"])
-    return Paired(item["rung"], item["against"], item["metric"], difference, item.get("p"), item["questions"])
+    return RungDifference(item["rung"], item["against"], item["metric"], difference, item.get("p"), item["questions"])
 
 
-def _broken_down(title: str, rungs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+def _breakdown(title: str, rungs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
     asked: dict[str, int] = {}
     for parts in rungs.values():
         for part, scores in parts.items():
@@ -163,7 +157,7 @@ def _broken_down(title: str, rungs: Mapping[str, Mapping[str, Mapping[str, float
         cells = (f"{parts[part]['token_f1']:.1f}" if part in parts else "-" for parts in rungs.values())
         rows.append([part, f"{asked[part]:,}", *cells])
     left = len(ordered) - _MOST_ROWS
-    return Table(title, rows, f"and {left:,} more, with fewer questions" if left > 0 else "percent")
+    return Table(title, rows, f"and {left:,} more with fewer questions" if left > 0 else "percent")
 
 
 def _series(rung: str, points: Sequence[Mapping[str, Any]]) -> Series:

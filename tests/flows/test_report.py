@@ -23,6 +23,7 @@ from tasks.store.artifacts import Artifact, Outcome
 from tasks.store.store import Store
 from tasks.workdir import run_report
 from tasks.workdir.run_report import gather, write_report
+from testing.answered import answered, sweep_point
 from testing.command_line import jora
 from testing.registered import file_artifact, model
 
@@ -30,26 +31,21 @@ DEFAULTS = RunConfig().model_dump(mode="json")
 NASTY = "<script>alert(1)</script>"
 ARABIC = "بُنيت الطاحونة سنة 1931."
 CHUNK = Chunk("c", "d", "mill.md", 0, 0, ("Mill",), f"{NASTY} {ARABIC} It opened in 1931. {NASTY}")
+ANSWER = {
+    "question_id": "q",
+    "question": f"When? {NASTY}",
+    "expected": "1931",
+    "output": "half a character \ud800",
+    "answer": "1950 \ud800",
+    "quotes": (ARABIC,),
+    "context_ids": ("c",),
+    "oracle_ids": ("c",),
+    "cause": "wrong",
+}
 
 
 def lines(*items: Any) -> str:
     return "".join(json.dumps(item) + "\n" for item in items)
-
-
-def answered(rung: str, **more: Any) -> dict[str, Any]:
-    return {
-        "rung": rung,
-        "question_id": "q",
-        "question": f"When? {NASTY}",
-        "expected": "1931",
-        "output": "half a character \ud800",
-        "answer": "1950 \ud800",
-        "quotes": [ARABIC],
-        "context_ids": ["c"],
-        "oracle_ids": ["c"],
-        "exact_match": 0.0,
-        **more,
-    }
 
 
 def made(store: Store) -> dict[str, Artifact]:
@@ -66,6 +62,8 @@ def made(store: Store) -> dict[str, Artifact]:
     metrics[-1]["validation_loss"] = 1.25
     question = Question("q", "When?", "1931", "d", ("It opened in 1931.",), ("c",), "given", "given")
     ranked = {f"recall_at_{k}": score for k in (1, 3, 5, 10)} | {"mrr": score, "ndcg": score}
+    judged = {"rung": "tuned", "judged": 8, "unreadable": 0, "faithful": None, "agreement": 0.875, "kappa": None}
+    judged["correct"] = {"value": 0.625, "low": 0.01, "high": 0.99}
     change = {"metric": "token_f1", "new": 0.5, "standing": None, "change": None, "low": None, "high": None}
     decided = {"against": None, "questions": 1, "promoted": True, "reason": "", "differences": [change]}
     files: dict[str, dict[str, str]] = {
@@ -82,19 +80,19 @@ def made(store: Store) -> dict[str, Artifact]:
         "evaluation": {
             "summary.json": json.dumps(rungs),
             "answers.jsonl": lines(
-                answered("base + retrieval", cause="wrong"),
-                answered("tuned + retrieval", cause="wrong", output_tokens=4321),
+                asdict(answered("base + retrieval", 0, 0.0, **ANSWER)),
+                asdict(answered("tuned + retrieval", 0, 0.0, **ANSWER, output_tokens=4321)),
             ),
             "comparisons.json": json.dumps([{**paired, "difference": 12.5, "low": -1.0, "high": 26.0, "p": 0.04}]),
             "breakdown.json": json.dumps({"by_document": part, "by_kind": {}}),
         },
         "robustness": {"points.json": json.dumps([{**point, "value": n, "questions": 9} for n in (4, 0, 2)])},
         "retrieval": {"retrieval.json": json.dumps([{"part": "eval", "step": "hybrid", "questions": 1, **ranked}])},
-        "verdicts": {"judge.txt": "judged by 7b\n\n|   | correct |\n|---|---|\n| tuned | 62.5 (1.0 to 99.0) |\n"},
+        "verdicts": {"judge.json": json.dumps([judged])},
         "comparison": {"comparison.json": json.dumps(decided)},
         "export": {"adapter__weights": "w", "merged__weights": "m"},
     }
-    return {kind: file_artifact(store, kind, **content) for kind, content in files.items()}
+    return {kind: file_artifact(store, kind, {"model": "7b"}, **content) for kind, content in files.items()}
 
 
 def run(store: Store, artifacts: dict[str, Artifact], note: str = "model 1: the new champion: better") -> RunRecord:
@@ -124,17 +122,18 @@ def test_the_page_tells_what_was_measured_and_lies_beside_the_record(store: Stor
         "On 1 questions about documents",
         "50.0 (25.0 to 75.0)",
         "12.5 (-1.0 to 26.0)",
-        "not told apart",
+        "not significant",
         "Token F1 by document",
         "judged by 7b",
         "62.5 (1.0 to 99.0)",
+        "87.5",
         "37.5",
         "1,000 of 1,000 updates in 1 min 01 s",
         "lowest after update 1,000, 1.25",
         "distractors beside the oracle",
         "recall@5",
         f"<mark>{ARABIC}</mark>",
-        "it looked in the right place",
+        "the answer differs, though it comes from the oracle",
         "Model 1: the new champion: better.",
         "critic",
         "123,456",
@@ -179,7 +178,7 @@ def test_a_run_with_nothing_to_do_points_to_the_one_it_repeats(store: Store) -> 
     latest = store.work_dir / "latest" / "report.html"
     assert latest.resolve().parent.name == first.name
     latest.resolve().unlink()
-    assert "What changed" in (leave_report(store, recording.record) or Path()).read_text(), "the other one is gone"
+    assert ">Evaluation<" in (leave_report(store, recording.record) or Path()).read_text(), "the other one is gone"
 
 
 def test_a_report_that_fails_is_one_line_and_the_next_run_shows_no_old_one(
@@ -241,7 +240,7 @@ def test_a_run_of_a_part_and_a_failed_run_have_a_page(store: Store) -> None:
     some = {name: artifact for name, artifact in made(store).items() if name in ("questions", "dataset", "chunks")}
     page = (leave_report(store, run(store, some, "")) or Path()).read_text(encoding="utf-8")
     assert "critic" in page
-    assert "What changed" not in page
+    assert ">Evaluation<" not in page
     with pytest.raises(ValueError, match="no such file"), recorded(store, "f", "dataset", "x", {}) as recording:
         raise ValueError("no such file")
     facts = gather(store, recording.record, DEFAULTS)
@@ -256,7 +255,7 @@ def test_a_model_that_was_judged_before_keeps_its_reason(store: Store) -> None:
     assert registry.settle(store, record, decision)
     facts = gather(store, run(store, record.artifacts, f"model {record.name}: already the champion"), DEFAULTS)
     assert facts.decision is not None and facts.decision.promoted
-    assert facts.decision.told.endswith("already the champion. It was judged on 2026-11-27: token F1 +9.9.")
+    assert facts.decision.text.endswith("already the champion. It was judged on 2026-11-27: token F1 +9.9.")
 
 
 def test_of_a_sweep_no_value_stands_for_all(store: Store) -> None:
@@ -265,13 +264,16 @@ def test_of_a_sweep_no_value_stands_for_all(store: Store) -> None:
         recording.end("completed", made(store), "4, 16")
     record = recording.record
     facts = gather(store, record, DEFAULTS)
-    assert facts.missing == ["A sweep over rank; its table and its plot lie in sweeps/rank."]
+    assert facts.missing == ["A sweep over rank; table and plot are in sweeps/rank."]
     assert facts.retriever and facts.digests and not facts.rungs and not facts.curves and not facts.command
     assert facts.sweep is None
+    score = {"value": 0.333, "low": 0.3, "high": 0.4}
+    base = {"exact_match": score, "token_f1": score}
     point = {"study": "oracle_fraction", "value": 0.5, "rung": "tuned", "metric": "token_f1", "questions": 9}
     for compared, shown in ((made(store)["adapter"], True), (file_artifact(store, "adapter", other="x"), False)):
+        swept = {"over": "rank", "points": [asdict(sweep_point(compared.digest, score))], "base": base}
         with store.build("sweep", inputs=(compared,)) as build:
-            (build.folder / "sweep.md").write_text(f"| rank | F1 |\n|---|---|\n| {compared.digest} | 33.3 |\n")
+            (build.folder / "sweep.json").write_text(json.dumps(swept))
             (build.folder / "points.json").write_text(json.dumps([{**point, "mean": 1, "low": 0, "high": 2}]))
         assert build.artifact
         publish_sweep(store, "rank", build.artifact)

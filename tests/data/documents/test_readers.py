@@ -11,7 +11,7 @@ from docx.oxml.ns import nsdecls
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.archives import checked_archive
-from data.documents.readers.extracted import Extracted, Unreadable
+from data.documents.readers.extracted import Extracted, Fault, Unreadable
 from data.documents.readers.html import read_html
 from data.documents.readers.office import read_docx, read_pptx
 from data.documents.readers.pdf import _drop_repeated, read_pdf
@@ -114,10 +114,15 @@ def test_html_says_its_encoding():
     assert "für Mitglieder" in item.text and not item.remarks
 
 
-def test_html_without_a_main_text_is_taken_whole_and_told():
+def test_html_of_little_text_is_read():
     item = one(read_html(b"<html><body><script>x()</script><div>Keys: Mara.</div></body></html>", DEFAULT))
-    assert item.text.strip() == "Keys: Mara."
-    assert item.counts == {"whole_pages": 1} or not item.remarks
+    assert item.text.strip() == "Keys: Mara." and not item.counts and not item.remarks
+
+
+def test_html_without_a_main_text_is_counted_and_told():
+    item = one(read_html(b"<html><body><footer>Keys: Mara.</footer></body></html>", DEFAULT))
+    assert item.counts == {"whole_pages": 1}
+    assert item.remarks == ("no main text stands out, so all of the page's text is taken",)
 
 
 def test_html_that_is_too_deep_is_refused_rather_than_cut():
@@ -169,6 +174,23 @@ def test_a_page_that_is_one_line_stays():
     item = one(read_pdf(pdf([["Fact 1"], ["Fact 2"], ["Fact 3"]]), DEFAULT))
     assert item.text.split() == ["Fact", "1", "Fact", "2", "Fact", "3"]
     assert [item.text[start:].split("\n")[0] for start in item.pages] == ["Fact 1", "Fact 2", "Fact 3"]
+
+
+def test_a_pdf_page_that_cannot_be_read_is_a_fault_and_counted(monkeypatch: pytest.MonkeyPatch):
+    from pypdf import PageObject
+
+    extract = PageObject.extract_text
+
+    def breaks(page: PageObject, *args: object) -> str:
+        text = extract(page, *args)
+        if "Broken" in text:
+            raise KeyError("font")
+        return text
+
+    monkeypatch.setattr(PageObject, "extract_text", breaks)
+    fault, item = read_pdf(pdf([["Text."], ["Broken."], ["More."]]), DEFAULT)
+    assert fault == Fault("page 2", "cannot be read ('font')")
+    assert item.counts == {"pages_without_text": 1} and "More." in item.text
 
 
 def test_scanned_pages_are_counted_and_a_scanned_file_is_refused():

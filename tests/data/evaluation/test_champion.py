@@ -8,8 +8,8 @@ from scipy import stats
 
 from data.evaluation.champion import (
     Marks,
+    PromotionDecision,
     PromotionSettings,
-    Verdict,
     compare,
     comparison_table,
     decide,
@@ -26,7 +26,7 @@ def answers(scores: object, **changes: object) -> list[Marks]:
     return [marks(float(score), number, **changes) for number, score in enumerate(scores)]
 
 
-def judged(new: list[Marks], standing: list[Marks], first: bool = False, **settings: object) -> Verdict:
+def judged(new: list[Marks], standing: list[Marks], first: bool = False, **settings: object) -> PromotionDecision:
     rule = PromotionSettings(**settings)
     return decide(compare(new, standing), len(new), "the champion", rule, first=first)
 

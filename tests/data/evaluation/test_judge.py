@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from data.evaluation.judge import Verdict, chosen_answers, read_verdict, summarize_verdicts, to_call, verdict_table
+from data.evaluation.judge import (
+    Verdict,
+    chosen_answers,
+    cohens_kappa,
+    read_verdict,
+    summarize_verdicts,
+    to_call,
+    verdict_table,
+)
 from data.evaluation.judge_settings import JudgeSettings
 from data.evaluation.ladder import BASE, TUNED
 from testing.answered import answered
@@ -59,3 +67,23 @@ def test_agreement_with_exact_match_is_cohens_kappa():
     json.dumps([tuned, book])
     table = verdict_table([tuned, book], "some-model")
     assert table.startswith("judged by some-model\n") and "0.40" in table and "70.0" in table
+
+
+@pytest.mark.parametrize(
+    ("both", "first_only", "second_only", "neither", "kappa"),
+    [
+        # The worked examples of en.wikipedia.org/wiki/Cohen's_kappa.
+        (20, 5, 10, 15, 0.4),
+        (45, 15, 25, 15, 0.1304),
+        (25, 35, 5, 35, 0.2593),
+        (3, 0, 0, 2, 1.0),
+        (0, 1, 1, 0, -1.0),
+        (0, 1, 0, 0, 0.0),
+        (3, 0, 0, 0, None),
+        (0, 0, 0, 3, None),
+    ],
+)
+def test_kappa_of_known_tables(both, first_only, second_only, neither, kappa):
+    pairs = [(True, True)] * both + [(True, False)] * first_only + [(False, True)] * second_only
+    one, other = zip(*pairs, *[(False, False)] * neither, strict=True)
+    assert cohens_kappa(one, other) == (kappa if kappa is None else pytest.approx(kappa, abs=5e-5))

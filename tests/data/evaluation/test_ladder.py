@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import pytest
 
-from data.evaluation.ladder import BASE, TUNED, EvaluationSettings, with_oracles
+from data.evaluation.ladder import BASE, RUNG_BY_NAME, RUNGS, TUNED, EvaluationSettings, with_oracles
 from data.evaluation.robustness import RobustnessSettings, trials
 from data.evaluation.tables import compare_rungs, make_breakdown, show_examples
+from data.prompting.prompts import INSTRUCTION, retrieval_prompt
 from data.scoring.scores import AnswerScore
 from testing.answered import answered
-from testing.raft_corpus import make_question
+from testing.raft_corpus import make_chunk, make_question
 
 QUESTION = make_question("q", ("o",), "nine", ("The nine.",))
 TWO = make_question("q", ("o", "p"), "nine", ("The nine.", "And more."))
@@ -36,6 +37,19 @@ def test_the_ladder_is_chosen_and_comes_in_its_order():
     assert names() == ["base closed-book", BASE, TUNED, "tuned + oracle"]
     assert names(rungs=(TUNED, "tuned closed-book", BASE)) == [BASE, "tuned closed-book", TUNED]
     assert names(rungs=(TUNED, BASE), dsf=True) == [BASE, "DSF closed-book", "DSF + retrieval", TUNED]
+
+
+def test_only_the_tuned_model_gets_the_trained_prompt_and_the_grammar():
+    """The published gap over the base model rests on this."""
+    context = [make_chunk("c", "The wheel turns nine times.")]
+    for rung in RUNGS:
+        prompt, tuned = rung.prompt("How often?", context), rung.model == "tuned"
+        assert (prompt.instruction == INSTRUCTION) == (tuned and rung.shown != "closed-book")
+        assert ("nine times" in prompt.input) == (rung.shown != "closed-book")
+        assert prompt.input.endswith("Question: How often?")
+        assert (rung.grammar(context) is not None) == tuned
+    of_base = RUNG_BY_NAME[BASE].prompt("How often?", context)
+    assert of_base == retrieval_prompt(context, "How often?") and "quote" not in of_base.instruction
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from data.evaluation.robustness_plot import draw_points
-from data.evaluation.robustness_points import Outcome, make_points
+from data.evaluation.robustness_points import StudyOutcome, make_points
 from data.scoring.scores import AnswerScore
 
 
@@ -13,7 +13,7 @@ def score(f1: float) -> AnswerScore:
 
 def test_a_point_for_each_value_and_metric(tmp_path: Path) -> None:
     scores = {("top_k", 10): [1, 0.5], ("distractors", 2): [0, 0], ("distractors", 0): [1, 1], ("top_k", 1): [0.5, 0]}
-    outcomes = [Outcome(study, value, score(f1)) for (study, value), f1s in scores.items() for f1 in f1s]
+    outcomes = [StudyOutcome(study, value, score(f1)) for (study, value), f1s in scores.items() for f1 in f1s]
     points = make_points(outcomes)
     of_f1 = [point for point in points if point.metric == "token_f1"]
     assert [(point.study, point.value) for point in of_f1] == [

@@ -63,7 +63,7 @@ def test_what_is_left_of_a_filter():
 
 @pytest.mark.parametrize("values", [{}, {"a": []}, {"a": [1.0]}, {"a": [1, 1, 2], "b": []}])
 def test_histograms_of_little(values):
-    drawn = str(histogram(values, "x", whole=True))
+    drawn = str(histogram(values, "x", integers=True))
     Tags().feed(drawn)
     assert drawn.count("<title>") == len(set(values.get("a", [])))
 

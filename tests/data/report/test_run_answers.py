@@ -32,7 +32,7 @@ def test_examples_are_of_each_kind_by_their_share() -> None:
     assert len(kinds) == 10
     assert {kind: kinds.count(kind) for kind in kinds} == {(False, True): 7, (False, False): 2, (True, False): 1}
     assert told == (
-        "10 of 40 questions, spread evenly over each kind: 30 that only tuned answers right, 9 that neither answers "
+        "10 of 40 questions, spread evenly over each group: 30 that only tuned answers right, 9 that neither answers "
         "right, 1 that only base answers right."
     )
     assert choose_examples(answers, "base", "tuned", CHUNKS, PROOFS)[0] == examples, "nothing is drawn by chance"

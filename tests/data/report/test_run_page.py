@@ -9,16 +9,16 @@ from data.report.run_facts import (
     PLAIN,
     PROOF,
     QUOTED,
-    Decision,
     Failures,
     Figure,
     Interval,
-    Paired,
     Passage,
     RunFacts,
+    RungDifference,
     RungScores,
     Series,
     ShownAnswer,
+    ShownDecision,
     ShownQuestion,
     ShownQuote,
     StageCost,
@@ -63,7 +63,7 @@ EVERYTHING = RunFacts(
     ],
     labels={"token_f1": "token F1"},
     compared=(NASTY, "tuned"),
-    paired=[Paired("tuned", NASTY, "token_f1", Interval(50.5, 40, 60), 0.0001, 1234)],
+    paired=[RungDifference("tuned", NASTY, "token_f1", Interval(50.5, 40, 60), 0.0001, 1234)],
     judge=Table(NASTY, [["", NASTY], [NASTY, NASTY]], NASTY),
     sweep=Table(NASTY, [["", NASTY], [NASTY, NASTY]], NASTY),
     breakdown=[Table(NASTY, [["", NASTY], [NASTY, NASTY]], NASTY)],
@@ -75,7 +75,7 @@ EVERYTHING = RunFacts(
     examples_note=NASTY,
     failures=[Failures(NASTY, 3, QUESTION), Failures("not retrieved", 1, QUESTION)],
     failures_note=NASTY,
-    decision=Decision(NASTY, promoted=False, table=Table("", [[NASTY], [NASTY]])),
+    decision=ShownDecision(NASTY, promoted=False, table=Table("", [[NASTY], [NASTY]])),
     stages=[StageCost(NASTY, 2, 0, 61.0, 2_500_000), StageCost("cached", 1, 1, 0.0, None)],
     tokens=[(NASTY, NASTY)],
     command=NASTY,
@@ -127,7 +127,7 @@ def test_what_a_run_has_not_measured_is_left_out() -> None:
     assert "no such file" in text
     assert not re.search(r"<h2|<table|<figure|<nav", page)
     assert "##" not in text
-    for part, title in (("rungs", "What changed"), ("curves", "Training"), ("stages", "Cost"), ("examples", "Answers")):
+    for part, title in (("rungs", "Evaluation"), ("curves", "Training"), ("stages", "Cost"), ("examples", "Answers")):
         empty = replace(EVERYTHING, **{part: ()})
         assert f">{title}" not in run_page(empty)
         assert f"## {title}" not in run_markdown(empty)

@@ -77,6 +77,8 @@ def test_fusion_is_by_reciprocal_rank():
     # With a small constant the first rank weighs more than two middling ones.
     assert fuse([["a", "x", "y", "b"], ["u", "v", "w", "b"]], 60)[0] == "b"
     assert fuse([["a", "x", "y", "b"], ["u", "v", "w", "b"]], 0)[0] == "a"
+    # Ranks count from 1: 1/1 is more than 1/2 + 1/3. Counted from 2, 1/2 would be less than 1/3 + 1/4.
+    assert fuse([["a", "b"], ["u", "v", "b"]], 0) == ["a", "u", "b", "v"]
 
 
 def test_hybrid_fuses_both(chunks, index, keywords, embedder):

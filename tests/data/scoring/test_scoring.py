@@ -35,6 +35,7 @@ def test_normalisation_of_squad(text, normal):
         ("The mill.", "mill", 1, 1),
         ("nine turns", "nine", 0, 2 / 3),  # precision 1/2, recall 1
         ("red red blue", "red blue blue", 0, 2 / 3),  # bags: one red and one blue are common
+        ("red red", "red red blue", 0, 4 / 5),  # both reds count: precision 1, recall 2/3
         ("green", "red", 0, 0),
         ("", "red", 0, 0),
         ("the", "an", 1, 1),  # nothing is left of either, as in SQuAD

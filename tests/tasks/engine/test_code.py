@@ -44,7 +44,9 @@ FILES = {
             return 0
         """,
     "made_library/helper.py": "from made_library import top\n\ndef two():\n    return 2\n",
-    "made_library/late.py": "LATE = 1\n",
+    "made_library/late.py": "LATE = 1\nPAGE = 'page.html'\n",
+    "made_library/page.html": "<p>text</p>\n",
+    "made_library/other.html": "<p>text</p>\n",
     "made_library/apart.py": "APART = 1\n",
     "made_library/job.py": "import made_library.job_part\n",
     "made_library/job_part.py": "PART = 1\n",
@@ -131,6 +133,9 @@ def first() -> Callable[..., object]:
         ("made_library/helper.py", "return 2", "return 3", True),
         ("made_library/late.py", "1", "2", True),
         ("made_library/apart.py", "1", "2", False),
+        # A file that is no code: where a module that the stage uses names it.
+        ("made_library/page.html", "text", "words", True),
+        ("made_library/other.html", "text", "words", False),
         ("made_library/job_part.py", "1", "2", True),
     ],
 )

@@ -9,10 +9,11 @@ import pytest
 
 from data.evaluation.ladder import RUNGS
 from data.files.jsonl import read_jsonl
-from data.raft.sequences import read_prompts, read_sequences
+from data.raft.sequences import GRAMMARS_NAME, read_prompts, read_sequences
 from data.scoring.evaluated import Answered, Comparison, StudyPoint
 from data.scoring.scores import METRICS
-from tasks.stages.evaluation import Asked
+from jora_model.generation.prompt_files import read_grammars
+from tasks.stages.evaluation import AskedRung
 from tasks.stages.robustness import Tried
 from tasks.store.artifacts import Artifact
 from testing.jobs_here import run_jobs_here
@@ -71,12 +72,21 @@ def test_every_rung_answers_the_same_questions(run: Run) -> None:
 def test_rungs_that_show_the_same_share_a_prompt(run: Run) -> None:
     store = run.workshop.store
     for prompts in run.stages["build-prompts"]:
-        asked = read_jsonl(store.path(prompts) / "asked.jsonl", Asked)
+        asked = read_jsonl(store.path(prompts) / "asked.jsonl", AskedRung)
         written = read_prompts(store.path(prompts))
         # A context and a question are one prompt, whatever the rung.
         wordings = {(item.question_id, item.context_ids): item.prompt for item in asked}
         assert sorted(wordings.values()) == list(range(len(written)))
         assert all(wordings[item.question_id, item.context_ids] == item.prompt for item in asked)
+
+
+def test_only_prompts_of_the_tuned_model_have_a_grammar(run: Run) -> None:
+    for prompts in run.stages["build-prompts"]:
+        folder = run.workshop.store.path(prompts)
+        grammars = read_grammars(folder / GRAMMARS_NAME, prompts.count("prompts"))
+        for item in read_jsonl(folder / "asked.jsonl", AskedRung):
+            held = item.rung.startswith("tuned") and bool(item.context_ids)
+            assert (grammars[item.prompt] is not None) == held
 
 
 def test_dsf_learns_as_many_examples_without_documents(run: Run) -> None:

@@ -10,7 +10,7 @@ from data.evaluation.champion import PromotionSettings
 from data.evaluation.ladder import TUNED
 from data.files.jsonl import write_jsonl
 from data.questions.questions import Question
-from tasks.stages.judging import compare_models, read_verdict
+from tasks.stages.champion import compare_models, read_decision
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 from testing.registered import evaluation_of
@@ -39,7 +39,7 @@ def judge(store: Store, trained: Artifact, new: float = 0.5, standing: float = 0
     rule = PromotionSettings(**settings)
     compared = compare_models.fn(store, asked, sides[0], TUNED, sides[1], TUNED, "other", trained, rule, 0)
     content = json.loads((store.path(compared) / "comparison.json").read_text())
-    verdict = read_verdict(store, compared)
+    verdict = read_decision(store, compared)
     assert (verdict.promoted, verdict.reason) == (content["promoted"], content["reason"])
     assert content["reason"] in (store.path(compared) / "comparison.md").read_text()
     return content

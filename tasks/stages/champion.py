@@ -1,15 +1,23 @@
 """A new model against the standing one: differences with intervals, and what the rule says of them."""
 
-import json
 from collections.abc import Collection
 from dataclasses import asdict
 
-from data.evaluation.champion import Marks, PromotionSettings, Verdict, compare, comparison_table, decide, in_common
+from data.evaluation.champion import (
+    Marks,
+    PromotionDecision,
+    PromotionSettings,
+    compare,
+    comparison_table,
+    decide,
+    in_common,
+)
 from data.files.jsonl import read_jsonl
 from data.prompting.prompts import is_abstention
 from data.questions.questions import same_wording
 from data.scoring.evaluated import Answered
 from tasks.engine.cache import stage
+from tasks.stages.json_files import read_json, write_json
 from tasks.stages.loading import open_questions
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
@@ -61,18 +69,17 @@ def compare_models(
     }
     inputs = tuple(filter(None, (questions, evaluation, standing, trained)))
     with store.build("comparison", settings={"promotion": promotion}, inputs=inputs) as build:
-        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
-        (build.folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+        write_json(build.folder / "comparison.json", content)
         table = comparison_table(differences, "new", against or standing_rung)
         (build.folder / "comparison.md").write_text(f"{table}\n{verdict.reason}\n", encoding="utf-8")
         build.count(questions=len(new))
     return build.artifact
 
 
-def read_verdict(store: Store, comparison: Artifact) -> Verdict:
+def read_decision(store: Store, comparison: Artifact) -> PromotionDecision:
     """What a comparison came to."""
-    content = json.loads((store.path(comparison) / "comparison.json").read_text(encoding="utf-8"))
-    return Verdict(content["promoted"], content["reason"])
+    content = read_json(store.path(comparison) / "comparison.json")
+    return PromotionDecision(content["promoted"], content["reason"])
 
 
 def marks_of(store: Store, evaluation: Artifact, rung: str) -> list[Marks]:
