@@ -1,10 +1,11 @@
 """Find the base model that a person named: the embedded one, a folder, a `.gguf` file or a Hugging Face id."""
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 
+from jora_model.formats.hf_weights import tensor_files
+from jora_model.spec.hf_files import CONFIG, TOKENIZER, WEIGHTS, WEIGHTS_INDEX
 from user_error import UserError
 
 EMBEDDED = "embedded"
@@ -78,15 +79,12 @@ def _embedded() -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    missing = [file for file in ("config.json", "tokenizer.json") if not (folder / file).is_file()]
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        missing += [shard for shard in shards if not (folder / shard).is_file()]
-    elif not (folder / "model.safetensors").is_file():
-        missing.append("model.safetensors (or model.safetensors.index.json and its shards)")
+    missing = [file for file in (CONFIG, TOKENIZER) if not (folder / file).is_file()]
+    if not any((folder / file).is_file() for file in (WEIGHTS, WEIGHTS_INDEX)):
+        missing.append(f"{WEIGHTS} (or {WEIGHTS_INDEX} and its shards)")
     if missing:
         raise UserError(f"base model {folder} lacks {', '.join(missing)}; allowed are {ALLOWED}")
+    tensor_files(folder)
     return folder
 
 

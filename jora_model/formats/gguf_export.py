@@ -5,17 +5,18 @@ llama.cpp's convert_hf_to_gguf.py (LlamaModel).
 """
 
 import math
-import re
 from pathlib import Path
 
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
-from jora_model.formats.gguf_import import TENSOR_NAMES
+from jora_model.formats.gguf_rows import to_gguf_rows
 from jora_model.formats.gguf_vocabulary import vocabulary_of
 from jora_model.formats.merged import Merged
 from jora_model.spec.config import Llama3Rope, ModelConfig
+from jora_model.spec.parameters import parameters_of
+from jora_model.spec.rope import llama3_frequencies
 from jora_model.spec.settings import GgufKind
 from user_error import UserError
 
@@ -77,7 +78,7 @@ def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, nam
     for factors in extra.values():
         writer.write_tensor_data(factors)
     for gguf_name, hf_name in names.items():
-        writer.write_tensor_data(_packed(gguf_name, _rows(merged, hf_name), kinds[gguf_name]))
+        writer.write_tensor_data(_packed(gguf_name, _wide(merged, hf_name), kinds[gguf_name]))
     writer.close()
     return _check(merged, path, names)
 
@@ -107,9 +108,12 @@ def _add_facts(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
 
 def _names(merged: Merged) -> dict[str, str]:
     """llama.cpp's name -> Hugging Face's, in the model's order."""
-    layers = range(merged.config.num_layers)
-    theirs = {hf.format(layer): ours.format(layer) for ours, hf in TENSOR_NAMES.items() for layer in layers}
-    return {theirs[name]: name for name in merged.shapes}
+    layers = merged.config.num_layers
+    return {
+        gguf_name: hf_name
+        for parameter in parameters_of(merged.config)
+        for gguf_name, hf_name in zip(parameter.gguf_names(layers), parameter.hf_names(layers), strict=True)
+    }
 
 
 def _kind(shape: tuple[int, ...], kind: Kind) -> Kind:
@@ -118,15 +122,9 @@ def _kind(shape: tuple[int, ...], kind: Kind) -> Kind:
     return Kind.F16 if kind == Kind.Q8_0 and shape[-1] % _Q8_BLOCK else kind
 
 
-def _rows(merged: Merged, name: str) -> np.ndarray:
-    """A tensor in float32 and in llama.cpp's order of rows, which turns pairs of neighbours in rope."""
-    weight = merged.wide(name)
-    match = re.search(r"\.([qk])_proj\.", name)
-    if match is None:
-        return weight
-    heads = merged.config.num_heads if match[1] == "q" else merged.config.num_kv_heads
-    rows, width = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, width).swapaxes(1, 2).reshape(rows, width)
+def _wide(merged: Merged, name: str) -> np.ndarray:
+    """Return a tensor in float32 with rows in llama.cpp's order."""
+    return to_gguf_rows(name, merged.wide(name), merged.config)
 
 
 def _packed(name: str, weight: np.ndarray, kind: Kind) -> np.ndarray:
@@ -136,16 +134,9 @@ def _packed(name: str, weight: np.ndarray, kind: Kind) -> np.ndarray:
 
 
 def _rope_factors(config: ModelConfig, rope: Llama3Rope) -> np.ndarray:
-    """Llama 3's scaling as llama.cpp reads it: a divisor for each frequency (convert_hf_to_gguf.py)."""
-    places = np.arange(0, config.head_dim, 2, dtype=np.float64)
-    waves = 2 * math.pi * config.rope_theta ** (places / config.head_dim)
-    low = rope.original_max_positions / rope.low_freq_factor
-    high = rope.original_max_positions / rope.high_freq_factor
-    smooth = (rope.original_max_positions / waves - rope.low_freq_factor) / (
-        rope.high_freq_factor - rope.low_freq_factor
-    )
-    between = 1 / ((1 - smooth) / rope.factor + smooth)
-    return np.where(waves < high, 1.0, np.where(waves > low, rope.factor, between)).astype(np.float32)
+    """Return Llama 3's scaling as llama.cpp reads it: a divisor for each frequency (convert_hf_to_gguf.py)."""
+    frequency = 1 / config.rope_theta ** (np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim)
+    return (frequency / llama3_frequencies(frequency, rope)).astype(np.float32)
 
 
 def _check(merged: Merged, path: Path, names: dict[str, str]) -> float:
@@ -154,7 +145,7 @@ def _check(merged: Merged, path: Path, names: dict[str, str]) -> float:
     worst = 0.0
     for gguf_name, hf_name in names.items():
         tensor = found[gguf_name]
-        wide = _rows(merged, hf_name)
+        wide = _wide(merged, hf_name)
         read = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(wide.shape)
         difference = float(np.abs(read - wide).max() / max(float(np.abs(wide).max()), 1e-30))
         if not difference <= _BOUNDS[tensor.tensor_type]:

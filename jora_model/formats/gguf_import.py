@@ -7,7 +7,6 @@ implement is refused by name, since a field that is passed over can change every
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,16 @@ import ml_dtypes
 import numpy as np
 from gguf import GGUFReader, ReaderTensor, quants
 
+from jora_model.formats.gguf_rows import from_gguf_rows
 from jora_model.formats.gguf_tokenizer import tokenizer_config, tokenizer_of
 from jora_model.formats.shards import write_shards
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.hf_files import CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG
+from jora_model.spec.parameters import parameters_of
 from user_error import UserError
 
 _MAX_SHARD_BYTES = 2 * 2**30
 
-# llama.cpp's tensor names and Hugging Face's; {} is the number of the layer.
-TENSOR_NAMES = {
-    "token_embd.weight": "model.embed_tokens.weight",
-    "output_norm.weight": "model.norm.weight",
-    "output.weight": "lm_head.weight",
-    "blk.{}.attn_norm.weight": "model.layers.{}.input_layernorm.weight",
-    "blk.{}.attn_q.weight": "model.layers.{}.self_attn.q_proj.weight",
-    "blk.{}.attn_k.weight": "model.layers.{}.self_attn.k_proj.weight",
-    "blk.{}.attn_v.weight": "model.layers.{}.self_attn.v_proj.weight",
-    "blk.{}.attn_output.weight": "model.layers.{}.self_attn.o_proj.weight",
-    "blk.{}.ffn_norm.weight": "model.layers.{}.post_attention_layernorm.weight",
-    "blk.{}.ffn_gate.weight": "model.layers.{}.mlp.gate_proj.weight",
-    "blk.{}.ffn_up.weight": "model.layers.{}.mlp.up_proj.weight",
-    "blk.{}.ffn_down.weight": "model.layers.{}.mlp.down_proj.weight",
-}
 # Fields that are read into config.json below.
 _READ = {
     "block_count",
@@ -72,21 +60,21 @@ def import_gguf(gguf_path: Path, folder: Path) -> None:
     try:
         tokenizer = tokenizer_of(facts)
         config = _config(facts, _tensor_names(reader))
-        tensors = _tensors(reader, config)
+        model = ModelConfig.from_hf(config)
+        tensors = _tensors(reader, model)
     except ValueError as error:
         raise UserError(f"{gguf_path}: {error}") from None
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    _write_json(folder / "tokenizer_config.json", tokenizer_config(facts, config["max_position_embeddings"]))
+    tokenizer.save(str(folder / TOKENIZER))
+    _write_json(folder / TOKENIZER_CONFIG, tokenizer_config(facts, config["max_position_embeddings"]))
     ids: dict[str, Any] = {
         key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config
     }
-    _write_json(folder / "generation_config.json", ids)
-    _write_json(folder / "config.json", config)
+    _write_json(folder / GENERATION_CONFIG, ids)
+    _write_json(folder / CONFIG, config)
     sizes = {name: 2 * int(tensor.n_elements) for name, tensor in tensors.items()}
-    heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
-    write_shards(folder, sizes, lambda name: _widen(name, tensors[name], heads), _MAX_SHARD_BYTES)
+    write_shards(folder, sizes, lambda name: _widen(name, tensors[name], model), _MAX_SHARD_BYTES)
 
 
 def gguf_config(gguf_path: Path) -> dict[str, Any]:
@@ -169,26 +157,27 @@ def _config(facts: Mapping[str, Any], tensor_names: set[str]) -> dict[str, Any]:
     }
 
 
-def _tensors(reader: GGUFReader, config: Mapping[str, Any]) -> dict[str, ReaderTensor]:
-    """The file's tensors by their Hugging Face names, in the model's order; all there and none unknown."""
-    found = {tensor.name: tensor for tensor in reader.tensors}
-    names = dict(TENSOR_NAMES)
-    if config["tie_word_embeddings"]:
-        del names["output.weight"]
-    layers = [str(number) for number in range(config["num_hidden_layers"])]
-    outer = {gguf: hf for gguf, hf in names.items() if "{}" not in gguf}
-    inner = {gguf: hf for gguf, hf in names.items() if "{}" in gguf}
-    wanted = outer | {gguf.format(layer): hf.format(layer) for layer in layers for gguf, hf in inner.items()}
-    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+def _tensors(reader: GGUFReader, config: ModelConfig) -> dict[str, ReaderTensor]:
+    """Return the file's tensors by their Hugging Face names, layer by layer.
+
+    Raises:
+        UserError: a tensor is missing or unknown.
+    """
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    parameters = parameters_of(config)
+    wanted = {parameter.gguf: parameter.hf for parameter in parameters if not parameter.stacked}
+    for layer in range(config.num_layers):
+        wanted |= {p.gguf.format(layer=layer): p.hf.format(layer=layer) for p in parameters if p.stacked}
+    missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing:
         raise UserError(f"tensor {missing[0]} is missing ({len(missing)} of {len(wanted)} are)")
     if unknown:
         raise UserError(f"tensor {unknown[0]} is not implemented ({len(unknown)} such)")
-    return {hf_name: found[name] for name, hf_name in wanted.items()}
+    return {hf_name: tensors[name] for name, hf_name in wanted.items()}
 
 
-def _widen(name: str, tensor: ReaderTensor, heads: Mapping[str, int]) -> np.ndarray:
-    """One tensor in bfloat16, in Hugging Face's order of rows."""
+def _widen(name: str, tensor: ReaderTensor, config: ModelConfig) -> np.ndarray:
+    """Return one tensor in bfloat16 with rows in Hugging Face's order."""
     try:
         weights = quants.dequantize(tensor.data, tensor.tensor_type)
     except NotImplementedError:
@@ -196,14 +185,7 @@ def _widen(name: str, tensor: ReaderTensor, heads: Mapping[str, int]) -> np.ndar
             f"tensor {tensor.name} is of type {tensor.tensor_type.name}, which the package gguf cannot widen; "
             "use a file of another quantisation"
         ) from None
-    match = re.search(r"\.([qk]_proj)\.", name)
-    if match:
-        # llama.cpp turns pairs of neighbours in rope, Hugging Face the two halves of a head; its converter
-        # therefore stores a head's rows interleaved (convert_hf_to_gguf.py, LlamaModel.permute).
-        n_heads = heads[match[1]]
-        rows, width = weights.shape
-        weights = weights.reshape(n_heads, rows // n_heads // 2, 2, width).swapaxes(1, 2).reshape(rows, width)
-    return weights.astype(ml_dtypes.bfloat16)
+    return from_gguf_rows(name, weights, config).astype(ml_dtypes.bfloat16)
 
 
 def _need(llama: Mapping[str, Any], key: str) -> Any:

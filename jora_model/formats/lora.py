@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from jora_model.formats.peft_format import CONFIG, PREFIX, WEIGHTS, PeftAdapter
+from jora_model.formats.peft_format import PeftAdapter, tensor_name
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes
 from jora_model.spec.settings import LoraSettings
 from user_error import UserError
@@ -47,12 +48,10 @@ def write_adapter(
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for target, (a, b) in factors.items():
-        stem = LINEAR_BY_NAME[target].hf.removesuffix(".weight")
         for layer in range(a.shape[0]):
-            name = PREFIX + stem.format(layer=layer)
-            tensors[f"{name}.lora_A.weight"] = np.ascontiguousarray(a[layer])
-            tensors[f"{name}.lora_B.weight"] = np.ascontiguousarray(b[layer])
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+            tensors[tensor_name(target, layer, "A")] = np.ascontiguousarray(a[layer])
+            tensors[tensor_name(target, layer, "B")] = np.ascontiguousarray(b[layer])
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = {
         "base_model_name_or_path": base_name,
         "bias": "none",
@@ -69,7 +68,7 @@ def write_adapter(
         "use_rslora": lora.use_rslora,
     }
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
 
 
 def read_adapter_settings(folder: Path) -> LoraSettings:
@@ -93,10 +92,10 @@ def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[
     lora, sizes = adapter.settings, dim_sizes(config)
     wanted = set(adapter.expected(config.num_layers))
     for place in sorted(wanted - set(adapter.modules)):
-        raise UserError(f"{adapter.path} lacks {adapter.name(*place, 'A')}; is it an adapter of this base model?")
+        raise UserError(f"{adapter.path} lacks {tensor_name(*place, 'A')}; is it an adapter of this base model?")
     for place in sorted(set(adapter.modules) - wanted):
         raise UserError(
-            f"{adapter.path} holds unknown tensors: {adapter.name(*place, 'A')}; is it an adapter of this base model?"
+            f"{adapter.path} holds unknown tensors: {tensor_name(*place, 'A')}; is it an adapter of this base model?"
         )
     factors = {}
     for target in lora.target_modules:
@@ -109,7 +108,7 @@ def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[
             rank = adapter.modules[target, layer].rank
             for letter, shape in (("A", (rank, inner)), ("B", (out, rank))):
                 if (given := adapter.shape(target, layer, letter)) != shape:
-                    name = adapter.name(target, layer, letter)
+                    name = tensor_name(target, layer, letter)
                     raise UserError(f"{adapter.path}: {name} has shape {given}; the base model needs {shape}")
             a[layer], b[layer] = adapter.factors(target, layer)
         factors[target] = (a, b)

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-INDEX_NAME = "model.safetensors.index.json"
-SINGLE_NAME = "model.safetensors"
+from jora_model.spec.hf_files import WEIGHTS, WEIGHTS_INDEX
 
 
 def write_shards(
@@ -27,7 +26,7 @@ def write_shards(
     """
     shards = _plan(sizes, max_shard_bytes)
     files = [
-        SINGLE_NAME if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         for number in range(1, len(shards) + 1)
     ]
     for file, names in zip(files, shards, strict=True):
@@ -42,7 +41,7 @@ def write_shards(
             "metadata": {"total_size": sum(sizes.values())},
             "weight_map": {name: file for file, names in zip(files, shards, strict=True) for name in names},
         }
-        (folder / INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        (folder / WEIGHTS_INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return files
 
 

@@ -1,11 +1,11 @@
 """Facts of a checkpoint, read from its Hugging Face `config.json`; whatever is not implemented is refused."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jora_model.spec.hf_files import CONFIG, read_object
 from user_error import UserError
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
@@ -148,20 +148,14 @@ class ModelConfig:
     def read(cls, folder: Path) -> "ModelConfig":
         """Read `folder/config.json`. Raises UserError when it is missing, broken or not implemented."""
         try:
-            return cls.read_file(Path(folder) / "config.json")
-        except FileNotFoundError:
-            raise UserError(f"{folder} holds no config.json; a Hugging Face model folder does") from None
+            return cls.read_file(Path(folder) / CONFIG)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{folder} holds no {CONFIG}; name a Hugging Face model folder") from None
 
     @classmethod
     def read_file(cls, path: Path) -> "ModelConfig":
         """Read a Hugging Face `config.json` by its own path. Raises UserError when it is broken or not implemented."""
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is no JSON: {error}") from None
-        if not isinstance(config, dict):
-            raise UserError(f"{path} holds no JSON object, as a Hugging Face config.json does")
-        return cls.from_hf(config)
+        return cls.from_hf(read_object(path))
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

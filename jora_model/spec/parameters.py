@@ -1,4 +1,4 @@
-"""The one table of parameters: our name, the Hugging Face name, and the logical dims that decide the sharding.
+"""The one table of parameters: our name, the names in Hugging Face and GGUF files, and the logical dims for sharding.
 
 Kernels are kept as Hugging Face stores them, `[out, in]`, so nothing is transposed on the way in or out
 (measured: XLA's products run as fast in this layout). Parameters of the layers are stacked on axis 0: `[L, out, in]`.
@@ -12,10 +12,11 @@ from jora_model.spec.config import ModelConfig
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row of the table. `hf` holds `{layer}` where the parameter is stacked over the layers."""
+    """One row of the table. `hf` and `gguf` contain `{layer}` where each layer has the parameter."""
 
     name: str
     hf: str
+    gguf: str
     dims: tuple[str, ...]
 
     @property
@@ -27,26 +28,34 @@ class Parameter:
         """The names in a Hugging Face checkpoint, in layer order."""
         return [self.hf.format(layer=layer) for layer in range(num_layers)] if self.stacked else [self.hf]
 
+    def gguf_names(self, num_layers: int) -> list[str]:
+        """The names in a GGUF file of llama.cpp, in layer order."""
+        return [self.gguf.format(layer=layer) for layer in range(num_layers)] if self.stacked else [self.gguf]
 
-def _linear(name: str, group: str, out: str, inner: str) -> Parameter:
-    return Parameter(name, f"model.layers.{{layer}}.{group}.{name}.weight", (out, inner))
+    def module(self, layer: int) -> str:
+        """The Hugging Face name of the module that a layer's weight belongs to."""
+        return self.hf.removesuffix(".weight").format(layer=layer)
 
 
-EMBED = Parameter("embed", "model.embed_tokens.weight", ("vocab", "embed"))
-FINAL_NORM = Parameter("final_norm", "model.norm.weight", ("norm",))
-HEAD = Parameter("lm_head", "lm_head.weight", ("vocab", "embed"))
+def _in_layers(name: str, hf: str, gguf: str, *dims: str) -> Parameter:
+    return Parameter(name, f"model.layers.{{layer}}.{hf}.weight", f"blk.{{layer}}.{gguf}.weight", dims)
+
+
+EMBED = Parameter("embed", "model.embed_tokens.weight", "token_embd.weight", ("vocab", "embed"))
+FINAL_NORM = Parameter("final_norm", "model.norm.weight", "output_norm.weight", ("norm",))
+HEAD = Parameter("lm_head", "lm_head.weight", "output.weight", ("vocab", "embed"))
 NORMS = (
-    Parameter("input_norm", "model.layers.{layer}.input_layernorm.weight", ("norm",)),
-    Parameter("post_norm", "model.layers.{layer}.post_attention_layernorm.weight", ("norm",)),
+    _in_layers("input_norm", "input_layernorm", "attn_norm", "norm"),
+    _in_layers("post_norm", "post_attention_layernorm", "ffn_norm", "norm"),
 )
 LINEARS = (
-    _linear("q_proj", "self_attn", "heads", "embed"),
-    _linear("k_proj", "self_attn", "kv_heads", "embed"),
-    _linear("v_proj", "self_attn", "kv_heads", "embed"),
-    _linear("o_proj", "self_attn", "embed", "heads"),
-    _linear("gate_proj", "mlp", "mlp", "embed"),
-    _linear("up_proj", "mlp", "mlp", "embed"),
-    _linear("down_proj", "mlp", "embed", "mlp"),
+    _in_layers("q_proj", "self_attn.q_proj", "attn_q", "heads", "embed"),
+    _in_layers("k_proj", "self_attn.k_proj", "attn_k", "kv_heads", "embed"),
+    _in_layers("v_proj", "self_attn.v_proj", "attn_v", "kv_heads", "embed"),
+    _in_layers("o_proj", "self_attn.o_proj", "attn_output", "embed", "heads"),
+    _in_layers("gate_proj", "mlp.gate_proj", "ffn_gate", "mlp", "embed"),
+    _in_layers("up_proj", "mlp.up_proj", "ffn_up", "mlp", "embed"),
+    _in_layers("down_proj", "mlp.down_proj", "ffn_down", "embed", "mlp"),
 )
 LINEAR_BY_NAME = {parameter.name: parameter for parameter in LINEARS}
 

@@ -6,13 +6,13 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from jora_model.spec.parameters import LINEAR_BY_NAME
 from user_error import UserError
 
 ExportDtype = Literal["base", "bf16", "f32"]
 GgufKind = Literal["none", "f16", "bf16", "q8_0"]
 Remat = Literal["none", "dots", "full"]
-ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
+ALL_LINEAR = tuple(LINEAR_BY_NAME)
 
 _UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)

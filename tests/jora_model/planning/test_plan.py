@@ -173,7 +173,7 @@ def test_unknown_model(tmp_path):
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         config_of(str(tmp_path))
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"holds no JSON object"):
+    with pytest.raises(ValueError, match=r"must hold a JSON object; it holds list"):
         config_of(str(tmp_path / "config.json"))
 
 
