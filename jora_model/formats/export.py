@@ -1,4 +1,4 @@
-"""What leaves the pipeline: a PEFT adapter folder, and the base model with the adapter merged into it.
+"""Exports: a PEFT adapter folder, and the base model with the adapter merged in.
 
 Plain NumPy on the host, tensor by tensor. Rank, alpha and targets come from the adapter's own config, so that
 export cannot disagree with training.
@@ -25,7 +25,7 @@ from jora_model.spec.hf_files import (
 
 __all__ = ["BASE_FILES", "CardFacts", "Merged", "export_adapter", "merge"]
 
-# Everything that transformers reads beside the weights; a base model has some of them.
+# All files that transformers reads besides the weights; a base model has some of them.
 BASE_FILES = (
     CONFIG,
     GENERATION_CONFIG,
@@ -44,7 +44,7 @@ def export_adapter(adapter: Path, folder: Path, facts: CardFacts) -> None:
     """Write adapter_model.safetensors (unchanged), adapter_config.json (naming the base for others) and README.md.
 
     Raises:
-        UserError: no adapter there, or one with a PEFT feature that is not implemented.
+        UserError: the adapter is missing, or uses a PEFT feature that is not implemented.
     """
     lora = read_adapter_settings(adapter)
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
     """Write the merged model as a Hugging Face folder.
 
     Args:
-        max_shard_bytes: no weights file is larger, except one that holds a single larger tensor.
+        max_shard_bytes: size limit of a weights file; only a single larger tensor may exceed it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_shards(folder, merged.sizes, merged.tensor, max_shard_bytes)
@@ -77,5 +77,5 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
 
 
 def write_gguf_card(folder: Path, facts: CardFacts, merged: Merged) -> None:
-    """README.md beside a GGUF file."""
+    """Write README.md next to a GGUF file."""
     (folder / "README.md").write_text(gguf_card(facts, merged.lora), encoding="utf-8")

@@ -168,7 +168,7 @@ def test_models_by_folder_file_and_embedded(base):
 
 
 def test_unknown_model(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown model 'llama-3'; give one of llama-2-13b, llama-2-70b, llama-2-7b"):
+    with pytest.raises(ValueError, match=r"unknown model 'llama-3'; allowed are llama-2-13b, llama-2-70b, llama-2-7b"):
         config_of("llama-3")
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         config_of(str(tmp_path))
