@@ -1,7 +1,7 @@
-"""The merged model as a GGUF file, which llama.cpp and what is built on it (Ollama, LM Studio) run; without torch.
+"""Write the merged model as a GGUF file for llama.cpp, Ollama and LM Studio, without torch.
 
-Written tensor by tensor from float32, so that weights are rounded once. Fields and the order of rows are those of
-llama.cpp's convert_hf_to_gguf.py (LlamaModel).
+Written tensor by tensor from float32, so that weights are rounded once. Fields and row order follow llama.cpp's
+convert_hf_to_gguf.py (LlamaModel).
 """
 
 import math
@@ -27,24 +27,23 @@ _FILE_TYPES = {
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
 }
 _Q8_BLOCK = 32
-# How far a weight may be from what it was, as a share of the tensor's largest: half a step of 8 bits, of a mantissa.
+# Largest rounding error relative to the tensor's largest weight: half a step of 8 bits, or of the mantissa.
 _BOUNDS = {Kind.F32: 1e-7, Kind.F16: 2.0**-11, Kind.BF16: 2.0**-8, Kind.Q8_0: 1 / 127}
 
 
 def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, name: str, license: str | None) -> float:
-    """Write the file, read it back, and compare every tensor.
+    """Write the file, read it back, compare every tensor, and return the largest relative error.
 
     Args:
-        tokenizer: a folder with tokenizer.json and tokenizer_config.json, whose chat template goes along.
-        kind: of all matrices; norms are float32, and rows that no block of Q8_0 divides are f16.
-        name, license: what the file says of itself.
+        tokenizer: a folder with tokenizer.json, tokenizer_config.json and, optionally, a chat template.
+        kind: of all matrices; norms are float32, and matrices whose rows Q8_0 blocks do not divide are f16.
+        name, license: metadata of the file.
 
     Returns:
-        The largest difference of a weight from the merged model's, as a share of its tensor's largest.
+        The largest error of a weight, relative to the largest weight of its tensor.
 
     Raises:
-        UserError: a tokenizer that is not implemented, a weight beyond f16's range, or a tensor that reads back
-            otherwise than it was written.
+        UserError: the tokenizer is not implemented, a weight exceeds f16's range, or a tensor reads back wrong.
     """
     config = merged.config
     fields = vocabulary_of(tokenizer, config.vocab_size)
@@ -84,7 +83,7 @@ def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, nam
 
 
 def puts_before(tokenizer: Path) -> str | None:
-    """The text of the token that llama.cpp puts before every prompt; None where it puts none."""
+    """Return the text of the token that llama.cpp prepends to every prompt; None if it prepends none."""
     fields = vocabulary_of(tokenizer, 0)
     if not fields["tokenizer.ggml.add_bos_token"] or "tokenizer.ggml.bos_token_id" not in fields:
         return None
@@ -107,7 +106,7 @@ def _add_facts(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
 
 
 def _names(merged: Merged) -> dict[str, str]:
-    """llama.cpp's name -> Hugging Face's, in the model's order."""
+    """Return llama.cpp's name -> Hugging Face's, in the model's order."""
     layers = merged.config.num_layers
     return {
         gguf_name: hf_name
@@ -129,7 +128,7 @@ def _wide(merged: Merged, name: str) -> np.ndarray:
 
 def _packed(name: str, weight: np.ndarray, kind: Kind) -> np.ndarray:
     if kind == Kind.F16 and np.abs(weight).max() > np.finfo(np.float16).max:
-        raise UserError(f"{name} holds weights beyond the range of f16; export it as bf16 or q8_0")
+        raise UserError(f"{name} has weights beyond the range of f16; set export.gguf=bf16 or q8_0")
     return gguf.quants.quantize(np.ascontiguousarray(weight), kind)
 
 
@@ -140,18 +139,18 @@ def _rope_factors(config: ModelConfig, rope: Llama3Rope) -> np.ndarray:
 
 
 def _check(merged: Merged, path: Path, names: dict[str, str]) -> float:
-    """The largest relative difference of a tensor read back."""
-    found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    """Return the largest relative error of a tensor that is read back."""
+    written = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     worst = 0.0
     for gguf_name, hf_name in names.items():
-        tensor = found[gguf_name]
+        tensor = written[gguf_name]
         wide = _wide(merged, hf_name)
         read = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(wide.shape)
         difference = float(np.abs(read - wide).max() / max(float(np.abs(wide).max()), 1e-30))
         if not difference <= _BOUNDS[tensor.tensor_type]:
             raise UserError(
-                f"{path.name}: {gguf_name} read back differs by {difference:.2g} of its largest weight, more than "
-                f"{tensor.tensor_type.name} explains; is the disk or the package gguf at fault?"
+                f"{path.name}: {gguf_name} reads back with an error of {difference:.2g} of its largest weight, "
+                f"more than {tensor.tensor_type.name} allows; check the disk and the version of the package gguf"
             )
         worst = max(worst, difference)
     return worst

@@ -1,9 +1,10 @@
 """The one table of parameters: our name, the names in Hugging Face and GGUF files, and the logical dims for sharding.
 
-Kernels are kept as Hugging Face stores them, `[out, in]`, so nothing is transposed on the way in or out
-(measured: XLA's products run as fast in this layout). Parameters of the layers are stacked on axis 0: `[L, out, in]`.
+Kernels keep Hugging Face's layout `[out, in]`, so nothing is transposed on loading or saving (measured: XLA's matrix
+products run as fast in this layout). Parameters of the layers are stacked on axis 0: `[L, out, in]`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Parameter:
         return [self.gguf.format(layer=layer) for layer in range(num_layers)] if self.stacked else [self.gguf]
 
     def module(self, layer: int) -> str:
-        """The Hugging Face name of the module that a layer's weight belongs to."""
+        """The Hugging Face module that holds a layer's weight."""
         return self.hf.removesuffix(".weight").format(layer=layer)
 
 
@@ -61,13 +62,13 @@ LINEAR_BY_NAME = {parameter.name: parameter for parameter in LINEARS}
 
 
 def parameters_of(config: ModelConfig) -> tuple[Parameter, ...]:
-    """All base parameters of a model; a tied head is the embedding and has no row."""
+    """Return all base parameters of a model; a tied head shares the embedding and has no row."""
     head = () if config.tie_embeddings else (HEAD,)
     return (EMBED, *NORMS, *LINEARS, FINAL_NORM, *head)
 
 
 def dim_sizes(config: ModelConfig) -> dict[str, int]:
-    """Size of each logical dim."""
+    """Return the size of each logical dim."""
     return {
         "vocab": config.vocab_size,
         "embed": config.hidden_size,
@@ -80,24 +81,18 @@ def dim_sizes(config: ModelConfig) -> dict[str, int]:
 
 
 def shape_of(parameter: Parameter, config: ModelConfig) -> tuple[int, ...]:
-    """Shape as held here: stacked parameters lead with the number of layers."""
+    """Return a parameter's shape in the model; stacked parameters lead with the number of layers."""
     sizes = dim_sizes(config)
     shape = tuple(sizes[dim] for dim in parameter.dims)
     return (config.num_layers, *shape) if parameter.stacked else shape
 
 
 def parameter_count(config: ModelConfig) -> int:
-    """Number of base weights."""
-    total = 0
-    for parameter in parameters_of(config):
-        size = 1
-        for length in shape_of(parameter, config):
-            size *= length
-        total += size
-    return total
+    """Return the number of base weights."""
+    return sum(math.prod(shape_of(parameter, config)) for parameter in parameters_of(config))
 
 
 def adapter_count(config: ModelConfig, rank: int, targets: Sequence[str]) -> int:
-    """Weights of an adapter of a rank on these targets."""
+    """Return the number of an adapter's weights."""
     sizes = dim_sizes(config)
     return sum(rank * sum(sizes[dim] for dim in LINEAR_BY_NAME[name].dims) * config.num_layers for name in targets)

@@ -151,7 +151,7 @@ def test_what_is_not_implemented_is_refused(smollm2, tmp_path):
     fields["pre_tokenizer"]["pretokenizers"].reverse()
     (tmp_path / "tokenizer.json").write_text(json.dumps(fields))
     with pytest.raises(
-        ValueError, match=r"cuts text by ByteLevel and Digits is not implemented; set export\.gguf=none"
+        ValueError, match=r"the pre-tokenizer ByteLevel and Digits is not implemented; set export\.gguf=none"
     ):
         vocabulary_of(tmp_path, 0)
 
