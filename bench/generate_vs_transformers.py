@@ -46,7 +46,7 @@ def main() -> None:
         serve({"ours": _ours, "peer": _peer}[arguments.worker])
         return
     if arguments.squad is None:
-        parser.error("--squad FILE is needed")
+        parser.error("--squad FILE is required")
     print(describe_machine("jax", "jaxlib", "torch", "transformers"), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

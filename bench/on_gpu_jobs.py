@@ -11,6 +11,7 @@ import numpy as np
 from jora_model.generation.generate import generate
 from jora_model.model.load import load_model
 from jora_model.packing.sequences import read_sequences
+from jora_model.spec.hf_files import ADAPTER_WEIGHTS
 from jora_model.spec.settings import GenerationSettings
 
 UPDATES, PROMPTS, NEW_TOKENS = 6, 4, 24
@@ -25,7 +26,7 @@ def trains_alike(base: Path, sequences: Path) -> None:
         _train(base, sequences, again)
         _train(base, sequences, parted, stop_after=3)
         _train(base, sequences, parted)
-        adapters = [(run / "out" / "adapter_model.safetensors").read_bytes() for run in (whole, again, parted)]
+        adapters = [(run / "out" / ADAPTER_WEIGHTS).read_bytes() for run in (whole, again, parted)]
         facts = json.loads((parted / "out" / "training.json").read_text())
         losses = [_losses(run / "out" / "metrics.jsonl") for run in (whole, again, parted)]
     apart = max(abs(a - b) for other in losses[1:] for a, b in zip(losses[0], other, strict=True))

@@ -1,25 +1,22 @@
 """Examples per second against PEFT: `python -m bench.train_vs_peft --squad FILE [--unshared] [--targets qv] [--quick]`.
 
-The same RAFT examples of a SQuAD file (bench/squad_workload.py), SmolLM2-135M in bf16, rank 16, adapters in float32.
-Ours: the Trainer that `jora train` runs, 64 examples an update, as the pipeline starts it. Peer: transformers and PEFT,
-SDPA, bf16, sorted by length, 2 threads, no gradient checkpointing, the best of batch sizes 1, 2, 4 and 8; its best of
-parameters in bf16 throughout or float32 adapters under autocast. Each side lives in a process of its own; they take
-turns (A/B/A/B) and the medians are compared. Compiling is not counted; PEFT's optimizer step is not counted either.
+Both sides train on the same RAFT examples of a SQuAD file (bench/squad_workload.py): SmolLM2-135M in bf16, rank 16,
+adapters in float32. Ours: the Trainer of `jora train`, 64 examples per update. Peer: transformers and PEFT, SDPA, bf16,
+sorted by length, one thread per core, no gradient checkpointing, the fastest of batch sizes 1, 2, 4 and 8 and of bf16
+parameters or float32 adapters under autocast. Each side runs in its own process; they alternate (A/B/A/B) and the
+medians are compared. Compilation is not counted, nor is PEFT's optimizer step.
 
-Memory is compared at about as many tokens a microbatch: two rows of ours, four examples of the peer. The share of the
-peak counts what the model needs (products only, nothing that is computed again), against a bf16 product of 4096 x 576 x
-1536 on every core at once, by JAX, measured beside it.
+Memory is compared at about the same number of tokens per microbatch: two rows of ours, four examples of the peer. The
+percentage of peak counts the FLOPs of the matrix products that the model needs, without recomputation, against a bf16
+product of 4096 x 576 x 1536 on all cores, measured with JAX in the same run.
 
 About 15 minutes; --quick (fewer examples, two turns) about 4.
 """
 
 import argparse
-import json
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,11 +26,13 @@ from typing import Any
 import numpy as np
 
 from bench.machine import describe_machine
+from bench.worker import Worker, serve
 from jora_model.formats.base import resolve_base
 from jora_model.formats.gguf_import import import_gguf
 from jora_model.packing.sequences import read_sequences
 from tasks.engine.jobs import MEMORY_SETTINGS
 
+MODULE = "bench.train_vs_peft"
 EXAMPLES_PER_UPDATE = 64
 ROW_LENGTH = 3328
 RANK, ALPHA = 16, 32.0
@@ -41,24 +40,29 @@ TARGETS = {"all-linear": "all-linear", "qv": "q_proj,v_proj"}
 
 
 def main() -> None:
-    """Build the workload, start both sides, let them take turns."""
+    """Write the workload, start both sides, run them in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--squad", type=Path, required=True, help="a SQuAD-format file")
+    parser.add_argument("--squad", type=Path, help="a SQuAD-format file")
     parser.add_argument("--targets", choices=sorted(TARGETS), default="all-linear")
-    parser.add_argument("--unshared", action="store_true", help="one question a context")
+    parser.add_argument("--unshared", action="store_true", help="one question per context")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--devices", type=int, default=1, help="CPU devices of ours, along `data`")
+    parser.add_argument("--devices", type=int, default=1, help="our CPU devices, along `data`")
     parser.add_argument("--row-length", type=int, default=ROW_LENGTH)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        _serve(arguments.worker)
+        serve({"ours": _ours, "peer": _peer}[arguments.worker])
         return
+    if arguments.squad is None:
+        parser.error("--squad FILE is required")
     print(describe_machine("jax", "jaxlib", "torch", "transformers", "peft"), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = _prepare(folder, arguments)
-        with _Worker("ours", folder, settings) as ours, _Worker("peer", folder, settings) as peer:
+        with (
+            Worker(MODULE, "ours", folder, MEMORY_SETTINGS, settings) as ours,
+            Worker(MODULE, "peer", folder, {}, settings) as peer,
+        ):
             _compare(ours, peer, settings["turns"])
 
 
@@ -83,7 +87,7 @@ def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _compare(ours: "_Worker", peer: "_Worker", turns: int) -> None:
+def _compare(ours: Worker, peer: Worker, turns: int) -> None:
     print(ours.call("warm"), flush=True)
     warmed = peer.call("warm")
     print(warmed["line"], flush=True)
@@ -103,74 +107,13 @@ def _compare(ours: "_Worker", peer: "_Worker", turns: int) -> None:
             )
     ratios = [a / b for a, b in zip(speeds["ours"], speeds["peer"], strict=True)]
     ours_mb, peer_mb = ours.peak_mb(), warmed["peak_mb"]
-    print(f"peak resident memory: ours {ours_mb:,} MB, peer {peer_mb:,} MB with four examples a batch")
+    print(f"peak resident memory: ours {ours_mb:,} MB, peer {peer_mb:,} MB with four examples per batch")
     print(f"figure memory_ratio {ours_mb / peer_mb:.2f}")
     print(f"figure percent_of_peak_without_attention {statistics.median(shares['layers']):.0f}")
     print(f"figure percent_of_peak {statistics.median(shares['all']):.0f}")
     print(f"figure examples_per_second_ours {statistics.median(speeds['ours']):.3f}")
     print(f"figure examples_per_second_peer {statistics.median(speeds['peer']):.3f}")
     print(f"figure train_speed_ratio {statistics.median(ratios):.2f}")
-
-
-class _Worker:
-    """One side in a process of its own; calls and answers are JSON lines."""
-
-    def __init__(self, side: str, folder: Path, settings: dict[str, Any]):
-        self.side = side
-        self._log = (folder / f"{side}.log").open("w+")
-        environment = {**os.environ, "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
-        if side == "ours":
-            environment |= MEMORY_SETTINGS
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.train_vs_peft", "--squad", ".", "--worker", side],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=environment,
-        )
-        self.call("settings", **settings)
-
-    def call(self, what: str, **arguments: Any) -> Any:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            self._log.seek(0)
-            raise RuntimeError(f"{self.side} ended: {self._log.read()[-3000:]}")
-        return json.loads(line)
-
-    def peak_mb(self) -> int:
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
-
-    def __enter__(self) -> "_Worker":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream:
-                stream.close()
-
-
-def _serve(side: str) -> None:
-    handlers: dict[str, Callable[..., Any]] = {}
-    # Whatever libraries print goes to the log; answers have a stream of their own.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        call = json.loads(line)
-        what = call.pop("what")
-        if what == "settings":
-            handlers = {"ours": _ours, "peer": _peer}[side](call)
-            answer = "ready"
-        else:
-            answer = handlers[what](**call)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
 
 
 def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
@@ -201,21 +144,21 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     def update(number: int) -> dict[str, Any]:
         members = sampler.update(number)
         started = time.monotonic()
-        rows = pack_evenly([sequences[place] for place in members], training.row_length, mesh.devices)
+        rows = pack_evenly([sequences[index] for index in members], training.row_length, mesh.devices)
         sums = trainer.zero()
         for microbatch, start in enumerate(range(0, len(rows), mesh.devices)):
             sums = trainer.accumulate(sums, rows.slice(start, mesh.devices), number, microbatch)
         jax.block_until_ready(trainer.apply(sums))
         seconds = time.monotonic() - started
-        tokens = sum(len(sequences[place].tokens) for place in members)
+        tokens = sum(len(sequences[index].tokens) for index in members)
         packed = {"rows": len(rows), "length": rows.tokens.shape[1], "used": rows.used}
         answer = {"examples": len(members), "tokens": tokens, "seconds": seconds, **packed}
         return answer | {"flops": needed_flops(model.config, lora, rows), "peak": product_peak()}
 
     def warm() -> str:
-        # Every update once, so that no length of rows is compiled while it is measured.
-        found, *_ = [update(number) for number in range(settings["turns"])]
-        return f"ours: an update is {found['rows']} rows of {found['length']}, {found['used']:,} positions"
+        # Run every update once, so that no row length is compiled while it is measured.
+        first, *_ = [update(number) for number in range(settings["turns"])]
+        return f"ours: one update is {first['rows']} rows of {first['length']}, {first['used']:,} positions"
 
     return {"warm": warm, "run": lambda turn: update(turn)}
 
@@ -239,8 +182,8 @@ def _peer(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     model.train()
     sequences = read_sequences(folder / "sequences")
     chosen = np.random.default_rng(0).permutation(len(sequences))[: settings["peer_examples"]]
-    # Sorted, so that a batch is padded little.
-    examples = sorted((sequences[place] for place in chosen), key=lambda sequence: len(sequence.tokens))
+    # Sorted by length for little padding.
+    examples = sorted((sequences[index] for index in chosen), key=lambda sequence: len(sequence.tokens))
 
     def use_adapters(dtype: Any) -> None:
         for parameter in model.parameters():
@@ -272,21 +215,21 @@ def _peer(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 
     def warm() -> dict[str, Any]:
         middle = len(examples) // 2
-        found = {}
+        seconds: dict[tuple[int, bool], float] = {}
         peak_mb = 0
         for autocast in (False, True):
             run_over(examples[middle : middle + 1], 1, autocast)
             for size in settings["batch_sizes"]:
                 some = examples[max(0, middle - size) : max(0, middle - size) + max(size, 2)]
-                found[size, autocast] = run_over(some, size, autocast) / len(some)
+                seconds[size, autocast] = run_over(some, size, autocast) / len(some)
                 if size <= 4 and not autocast:
                     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        best["size"], best["autocast"] = min(found, key=lambda how: found[how])
-        told = ", ".join(
-            f"batch {size}{' autocast' if autocast else ''} {1 / seconds:.3f}"
-            for (size, autocast), seconds in found.items()
+        best["size"], best["autocast"] = min(seconds, key=lambda how: seconds[how])
+        speeds = ", ".join(
+            f"batch {size}{' autocast' if autocast else ''} {1 / each:.3f}"
+            for (size, autocast), each in seconds.items()
         )
-        return {"line": f"peer: examples/s {told}", "peak_mb": peak_mb}
+        return {"line": f"peer: examples/s {speeds}", "peak_mb": peak_mb}
 
     def run(turn: int) -> dict[str, Any]:
         del turn

@@ -1,6 +1,6 @@
-"""A side of a benchmark in a process of its own, which libraries and memory settings of the other do not touch.
+"""One side of a benchmark in its own process, so that the other side's libraries and memory settings cannot affect it.
 
-Calls and answers are JSON lines. The module that is named runs `serve` when it is started with `--worker SIDE`.
+Calls and answers are JSON lines. The benchmark's module calls `serve` when it is started with `--worker SIDE`.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Worker:
-    """One side; `call` waits for its answer."""
+    """The process of one side."""
 
     def __init__(self, module: str, side: str, folder: Path, environment: Mapping[str, str], settings: dict[str, Any]):
         self.side = side
@@ -30,6 +30,7 @@ class Worker:
         self.call("settings", **settings)
 
     def call(self, what: str, **arguments: Any) -> Any:
+        """Run a handler of `serve` in the process and return its answer."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
         self._process.stdin.flush()
@@ -38,6 +39,11 @@ class Worker:
             self._log.seek(0)
             raise RuntimeError(f"{self.side} ended: {self._log.read()[-3000:]}")
         return json.loads(line)
+
+    def peak_mb(self) -> int:
+        """Peak resident memory of the process so far, in MiB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
     def __enter__(self) -> "Worker":
         return self
@@ -51,8 +57,8 @@ class Worker:
 
 
 def serve(start: Callable[[dict[str, Any]], Mapping[str, Callable[..., Any]]]) -> None:
-    """Answer calls until the other end closes; the first brings the settings."""
-    # Whatever libraries print goes to the log; answers have a stream of their own.
+    """Answer calls until stdin closes. `start` turns the settings, which come first, into handlers by name."""
+    # What libraries print goes to the log, so that stdout carries only answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     handlers: Mapping[str, Callable[..., Any]] = {}

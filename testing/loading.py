@@ -15,6 +15,7 @@ from jora_model.formats.shards import write_shards
 from jora_model.model.load import load_model
 from jora_model.runtime.several import run_job
 from jora_model.runtime.sharding import make_mesh, provide_cpu_devices
+from jora_model.spec.hf_files import CONFIG
 from jora_model.spec.settings import MeshSettings
 from tasks.engine.jobs import MEMORY_SETTINGS
 
@@ -28,7 +29,7 @@ def in_shards(model: Path, scratch: Path) -> Path:
     checkpoint = Checkpoint(model)
     tensors = {name: checkpoint.slice(name)[:] for name in sorted(checkpoint.names())}
     write_shards(folder, {name: x.nbytes for name, x in tensors.items()}, tensors.__getitem__, SHARD_BYTES)
-    (folder / "config.json").write_bytes((model / "config.json").read_bytes())
+    (folder / CONFIG).write_bytes((model / CONFIG).read_bytes())
     return folder
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from jora_model.spec.hf_files import ADAPTER_WEIGHTS
 from tasks.records.records import list_runs
 from tasks.store.store import Store
 
@@ -57,7 +58,7 @@ def results_of(work_dir: Path) -> dict[str, str]:
     store, found = Store(work_dir), {}
     for name, artifact in list_runs(work_dir)[-1].artifacts.items():
         if name == "adapter":
-            found[name] = store.manifest(artifact).files["adapter_model.safetensors"].sha256
+            found[name] = store.manifest(artifact).files[ADAPTER_WEIGHTS].sha256
         elif name not in ("diff", "comparison"):
             found[name] = artifact.digest
     return found

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from jora_model.spec.hf_files import ADAPTER_WEIGHTS
 from jora_model.spec.job import TrainJob, TrainSettings
 from jora_model.spec.settings import LoraSettings
 
@@ -42,7 +43,7 @@ def job(base: Path, data: Path, folder: Path, validation: Path | None = None, **
 
 def adapter_bytes(folder: Path) -> bytes:
     """The weights that a job wrote."""
-    return (folder / "out" / "adapter_model.safetensors").read_bytes()
+    return (folder / "out" / ADAPTER_WEIGHTS).read_bytes()
 
 
 def metrics(folder: Path) -> list[dict]:

@@ -1,1 +1,1 @@
-"""Hugging Face, PEFT and GGUF files are read and written."""
+"""Reads and writes Hugging Face, PEFT and GGUF files."""

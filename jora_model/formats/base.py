@@ -1,10 +1,11 @@
-"""Find the base model that a person named: the embedded one, a folder, a `.gguf` file or a Hugging Face id."""
+"""Resolve the name of a base model: the embedded one, a folder, a `.gguf` file or a Hugging Face id."""
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 
+from jora_model.formats.hf_weights import tensor_files
+from jora_model.spec.hf_files import CONFIG, TOKENIZER, WEIGHTS, WEIGHTS_INDEX
 from user_error import UserError
 
 EMBEDDED = "embedded"
@@ -14,29 +15,29 @@ _EMBEDDED_LICENSE = "apache-2.0"
 
 ALLOWED = (
     f"{EMBEDDED} (SmolLM2-135M-Instruct), a folder with config.json, safetensors and tokenizer.json, a .gguf file, "
-    "or a Hugging Face id such as HuggingFaceTB/SmolLM2-360M-Instruct, with @REVISION behind it where it is to stay one"
+    "or a Hugging Face id such as HuggingFaceTB/SmolLM2-360M-Instruct, optionally with @REVISION"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-# Of a repository's top folder; Mistral's `consolidated` repeats all the weights.
+# Files of a repository's top folder; Mistral's `consolidated` files repeat all the weights.
 _WANTED = ["README.md", "*.json", "*.safetensors", "tokenizer*", "*.jinja"]
 _UNWANTED = ["*/*", "consolidated*"]
 
 
 class Unreachable(UserError):
-    """What was asked for is elsewhere, and elsewhere does not answer; it may in a while."""
+    """A remote host does not answer; a retry may succeed."""
 
     transient = True
 
 
 def resolve_base(name: str) -> Path:
-    """The files behind a name.
+    """Return the path of a base model's files.
 
     Returns:
         A `.gguf` file, which `import_gguf` turns into a folder, or a folder with config.json, safetensors and
-        tokenizer.json. A Hugging Face id is downloaded into Hugging Face's cache, or found there without a network.
+        tokenizer.json. A Hugging Face id is downloaded into Hugging Face's cache, or read from there without a network.
 
     Raises:
-        UserError: there is no such model, files are missing (named), or no network; says what is allowed.
+        UserError: the model does not exist, files are missing or damaged (named), or there is no network.
     """
     if name == EMBEDDED:
         return _embedded()
@@ -45,24 +46,24 @@ def resolve_base(name: str) -> Path:
         return _checked(path)
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise UserError(f"base model {name}: there is no such file")
+            raise UserError(f"base model {name}: no such file")
         return path
     if path.is_file():
-        raise UserError(f"base model {name} is a file but no .gguf file; allowed are {ALLOWED}")
+        raise UserError(f"base model {name} is a file, but not a .gguf file; allowed are {ALLOWED}")
     if _HUB_ID.fullmatch(name):
         return _checked(_download(name))
     raise UserError(f"unknown base model {name!r}; allowed are {ALLOWED}")
 
 
 def hub_id(name: str) -> str | None:
-    """The Hugging Face id of the base model that a person named, for model cards; None for their own files."""
+    """Return the Hugging Face id of a base model, for model cards; None for local files."""
     if name == EMBEDDED:
         return _EMBEDDED_HUB_ID
     return name.partition("@")[0] if _HUB_ID.fullmatch(name) and not Path(name).exists() else None
 
 
 def _embedded() -> Path:
-    # Not imported: the package would load llama.cpp, which is not installed.
+    # Importing the package would load llama.cpp, which is not installed.
     spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
     if spec is None or spec.origin is None:
         raise UserError(
@@ -78,15 +79,12 @@ def _embedded() -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    missing = [file for file in ("config.json", "tokenizer.json") if not (folder / file).is_file()]
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        missing += [shard for shard in shards if not (folder / shard).is_file()]
-    elif not (folder / "model.safetensors").is_file():
-        missing.append("model.safetensors (or model.safetensors.index.json and its shards)")
+    missing = [file for file in (CONFIG, TOKENIZER) if not (folder / file).is_file()]
+    if not any((folder / file).is_file() for file in (WEIGHTS, WEIGHTS_INDEX)):
+        missing.append(f"{WEIGHTS} (or {WEIGHTS_INDEX} and its shards)")
     if missing:
         raise UserError(f"base model {folder} lacks {', '.join(missing)}; allowed are {ALLOWED}")
+    tensor_files(folder)
     return folder
 
 
@@ -113,7 +111,7 @@ def _download(name: str) -> Path:
         raise UserError(f"base model {name} is not on Hugging Face (or private); allowed are {ALLOWED}") from None
     except LocalEntryNotFoundError:
         raise Unreachable(
-            f"base model {name} is no folder here, not in Hugging Face's cache, and Hugging Face cannot be reached; "
+            f"base model {name} is neither a local folder nor in Hugging Face's cache, and the hub is unreachable; "
             f"allowed are {ALLOWED}"
         ) from None
     except OSError as error:
@@ -122,11 +120,11 @@ def _download(name: str) -> Path:
 
 
 def base_license(name: str, folder: Path) -> str | None:
-    """The licence that a base model names, for model cards; None where it names none that is found without a network.
+    """Return the licence that a base model names, for model cards; None if its local files name none.
 
     Args:
-        name: as a person gave it.
-        folder: its files, or its `.gguf` file.
+        name: the base model as the user named it.
+        folder: its folder, or its `.gguf` file.
     """
     if name == EMBEDDED:
         return _EMBEDDED_LICENSE
@@ -137,5 +135,5 @@ def base_license(name: str, folder: Path) -> str | None:
     except (OSError, UnicodeDecodeError):
         return None
     front = re.match(r"---\n(.*?\n)---", text, re.DOTALL)
-    found = re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
-    return found[1] if found else None
+    license_line = re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
+    return license_line[1] if license_line else None

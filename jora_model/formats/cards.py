@@ -15,17 +15,17 @@ _EMBEDDED_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What a card says beyond what the adapter's own config does.
+    """What a card says in addition to the adapter's own config.
 
     Attributes:
-        base_model: the base as a person named it: embedded, a Hugging Face id, a folder or a file.
-        examples: number of examples trained on.
-        evaluation: Markdown with the scores, or None when nothing was evaluated.
-        prompt, answer: the exact text of a prompt, template and all, and of an answer to it.
-        dataset, counts: digest of what was trained on, and numbers about it.
-        base_license, data_license: as their authors have it; None where it is not known.
-        max_positions: of the model, in tokens.
-        gguf: name of the GGUF file that was written as well.
+        base_model: the base as the user named it: embedded, a Hugging Face id, a folder or a file.
+        examples: number of training examples.
+        evaluation: Markdown with the scores, or None if nothing was evaluated.
+        prompt, answer: exact text of a prompt, template included, and of an answer to it.
+        dataset, counts: digest of the training dataset, and numbers about it.
+        base_license, data_license: as their authors state them; None if not known.
+        max_positions: the model's context length in tokens.
+        gguf: file name of the GGUF, if one was written.
     """
 
     base_model: str
@@ -42,12 +42,12 @@ class CardFacts:
 
 
 def base_of(facts: CardFacts) -> str:
-    """The name by which others load the base: its Hugging Face id where it has one, else as it was named."""
+    """Return the name by which others load the base: its Hugging Face id if it has one, else the user's name for it."""
     return hub_id(facts.base_model) or facts.base_model
 
 
 def adapter_card(facts: CardFacts, lora: LoraSettings) -> str:
-    """README.md of an adapter folder."""
+    """Return README.md of an adapter folder."""
     usage = f"""\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -63,7 +63,7 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder")"""
 
 
 def merged_card(facts: CardFacts, lora: LoraSettings) -> str:
-    """README.md of a merged model folder."""
+    """Return README.md of a merged model folder."""
     usage = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -75,7 +75,7 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
 
 
 def gguf_card(facts: CardFacts, lora: LoraSettings) -> str:
-    """README.md of a folder with a GGUF file."""
+    """Return README.md of a folder with a GGUF file."""
     usage = f"""\
 from llama_cpp import Llama
 
@@ -91,7 +91,7 @@ def _card(
         "pipeline_tag": "text-generation",
         "tags": ["raft", "retrieval-augmented-generation", *tags],
     }
-    # Hugging Face accepts ids of its own only; a folder on somebody's disk is no base model to others.
+    # Hugging Face accepts only its own ids here; a local folder means nothing to others.
     if hub_id(facts.base_model):
         front["base_model"] = hub_id(facts.base_model)
         front["base_model_relation"] = "adapter" if library == "peft" else "finetune"
@@ -105,7 +105,7 @@ def _card(
 
 # {title} for {base_of(facts)}
 
-Answers questions from the documents in its prompt, with the evidence quoted: retrieval augmented fine-tuning (RAFT,
+Answers questions from the documents in its prompt and quotes the evidence: retrieval augmented fine-tuning (RAFT,
 [arXiv 2403.10131](https://arxiv.org/abs/2403.10131)) of `{base_of(facts)}`.
 {note}
 ## Use
@@ -134,7 +134,7 @@ Put the documents first and the question last, as in training.
 
 ## Licences
 
-Of the base model: {facts.base_license or "not known here; see its own card"}.
+Of the base model: {facts.base_license or "not known; see its own card"}.
 Of the documents: {facts.data_license or "not stated"}.
 """
 
@@ -143,7 +143,7 @@ def _prompting(facts: CardFacts) -> str:
     if facts.prompt is None:
         return ""
     return f"""
-The whole prompt, as the model has been trained to read it:
+The full prompt, in the format of the training data:
 
 ```text
 {facts.prompt}
@@ -181,5 +181,5 @@ def _data(facts: CardFacts) -> str:
 
 
 def _lora_rank(rank: int) -> int:
-    """vLLM takes these ranks as --max-lora-rank."""
+    """Return the smallest value of vLLM's --max-lora-rank that holds the rank."""
     return next((size for size in (8, 16, 32, 64, 128, 256, 320) if size >= rank), 512)

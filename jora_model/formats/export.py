@@ -1,4 +1,4 @@
-"""What leaves the pipeline: a PEFT adapter folder, and the base model with the adapter merged into it.
+"""Exports: a PEFT adapter folder, and the base model with the adapter merged in.
 
 Plain NumPy on the host, tensor by tensor. Rank, alpha and targets come from the adapter's own config, so that
 export cannot disagree with training.
@@ -12,19 +12,28 @@ from jora_model.formats.cards import CardFacts, adapter_card, base_of, gguf_card
 from jora_model.formats.lora import read_adapter_settings
 from jora_model.formats.merged import Merged
 from jora_model.formats.shards import write_shards
-from user_error import UserError
+from jora_model.spec.hf_files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    CHAT_TEMPLATE,
+    CONFIG,
+    GENERATION_CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    read_object,
+)
 
 __all__ = ["BASE_FILES", "CardFacts", "Merged", "export_adapter", "merge"]
 
-# Everything that transformers reads beside the weights; a base model has some of them.
+# All files that transformers reads besides the weights; a base model has some of them.
 BASE_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
+    CONFIG,
+    GENERATION_CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
-    "chat_template.jinja",
+    CHAT_TEMPLATE,
     "tokenizer.model",
     "vocab.json",
     "merges.txt",
@@ -35,17 +44,15 @@ def export_adapter(adapter: Path, folder: Path, facts: CardFacts) -> None:
     """Write adapter_model.safetensors (unchanged), adapter_config.json (naming the base for others) and README.md.
 
     Raises:
-        UserError: no adapter there, or one with a PEFT feature that is not implemented.
+        UserError: the adapter is missing, or uses a PEFT feature that is not implemented.
     """
     lora = read_adapter_settings(adapter)
-    if not (adapter / "adapter_model.safetensors").is_file():
-        raise UserError(f"{adapter} holds no adapter_model.safetensors")
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    shutil.copyfile(adapter / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
+    config = read_object(adapter / ADAPTER_CONFIG)
     config["base_model_name_or_path"] = base_of(facts)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
+    (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(adapter_card(facts, lora), encoding="utf-8")
 
 
@@ -53,7 +60,7 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
     """Write the merged model as a Hugging Face folder.
 
     Args:
-        max_shard_bytes: no weights file is larger, except one that holds a single larger tensor.
+        max_shard_bytes: size limit of a weights file; only a single larger tensor may exceed it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_shards(folder, merged.sizes, merged.tensor, max_shard_bytes)
@@ -62,13 +69,13 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
             shutil.copyfile(base / file, folder / file)
     if merged.dtype is not None:
         # transformers loads in the dtype that the config names, whatever the files hold.
-        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        config = read_object(base / CONFIG)
         config.pop("torch_dtype", None)
         config["dtype"] = merged.dtype.name
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(merged_card(facts, merged.lora), encoding="utf-8")
 
 
 def write_gguf_card(folder: Path, facts: CardFacts, merged: Merged) -> None:
-    """README.md beside a GGUF file."""
+    """Write README.md next to a GGUF file."""
     (folder / "README.md").write_text(gguf_card(facts, merged.lora), encoding="utf-8")

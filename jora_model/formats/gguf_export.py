@@ -1,21 +1,22 @@
-"""The merged model as a GGUF file, which llama.cpp and what is built on it (Ollama, LM Studio) run; without torch.
+"""Write the merged model as a GGUF file for llama.cpp, Ollama and LM Studio, without torch.
 
-Written tensor by tensor from float32, so that weights are rounded once. Fields and the order of rows are those of
-llama.cpp's convert_hf_to_gguf.py (LlamaModel).
+Written tensor by tensor from float32, so that weights are rounded once. Fields and row order follow llama.cpp's
+convert_hf_to_gguf.py (LlamaModel).
 """
 
 import math
-import re
 from pathlib import Path
 
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
-from jora_model.formats.gguf_import import TENSOR_NAMES
+from jora_model.formats.gguf_rows import to_gguf_rows
 from jora_model.formats.gguf_vocabulary import vocabulary_of
 from jora_model.formats.merged import Merged
 from jora_model.spec.config import Llama3Rope, ModelConfig
+from jora_model.spec.parameters import parameters_of
+from jora_model.spec.rope import llama3_frequencies
 from jora_model.spec.settings import GgufKind
 from user_error import UserError
 
@@ -26,24 +27,23 @@ _FILE_TYPES = {
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
 }
 _Q8_BLOCK = 32
-# How far a weight may be from what it was, as a share of the tensor's largest: half a step of 8 bits, of a mantissa.
+# Largest rounding error relative to the tensor's largest weight: half a step of 8 bits, or of the mantissa.
 _BOUNDS = {Kind.F32: 1e-7, Kind.F16: 2.0**-11, Kind.BF16: 2.0**-8, Kind.Q8_0: 1 / 127}
 
 
 def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, name: str, license: str | None) -> float:
-    """Write the file, read it back, and compare every tensor.
+    """Write the file, read it back, compare every tensor, and return the largest relative error.
 
     Args:
-        tokenizer: a folder with tokenizer.json and tokenizer_config.json, whose chat template goes along.
-        kind: of all matrices; norms are float32, and rows that no block of Q8_0 divides are f16.
-        name, license: what the file says of itself.
+        tokenizer: a folder with tokenizer.json, tokenizer_config.json and, optionally, a chat template.
+        kind: of all matrices; norms are float32, and matrices whose rows Q8_0 blocks do not divide are f16.
+        name, license: metadata of the file.
 
     Returns:
-        The largest difference of a weight from the merged model's, as a share of its tensor's largest.
+        The largest error of a weight, relative to the largest weight of its tensor.
 
     Raises:
-        UserError: a tokenizer that is not implemented, a weight beyond f16's range, or a tensor that reads back
-            otherwise than it was written.
+        UserError: the tokenizer is not implemented, a weight exceeds f16's range, or a tensor reads back wrong.
     """
     config = merged.config
     fields = vocabulary_of(tokenizer, config.vocab_size)
@@ -77,13 +77,13 @@ def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, nam
     for factors in extra.values():
         writer.write_tensor_data(factors)
     for gguf_name, hf_name in names.items():
-        writer.write_tensor_data(_packed(gguf_name, _rows(merged, hf_name), kinds[gguf_name]))
+        writer.write_tensor_data(_packed(gguf_name, _wide(merged, hf_name), kinds[gguf_name]))
     writer.close()
     return _check(merged, path, names)
 
 
 def puts_before(tokenizer: Path) -> str | None:
-    """The text of the token that llama.cpp puts before every prompt; None where it puts none."""
+    """Return the text of the token that llama.cpp prepends to every prompt; None if it prepends none."""
     fields = vocabulary_of(tokenizer, 0)
     if not fields["tokenizer.ggml.add_bos_token"] or "tokenizer.ggml.bos_token_id" not in fields:
         return None
@@ -106,10 +106,13 @@ def _add_facts(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
 
 
 def _names(merged: Merged) -> dict[str, str]:
-    """llama.cpp's name -> Hugging Face's, in the model's order."""
-    layers = range(merged.config.num_layers)
-    theirs = {hf.format(layer): ours.format(layer) for ours, hf in TENSOR_NAMES.items() for layer in layers}
-    return {theirs[name]: name for name in merged.shapes}
+    """Return llama.cpp's name -> Hugging Face's, in the model's order."""
+    layers = merged.config.num_layers
+    return {
+        gguf_name: hf_name
+        for parameter in parameters_of(merged.config)
+        for gguf_name, hf_name in zip(parameter.gguf_names(layers), parameter.hf_names(layers), strict=True)
+    }
 
 
 def _kind(shape: tuple[int, ...], kind: Kind) -> Kind:
@@ -118,49 +121,36 @@ def _kind(shape: tuple[int, ...], kind: Kind) -> Kind:
     return Kind.F16 if kind == Kind.Q8_0 and shape[-1] % _Q8_BLOCK else kind
 
 
-def _rows(merged: Merged, name: str) -> np.ndarray:
-    """A tensor in float32 and in llama.cpp's order of rows, which turns pairs of neighbours in rope."""
-    weight = merged.wide(name)
-    match = re.search(r"\.([qk])_proj\.", name)
-    if match is None:
-        return weight
-    heads = merged.config.num_heads if match[1] == "q" else merged.config.num_kv_heads
-    rows, width = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, width).swapaxes(1, 2).reshape(rows, width)
+def _wide(merged: Merged, name: str) -> np.ndarray:
+    """Return a tensor in float32 with rows in llama.cpp's order."""
+    return to_gguf_rows(name, merged.wide(name), merged.config)
 
 
 def _packed(name: str, weight: np.ndarray, kind: Kind) -> np.ndarray:
     if kind == Kind.F16 and np.abs(weight).max() > np.finfo(np.float16).max:
-        raise UserError(f"{name} holds weights beyond the range of f16; export it as bf16 or q8_0")
+        raise UserError(f"{name} has weights beyond the range of f16; set export.gguf=bf16 or q8_0")
     return gguf.quants.quantize(np.ascontiguousarray(weight), kind)
 
 
 def _rope_factors(config: ModelConfig, rope: Llama3Rope) -> np.ndarray:
-    """Llama 3's scaling as llama.cpp reads it: a divisor for each frequency (convert_hf_to_gguf.py)."""
-    places = np.arange(0, config.head_dim, 2, dtype=np.float64)
-    waves = 2 * math.pi * config.rope_theta ** (places / config.head_dim)
-    low = rope.original_max_positions / rope.low_freq_factor
-    high = rope.original_max_positions / rope.high_freq_factor
-    smooth = (rope.original_max_positions / waves - rope.low_freq_factor) / (
-        rope.high_freq_factor - rope.low_freq_factor
-    )
-    between = 1 / ((1 - smooth) / rope.factor + smooth)
-    return np.where(waves < high, 1.0, np.where(waves > low, rope.factor, between)).astype(np.float32)
+    """Return Llama 3's scaling as llama.cpp reads it: a divisor for each frequency (convert_hf_to_gguf.py)."""
+    frequency = 1 / config.rope_theta ** (np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim)
+    return (frequency / llama3_frequencies(frequency, rope)).astype(np.float32)
 
 
 def _check(merged: Merged, path: Path, names: dict[str, str]) -> float:
-    """The largest relative difference of a tensor read back."""
-    found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    """Return the largest relative error of a tensor that is read back."""
+    written = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     worst = 0.0
     for gguf_name, hf_name in names.items():
-        tensor = found[gguf_name]
-        wide = _rows(merged, hf_name)
+        tensor = written[gguf_name]
+        wide = _wide(merged, hf_name)
         read = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(wide.shape)
         difference = float(np.abs(read - wide).max() / max(float(np.abs(wide).max()), 1e-30))
         if not difference <= _BOUNDS[tensor.tensor_type]:
             raise UserError(
-                f"{path.name}: {gguf_name} read back differs by {difference:.2g} of its largest weight, more than "
-                f"{tensor.tensor_type.name} explains; is the disk or the package gguf at fault?"
+                f"{path.name}: {gguf_name} reads back with an error of {difference:.2g} of its largest weight, "
+                f"more than {tensor.tensor_type.name} allows; check the disk and the version of the package gguf"
             )
         worst = max(worst, difference)
     return worst

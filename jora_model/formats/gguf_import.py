@@ -1,13 +1,12 @@
-"""Turn a `.gguf` file of the Llama architecture into a Hugging Face model folder, without torch.
+"""Convert a `.gguf` file of the Llama architecture to a Hugging Face model folder, without torch.
 
     import_gguf(Path("SmolLM2-135M-Instruct.Q4_1.gguf"), Path("base"))
 
-The quantised weights are widened to bfloat16 tensor by tensor. What the file says and this module does not
-implement is refused by name, since a field that is passed over can change every logit.
+Quantised weights are dequantised to bfloat16 tensor by tensor. Fields that are not implemented are rejected by name,
+since an ignored field can change every logit.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,16 @@ import ml_dtypes
 import numpy as np
 from gguf import GGUFReader, ReaderTensor, quants
 
-from jora_model.formats.gguf_tokenizer import tokenizer_config, tokenizer_of
+from jora_model.formats.gguf_rows import from_gguf_rows
+from jora_model.formats.gguf_tokenizer import check_fields, tokenizer_config, tokenizer_of
 from jora_model.formats.shards import write_shards
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.hf_files import CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG
+from jora_model.spec.parameters import parameters_of
 from user_error import UserError
 
 _MAX_SHARD_BYTES = 2 * 2**30
 
-# llama.cpp's tensor names and Hugging Face's; {} is the number of the layer.
-TENSOR_NAMES = {
-    "token_embd.weight": "model.embed_tokens.weight",
-    "output_norm.weight": "model.norm.weight",
-    "output.weight": "lm_head.weight",
-    "blk.{}.attn_norm.weight": "model.layers.{}.input_layernorm.weight",
-    "blk.{}.attn_q.weight": "model.layers.{}.self_attn.q_proj.weight",
-    "blk.{}.attn_k.weight": "model.layers.{}.self_attn.k_proj.weight",
-    "blk.{}.attn_v.weight": "model.layers.{}.self_attn.v_proj.weight",
-    "blk.{}.attn_output.weight": "model.layers.{}.self_attn.o_proj.weight",
-    "blk.{}.ffn_norm.weight": "model.layers.{}.post_attention_layernorm.weight",
-    "blk.{}.ffn_gate.weight": "model.layers.{}.mlp.gate_proj.weight",
-    "blk.{}.ffn_up.weight": "model.layers.{}.mlp.up_proj.weight",
-    "blk.{}.ffn_down.weight": "model.layers.{}.mlp.down_proj.weight",
-}
 # Fields that are read into config.json below.
 _READ = {
     "block_count",
@@ -52,7 +40,7 @@ _READ = {
     "rope.dimension_count",
     "rope.freq_base",
 }
-# Fields with the only value that is implemented.
+# Fields with the only implemented value.
 _ONLY = {"rope.scaling.type": "none", "expert_count": 0, "expert_used_count": 0}
 
 
@@ -61,36 +49,36 @@ def import_gguf(gguf_path: Path, folder: Path) -> None:
 
     Args:
         gguf_path: a GGUF file of the architecture `llama` with a byte-level tokenizer.
-        folder: made if need be; files of the same names are replaced. Same file, same bytes.
+        folder: created if missing; existing files are replaced. The same GGUF gives the same bytes.
 
     Raises:
-        UserError: the file is missing or no GGUF, or holds what is not implemented: another architecture,
-            rope scaling, another tokenizer, a tensor or field that is not known. The message names it.
+        UserError: the file is missing or not GGUF, or uses a feature that is not implemented (named): another
+            architecture, rope scaling, another tokenizer, an unknown tensor or field.
     """
     reader, facts = _open(gguf_path)
-    # The tokenizer comes first: where it is refused, no weight has been widened for nothing.
+    # The tokenizer comes first, so that an unsupported one is rejected before any weight is converted.
     try:
         tokenizer = tokenizer_of(facts)
         config = _config(facts, _tensor_names(reader))
-        tensors = _tensors(reader, config)
-    except ValueError as error:
+        model = ModelConfig.from_hf(config)
+        tensors = _tensors(reader, model)
+    except UserError as error:
         raise UserError(f"{gguf_path}: {error}") from None
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    _write_json(folder / "tokenizer_config.json", tokenizer_config(facts, config["max_position_embeddings"]))
+    tokenizer.save(str(folder / TOKENIZER))
+    _write_json(folder / TOKENIZER_CONFIG, tokenizer_config(facts, config["max_position_embeddings"]))
     ids: dict[str, Any] = {
         key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config
     }
-    _write_json(folder / "generation_config.json", ids)
-    _write_json(folder / "config.json", config)
+    _write_json(folder / GENERATION_CONFIG, ids)
+    _write_json(folder / CONFIG, config)
     sizes = {name: 2 * int(tensor.n_elements) for name, tensor in tensors.items()}
-    heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
-    write_shards(folder, sizes, lambda name: _widen(name, tensors[name], heads), _MAX_SHARD_BYTES)
+    write_shards(folder, sizes, lambda name: _widen(name, tensors[name], model), _MAX_SHARD_BYTES)
 
 
 def gguf_config(gguf_path: Path) -> dict[str, Any]:
-    """The `config.json` that `import_gguf` would write; reads the file's header only.
+    """Return the `config.json` that `import_gguf` would write; reads only the file's header.
 
     Raises:
         UserError: as `import_gguf`.
@@ -98,20 +86,20 @@ def gguf_config(gguf_path: Path) -> dict[str, Any]:
     reader, facts = _open(gguf_path)
     try:
         return _config(facts, _tensor_names(reader))
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{gguf_path}: {error}") from None
 
 
 def _open(gguf_path: Path) -> tuple[GGUFReader, dict[str, Any]]:
-    """The file, and its fields but for the descriptive ones (`general.`)."""
+    """Return the reader, and the fields except the descriptive ones (`general.`)."""
     if not gguf_path.is_file():
-        raise UserError(f"{gguf_path} does not exist; give the path of a .gguf file")
+        raise UserError(f"{gguf_path} does not exist; name a .gguf file")
     try:
         reader = GGUFReader(gguf_path)
         fields = {key: field.contents() for key, field in reader.fields.items()}
-    # The reader trusts the file: a broken one surfaces as whatever NumPy says of its bytes.
+    # The reader does not validate the file: a damaged one raises various errors of NumPy.
     except (ValueError, KeyError, IndexError, OverflowError) as error:
-        raise UserError(f"{gguf_path} cannot be read as GGUF ({error}); fetch the file again") from None
+        raise UserError(f"{gguf_path} cannot be read as GGUF ({error}); download the file again") from None
     architecture = fields.get("general.architecture")
     if architecture != "llama":
         raise UserError(f"{gguf_path}: GGUF architecture {architecture!r} is not implemented; only 'llama' is")
@@ -123,25 +111,20 @@ def _tensor_names(reader: GGUFReader) -> set[str]:
 
 
 def _config(facts: Mapping[str, Any], tensor_names: set[str]) -> dict[str, Any]:
-    """The `config.json` that the GGUF fields describe."""
+    """Return the `config.json` that the GGUF fields describe."""
     llama = {key.removeprefix("llama."): value for key, value in facts.items() if key.startswith("llama.")}
-    for key, only in _ONLY.items():
-        if llama.get(key, only) != only:
-            raise UserError(f"llama.{key}={llama[key]!r} is not implemented; only {only!r} is")
-    unknown = sorted(set(llama) - _READ - set(_ONLY))
-    if unknown:
-        raise UserError(f"field llama.{unknown[0]}={llama[unknown[0]]!r} is not implemented")
+    check_fields("llama.", llama, _READ, _ONLY)
     if "rope_freqs.weight" in tensor_names:
         raise UserError(
-            "rope scaling as a tensor (rope_freqs.weight, Llama 3) is not implemented, since its four numbers "
-            "cannot be read back from it; use the model's Hugging Face id or folder"
+            "rope scaling as a tensor (rope_freqs.weight, Llama 3) is not implemented, since its four parameters "
+            "cannot be recovered from it; use the model's Hugging Face id or folder"
         )
     heads = _integer(llama, "attention.head_count")
     hidden = _integer(llama, "embedding_length")
     head_dim = llama.get("attention.key_length", hidden // heads)
     for key in ("attention.value_length", "rope.dimension_count"):
         if llama.get(key, head_dim) != head_dim:
-            raise UserError(f"llama.{key}={llama[key]} differs from the head's width {head_dim}, not implemented")
+            raise UserError(f"llama.{key}={llama[key]} differs from the head dim {head_dim}, which is not implemented")
     ids = {
         f"{hf_name}_token_id": facts[f"tokenizer.ggml.{name}_token_id"]
         for name, hf_name in (("bos", "bos"), ("eos", "eos"), ("padding", "pad"))
@@ -169,41 +152,35 @@ def _config(facts: Mapping[str, Any], tensor_names: set[str]) -> dict[str, Any]:
     }
 
 
-def _tensors(reader: GGUFReader, config: Mapping[str, Any]) -> dict[str, ReaderTensor]:
-    """The file's tensors by their Hugging Face names, in the model's order; all there and none unknown."""
-    found = {tensor.name: tensor for tensor in reader.tensors}
-    names = dict(TENSOR_NAMES)
-    if config["tie_word_embeddings"]:
-        del names["output.weight"]
-    layers = [str(number) for number in range(config["num_hidden_layers"])]
-    outer = {gguf: hf for gguf, hf in names.items() if "{}" not in gguf}
-    inner = {gguf: hf for gguf, hf in names.items() if "{}" in gguf}
-    wanted = outer | {gguf.format(layer): hf.format(layer) for layer in layers for gguf, hf in inner.items()}
-    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+def _tensors(reader: GGUFReader, config: ModelConfig) -> dict[str, ReaderTensor]:
+    """Return the file's tensors by their Hugging Face names, layer by layer.
+
+    Raises:
+        UserError: a tensor is missing or unknown.
+    """
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    parameters = parameters_of(config)
+    wanted = {parameter.gguf: parameter.hf for parameter in parameters if not parameter.stacked}
+    for layer in range(config.num_layers):
+        wanted |= {p.gguf.format(layer=layer): p.hf.format(layer=layer) for p in parameters if p.stacked}
+    missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing:
         raise UserError(f"tensor {missing[0]} is missing ({len(missing)} of {len(wanted)} are)")
     if unknown:
         raise UserError(f"tensor {unknown[0]} is not implemented ({len(unknown)} such)")
-    return {hf_name: found[name] for name, hf_name in wanted.items()}
+    return {hf_name: tensors[name] for name, hf_name in wanted.items()}
 
 
-def _widen(name: str, tensor: ReaderTensor, heads: Mapping[str, int]) -> np.ndarray:
-    """One tensor in bfloat16, in Hugging Face's order of rows."""
+def _widen(name: str, tensor: ReaderTensor, config: ModelConfig) -> np.ndarray:
+    """Return one tensor in bfloat16 with rows in Hugging Face's order."""
     try:
         weights = quants.dequantize(tensor.data, tensor.tensor_type)
     except NotImplementedError:
         raise UserError(
-            f"tensor {tensor.name} is of type {tensor.tensor_type.name}, which the package gguf cannot widen; "
+            f"tensor {tensor.name} is of type {tensor.tensor_type.name}, which the package gguf cannot dequantise; "
             "use a file of another quantisation"
         ) from None
-    match = re.search(r"\.([qk]_proj)\.", name)
-    if match:
-        # llama.cpp turns pairs of neighbours in rope, Hugging Face the two halves of a head; its converter
-        # therefore stores a head's rows interleaved (convert_hf_to_gguf.py, LlamaModel.permute).
-        n_heads = heads[match[1]]
-        rows, width = weights.shape
-        weights = weights.reshape(n_heads, rows // n_heads // 2, 2, width).swapaxes(1, 2).reshape(rows, width)
-    return weights.astype(ml_dtypes.bfloat16)
+    return from_gguf_rows(name, weights, config).astype(ml_dtypes.bfloat16)
 
 
 def _need(llama: Mapping[str, Any], key: str) -> Any:
@@ -215,12 +192,12 @@ def _need(llama: Mapping[str, Any], key: str) -> Any:
 def _integer(llama: Mapping[str, Any], key: str) -> int:
     value = _need(llama, key)
     if not isinstance(value, int):
-        raise UserError(f"llama.{key} differs from layer to layer, not implemented")
+        raise UserError(f"llama.{key} differs between layers, which is not implemented")
     return value
 
 
 def _shortest(value: float) -> float:
-    """GGUF stores float32: 1e-5 reads as 9.999999747378752e-06. Give the number that was meant."""
+    """Return the shortest decimal of a float32: GGUF's 1e-5 reads as 9.999999747378752e-06."""
     return float(str(np.float32(value)))
 
 

@@ -1,6 +1,7 @@
-"""Rebuild the tokenizer that a GGUF file describes, as Hugging Face's `tokenizer.json`."""
+"""Build a Hugging Face tokenizer from the fields of a GGUF file; gguf_vocabulary.py is the inverse."""
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Set
 from typing import Any
 
 from gguf import TokenType
@@ -20,16 +21,28 @@ _READ = {
     "unknown_token_id",
     "padding_token_id",
 }
-# Fields with the only value that is implemented.
+# Fields with the only implemented value.
 _ONLY = {"add_space_prefix": False, "add_bos_token": False, "add_eos_token": False}
 
 
-def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
-    """The byte-level BPE tokenizer of a GGUF's `tokenizer.ggml.*` fields.
+def check_fields(prefix: str, fields: Mapping[str, Any], read: Set[str], only: Mapping[str, Any]) -> None:
+    """Check that all fields are known, and that those of `only` have their one implemented value.
 
     Raises:
-        UserError: a tokenizer that is not implemented: another model than `gpt2`, another pre-tokenizer than
-            `smollm`, an unknown field.
+        UserError: names the first field that is not implemented, with its prefix.
+    """
+    for key, value in only.items():
+        if fields.get(key, value) != value:
+            raise UserError(f"{prefix}{key}={fields[key]!r} is not implemented; only {value!r} is")
+    for key in sorted(set(fields) - read - set(only)):
+        raise UserError(f"field {prefix}{key}={reprlib.repr(fields[key])} is not implemented")
+
+
+def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
+    """Return the byte-level BPE tokenizer of a GGUF's `tokenizer.ggml.*` fields.
+
+    Raises:
+        UserError: a model other than `gpt2`, a pre-tokenizer other than `smollm`, or an unknown field.
     """
     fields = {key.removeprefix(_PREFIX): value for key, value in facts.items() if key.startswith(_PREFIX)}
     model, pre = fields.get("model"), fields.get("pre")
@@ -39,21 +52,20 @@ def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
             "is: convert the file with transformers first (from_pretrained(..., gguf_file=...), then "
             "save_pretrained), or use the model's Hugging Face id"
         )
-    for key, only in _ONLY.items():
-        if fields.get(key, only) != only:
-            raise UserError(f"{_PREFIX}{key}={fields[key]!r} is not implemented; only {only!r} is")
-    unknown = sorted(set(fields) - _READ - set(_ONLY))
-    if unknown:
-        raise UserError(f"field {_PREFIX}{unknown[0]} is not implemented")
-
+    check_fields(_PREFIX, fields, _READ, _ONLY)
     missing = [key for key in ("tokens", "token_type", "merges") if key not in fields]
     if missing:
         raise UserError(f"field {_PREFIX}{missing[0]} is missing")
     tokens = fields["tokens"]
     merges = [tuple(merge.split(" ")) for merge in fields["merges"]]
-    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
-    # Digits stand alone *before* the byte-level expression sees the text, so that the white space in front of a
-    # number is one piece. transformers 5.23 leaves that step out when it reads a GGUF ("\n\n1" gets three tokens).
+    if len(fields["token_type"]) != len(tokens):
+        raise UserError(f"{len(tokens)} tokens have {len(fields['token_type'])} types; download the file again")
+    try:
+        tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
+    except Exception as error:  # the library raises no narrower class
+        raise UserError(f"the merges do not fit the tokens ({error}); download the file again") from None
+    # Digits are split off before the byte-level expression runs, so that the white space before a number is one
+    # piece. transformers 5.23 omits that step when it reads a GGUF ("\n\n1" becomes three tokens).
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
@@ -66,7 +78,7 @@ def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
 
 
 def tokenizer_config(facts: Mapping[str, Any], max_positions: int) -> dict[str, Any]:
-    """`tokenizer_config.json`: the special tokens by name, the longest sequence, the chat template if any."""
+    """Return `tokenizer_config.json`: special tokens by name, maximum length, and the chat template if any."""
     tokens = facts[_PREFIX + "tokens"]
     names = (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad"))
     special = {

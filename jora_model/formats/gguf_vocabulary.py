@@ -1,6 +1,5 @@
-"""A Hugging Face tokenizer as the `tokenizer.*` fields of a GGUF file; the other way is gguf_tokenizer.py."""
+"""The `tokenizer.*` fields of a GGUF file for a Hugging Face tokenizer; gguf_tokenizer.py is the inverse."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from gguf import TokenType
 from tokenizers import Tokenizer
 
+from jora_model.spec.hf_files import CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, read_object
 from user_error import UserError
 
 _PREFIX = "tokenizer.ggml."
@@ -19,28 +19,33 @@ _GPT4 = (
 
 
 def vocabulary_of(folder: Path, vocab_size: int) -> dict[str, Any]:
-    """The fields of the tokenizer in a model folder, its chat template among them.
+    """Return the fields of the tokenizer in a model folder, including its chat template.
 
     Args:
-        vocab_size: of the model, 0 where it is all the same; rows of the embedding without a token get a name
-            that no text has.
+        vocab_size: of the model, or 0 to skip the check; rows of the embedding without a token get placeholder names.
 
     Raises:
-        UserError: it is missing, or of a kind that is not implemented.
+        UserError: the tokenizer is missing, damaged, or of a kind that is not implemented.
     """
+    path = folder / TOKENIZER
     try:
-        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        tokenizer, described = Tokenizer.from_str(text), json.loads(text)
+        described = read_object(path)
     except FileNotFoundError:
-        raise UserError(f"{folder} holds no tokenizer.json") from None
+        raise UserError(f"{folder} holds no {TOKENIZER}") from None
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no narrower class
+        raise UserError(f"{path} is damaged ({error}); download the file again") from None
     named = _named(folder)
     model = described["model"]
     if model.get("type") != "BPE":
-        raise UserError(f"a GGUF with a tokenizer of the kind {model.get('type')} is not implemented; {_CAUTION}")
+        raise UserError(f"GGUF export of a {model.get('type')} tokenizer is not implemented; {_CAUTION}")
     added = {item["id"]: item for item in described.get("added_tokens") or []}
     tokens = [tokenizer.id_to_token(number) for number in range(max(vocab_size, tokenizer.get_vocab_size()))]
     if 0 < vocab_size < len(tokens):
-        raise UserError(f"the tokenizer has {len(tokens)} tokens and the model {vocab_size}; use the model's own")
+        raise UserError(
+            f"the tokenizer has {len(tokens)} tokens, the model {vocab_size}; use the model's own tokenizer"
+        )
     names = [f"[PAD{number}]" if token is None else token for number, token in enumerate(tokens)]
     merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
     kinds = [_kind(number, token, added, model) for number, token in enumerate(tokens)]
@@ -76,9 +81,9 @@ def vocabulary_of(folder: Path, vocab_size: int) -> dict[str, Any]:
 
 
 def _named(folder: Path) -> dict[str, Any]:
-    """tokenizer_config.json, with the special tokens as text."""
-    path = folder / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """Return tokenizer_config.json with the special tokens as text."""
+    path = folder / TOKENIZER_CONFIG
+    config = read_object(path) if path.is_file() else {}
     return {
         key: value["content"] if isinstance(value, dict) and "content" in value else value
         for key, value in config.items()
@@ -86,7 +91,7 @@ def _named(folder: Path) -> dict[str, Any]:
 
 
 def _template(folder: Path, named: Mapping[str, Any]) -> str | None:
-    path = folder / "chat_template.jinja"
+    path = folder / CHAT_TEMPLATE
     if path.is_file():
         return path.read_text(encoding="utf-8")
     template = named.get("chat_template")
@@ -105,15 +110,15 @@ def _kind(number: int, token: str | None, added: Mapping[int, Any], model: Mappi
 
 
 def _scores(tokens: list[str], merges: list[tuple[str, ...]]) -> list[float]:
-    """llama.cpp joins the pair whose piece has the highest score: the place of the first merge that makes the piece."""
-    place: dict[str, int] = {}
-    for number, merge in enumerate(merges):
-        place.setdefault("".join(merge), number)
-    return [-float(place[token]) if token in place else -1e9 if len(token) > 1 else 0.0 for token in tokens]
+    """Return minus the rank of each token's first merge: llama.cpp merges the pair with the highest score."""
+    ranks: dict[str, int] = {}
+    for rank, merge in enumerate(merges):
+        ranks.setdefault("".join(merge), rank)
+    return [-float(ranks[token]) if token in ranks else -1e9 if len(token) > 1 else 0.0 for token in tokens]
 
 
 def _pre_tokenizer(pre: Mapping[str, Any] | None) -> str:
-    """llama.cpp's name of the way in which text is cut before the merges."""
+    """Return llama.cpp's name of the pre-tokenizer."""
     steps = (pre or {}).get("pretokenizers", [pre]) if pre else []
     kinds = [step["type"] for step in steps]
     if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and _plain(steps[1]):
@@ -122,7 +127,7 @@ def _pre_tokenizer(pre: Mapping[str, Any] | None) -> str:
         return "gpt-2"
     if kinds == ["Split", "ByteLevel"] and steps[0]["pattern"].get("Regex") == _GPT4:
         return "llama-bpe"
-    raise UserError(f"a GGUF with a tokenizer that cuts text by {' and '.join(kinds)} is not implemented; {_CAUTION}")
+    raise UserError(f"GGUF export of the pre-tokenizer {' and '.join(kinds)} is not implemented; {_CAUTION}")
 
 
 def _plain(step: Mapping[str, Any]) -> bool:
@@ -130,7 +135,7 @@ def _plain(step: Mapping[str, Any]) -> bool:
 
 
 def _adds_space(described: Mapping[str, Any]) -> bool:
-    """Whether a space is put before a text, by the normalizer (Llama 2's files) or by Metaspace (newer ones)."""
+    """Whether a text is prefixed with a space, by the normalizer (Llama 2's files) or by Metaspace (newer ones)."""
     normalizers = described.get("normalizer") or {}
     steps = normalizers.get("normalizers", [normalizers])
     if any(step.get("type") == "Prepend" for step in steps):
@@ -140,9 +145,9 @@ def _adds_space(described: Mapping[str, Any]) -> bool:
 
 
 def _around(tokenizer: Tokenizer) -> tuple[bool, bool]:
-    """Whether a token is put before and after a text."""
-    plain, whole = (tokenizer.encode("x", add_special_tokens=special).ids for special in (False, True))
-    if len(whole) == len(plain):
+    """Whether a token is added before a text, and after it."""
+    plain, full = (tokenizer.encode("x", add_special_tokens=special).ids for special in (False, True))
+    if len(full) == len(plain):
         return False, False
-    before = whole[-len(plain) :] == plain or whole[1 : 1 + len(plain)] == plain
-    return before, whole[-len(plain) :] != plain
+    before = full[-len(plain) :] == plain or full[1 : 1 + len(plain)] == plain
+    return before, full[-len(plain) :] != plain

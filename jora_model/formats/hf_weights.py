@@ -1,75 +1,90 @@
-"""The tensors of a Hugging Face folder: opened lazily, and checked against the table of parameters."""
+"""Tensors of a Hugging Face folder: opened lazily, and checked against the table of parameters."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.parameters import parameters_of, shape_of
+from jora_model.spec.hf_files import WEIGHTS, WEIGHTS_INDEX, read_object
+from jora_model.spec.parameters import HEAD, parameters_of, shape_of
 from user_error import UserError
 
 # Old checkpoints carry buffers that are computed here.
 _IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
 
 
+def open_tensors(path: Path) -> Any:
+    """Open a safetensors file for NumPy; only its header is read.
+
+    Raises:
+        UserError: it does not exist or is damaged.
+    """
+    try:
+        return safe_open(path, framework="numpy")
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} lacks {path.name}") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); copy or download the file again") from None
+
+
+def tensor_files(folder: Path) -> dict[str, str]:
+    """Return tensor name -> name of the file that holds it, checked against the header of each file.
+
+    Raises:
+        UserError: the folder has no safetensors, the index is broken, a file is missing or damaged, or a file lacks a
+            tensor that the index assigns to it.
+    """
+    index = folder / WEIGHTS_INDEX
+    if not index.is_file():
+        return dict.fromkeys(open_tensors(folder / WEIGHTS).keys(), WEIGHTS)
+    files = read_object(index).get("weight_map")
+    if not isinstance(files, dict) or not files or not all(isinstance(file, str) for file in files.values()):
+        raise UserError(f"{index} has no weight_map from tensor names to files; download the file again")
+    stored = {file: set(open_tensors(folder / file).keys()) for file in sorted(set(files.values()))}
+    for name, file in files.items():
+        if name not in stored[file]:
+            raise UserError(f"{folder / file} lacks tensor {name}, which {WEIGHTS_INDEX} assigns to it")
+    return files
+
+
 class Checkpoint:
     """The tensors of a Hugging Face folder, opened lazily: name -> slices."""
 
     def __init__(self, folder: Path):
-        """Raises UserError when the folder has no safetensors, or a file is damaged."""
+        """Raises UserError as `tensor_files` does."""
         self.folder = Path(folder)
-        self._home = self._find()
+        self._files = tensor_files(self.folder)
 
     def names(self) -> set[str]:
         """All tensor names."""
-        return set(self._home)
+        return set(self._files)
 
     def slice(self, name: str) -> Any:
-        """A lazy slice of a tensor (`get_shape()`, indexing reads from disk); let it go once it is read.
+        """Return a lazy slice of a tensor (`get_shape()`; indexing reads from disk). Drop it after reading.
 
-        Its file is mapped as long as it lives, and what was read counts as this process's memory: kept open, the
-        files of a model would take as much again as the model (measured, bench/loading.py).
+        The slice keeps its file mapped, and pages that were read count as this process's memory: slices that are kept
+        take as much memory as the model itself (measured, bench/loading.py).
         """
-        return self._open(self._home[name]).get_slice(name)
-
-    def _find(self) -> dict[str, str]:
-        index = self.folder / "model.safetensors.index.json"
-        if index.exists():
-            return dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
-        if not (self.folder / "model.safetensors").exists():
-            raise UserError(
-                f"{self.folder} holds neither model.safetensors nor model.safetensors.index.json; "
-                "give a Hugging Face folder with safetensors"
-            )
-        return dict.fromkeys(self._open("model.safetensors").keys(), "model.safetensors")
-
-    def _open(self, file: str) -> Any:
-        try:
-            return safe_open(self.folder / file, framework="numpy")
-        except FileNotFoundError:
-            raise UserError(f"{self.folder} lacks {file}, which its index names") from None
-        except SafetensorError as error:
-            raise UserError(f"{self.folder / file} is damaged: {error}") from None
+        return open_tensors(self.folder / self._files[name]).get_slice(name)
 
 
 def check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:
-    """Every parameter of the table is there with its shape, and nothing else is.
+    """Check that the checkpoint has every parameter of the table, with its shape, and no other tensor.
 
     Raises:
-        UserError: names the missing, the unknown, or the tensor of another shape.
+        UserError: names the missing or unknown tensors, or the one of another shape.
     """
-    found = {name for name in checkpoint.names() if not name.endswith(_IGNORED_SUFFIXES)}
+    present = {name for name in checkpoint.names() if not name.endswith(_IGNORED_SUFFIXES)}
     expected = {
         name: shape_of(parameter, config)[1 if parameter.stacked else 0 :]
         for parameter in parameters_of(config)
         for name in parameter.hf_names(config.num_layers)
     }
     if config.tie_embeddings:
-        # Some tied checkpoints store the head as well; it is the embedding.
-        found.discard("lm_head.weight")
-    for what, names in (("lacks", set(expected) - found), ("holds unknown", found - set(expected))):
+        # Some tied checkpoints store the head as well; it equals the embedding.
+        present.discard(HEAD.hf)
+    for what, names in (("lacks", set(expected) - present), ("holds unknown", present - set(expected))):
         if names:
             shown = ", ".join(sorted(names)[:3])
             raise UserError(

@@ -1,4 +1,4 @@
-"""Adapters: made fresh, written and read in PEFT's format (`adapter_config.json`, `adapter_model.safetensors`)."""
+"""LoRA adapters: initialization, and reading and writing PEFT's format."""
 
 import json
 import math
@@ -8,28 +8,29 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from jora_model.formats.peft_format import CONFIG, PREFIX, WEIGHTS, PeftAdapter
+from jora_model.formats.peft_format import PeftAdapter, tensor_name
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes
 from jora_model.spec.settings import LoraSettings
 from user_error import UserError
 
 
 def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """A new adapter that changes nothing: A Kaiming-uniform (a=sqrt(5)) as in PEFT, B zero; float32.
+    """Return a new adapter with PEFT's initialization: A Kaiming-uniform (a=sqrt(5)), B zero; float32.
 
     Returns:
         target -> (A `[L, R, in]`, B `[L, out, R]`). PEFT draws A from U(-b, b), b = sqrt(6 / ((1 + 5) in))
-        (torch.nn.init.kaiming_uniform_). Drawn on the host, so that every mesh starts from the same numbers.
+        (torch.nn.init.kaiming_uniform_). Drawn on the host, so that it does not depend on the mesh.
     """
     sizes = dim_sizes(config)
     factors = {}
-    for place, (target, parameter) in enumerate(LINEAR_BY_NAME.items()):
+    for index, (target, parameter) in enumerate(LINEAR_BY_NAME.items()):
         if target not in lora.target_modules:
             continue
         out, inner = (sizes[dim] for dim in parameter.dims)
-        # Keyed by the target's place in the table: another choice of targets leaves a layer's A as it was.
-        random = np.random.default_rng([seed, place])
+        # Keyed by the target's index in the table, so that a target's A does not depend on the other targets.
+        random = np.random.default_rng([seed, index])
         bound = 1.0 / math.sqrt(inner)
         a = random.uniform(-bound, bound, (config.num_layers, lora.rank, inner)).astype(np.float32)
         factors[target] = (a, np.zeros((config.num_layers, out, lora.rank), np.float32))
@@ -42,17 +43,15 @@ def write_adapter(
     lora: LoraSettings,
     base_name: str,
 ) -> None:
-    """Write an adapter as PEFT does; the same factors give the same bytes."""
+    """Write an adapter in PEFT's format; the same factors give the same bytes."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for target, (a, b) in factors.items():
-        stem = LINEAR_BY_NAME[target].hf.removesuffix(".weight")
         for layer in range(a.shape[0]):
-            name = PREFIX + stem.format(layer=layer)
-            tensors[f"{name}.lora_A.weight"] = np.ascontiguousarray(a[layer])
-            tensors[f"{name}.lora_B.weight"] = np.ascontiguousarray(b[layer])
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+            tensors[tensor_name(target, layer, "A")] = np.ascontiguousarray(a[layer])
+            tensors[tensor_name(target, layer, "B")] = np.ascontiguousarray(b[layer])
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = {
         "base_model_name_or_path": base_name,
         "bias": "none",
@@ -69,34 +68,34 @@ def write_adapter(
         "use_rslora": lora.use_rslora,
     }
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
 
 
 def read_adapter_settings(folder: Path) -> LoraSettings:
-    """The settings that an adapter was trained with: one rank and one scale, also where PEFT's patterns give several.
+    """Return an adapter's settings, with one rank and one scale even if PEFT's patterns set several.
 
     Raises:
-        UserError: no adapter there, a damaged one, or a PEFT feature that is not implemented (named).
+        UserError: the adapter is missing or damaged, or uses a PEFT feature that is not implemented (named).
     """
     return PeftAdapter(folder).settings
 
 
 def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Read a PEFT adapter, ours or others', for a model: its settings and target -> (A `[L, R, in]`, B `[L, out, R]`).
+    """Return a PEFT adapter's settings and its factors, target -> (A `[L, R, in]`, B `[L, out, R]`).
 
-    Layers and ranks that the adapter leaves out are zeros; training leaves them so.
+    Layers and ranks that the adapter lacks are zeros, and stay zero in training.
 
     Raises:
-        UserError: as `read_adapter_settings`; a tensor is missing, unknown or of another shape; the message names it.
+        UserError: as `read_adapter_settings`; a tensor is missing, unknown or has the wrong shape (named).
     """
     adapter = PeftAdapter(folder)
     lora, sizes = adapter.settings, dim_sizes(config)
     wanted = set(adapter.expected(config.num_layers))
-    for place in sorted(wanted - set(adapter.modules)):
-        raise UserError(f"{adapter.path} lacks {adapter.name(*place, 'A')}; is it an adapter of this base model?")
-    for place in sorted(set(adapter.modules) - wanted):
+    for module in sorted(wanted - set(adapter.modules)):
+        raise UserError(f"{adapter.path} lacks {tensor_name(*module, 'A')}; is it an adapter of this base model?")
+    for module in sorted(set(adapter.modules) - wanted):
         raise UserError(
-            f"{adapter.path} holds unknown tensors: {adapter.name(*place, 'A')}; is it an adapter of this base model?"
+            f"{adapter.path} holds unknown tensors: {tensor_name(*module, 'A')}; is it an adapter of this base model?"
         )
     factors = {}
     for target in lora.target_modules:
@@ -109,27 +108,29 @@ def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[
             rank = adapter.modules[target, layer].rank
             for letter, shape in (("A", (rank, inner)), ("B", (out, rank))):
                 if (given := adapter.shape(target, layer, letter)) != shape:
-                    name = adapter.name(target, layer, letter)
+                    name = tensor_name(target, layer, letter)
                     raise UserError(f"{adapter.path}: {name} has shape {given}; the base model needs {shape}")
             a[layer], b[layer] = adapter.factors(target, layer)
         factors[target] = (a, b)
     return lora, factors
 
 
-def check_start(folder: Path, found: LoraSettings, lora: LoraSettings) -> LoraSettings:
-    """The settings to train an adapter further with, which are its own but for the dropout.
+def check_start(folder: Path, own: LoraSettings, lora: LoraSettings) -> LoraSettings:
+    """Return `lora`, the settings to continue training an adapter with, after checking them against its `own`.
+
+    Only the dropout may differ.
 
     Raises:
-        UserError: they differ; says which, and how to set all of them.
+        UserError: names a setting that differs, and shows how to set all of them.
     """
     for name in ("rank", "alpha", "use_rslora", "target_modules"):
-        theirs, ours = (getattr(settings, name) for settings in (found, lora))
+        theirs, ours = (getattr(settings, name) for settings in (own, lora))
         if theirs != ours:
             raise UserError(
                 f"the adapter {folder} has {name} {_shown(theirs)} and lora.{name} is {_shown(ours)}; to train it "
-                f"further: --set lora.rank={found.rank} --set lora.alpha={_shown(found.alpha)} "
-                f"--set lora.use_rslora={str(found.use_rslora).lower()} "
-                f"--set lora.target_modules={_shown(found.target_modules)}"
+                f"further: --set lora.rank={own.rank} --set lora.alpha={_shown(own.alpha)} "
+                f"--set lora.use_rslora={str(own.use_rslora).lower()} "
+                f"--set lora.target_modules={_shown(own.target_modules)}"
             )
     return lora
 

@@ -1,4 +1,4 @@
-"""The base model with an adapter merged in, tensor by tensor: `W + scale * B A` in place of every adapted weight."""
+"""The base model with an adapter merged in, tensor by tensor: `W + scale * B A` for every adapted weight."""
 
 import math
 from pathlib import Path
@@ -18,28 +18,28 @@ _CHOSEN = {"bf16": np.dtype(ml_dtypes.bfloat16), "f32": np.dtype(np.float32)}
 
 
 class Merged:
-    """Names and tensors of the merged model; nothing is held but the adapter.
+    """Names and tensors of the merged model; only the adapter is kept in memory.
 
     Attributes:
         shapes: Hugging Face name -> shape, in the model's order.
-        sizes, widths: name -> bytes, and bytes of a number, in the dtype that was chosen.
-        dtype: of every tensor; None where each has that of the base.
+        sizes, widths: name -> bytes of the tensor, and of one element, in the chosen dtype.
+        dtype: of every tensor; None if each keeps the base's dtype.
     """
 
     def __init__(self, base: Path, adapter: Path, dtype: ExportDtype = "base") -> None:
         """
         Args:
-            dtype: of every tensor; `base` keeps each in the one that the base stores it in.
+            dtype: of every tensor; `base` keeps the dtype that each has in the base.
 
         Raises:
-            UserError: a file is missing or damaged, or the adapter is not one of this base model.
+            UserError: a file is missing or damaged, or the adapter does not fit this base model.
         """
         self.config = ModelConfig.read(base)
         self._checkpoint = Checkpoint(base)
         check_names(self._checkpoint, self.config)
         self.lora, self._factors = read_adapter(adapter, self.config)
         self.dtype = _CHOSEN.get(dtype)
-        # Tensor name -> (target, layer) of those that change.
+        # Name of an adapted tensor -> (target, layer).
         self._adapted: dict[str, tuple[str, int]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.sizes: dict[str, int] = {}
@@ -58,7 +58,7 @@ class Merged:
                     self._adapted[name] = (parameter.name, layer)
 
     def tensor(self, name: str) -> np.ndarray:
-        """A tensor in its dtype. The sum is taken in float32 and rounded once."""
+        """Return a tensor in its dtype; computed in float32 and rounded once."""
         weight: np.ndarray = self._checkpoint.slice(name)[:]
         dtype = self.dtype or weight.dtype
         if name not in self._adapted:
@@ -66,7 +66,7 @@ class Merged:
         return self._sum(name, weight).astype(dtype)
 
     def wide(self, name: str) -> np.ndarray:
-        """A tensor in float32, not rounded."""
+        """Return a tensor in float32, not rounded."""
         weight: np.ndarray = self._checkpoint.slice(name)[:]
         return self._sum(name, weight) if name in self._adapted else weight.astype(np.float32)
 

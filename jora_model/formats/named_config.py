@@ -1,4 +1,4 @@
-"""The facts of a model that a person named, without its weights: for plans."""
+"""Model facts by name, without the weights: for planning."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ _SHIPPED = Path(__file__).parents[1] / "spec" / "configs"
 
 
 def shipped_names() -> tuple[str, ...]:
-    """Models whose `config.json` ships with this package."""
+    """Return the models whose `config.json` ships with this package."""
     return tuple(sorted(path.stem for path in _SHIPPED.glob("*.json")))
 
 
 def config_of(name: str) -> ModelConfig:
-    """Facts by a shipped name, a `config.json` or the folder that holds one, a `.gguf` file, or `embedded`.
+    """Return the facts of a shipped model, a `config.json` or its folder, a `.gguf` file, or `embedded`.
 
     Raises:
-        UserError: there is no such model, or it has what is not implemented.
+        UserError: the model does not exist, or uses a feature that is not implemented.
     """
     path = Path(name).expanduser()
     if name in shipped_names():
@@ -32,6 +32,6 @@ def config_of(name: str) -> ModelConfig:
     if path.is_file():
         return ModelConfig.read_file(path)
     raise UserError(
-        f"unknown model {name!r}; give one of {', '.join(shipped_names())}, a config.json or the folder that holds "
+        f"unknown model {name!r}; allowed are {', '.join(shipped_names())}, a config.json or the folder that holds "
         f"one, a .gguf file, or {EMBEDDED}"
     )

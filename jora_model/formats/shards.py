@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-INDEX_NAME = "model.safetensors.index.json"
-SINGLE_NAME = "model.safetensors"
+from jora_model.spec.hf_files import WEIGHTS, WEIGHTS_INDEX
 
 
 def write_shards(
@@ -18,36 +17,36 @@ def write_shards(
 
     Args:
         folder: an existing folder.
-        sizes: bytes of every tensor, in the order in which they are to be stored.
-        tensor: gives the tensor of a name; called once for each name, shard after shard.
-        max_shard_bytes: no shard is larger, except one that holds a single larger tensor.
+        sizes: tensor name -> bytes, in storage order.
+        tensor: returns a tensor by name; called once per name, shard by shard.
+        max_shard_bytes: size limit of a shard; only a single larger tensor may exceed it.
 
     Returns:
-        The names of the files that hold tensors. Same tensors, same bytes.
+        Names of the weight files. The same tensors give the same bytes.
     """
     shards = _plan(sizes, max_shard_bytes)
     files = [
-        SINGLE_NAME if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         for number in range(1, len(shards) + 1)
     ]
     for file, names in zip(files, shards, strict=True):
         tensors = {name: np.ascontiguousarray(tensor(name)) for name in names}
         assert {name: array.nbytes for name, array in tensors.items()} == {name: sizes[name] for name in names}
-        # transformers refuses a file whose metadata does not say who wrote it; "pt" is its word for row-major.
+        # transformers rejects a file without this entry; "pt" means row-major.
         save_file(tensors, folder / file, metadata={"format": "pt"})
-        # safetensors lets the owner alone read it; whoever may read the folder is meant to.
+        # safetensors makes files readable by the owner only; anyone who can read the folder should be able to.
         (folder / file).chmod(0o644)
     if len(shards) > 1:
         index = {
             "metadata": {"total_size": sum(sizes.values())},
             "weight_map": {name: file for file, names in zip(files, shards, strict=True) for name in names},
         }
-        (folder / INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        (folder / WEIGHTS_INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return files
 
 
 def _plan(sizes: Mapping[str, int], max_shard_bytes: int) -> list[list[str]]:
-    """Fill shards in order, so that names that belong together stay together."""
+    """Fill shards in order, which keeps related tensors together."""
     shards: list[list[str]] = [[]]
     filled = 0
     for name, size in sizes.items():

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.rope import llama3_frequencies
 
 
 def visible(reach: Int[Array, "B S"]) -> Bool[Array, "B T S"]:
@@ -43,22 +44,10 @@ def attend(
 
 
 def rope_frequencies(config: ModelConfig) -> np.ndarray:
-    """Inverse frequencies, float32 `[H/2]`: theta^(-2i/H), for Llama 3 scaled as transformers does
-    (modeling_rope_utils.py, `_compute_llama3_parameters`)."""
+    """Inverse frequencies, float32 `[H/2]`: theta^(-2i/H), scaled for Llama 3."""
     half = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
     frequency = (1.0 / np.power(np.float32(config.rope_theta), half)).astype(np.float32)
-    scaling = config.rope_scaling
-    if scaling is None:
-        return frequency
-    wavelength = 2 * np.pi / frequency
-    low = scaling.original_max_positions / scaling.low_freq_factor
-    high = scaling.original_max_positions / scaling.high_freq_factor
-    smooth = (scaling.original_max_positions / wavelength - scaling.low_freq_factor) / (
-        scaling.high_freq_factor - scaling.low_freq_factor
-    )
-    blended = (1 - smooth) * frequency / scaling.factor + smooth * frequency
-    scaled = np.where(wavelength > low, frequency / scaling.factor, frequency)
-    return np.where((wavelength <= low) & (wavelength >= high), blended, scaled).astype(np.float32)
+    return frequency if config.rope_scaling is None else llama3_frequencies(frequency, config.rope_scaling)
 
 
 def rotary(

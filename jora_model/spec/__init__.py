@@ -1,1 +1,1 @@
-"""Facts of a model, settings of a person, and the table of parameters."""
+"""Facts of a checkpoint, the user's settings, job files and the table of parameters."""

@@ -1,16 +1,16 @@
-"""Facts of a checkpoint, read from its Hugging Face `config.json`; whatever is not implemented is refused."""
+"""Facts of a checkpoint, read from its Hugging Face `config.json`; fields that are not implemented are rejected."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jora_model.spec.hf_files import CONFIG, read_object
 from user_error import UserError
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
 
-# Keys whose value changes the arithmetic, with the only value that is implemented (None counts as absent).
+# Keys that change the arithmetic, with the only implemented value (None counts as absent).
 _ONLY = {
     "attention_bias": False,
     "mlp_bias": False,
@@ -20,7 +20,7 @@ _ONLY = {
     "quantization_config": None,
     "partial_rotary_factor": 1.0,
 }
-# Keys that are read below, or that change nothing about logits.
+# Keys that are read below, and keys that do not change the logits.
 _READ = {
     "architectures",
     "vocab_size",
@@ -81,7 +81,7 @@ class Llama3Rope:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a checkpoint of the Llama family is; made only by `from_hf` and `read`."""
+    """Facts of a checkpoint of the Llama family; built only by `from_hf` and what calls it."""
 
     architecture: str
     vocab_size: int
@@ -100,11 +100,11 @@ class ModelConfig:
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> "ModelConfig":
-        """Read the fields of a Hugging Face `config.json`.
+        """Return the facts in a Hugging Face `config.json`.
 
         Raises:
-            UserError: a field is missing, or has a value that this model does not implement; the message
-                names the field, its value and what is allowed.
+            UserError: a field is missing, unknown, or has a value that is not implemented; names the field, its value
+                and what is allowed.
         """
         architecture = _architecture(config)
         for key, only in _ONLY.items():
@@ -114,8 +114,8 @@ class ModelConfig:
         unknown = sorted(set(config) - _READ - _HARMLESS - set(_ONLY))
         if unknown:
             raise UserError(
-                f"config.json: unknown fields {', '.join(unknown)}; they could change the arithmetic, "
-                "so remove those that do not"
+                f"config.json: unknown fields {', '.join(unknown)}, which could change the arithmetic; "
+                "remove those that do not"
             )
         rope_theta, rope_scaling = _rope(config)
         heads = _need(config, "num_attention_heads")
@@ -123,7 +123,7 @@ class ModelConfig:
         head_dim = config.get("head_dim") or _need(config, "hidden_size") // heads
         if heads % kv_heads:
             raise UserError(
-                f"config.json: num_attention_heads={heads} is no multiple of num_key_value_heads={kv_heads}"
+                f"config.json: num_attention_heads={heads} is not a multiple of num_key_value_heads={kv_heads}"
             )
         eos = config.get("eos_token_id")
         return cls(
@@ -146,22 +146,16 @@ class ModelConfig:
 
     @classmethod
     def read(cls, folder: Path) -> "ModelConfig":
-        """Read `folder/config.json`. Raises UserError when it is missing, broken or not implemented."""
+        """Return the facts of a model folder. Raises UserError if config.json is missing, broken or not implemented."""
         try:
-            return cls.read_file(Path(folder) / "config.json")
-        except FileNotFoundError:
-            raise UserError(f"{folder} holds no config.json; a Hugging Face model folder does") from None
+            return cls.read_file(Path(folder) / CONFIG)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{folder} holds no {CONFIG}; name a Hugging Face model folder") from None
 
     @classmethod
     def read_file(cls, path: Path) -> "ModelConfig":
-        """Read a Hugging Face `config.json` by its own path. Raises UserError when it is broken or not implemented."""
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is no JSON: {error}") from None
-        if not isinstance(config, dict):
-            raise UserError(f"{path} holds no JSON object, as a Hugging Face config.json does")
-        return cls.from_hf(config)
+        """Return the facts in a `config.json`. Raises UserError when it is broken or not implemented."""
+        return cls.from_hf(read_object(path))
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
@@ -174,11 +168,11 @@ def _architecture(config: Mapping[str, Any]) -> str:
 
 
 def _rope(config: Mapping[str, Any]) -> tuple[float, Llama3Rope | None]:
-    """transformers 5 writes `rope_parameters`; before it `rope_theta` and `rope_scaling` stood apart."""
+    """Return theta and scaling, from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (older)."""
     parameters = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
     theta = parameters.pop("rope_theta", config.get("rope_theta"))
     if theta is None:
-        # The default of transformers' LlamaConfig; Llama 2 checkpoints leave it out.
+        # The default of transformers' LlamaConfig; Llama 2 checkpoints omit it.
         theta = 10_000.0
     kind = parameters.pop("rope_type", None) or parameters.pop("type", None) or "default"
     parameters.pop("type", None)

@@ -1,9 +1,10 @@
-"""The one table of parameters: our name, the Hugging Face name, and the logical dims that decide the sharding.
+"""The one table of parameters: our name, the names in Hugging Face and GGUF files, and the logical dims for sharding.
 
-Kernels are kept as Hugging Face stores them, `[out, in]`, so nothing is transposed on the way in or out
-(measured: XLA's products run as fast in this layout). Parameters of the layers are stacked on axis 0: `[L, out, in]`.
+Kernels keep Hugging Face's layout `[out, in]`, so nothing is transposed on loading or saving (measured: XLA's matrix
+products run as fast in this layout). Parameters of the layers are stacked on axis 0: `[L, out, in]`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from jora_model.spec.config import ModelConfig
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row of the table. `hf` holds `{layer}` where the parameter is stacked over the layers."""
+    """One row of the table. `hf` and `gguf` contain `{layer}` where each layer has the parameter."""
 
     name: str
     hf: str
+    gguf: str
     dims: tuple[str, ...]
 
     @property
@@ -27,38 +29,46 @@ class Parameter:
         """The names in a Hugging Face checkpoint, in layer order."""
         return [self.hf.format(layer=layer) for layer in range(num_layers)] if self.stacked else [self.hf]
 
+    def gguf_names(self, num_layers: int) -> list[str]:
+        """The names in a GGUF file of llama.cpp, in layer order."""
+        return [self.gguf.format(layer=layer) for layer in range(num_layers)] if self.stacked else [self.gguf]
 
-def _linear(name: str, group: str, out: str, inner: str) -> Parameter:
-    return Parameter(name, f"model.layers.{{layer}}.{group}.{name}.weight", (out, inner))
+    def module(self, layer: int) -> str:
+        """The Hugging Face module that holds a layer's weight."""
+        return self.hf.removesuffix(".weight").format(layer=layer)
 
 
-EMBED = Parameter("embed", "model.embed_tokens.weight", ("vocab", "embed"))
-FINAL_NORM = Parameter("final_norm", "model.norm.weight", ("norm",))
-HEAD = Parameter("lm_head", "lm_head.weight", ("vocab", "embed"))
+def _in_layers(name: str, hf: str, gguf: str, *dims: str) -> Parameter:
+    return Parameter(name, f"model.layers.{{layer}}.{hf}.weight", f"blk.{{layer}}.{gguf}.weight", dims)
+
+
+EMBED = Parameter("embed", "model.embed_tokens.weight", "token_embd.weight", ("vocab", "embed"))
+FINAL_NORM = Parameter("final_norm", "model.norm.weight", "output_norm.weight", ("norm",))
+HEAD = Parameter("lm_head", "lm_head.weight", "output.weight", ("vocab", "embed"))
 NORMS = (
-    Parameter("input_norm", "model.layers.{layer}.input_layernorm.weight", ("norm",)),
-    Parameter("post_norm", "model.layers.{layer}.post_attention_layernorm.weight", ("norm",)),
+    _in_layers("input_norm", "input_layernorm", "attn_norm", "norm"),
+    _in_layers("post_norm", "post_attention_layernorm", "ffn_norm", "norm"),
 )
 LINEARS = (
-    _linear("q_proj", "self_attn", "heads", "embed"),
-    _linear("k_proj", "self_attn", "kv_heads", "embed"),
-    _linear("v_proj", "self_attn", "kv_heads", "embed"),
-    _linear("o_proj", "self_attn", "embed", "heads"),
-    _linear("gate_proj", "mlp", "mlp", "embed"),
-    _linear("up_proj", "mlp", "mlp", "embed"),
-    _linear("down_proj", "mlp", "embed", "mlp"),
+    _in_layers("q_proj", "self_attn.q_proj", "attn_q", "heads", "embed"),
+    _in_layers("k_proj", "self_attn.k_proj", "attn_k", "kv_heads", "embed"),
+    _in_layers("v_proj", "self_attn.v_proj", "attn_v", "kv_heads", "embed"),
+    _in_layers("o_proj", "self_attn.o_proj", "attn_output", "embed", "heads"),
+    _in_layers("gate_proj", "mlp.gate_proj", "ffn_gate", "mlp", "embed"),
+    _in_layers("up_proj", "mlp.up_proj", "ffn_up", "mlp", "embed"),
+    _in_layers("down_proj", "mlp.down_proj", "ffn_down", "embed", "mlp"),
 )
 LINEAR_BY_NAME = {parameter.name: parameter for parameter in LINEARS}
 
 
 def parameters_of(config: ModelConfig) -> tuple[Parameter, ...]:
-    """All base parameters of a model; a tied head is the embedding and has no row."""
+    """Return all base parameters of a model; a tied head shares the embedding and has no row."""
     head = () if config.tie_embeddings else (HEAD,)
     return (EMBED, *NORMS, *LINEARS, FINAL_NORM, *head)
 
 
 def dim_sizes(config: ModelConfig) -> dict[str, int]:
-    """Size of each logical dim."""
+    """Return the size of each logical dim."""
     return {
         "vocab": config.vocab_size,
         "embed": config.hidden_size,
@@ -71,24 +81,18 @@ def dim_sizes(config: ModelConfig) -> dict[str, int]:
 
 
 def shape_of(parameter: Parameter, config: ModelConfig) -> tuple[int, ...]:
-    """Shape as held here: stacked parameters lead with the number of layers."""
+    """Return a parameter's shape in the model; stacked parameters lead with the number of layers."""
     sizes = dim_sizes(config)
     shape = tuple(sizes[dim] for dim in parameter.dims)
     return (config.num_layers, *shape) if parameter.stacked else shape
 
 
 def parameter_count(config: ModelConfig) -> int:
-    """Number of base weights."""
-    total = 0
-    for parameter in parameters_of(config):
-        size = 1
-        for length in shape_of(parameter, config):
-            size *= length
-        total += size
-    return total
+    """Return the number of base weights."""
+    return sum(math.prod(shape_of(parameter, config)) for parameter in parameters_of(config))
 
 
 def adapter_count(config: ModelConfig, rank: int, targets: Sequence[str]) -> int:
-    """Weights of an adapter of a rank on these targets."""
+    """Return the number of an adapter's weights."""
     sizes = dim_sizes(config)
     return sum(rank * sum(sizes[dim] for dim in LINEAR_BY_NAME[name].dims) * config.num_layers for name in targets)

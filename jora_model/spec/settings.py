@@ -1,4 +1,4 @@
-"""What a person chooses about adapter and mesh. No JAX here, so that the command line starts fast."""
+"""Settings of adapter, mesh, export and generation. No JAX here, so that the command line starts fast."""
 
 import math
 import re
@@ -6,23 +6,23 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from jora_model.spec.parameters import LINEAR_BY_NAME
 from user_error import UserError
 
 ExportDtype = Literal["base", "bf16", "f32"]
 GgufKind = Literal["none", "f16", "bf16", "q8_0"]
 Remat = Literal["none", "dots", "full"]
-ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
+ALL_LINEAR = tuple(LINEAR_BY_NAME)
 
 _UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as 24GB (10^9) or 24GiB (2^30).
+    """Return the bytes of a size such as 24GB (10^9) or 24GiB (2^30).
 
     Raises:
-        UserError: it is no size.
+        UserError: the text is not a size.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or float(match[1]) == 0:
@@ -31,19 +31,19 @@ def parse_size(text: str) -> int:
 
 
 class LoraSettings(BaseModel):
-    """Low-rank adapters (arXiv 2106.09685), in PEFT's words."""
+    """Low-rank adapters (arXiv 2106.09685), with PEFT's names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(16, ge=1, description="Rank of the adapter's two factors.")
-    alpha: float = Field(32.0, gt=0, description="Adapter output is multiplied by alpha / rank.")
+    rank: int = Field(16, ge=1, description="Rank of the adapter.")
+    alpha: float = Field(32.0, gt=0, description="The adapter's output is multiplied by alpha / rank.")
     use_rslora: bool = Field(
         False, description="Multiply by alpha / sqrt(rank) instead (rank-stabilized LoRA, arXiv 2312.03732)."
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input, in training only.")
     target_modules: tuple[str, ...] = Field(
         ("q_proj", "v_proj"),
-        description=f"Layers that get an adapter: of {', '.join(ALL_LINEAR)}; or the one word all-linear.",
+        description=f"Linear layers that get an adapter: any of {', '.join(ALL_LINEAR)}; or all-linear.",
     )
 
     @field_validator("target_modules", mode="before")
@@ -60,42 +60,41 @@ class LoraSettings(BaseModel):
                     f"target_modules {', '.join(map(str, unknown)) or '(none)'} match no layer; "
                     f"allowed are {', '.join(ALL_LINEAR)}, or all-linear"
                 )
-            # The order is the model's, so that the same set is the same setting.
+            # In the model's order, so that equal sets are equal settings.
             return tuple(name for name in ALL_LINEAR if name in value)
         return value
 
     @property
     def scale(self) -> float:
-        """The factor on B(A(x)): the only place where it is computed."""
+        """The factor on B(A(x)); computed only here."""
         return self.alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
 
 
 class AdapterSettings(BaseModel):
-    """An adapter from elsewhere, in place of a fresh one."""
+    """An existing adapter to start from or to use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    folder: str | None = Field(
-        None, min_length=1, description="Folder of a PEFT adapter of this base model, trained by whomever."
-    )
+    folder: str | None = Field(None, min_length=1, description="Folder of an existing PEFT adapter of this base model.")
     train: bool = Field(
-        True, description="Train that adapter further, with its own rank, alpha and targets; or take it as it is."
+        True,
+        description="Continue training it, with its own rank, alpha and targets; false uses it unchanged.",
     )
 
     @model_validator(mode="after")
-    def _there_is_one(self) -> Self:
+    def _needs_a_folder(self) -> Self:
         if self.folder is None and not self.train:
-            raise UserError("train=false takes an adapter as it is; name one: adapter.folder")
+            raise UserError("train=false uses an existing adapter; set adapter.folder")
         return self
 
 
 class MeshSettings(BaseModel):
-    """How many devices along each mesh axis; their product is the number of devices used."""
+    """Number of devices along each mesh axis; the product is the number of devices used."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: int = Field(1, ge=1, description="Copies of the model, each with its own rows of the batch.")
-    fsdp: int = Field(1, ge=1, description="Rows of the batch are split and weights are split by their width.")
+    data: int = Field(1, ge=1, description="Data parallelism: replicas of the model, each with its own rows.")
+    fsdp: int = Field(1, ge=1, description="Fully sharded data parallelism: rows of the batch and weights are split.")
     tp: int = Field(1, ge=1, description="Tensor parallelism: heads, feed-forward and vocabulary are split.")
 
     @property
@@ -105,20 +104,22 @@ class MeshSettings(BaseModel):
 
 
 class ExportSettings(BaseModel):
-    """What is written for other tools."""
+    """Files for other tools."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    merged: bool = Field(True, description="Also write the whole model with the adapter merged in.")
-    dtype: ExportDtype = Field("base", description="Dtype of the merged weights: bf16, f32, or as the base has them.")
+    merged: bool = Field(True, description="Also write the full model with the adapter merged in.")
+    dtype: ExportDtype = Field("base", description="Dtype of the merged weights: bf16, f32, or that of the base.")
     shard_size: str = Field(
-        "4GB", description="No safetensors file of the merged model is larger: 2GB, 2GiB, 500MB or 500MiB."
+        "4GB", description="Maximum size of a safetensors file of the merged model, such as 2GB, 2GiB or 500MB."
     )
     gguf: GgufKind = Field(
         "none", description="Also write the merged model for llama.cpp and Ollama: f16, bf16 or q8_0 (8 bits)."
     )
     data_license: str | None = Field(
-        None, min_length=1, description="Licence of the documents, for the model card: cc-by-4.0, or in words."
+        None,
+        min_length=1,
+        description="Licence of the documents, for the model card: cc-by-4.0, or text.",
     )
 
     @field_validator("shard_size")
@@ -133,20 +134,22 @@ class GenerationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_new_tokens: int = Field(96, ge=1, description="An answer ends after this many tokens at the latest.")
-    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token; higher draws more freely.")
-    top_k: int | None = Field(None, ge=1, description="Draw from the k likeliest tokens only.")
-    top_p: float | None = Field(None, gt=0, le=1, description="Draw from the likeliest tokens that hold this share.")
-    batch_size: int = Field(16, ge=1, description="Prompts decoded at once.")
-    seed: int = Field(0, ge=0, description="Seed of the draws, one stream for each prompt.")
+    max_new_tokens: int = Field(96, ge=1, description="Maximum number of tokens of an answer.")
+    temperature: float = Field(0.0, ge=0, description="Sampling temperature; 0 is greedy decoding.")
+    top_k: int | None = Field(None, ge=1, description="Sample only from the k most likely tokens.")
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="Sample from the most likely tokens up to this probability."
+    )
+    batch_size: int = Field(16, ge=1, description="Number of prompts decoded together.")
+    seed: int = Field(0, ge=0, description="Seed of sampling, with one stream per prompt.")
     quotes: Literal["verbatim", "free"] = Field(
         "verbatim",
-        description='What a tuned model quotes: "verbatim", held to whole sentences of the documents shown while it '
-        'writes, or "free", whatever it writes.',
+        description='Quotes of a tuned model: "verbatim" constrains decoding to full sentences of the documents in the '
+        'prompt; "free" does not.',
     )
 
     @model_validator(mode="after")
-    def _choices_are_drawn_from(self) -> Self:
+    def _sampling_needs_a_temperature(self) -> Self:
         if self.temperature == 0 and (self.top_k is not None or self.top_p is not None):
-            raise UserError("top_k and top_p change nothing at temperature 0; set a temperature or leave them out")
+            raise UserError("top_k and top_p have no effect at temperature 0; set a temperature or remove them")
         return self

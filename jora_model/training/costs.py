@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from jora_model.formats.lora import read_adapter_settings
+from jora_model.spec.hf_files import ADAPTER_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class AdapterCosts:
 
 def adapter_costs(folder: Path) -> AdapterCosts:
     """The costs of the adapter in a folder that training wrote."""
-    weights = folder / "adapter_model.safetensors"
+    weights = folder / ADAPTER_WEIGHTS
     # No tensor is read, only the header.
     with safe_open(weights, "numpy") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118

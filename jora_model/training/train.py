@@ -23,7 +23,6 @@ import numpy as np
 from tqdm import tqdm
 
 from jora_model.formats.lora import write_adapter
-from jora_model.formats.peft_format import CONFIG, WEIGHTS
 from jora_model.model.load import adapter_factors, load_model
 from jora_model.ops.plain_attention import backend_name, choose_attention
 from jora_model.packing.sampler import Sampler
@@ -41,6 +40,7 @@ from jora_model.runtime.several import run_job
 from jora_model.runtime.sharding import check_divisible, check_rows, make_mesh, provide_cpu_devices, replicated_note
 from jora_model.runtime.tracing import Trace
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG
 from jora_model.spec.job import TrainJob, TrainSettings, read_job
 from jora_model.training.checkpoints import Checkpoints
 from jora_model.training.curve import draw_curve
@@ -283,9 +283,9 @@ def _fingerprint(job: TrainJob) -> str:
     for folder in filter(None, (job.sequences, job.validation)):
         digest.update((Path(folder) / "sequences.safetensors").read_bytes())
     if job.start_from is not None:
-        for name in (CONFIG, WEIGHTS):
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             digest.update((Path(job.start_from) / name).read_bytes())
-    digest.update((Path(job.base) / "config.json").read_bytes())
+    digest.update((Path(job.base) / CONFIG).read_bytes())
     for path in sorted(Path(job.base).glob("*.safetensors")):
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())

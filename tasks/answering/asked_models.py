@@ -9,7 +9,7 @@ from pathlib import Path
 from data.evaluation.ladder import BASE as BASE_RUNG
 from data.evaluation.ladder import RUNG_BY_NAME, TUNED, Rung
 from data.prompting.prompts import PromptStyle
-from jora_model.formats.peft_format import CONFIG
+from jora_model.spec.hf_files import ADAPTER_CONFIG
 from tasks.records.models import CHAMPION, Registry, name_of
 from tasks.store.artifacts import Artifact, BrokenArtifact
 from tasks.store.store import Store
@@ -21,7 +21,7 @@ MOST_MODELS = 6
 
 
 def _is_folder(name: str) -> bool:
-    return (Path(name).expanduser() / CONFIG).is_file()
+    return (Path(name).expanduser() / ADAPTER_CONFIG).is_file()
 
 
 @dataclass(frozen=True)

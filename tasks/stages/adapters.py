@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from jora_model.formats.lora import read_adapter, write_adapter
-from jora_model.formats.peft_format import CONFIG, WEIGHTS, PeftAdapter
+from jora_model.formats.peft_format import PeftAdapter
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from tasks.engine.cache import stage
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
@@ -20,7 +21,7 @@ def snapshot_adapter(store: Store, folder: str) -> Artifact:
     source = Path(folder).expanduser()
     PeftAdapter(source)
     with store.build("foreign-adapter", settings={"name": folder}) as build:
-        for name in (CONFIG, WEIGHTS):
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             build.link(name, source / name)
     return build.artifact
 

@@ -59,7 +59,7 @@ def test_refused_at_once(tmp_path, given):
     with pytest.raises(ValueError, match=r"has rank 4 and lora\.rank is 8; to train it further: --set lora\.rank=4"):
         look(f"adapter.folder={tmp_path}/adapter", "lora.rank=8")
     look(f"adapter.folder={tmp_path}/adapter", "lora.rank=8", "adapter.train=false")
-    with pytest.raises(ValueError, match=r"adapter: train=false takes an adapter as it is; name one: adapter\.folder"):
+    with pytest.raises(ValueError, match=r"adapter: train=false uses an existing adapter; set adapter\.folder"):
         look("adapter.train=false")
     (tmp_path / "adapter" / "adapter_model.safetensors").rename(tmp_path / "adapter" / "adapter_model.bin")
     with pytest.raises(ValueError, match="a pickle, which may run any code") as error:

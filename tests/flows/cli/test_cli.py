@@ -82,7 +82,7 @@ def broken_line(folder: Path) -> None:
         (break_nothing, ["--set", "training.epochs"], "write it as group.key=value"),
         (break_nothing, ["--set", "training.learning_rate=.inf"], "training.learning_rate: give a finite number"),
         (break_nothing, ["--set", "lora.alpha=inf"], "lora.alpha: give a finite number"),
-        (break_nothing, ["--set", "generation.top_k=3"], "top_k and top_p change nothing at temperature 0"),
+        (break_nothing, ["--set", "generation.top_k=3"], "top_k and top_p have no effect at temperature 0"),
         (break_nothing, ["--set", "mesh.data=2"], "rows_per_microbatch=1 is no multiple of data x fsdp = 2; set it to"),
         (break_nothing, ["--corpus", ""], "corpus: String should have at least 1 character"),
         (break_nothing, ["--work-dir", ""], "work_dir: String should have at least 1 character"),

@@ -61,9 +61,9 @@ def test_folder_lacks_a_shard(tmp_path):
         ("smollm3", "unknown base model 'smollm3'; allowed are embedded"),
         ("/no/such/folder", "unknown base model"),
         ("no/such/folder", "unknown base model"),
-        ("nobody/no-such-model", "not in Hugging Face's cache, and Hugging Face cannot be reached"),
-        ("there/is/none.gguf", "there is no such file"),
-        (__file__, "is a file but no .gguf file"),
+        ("nobody/no-such-model", "nor in Hugging Face's cache, and the hub is unreachable"),
+        ("there/is/none.gguf", "no such file"),
+        (__file__, "is a file, but not a .gguf file"),
     ],
 )
 def test_unknown_names(name, message):

@@ -165,7 +165,7 @@ def edited(folder, **changes):
         (lambda f: edited(f, r=4), "has rank 3; adapter_config.json says 4"),
         (lambda f: edited(f, r="many"), "r='many' is not what PEFT writes there"),
         (lambda f: edited(f, lora_dropout=1.5), "dropout: Input should be less than 1"),
-        (lambda f: (f / "adapter_config.json").write_text("{"), "adapter_config.json is no JSON"),
+        (lambda f: (f / "adapter_config.json").write_text("{"), "adapter_config.json is not JSON"),
         (lambda f: (f / "adapter_config.json").unlink(), "holds no adapter_config.json"),
         (lambda f: (f / "adapter_model.safetensors").unlink(), "holds no adapter_model.safetensors"),
         (lambda f: (f / "adapter_model.safetensors").write_bytes(b"1234567890"), "is damaged"),

@@ -151,7 +151,7 @@ def test_what_is_not_implemented_is_refused(smollm2, tmp_path):
     fields["pre_tokenizer"]["pretokenizers"].reverse()
     (tmp_path / "tokenizer.json").write_text(json.dumps(fields))
     with pytest.raises(
-        ValueError, match=r"cuts text by ByteLevel and Digits is not implemented; set export\.gguf=none"
+        ValueError, match=r"the pre-tokenizer ByteLevel and Digits is not implemented; set export\.gguf=none"
     ):
         vocabulary_of(tmp_path, 0)
 
@@ -161,5 +161,5 @@ def test_a_modelfile():
     assert 'FROM ./m.gguf\nTEMPLATE """<|user|>\n{{ .Prompt }}<|end|>\n"""\nPARAMETER stop "<|end|>"\n' in text
     assert "PARAMETER num_ctx 8192\n" in text and "SYSTEM" not in text
     assert 'SYSTEM """Answer."""\n' in modelfile("m", "{{ .System }}\n", "", "</s>", 100, None, "Answer.")
-    with pytest.raises(ValueError, match="cannot stand in a Modelfile"):
+    with pytest.raises(ValueError, match="a Modelfile cannot express a prompt template"):
         modelfile("m", "{{ if }}", "", "</s>", 100, None, "")

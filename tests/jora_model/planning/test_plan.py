@@ -168,12 +168,12 @@ def test_models_by_folder_file_and_embedded(base):
 
 
 def test_unknown_model(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown model 'llama-3'; give one of llama-2-13b, llama-2-70b, llama-2-7b"):
+    with pytest.raises(ValueError, match=r"unknown model 'llama-3'; allowed are llama-2-13b, llama-2-70b, llama-2-7b"):
         config_of("llama-3")
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         config_of(str(tmp_path))
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"holds no JSON object"):
+    with pytest.raises(ValueError, match=r"must hold a JSON object; it holds list"):
         config_of(str(tmp_path / "config.json"))
 
 
