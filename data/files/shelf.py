@@ -34,7 +34,7 @@ class Shelf:
     def add(self, content: bytes) -> Path:
         """Writes a shard; the same bytes are the same shard."""
         path = self.folder / f"{hashlib.sha256(content).hexdigest()[:_DIGITS]}{self.suffix}"
-        write_whole(path, content, lasting=True)
+        write_whole(path, content, durable=True)
         return path
 
     def shards(self) -> Iterator[Path]:
