@@ -121,7 +121,7 @@ class AnswerBook:
 
     def keep(self, key: str, answer: TeacherAnswer) -> None:
         """Put an answer on disk; when this returns it outlives the process and the machine."""
-        write_whole(self._path(key), (json.dumps(asdict(answer), sort_keys=True) + "\n").encode(), lasting=True)
+        write_whole(self._path(key), json.dumps(asdict(answer), sort_keys=True) + "\n", durable=True)
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the ledger."""
