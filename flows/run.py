@@ -31,6 +31,7 @@ from tasks.stages.diff import compare, last_dataset
 from tasks.store.artifacts import Artifact, BrokenArtifact, Outcome
 from tasks.store.retries import kind_of
 from tasks.store.store import Store
+from user_error import UserError
 
 # A run that the automation of crashes (deploy/automations.yaml) starts again and again will not heal.
 STARTS = 10
@@ -122,7 +123,7 @@ def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
     work_dir = Path(config.work_dir).expanduser()
     try:
         last, settings = read_latest(work_dir)
-    except ValueError:
+    except UserError:
         return None
     if settings != config.model_dump(mode="json") or PREFECT_TASKS_REFRESH_CACHE.value():
         return None

@@ -110,7 +110,7 @@ def _sweep(store: Store, over: str, values: tuple[str, ...], config: RunConfig) 
         get_run_logger().info("%s=%s (%d of %d)", over, value, number, len(values))
         try:
             runs.append(run_value(over, value, config))
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{over}={value}: {error}") from error
         for name in _SHARED:
             if runs[-1].artifacts[name] != runs[0].artifacts[name]:

@@ -10,7 +10,7 @@ from data.prompting.growing_answer import GrowingAnswer
 from data.prompting.output_stream import Piece
 from flows.serving.opening import open_last_run
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Answering, Asked, answer_together
+from tasks.answering.answering import Answering, PreparedQuestion, answer_together
 from tasks.answering.asked_models import BASE, LATEST
 from user_error import UserError
 
@@ -42,7 +42,7 @@ def ask(question: str | None, work_dir: str, *, tuned: bool, model: str = LATEST
         if line.strip():
             try:
                 _answer(opened, line, names, config.generation)
-            except ValueError as error:  # such as a question that is too long; the next one may do
+            except UserError as error:  # for example, the question is too long; the next may not be
                 typer.echo(f"error: {error}", err=True)
 
 
@@ -74,7 +74,7 @@ def _answer(opened: Answering, question: str, names: Sequence[str], settings: Ge
 class _Printer:
     """Writes pieces as they come; one kind after another stands in paragraphs of its own."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: PreparedQuestion) -> None:
         self._asked = asked
         self._kind = ""
         self._quote = ""
@@ -103,7 +103,7 @@ class _Printer:
             typer.echo(_retrieved(self._asked))
 
 
-def _compare(opened: Answering, asked: Sequence[Asked], settings: GenerationSettings) -> None:
+def _compare(opened: Answering, asked: Sequence[PreparedQuestion], settings: GenerationSettings) -> None:
     """Both answers in columns, drawn anew while they grow where somebody looks on."""
     from rich.console import Console
     from rich.live import Live
@@ -129,18 +129,18 @@ def _compare(opened: Answering, asked: Sequence[Asked], settings: GenerationSett
     typer.echo(_retrieved(asked[0]))
 
 
-def describe(asked: Asked, answer: GrowingAnswer) -> str:
+def describe(asked: PreparedQuestion, answer: GrowingAnswer) -> str:
     """The answer so far with its quotes and their places, as text."""
     parts = [answer.parsed.answer]
     parts += [f'"{quote}"\n{_place(asked, quote)}' for quote in answer.parsed.quotes]
     return "\n\n".join(filter(None, parts))
 
 
-def _place(asked: Asked, quote: str) -> str:
+def _place(asked: PreparedQuestion, quote: str) -> str:
     chunk = asked.source(quote)
     return ", ".join(filter(None, (chunk.place, " > ".join(chunk.heading_path)))) if chunk else _NOT_FOUND
 
 
-def _retrieved(asked: Asked) -> str:
+def _retrieved(asked: PreparedQuestion) -> str:
     places = ", ".join(sorted({chunk.place for chunk in asked.context}))
     return f"\nretrieved: {places}"

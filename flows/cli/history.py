@@ -1,13 +1,12 @@
 """Past runs in the terminal: `jora runs` and `jora show`. No Prefect here."""
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from data.evaluation.ladder import TUNED
+from data.report.run_settings import changed_settings
 from data.scoring.scores import aligned
 from flows.settings.config import RunConfig
 from tasks.records.models import Registry
@@ -67,7 +66,7 @@ def show_run(work_dir: str, name: str) -> None:
                 spent = [f"{stage.seconds:.1f}{again}", describe_bytes(stage.peak_bytes) if stage.peak_bytes else "-"]
             rows.append([stage.stage, str(stage.artifact), *spent, describe_bytes(stage.artifact.bytes)])
         typer.echo("\n" + aligned(rows), nl=False)
-    if changed := list(_changed(run.settings, RunConfig().model_dump(mode="json"))):
+    if changed := list(changed_settings(run.settings, RunConfig().model_dump(mode="json"))):
         typer.echo("\nsettings that are not the defaults:")
         for key, value in changed:
             typer.echo(f"  {key}={json.dumps(value, ensure_ascii=False)}")
@@ -94,15 +93,6 @@ def pin_run(work_dir: str, name: str, pinned: bool) -> None:
     with in_use(Store(folder)):
         pin(folder, run.name, pinned)
     typer.echo(f"{run.name}: {'pinned; jora gc keeps its results' if pinned else 'no longer pinned'}")
-
-
-def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        default = defaults.get(key)
-        if isinstance(value, Mapping) and isinstance(default, Mapping):
-            yield from _changed(value, default, f"{prefix}{key}.")
-        elif value != default:
-            yield f"{prefix}{key}", value
 
 
 def _evaluation(work_dir: Path, run: RunRecord) -> str | None:

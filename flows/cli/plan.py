@@ -70,7 +70,7 @@ def plan(
 def _parse_memory(text: str) -> int:
     try:
         return parse_size(text)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"--device-memory {text}: {error}") from None
 
 

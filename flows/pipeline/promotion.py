@@ -17,6 +17,7 @@ from tasks.records.models import Decision, ModelRecord, Registry, describe_model
 from tasks.stages.evaluation import build_prompts, generate_answers, score_rung
 from tasks.stages.judging import compare_models, read_verdict
 from tasks.store.artifacts import Artifact
+from user_error import UserError
 
 Happened = Literal["promoted", "kept", "rolled_back"]
 
@@ -66,7 +67,7 @@ def _decide(
         return f"already judged: {last.reason}" if last else _kept_back("not evaluated", against)
     try:
         standing = _ask(pipeline, champion) if champion else pipeline.artifacts["evaluation"]
-    except ValueError as error:  # as when a file of the champion is gone
+    except UserError as error:  # for example, a file of the champion is missing
         return _kept_back(f"{against} cannot be asked: {error}", against)
     comparison = _compare(pipeline, standing, champion)
     if last is not None and (last.against, last.comparison) == (against, comparison):
@@ -96,10 +97,7 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
         store,
         c.evaluation.rungs_of("tuned"),  # all of them, as in its own run, whose answers are kept
         a["questions"],
-        a["chunks"],
-        a["index"],
-        a["embedder"],
-        a.get("reranker"),
+        *pipeline.search,
         kept["base"],
         c.retrieval,
         c.evaluation,

@@ -112,10 +112,7 @@ class Pipeline:
             prepare_questions,
             a["raw_questions"],
             a["documents"],
-            a["chunks"],
-            a["index"],
-            a["embedder"],
-            a.get("reranker"),
+            *self.search,
             c.retrieval,
             c.grounding,
             c.critic,
@@ -123,9 +120,7 @@ class Pipeline:
         )
         if c.critic.round_trip is not None:
             self._round_trip()
-        a["retrieval"] = self._run(
-            measure, a["questions"], a["chunks"], a["index"], a["embedder"], a.get("reranker"), c.retrieval
-        )
+        a["retrieval"] = self._run(measure, a["questions"], *self.search, c.retrieval)
         a["dataset"] = self._run(
             build_dataset,
             a["questions"],
@@ -138,6 +133,12 @@ class Pipeline:
             a.get("general"),
             a.get("guard"),
         )
+
+    @property
+    def search(self) -> tuple[Any, Any, Any, Any]:
+        """What retrieval reads: chunks, index, embedder and, if there is one, re-ranker."""
+        a = self.artifacts
+        return a["chunks"], a["index"], a["embedder"], a.get("reranker")
 
     def _round_trip(self) -> None:
         """Questions asked again over their oracles; those that come back answered otherwise are left out."""
@@ -195,10 +196,7 @@ class Pipeline:
                 build_prompts,
                 c.evaluation.rungs_of(model),
                 a["questions"],
-                a["chunks"],
-                a["index"],
-                a["embedder"],
-                a.get("reranker"),
+                *self.search,
                 a["base"],
                 c.retrieval,
                 c.evaluation,
@@ -229,10 +227,7 @@ class Pipeline:
         asked = self._run(
             robustness_prompts,
             a["questions"],
-            a["chunks"],
-            a["index"],
-            a["embedder"],
-            a.get("reranker"),
+            *self.search,
             a["base"],
             c.retrieval,
             c.evaluation.top_k,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from flows.settings.config import WhenBusy
-from tasks.engine.jobs import Log
+from tasks.engine.jobs import JobLog
 from tasks.store.locks import flocked, try_flock
 from tasks.store.store import Store
 
@@ -21,7 +21,7 @@ class Busy(Exception):
 
 
 @contextmanager
-def turn(store: Store, goal: str, when_busy: WhenBusy, log: Log) -> Iterator[None]:
+def turn(store: Store, goal: str, when_busy: WhenBusy, log: JobLog) -> Iterator[None]:
     """Hold the machine for the body, unless all that is wanted is a dataset, which needs no accelerator.
 
     Raises:
@@ -32,7 +32,7 @@ def turn(store: Store, goal: str, when_busy: WhenBusy, log: Log) -> Iterator[Non
 
 
 @contextmanager
-def _held(store: Store, when_busy: WhenBusy, log: Log) -> Iterator[None]:
+def _held(store: Store, when_busy: WhenBusy, log: JobLog) -> Iterator[None]:
     # By machine: hosts that share a work directory have accelerators of their own.
     path = store.locks / f"turn-{socket.gethostname()}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,9 @@ from flows.settings.serve_settings import ServeSettings
 from jora_model.generation.engine import Produced
 from jora_model.generation.engine_thread import EngineThread
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Answering, Asked
+from tasks.answering.answering import Answering, PreparedQuestion
 from tasks.answering.asked_models import AskedModel
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class ChatApp:
                 raise refusal from None
             await stream.fail(refusal)
 
-    async def _retrieve(self, question: str, model: AskedModel) -> Asked:
+    async def _retrieve(self, question: str, model: AskedModel) -> PreparedQuestion:
         if len(question) > _CHARACTERS_PER_POSITION * self._answering.engine.max_length:
             raise _too_long(f"the question has {len(question)} characters")
         loop = asyncio.get_running_loop()
@@ -141,7 +142,7 @@ class ChatApp:
             raise
 
     async def _grow(
-        self, asked: Asked, answer: GrowingAnswer, settings: GenerationSettings
+        self, asked: PreparedQuestion, answer: GrowingAnswer, settings: GenerationSettings
     ) -> AsyncGenerator[tuple[list[Piece], str]]:
         """New pieces, and with the last ones why it ended; left early, or cancelled, it frees its slot."""
         loop = asyncio.get_running_loop()
@@ -158,7 +159,7 @@ class ChatApp:
         try:
             while True:
                 item = await heard.get()
-                if isinstance(item, ValueError):
+                if isinstance(item, UserError):
                     raise _too_long(str(item))
                 if isinstance(item, Exception):
                     raise _closing() from None
@@ -195,7 +196,7 @@ class ChatApp:
     def _find(self, name: str) -> AskedModel:
         try:
             return self._answering.find(name)
-        except ValueError as error:
+        except UserError as error:
             raise Refusal(404, str(error), "model_not_found", "model") from None
 
     async def _health(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ from typing import Any
 
 from data.prompting.growing_answer import GrowingAnswer
 from data.prompting.output_stream import Piece
-from tasks.answering.answering import Asked
+from tasks.answering.answering import PreparedQuestion
 
 DONE = b"data: [DONE]\n\n"
 
@@ -28,7 +28,7 @@ class Reply:
         with_usage: chunks have a field for usage, and a last one has the counts.
     """
 
-    def __init__(self, asked: Asked, answer: GrowingAnswer, *, with_usage: bool = False) -> None:
+    def __init__(self, asked: PreparedQuestion, answer: GrowingAnswer, *, with_usage: bool = False) -> None:
         self._asked = asked
         self._answer = answer
         self._with_usage = with_usage

@@ -21,7 +21,7 @@ from flows.settings.serve_settings import ServeSettings
 from jora_model.generation.engine import Produced
 from jora_model.generation.engine_thread import EngineThread
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Answering, Asked
+from tasks.answering.answering import Answering, PreparedQuestion
 from tasks.answering.asked_models import BASE, LATEST
 from tasks.records.models import CHAMPION
 from user_error import UserError
@@ -109,7 +109,7 @@ class Asker:
             quotes = answer.parsed.quotes if place == 0 else quotes
             yield shown[0], shown[1], context_html(asked[0].context, quotes)
 
-    def _grow(self, asked: Sequence[Asked]) -> Iterator[tuple[int, GrowingAnswer, bool]]:
+    def _grow(self, asked: Sequence[PreparedQuestion]) -> Iterator[tuple[int, GrowingAnswer, bool]]:
         heard: queue.SimpleQueue[tuple[int, Produced | Exception]] = queue.SimpleQueue()
         answers = [one.answer() for one in asked]
         numbers: dict[int, int] = {}
@@ -146,13 +146,13 @@ def build(asker: Asker, work_dir: str) -> Any:
     def answer(question: str, name: str, compare: bool) -> Iterator[tuple[str, str, str]]:
         try:
             yield from asker.answer(question, name, compare)
-        except ValueError as error:
+        except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from None
 
     def start(deployment: str, parameters: str) -> str:
         try:
             return start_run(deployment, parameters)
-        except ValueError as error:
+        except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from None
 
     with gradio.Blocks(title="jora", analytics_enabled=False) as page:

@@ -36,7 +36,7 @@ class ServeSettings(BaseModel):
             return False
 
 
-def make_settings(given: dict[str, Any]) -> ServeSettings:
+def make_settings(**given: Any) -> ServeSettings:
     """Checked settings.
 
     Raises:

@@ -25,7 +25,7 @@ from data.retrieval.retriever import RetrievalSettings, Retriever
 from data.scoring.scores import stands_in
 from jora_model.generation.guide import Grammars
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.asked_models import LATEST, AskedModel, Chosen, ModelFinder
+from tasks.answering.asked_models import LATEST, AskedModel, ModelFinder, ModelSelection
 from tasks.records.models import CHAMPION, Registry
 from tasks.stages.loading import open_chunks, open_embedder, open_retriever, open_tokenizer
 from tasks.store.artifacts import Artifact
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PreparedQuestion:
     """A question with what was found for it, as the prompt of a model.
 
     Attributes:
@@ -94,7 +94,7 @@ class Answering:
     def __init__(
         self,
         registry: Registry,
-        chosen: Chosen,
+        chosen: ModelSelection,
         retriever: Retriever,
         chunks: Mapping[str, Chunk],
         top_k: int,
@@ -131,7 +131,7 @@ class Answering:
             raise UserError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
         return found
 
-    def ask(self, question: str, model: AskedModel) -> Asked:
+    def ask(self, question: str, model: AskedModel) -> PreparedQuestion:
         """Find chunks for a question and write the prompt; for one thread at a time.
 
         Raises:
@@ -142,11 +142,11 @@ class Answering:
         context = tuple(self._chunks[place] for place in self._retriever.search([question], self._top_k)[0])
         (tokens,) = self._tokenizer.encode_prompts([model.rung.prompt(question, context)], model.style)
         grammars = None if model.adapter is None else self._grammars(model.style)
-        return Asked(question, model, context, np.array(tokens, np.int32), self._tokenizer, grammars)
+        return PreparedQuestion(question, model, context, np.array(tokens, np.int32), self._tokenizer, grammars)
 
 
 def answer_together(
-    engine: Engine, asked: Sequence[Asked], settings: GenerationSettings
+    engine: Engine, asked: Sequence[PreparedQuestion], settings: GenerationSettings
 ) -> Iterator[tuple[int, list[Piece], GrowingAnswer]]:
     """Answer all at once, in this thread: the place of each in `asked`, its new pieces, and the answer so far.
 
@@ -219,7 +219,7 @@ def open_answering(
     return Answering(registry, chosen, retriever, chunks, settings.top_k, tokenizer, engine, grammars)
 
 
-def _engine(store: Store, chosen: Chosen, slots: int, float32: bool) -> Engine:
+def _engine(store: Store, chosen: ModelSelection, slots: int, float32: bool) -> Engine:
     import jax.numpy as jnp
 
     from jora_model.generation.engine import Engine, load_adapter

@@ -45,7 +45,7 @@ class AskedModel:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ModelSelection:
     """Models by name; `latest` and `champion` as names for them; and why others were left out."""
 
     models: dict[str, AskedModel]
@@ -67,7 +67,7 @@ class ModelFinder:
         self._artifacts = artifacts
         self._style = style
 
-    def named(self, names: Sequence[str], base_of: str = LATEST) -> Chosen:
+    def named(self, names: Sequence[str], base_of: str = LATEST) -> ModelSelection:
         """The models of these names.
 
         Args:
@@ -76,7 +76,7 @@ class ModelFinder:
         Raises:
             UserError: there is no such model, its files are damaged, or two are of different bases.
         """
-        chosen = Chosen({}, {}, {})
+        chosen = ModelSelection({}, {}, {})
         for name in names:
             model = self._base_of(base_of) if name == BASE else self._tuned(name)
             self._verify(model)
@@ -88,7 +88,7 @@ class ModelFinder:
             self._add(chosen, name, model)
         return chosen
 
-    def everything(self) -> Chosen:
+    def everything(self) -> ModelSelection:
         """What can be asked beside the last run's base model: itself, the run's own, the champion, the newest others.
 
         Raises:
@@ -119,7 +119,7 @@ class ModelFinder:
             return str(error)
         return ""
 
-    def _add(self, chosen: Chosen, name: str, model: AskedModel) -> None:
+    def _add(self, chosen: ModelSelection, name: str, model: AskedModel) -> None:
         chosen.models[model.name] = model
         if name != model.name:  # latest, champion, a folder, the beginning of a name
             chosen.aliases[name] = model.name

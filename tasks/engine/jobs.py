@@ -37,7 +37,7 @@ MEMORY_SETTINGS = {
 }
 
 
-class Log(Protocol):
+class JobLog(Protocol):
     """What `run_job` needs of a logger."""
 
     def info(self, msg: str, /, *args: object) -> None: ...
@@ -49,7 +49,7 @@ def run_job(
     module: str,
     job_file: Path,
     *,
-    log: Log,
+    log: JobLog,
     progress: Callable[[int, int], object] = lambda done, total: None,
     secrets: Mapping[str, str] | None = None,
     seconds_to_end: float = SECONDS_TO_END,
@@ -129,8 +129,8 @@ def _environment(current: Mapping[str, str], parent_fd: int, report_fd: int) -> 
     return environment
 
 
-def _listen(reports: int, log: Log, progress: Callable[[int, int], object], logged: deque[str]) -> None:
-    """Log what the job logs, with its level, and tell how far it is; until the job has ended.
+def _listen(reports: int, log: JobLog, progress: Callable[[int, int], object], logged: deque[str]) -> None:
+    """Log what the job logs, with its level, and report its progress, until the job has ended.
 
     It reads on whatever happens: a job whose pipe nobody empties stands still.
     """

@@ -30,19 +30,6 @@ _RECORD, _LOCK, _PIN = "run.json", "running.lock", "pinned"
 State = Literal["running", "completed", "nothing to do", "failed", "cancelled", "crashed"]
 
 
-class StageRecord(BaseModel):
-    """What became of a stage: seconds of wall time, peak memory in bytes (None: cached, or not known), attempts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    stage: str
-    artifact: Artifact
-    cached: bool
-    seconds: float
-    peak_bytes: int | None = None
-    attempts: int = 1
-
-
 class RunRecord(BaseModel):
     """One run.
 
@@ -66,7 +53,7 @@ class RunRecord(BaseModel):
     started: str
     ended: str | None = None
     settings: dict[str, Any]
-    stages: tuple[StageRecord, ...] = ()
+    stages: tuple[Outcome, ...] = ()
     artifacts: dict[str, Artifact] = {}
     packages: dict[str, str] = {}
     note: str = ""
@@ -102,7 +89,7 @@ class Recording:
     def note_stage(self, outcome: Outcome) -> None:
         """Add a stage that has ended. A full disk must not take from a run what it has just built."""
         with suppress(OSError):
-            self.write(stages=(*self.record.stages, _stage(outcome)))
+            self.write(stages=(*self.record.stages, outcome))
 
     def end(self, state: State, artifacts: dict[str, Artifact], note: str = "") -> None:
         """The run has ended by itself."""
@@ -110,7 +97,7 @@ class Recording:
 
     def end_with_nothing(self, outcomes: Sequence[Outcome], artifacts: dict[str, Artifact], note: str) -> None:
         """Everything was there."""
-        self.write(stages=tuple(map(_stage, outcomes)))
+        self.write(stages=tuple(outcomes))
         self.end("nothing to do", artifacts, note)
 
 
@@ -230,17 +217,6 @@ def pin(work_dir: Path, name: str, pinned: bool) -> None:
         path.touch()
     else:
         path.unlink(missing_ok=True)
-
-
-def _stage(outcome: Outcome) -> StageRecord:
-    return StageRecord(
-        stage=outcome.stage,
-        artifact=outcome.artifact,
-        cached=outcome.cached,
-        seconds=outcome.seconds,
-        peak_bytes=outcome.peak_bytes,
-        attempts=outcome.attempts,
-    )
 
 
 def _read(folder: Path) -> RunRecord | None:

@@ -14,8 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from user_error import UserError
+from typing import Any
 
 POLL_SECONDS = 0.1
 
@@ -104,10 +103,10 @@ class FlockLocks:
         """Drop the lock.
 
         Raises:
-            UserError: `holder` does not hold it.
+            ValueError: `holder` does not hold it, as Prefect's protocol has it.
         """
         if not self.is_lock_holder(key, holder):
-            raise UserError(f"the lock {key} is not held by {holder}")
+            raise ValueError(f"the lock {key} is not held by {holder}")
         try:
             self.on_release(key)
         finally:
@@ -140,19 +139,13 @@ class FlockLocks:
             time.sleep(POLL_SECONDS)
         return True
 
-    async def aacquire_lock(
-        self,
-        key: str,
-        holder: str,
-        acquire_timeout: float | None = None,
-        hold_timeout: float | None = None,
-    ) -> bool:
+    async def aacquire_lock(self, *args: Any, **kwargs: Any) -> bool:
         """`acquire_lock` in a thread, for asynchronous callers."""
-        return await asyncio.to_thread(self.acquire_lock, key, holder, acquire_timeout, hold_timeout)
+        return await asyncio.to_thread(self.acquire_lock, *args, **kwargs)
 
-    async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:
+    async def await_for_lock(self, *args: Any, **kwargs: Any) -> bool:
         """`wait_for_lock` in a thread, for asynchronous callers."""
-        return await asyncio.to_thread(self.wait_for_lock, key, timeout)
+        return await asyncio.to_thread(self.wait_for_lock, *args, **kwargs)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.lock"

@@ -93,7 +93,7 @@ def test_second_run_is_cached_and_says_so(tmp_path: Path, run_log: list[str]) ->
     first, store = pipeline(tmp_path)
     assert RUNS == ["snapshot", "double", "measure"]
     assert cached(store) == []
-    assert [line for line in run_log if line.startswith("double: built (6 characters, 6 B, 0.")]
+    assert [line for line in run_log if line.startswith("double: built (6 characters, 6 bytes, 0.")]
     run_log.clear()
     RUNS.clear()
 
@@ -365,4 +365,4 @@ def test_kill_9_of_a_run_blocks_nobody(tmp_path: Path, prefect_server: str) -> N
 def test_outside_a_run_it_logs_as_a_library(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     with caplog.at_level(logging.INFO, logger="tasks"):
         double._body()(Store(tmp_path), snapshot.fn(Store(tmp_path), "abc"), Settings())
-    assert "double: built (6 characters, 6 B, 0.0 s)" in caplog.messages
+    assert "double: built (6 characters, 6 bytes, 0.0 s)" in caplog.messages
