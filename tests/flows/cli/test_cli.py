@@ -90,7 +90,7 @@ def broken_line(folder: Path) -> None:
         (break_nothing, ["--base-model", "./nowhere"], "unknown base model './nowhere'; allowed are"),
         (break_nothing, ["--config", "nowhere.yaml"], "no settings file nowhere.yaml; give a YAML file to --config"),
         (break_nothing, ["--config", ROOT], "cannot be read (Is a directory); give a YAML file to --config"),
-        (broken_settings, ["--config", "{folder}/raft.yaml"], "raft.yaml is no YAML"),
+        (broken_settings, ["--config", "{folder}/raft.yaml"], "raft.yaml is not valid YAML"),
         (broken_settings, ["--config", "{folder}/typed.yaml"], "training.epochs: Input should be a valid integer"),
         # The person's file is named, not our link to it.
         (broken_settings, ["--base-model", "{folder}/model.gguf"], "error: {folder}/model.gguf cannot be read as GGUF"),
@@ -220,7 +220,7 @@ def test_an_interrupt_says_how_to_continue(monkeypatch, capsys):
         (["models"], "model.json is damaged"),
         (["models", "compare", "abc"], "model.json is damaged"),
         (["models", "promote", "abc"], "model.json is damaged"),
-        (["models", "rollback"], "no champion"),
+        (["models", "rollback"], "no previous champion"),
         (["runs"], "no run in"),
         (["show", "abc"], "no run in"),
         (["report"], "no run in"),

@@ -13,6 +13,7 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.cache import Stage, stage
+from tasks.engine.code import StageCode
 from tasks.store.artifacts import Artifact, BrokenArtifact
 from tasks.store.store import Store
 
@@ -260,6 +261,20 @@ def test_version_stands_for_the_code_on_request() -> None:
 
     assert key(1, False, 0) == key(1, False, 1) != key(2, False, 1)
     assert key(1, True, 0) != key(1, True, 1)
+
+
+@pytest.mark.parametrize("code_digest", [True, False])
+def test_an_upgrade_of_a_library_changes_the_key(code_digest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    @stage(name="s", version=1, code_digest=code_digest)
+    def function(store: Store) -> Artifact:
+        raise NotImplementedError
+
+    keys = set()
+    for libraries in ({}, {"jax": "0.10.2"}, {"jax": "0.11.2"}):
+        code = StageCode("digest", libraries)
+        monkeypatch.setattr("tasks.engine.cache.stage_code", lambda *_, code=code: code)
+        keys.add(function.key_of({}))
+    assert len(keys) == 3
 
 
 def test_run_names_are_readable(tmp_path: Path) -> None:

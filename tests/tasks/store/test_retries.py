@@ -131,7 +131,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, run_log: lis
         return build.artifact
 
     run = flow(lambda: large(Store(tmp_path)), name="large")
-    with pytest.raises(DiskFull, match=rf"^large: no space is left for {tmp_path} \(.* free\); make some.*jora gc"):
+    with pytest.raises(DiskFull, match=rf"^large: no space is left for {tmp_path} \(.* free\); free some.*jora gc"):
         run()
     assert not [line for line in run_log if "trying again" in line]
     assert not list((tmp_path / "artifacts").rglob("half"))
