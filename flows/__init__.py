@@ -1,4 +1,4 @@
-"""Flows and the command line. Nothing that we stand on tells anybody that it is used, unless a person asks for it."""
+"""Flows and the command line. Telemetry of the libraries is off unless a person turns it on."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Export a model that is there already: a registered one, or the last run's, to a folder of a person's choosing."""
+"""Export an existing model, a registered one or the last run's, to a given folder."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,7 +23,7 @@ def chosen(work_dir: str, model: str) -> tuple[str, dict[str, Artifact], dict[st
     """A model's name, artifacts and settings.
 
     Args:
-        model: `latest` (of the last run), `champion`, or the name of a registered model or its beginning.
+        model: `latest` (last run), `champion`, or the name of a registered model or a prefix of it.
 
     Raises:
         UserError: there is no such model.
@@ -38,10 +38,10 @@ def chosen(work_dir: str, model: str) -> tuple[str, dict[str, Artifact], dict[st
 
 
 def export_settings(before: Mapping[str, Any], changes: Mapping[str, Any]) -> ExportSettings:
-    """The settings of a run's export, as far as they are known here, with changes.
+    """The export settings of a run, without fields unknown to this version, with changes applied.
 
     Raises:
-        UserError: a change is not allowed; one line.
+        UserError: a change is not allowed.
     """
     known = {name: value for name, value in before.items() if name in ExportSettings.model_fields}
     try:
@@ -52,15 +52,15 @@ def export_settings(before: Mapping[str, Any], changes: Mapping[str, Any]) -> Ex
 
 @flow(name="export-model", flow_run_name="export {model} in {work_dir}", validate_parameters=False)
 def export_again(work_dir: str, model: str, changes: dict[str, Any]) -> Artifact:
-    """A registered model, or the last run's, with other settings of `export`.
+    """Export a registered model or the last run's with changed settings of `export`.
 
     Raises:
-        UserError: no such model, a setting that is not allowed, files that are gone.
+        UserError: there is no such model, a setting is not allowed, or files are missing.
     """
     _, artifacts, settings = chosen(work_dir, model)
     export = export_settings(settings["export"], changes)
     licence = None
-    with suppress(ValueError):  # the base is not where it was; the model is in the work directory
+    with suppress(UserError):  # the base was moved or deleted; the work directory has its weights
         licence = base_license(settings["base_model"], resolve_base(settings["base_model"]))
     return export_model(
         Store(work_dir),

@@ -1,4 +1,4 @@
-"""The champion changed by a person: back to one of before, or to a model by name. Deployed as the flow `rollback`."""
+"""Changes of the champion by a person: rollback (also a deployed flow) and promotion by name."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,14 @@ from tasks.store.store import Store
 
 @flow(name="rollback", flow_run_name="rollback in {work_dir}")
 def rollback(work_dir: str = ".jora", model: str | None = None, reason: str = "by a deployment") -> str:
-    """Make a champion of before the champion again: the one before this one, or the one that is named.
+    """Restore the previous champion, or an earlier one by name.
 
-    No run makes the model that was rolled back from champion again; a person can.
+    Later runs do not promote the model that was rolled back from; a person can.
 
     Args:
-        work_dir: Where results and the cache live.
-        model: The name of a champion of before, or its beginning; left out, the one before this one.
-        reason: Why; kept in the history, and told to whoever listens.
+        work_dir: Directory of results and cache.
+        model: Name of an earlier champion or a prefix of it; if omitted, the previous one.
+        reason: Reason, kept in the history and sent with the event.
     """
     line = roll_back(work_dir, model, reason)
     get_run_logger().info("%s", line)
@@ -28,25 +28,25 @@ def rollback(work_dir: str = ".jora", model: str | None = None, reason: str = "b
 
 
 def roll_back(work_dir: str, name: str | None, reason: str) -> str:
-    """The rollback itself, with or without a flow around it.
+    """Restore an earlier champion, the previous one if `name` is None; works without a flow.
 
     Returns:
-        What was done, one line.
+        One line about the new champion.
 
     Raises:
-        UserError: no such model, or no champion before this one.
+        UserError: there is no such model, or no earlier champion.
     """
     return _appoint(work_dir, "rolled_back", lambda registry, store: registry.roll_back(store, name, reason))
 
 
 def promote_by_hand(work_dir: str, name: str, reason: str) -> str:
-    """Make any registered model the champion, whatever the rule says of it; returns and raises as `roll_back`."""
+    """Make a registered model the champion regardless of the rule; returns and raises as `roll_back`."""
     return _appoint(work_dir, "promoted", lambda registry, store: registry.appoint(store, name, reason))
 
 
 def _appoint(work_dir: str, what: Happened, act: Callable[[Registry, Store], Reign]) -> str:
     registry = Registry(work_dir)
-    registry.check()  # before the store, which would make its folders wherever it is pointed
+    registry.check()  # before the store, which would create its folders in any directory
     store = Store(work_dir)
     before = registry.champion()
     with in_use(store):

@@ -1,10 +1,10 @@
-"""What a person sees of a run or a sweep in Prefect's UI, as Markdown artifacts; each key has a page for every run.
+"""Markdown artifacts of runs and sweeps in Prefect's UI; each key has one version per run.
 
-run         stages with time and memory, the decision about the model, loss curve, where the results lie
-data        documents and questions, what was left out, how well retrieval does, what the new corpus changed
-evaluation  the ladder, and the model beside the champion
-sweep       its table and its plot
-report      all of it, as in the run's report.html
+run         stages with time and memory, the promotion decision, loss curve, paths of the results
+data        documents and questions, what was left out, retrieval metrics, changes since the last dataset
+evaluation  the ladder, and the comparison with the champion
+sweep       table and plot
+report      the full report, as in report.html
 """
 
 import base64
@@ -23,22 +23,22 @@ from tasks.workdir.run_report import read_markdown
 
 
 def show_in_prefect(store: Store, results: Results, artifacts: dict[str, Artifact]) -> None:
-    """The pages of a run that has come to its end."""
-    _page("run", "What this run built", _run(store, results))
-    _page("data", "The documents, the questions and the retriever", _data(results, artifacts))
+    """Create the pages of a completed run."""
+    _page("run", "Stages, results and loss curve", _run(store, results))
+    _page("data", "Documents, questions and retrieval metrics", _data(results, artifacts))
     if "evaluation" in results.paths:
-        _page("evaluation", "Answers on documents that training never saw", _evaluation(results))
+        _page("evaluation", "Scores on documents that training never saw", _evaluation(results))
 
 
 def show_sweep_in_prefect(over: str, folder: Path) -> None:
-    """One page for the sweep."""
+    """Create the page of a sweep."""
     lines = [(folder / "sweep.md").read_text(encoding="utf-8"), _picture(f"{over} sweep", folder / "sweep.png")]
     _page("sweep", f"Quality against cost over {over}", lines)
 
 
 def show_report_in_prefect(store: Store, record: RunRecord) -> None:
-    """The report, once it is written."""
-    _page("report", f"The report on {record.name}", [read_markdown(store, record)])
+    """Create the page of a run's report."""
+    _page("report", f"Report of {record.name}", [read_markdown(store, record)])
 
 
 def _run(store: Store, results: Results) -> list[str]:
@@ -69,7 +69,7 @@ def _data(results: Results, artifacts: dict[str, Artifact]) -> list[str]:
     if "diff" in results.paths:
         lines += ["", (results.paths["diff"] / "diff.md").read_text(encoding="utf-8")]
     if "package" in results.paths:
-        lines += ["", f"More, and examples to read: `{results.paths['package'] / 'report.html'}`"]
+        lines += ["", f"Details and examples: `{results.paths['package'] / 'report.html'}`"]
     return lines
 
 

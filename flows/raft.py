@@ -1,253 +1,75 @@
-"""The flows that are deployed. Their parameters are the groups of `RunConfig`, so that Prefect's UI draws the form."""
+"""The deployed flows. Their parameters are fields of `RunConfig`, so that Prefect's UI draws the form from them."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
 from prefect import State, flow
 
-from data.critic.settings import CriticSettings
-from data.documents.chunks import ChunkSettings
-from data.documents.documents import DocumentSettings
-from data.evaluation.champion import PromotionSettings
-from data.evaluation.ladder import EvaluationSettings
-from data.questions.questions import QuestionSettings
-from data.questions.split import SplitSettings
-from data.raft.settings import RaftSettings
-from data.retrieval.embeddings import EmbeddingSettings
-from data.retrieval.index_kinds import IndexSettings
-from data.retrieval.retriever import RetrievalSettings
-from data.teacher.settings import TeacherSettings
 from flows.run import run, run_name
-from flows.settings.config import RunConfig, Verify, WhenBusy
-from jora_model.spec.job import TrainSettings
-from jora_model.spec.settings import AdapterSettings, ExportSettings, GenerationSettings, LoraSettings, MeshSettings
+from flows.settings.config import RunConfig
 from tasks.records.runs import Results
 
-_DEFAULTS = RunConfig()
+_AFTER_EVALUATION = ("export", "promotion")
+_AFTER_TRAINING = ("evaluation", *_AFTER_EVALUATION)
+# A dataset needs no accelerator, so a run that builds only that waits for no other.
+_AFTER_DATASET = ("when_busy", "adapter", "lora", "mesh", "training", *_AFTER_TRAINING)
+# Parameters that are no settings.
+_OWN = {"until": "How far the run goes."}
 
 
-def described(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a flow's parameters the words of `RunConfig`; Prefect's form reads them from the docstring."""
-    fields = RunConfig.model_fields.items()
-    words = {name: field.description for name, field in fields if field.description}
-    lines = [f"    {name}: {text}" for name, text in {**words, "until": "How far the run goes."}.items()]
-    function.__doc__ = "\n".join([f"{function.__doc__}\n", "Args:", *lines])
-    return function
+def takes_settings(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the fields of `RunConfig`, except `without`, as keyword parameters of a function of `**settings`.
+
+    Prefect reads types, defaults and order from the signature, and descriptions from the docstring.
+    """
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        fields = {name: field for name, field in RunConfig.model_fields.items() if name not in without}
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter(name, kind, default=field.default, annotation=field.annotation)
+            for name, field in fields.items()
+        ]
+        own = [each for each in inspect.signature(function).parameters.values() if each.kind is kind]
+        descriptions = {name: field.description for name, field in fields.items() if field.description}
+        descriptions |= {each.name: _OWN[each.name] for each in own}
+        lines = [f"    {name}: {text}" for name, text in descriptions.items()]
+        function.__doc__ = "\n".join([f"{inspect.getdoc(function)}\n", "Args:", *lines])
+        function.__signature__ = inspect.Signature([*parameters, *own])  # type: ignore[attr-defined]
+        return function
+
+    return declare
 
 
 @flow(name="raft-finetune", flow_run_name=run_name, validate_parameters=False)
-@described
+@takes_settings()
 def raft_finetune(
-    corpus: str = _DEFAULTS.corpus,
-    questions: str = _DEFAULTS.questions,
-    base_model: str = _DEFAULTS.base_model,
-    work_dir: str = _DEFAULTS.work_dir,
-    when_busy: WhenBusy = _DEFAULTS.when_busy,
-    verify: Verify = _DEFAULTS.verify,
-    storage: str | None = _DEFAULTS.storage,
-    documents: DocumentSettings = _DEFAULTS.documents,
-    chunking: ChunkSettings = _DEFAULTS.chunking,
-    embedding: EmbeddingSettings = _DEFAULTS.embedding,
-    teacher: TeacherSettings = _DEFAULTS.teacher,
-    index: IndexSettings = _DEFAULTS.index,
-    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
-    grounding: QuestionSettings = _DEFAULTS.grounding,
-    critic: CriticSettings = _DEFAULTS.critic,
-    split: SplitSettings = _DEFAULTS.split,
-    raft: RaftSettings = _DEFAULTS.raft,
-    adapter: AdapterSettings = _DEFAULTS.adapter,
-    lora: LoraSettings = _DEFAULTS.lora,
-    mesh: MeshSettings = _DEFAULTS.mesh,
-    training: TrainSettings = _DEFAULTS.training,
-    generation: GenerationSettings = _DEFAULTS.generation,
-    evaluation: EvaluationSettings = _DEFAULTS.evaluation,
-    export: ExportSettings = _DEFAULTS.export,
-    promotion: PromotionSettings = _DEFAULTS.promotion,
-    until: Literal["evaluation", "export", "everything"] = "everything",
+    *, until: Literal["evaluation", "export", "everything"] = "everything", **settings: Any
 ) -> "Results | State[Any]":
-    """Documents in, a better model out: dataset, training, evaluation ladder, PEFT adapter and merged model.
+    """Run the full pipeline: dataset, training, evaluation ladder, PEFT adapter and merged model.
 
-    What is exported is registered, and becomes the champion under the rule of `promotion`.
+    The exported model is registered, and becomes the champion if the rule of `promotion` allows it.
     """
-    return run(
-        until,
-        corpus=corpus,
-        questions=questions,
-        base_model=base_model,
-        work_dir=work_dir,
-        when_busy=when_busy,
-        verify=verify,
-        storage=storage,
-        documents=documents,
-        chunking=chunking,
-        embedding=embedding,
-        teacher=teacher,
-        index=index,
-        retrieval=retrieval,
-        grounding=grounding,
-        critic=critic,
-        split=split,
-        raft=raft,
-        adapter=adapter,
-        lora=lora,
-        mesh=mesh,
-        training=training,
-        generation=generation,
-        evaluation=evaluation,
-        export=export,
-        promotion=promotion,
-    )
+    return run(until, **settings)
 
 
 @flow(name="build-dataset", flow_run_name=run_name, validate_parameters=False)
-@described
-def build_dataset(
-    corpus: str = _DEFAULTS.corpus,
-    questions: str = _DEFAULTS.questions,
-    base_model: str = _DEFAULTS.base_model,
-    work_dir: str = _DEFAULTS.work_dir,
-    verify: Verify = _DEFAULTS.verify,
-    storage: str | None = _DEFAULTS.storage,
-    documents: DocumentSettings = _DEFAULTS.documents,
-    chunking: ChunkSettings = _DEFAULTS.chunking,
-    embedding: EmbeddingSettings = _DEFAULTS.embedding,
-    teacher: TeacherSettings = _DEFAULTS.teacher,
-    index: IndexSettings = _DEFAULTS.index,
-    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
-    grounding: QuestionSettings = _DEFAULTS.grounding,
-    critic: CriticSettings = _DEFAULTS.critic,
-    split: SplitSettings = _DEFAULTS.split,
-    raft: RaftSettings = _DEFAULTS.raft,
-    generation: GenerationSettings = _DEFAULTS.generation,
-) -> "Results | State[Any]":
-    """Documents and questions to a RAFT dataset in Alpaca format."""
-    return run(
-        "dataset",
-        corpus=corpus,
-        questions=questions,
-        base_model=base_model,
-        work_dir=work_dir,
-        verify=verify,
-        storage=storage,
-        documents=documents,
-        chunking=chunking,
-        embedding=embedding,
-        teacher=teacher,
-        index=index,
-        retrieval=retrieval,
-        grounding=grounding,
-        critic=critic,
-        split=split,
-        raft=raft,
-        generation=generation,
-    )
+@takes_settings(without=_AFTER_DATASET)
+def build_dataset(**settings: Any) -> "Results | State[Any]":
+    """Build a RAFT dataset in Alpaca format from documents and questions."""
+    return run("dataset", **settings)
 
 
 @flow(name="train-adapter", flow_run_name=run_name, validate_parameters=False)
-@described
-def train_adapter(
-    corpus: str = _DEFAULTS.corpus,
-    questions: str = _DEFAULTS.questions,
-    base_model: str = _DEFAULTS.base_model,
-    work_dir: str = _DEFAULTS.work_dir,
-    when_busy: WhenBusy = _DEFAULTS.when_busy,
-    verify: Verify = _DEFAULTS.verify,
-    storage: str | None = _DEFAULTS.storage,
-    documents: DocumentSettings = _DEFAULTS.documents,
-    chunking: ChunkSettings = _DEFAULTS.chunking,
-    embedding: EmbeddingSettings = _DEFAULTS.embedding,
-    teacher: TeacherSettings = _DEFAULTS.teacher,
-    index: IndexSettings = _DEFAULTS.index,
-    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
-    grounding: QuestionSettings = _DEFAULTS.grounding,
-    critic: CriticSettings = _DEFAULTS.critic,
-    split: SplitSettings = _DEFAULTS.split,
-    raft: RaftSettings = _DEFAULTS.raft,
-    adapter: AdapterSettings = _DEFAULTS.adapter,
-    lora: LoraSettings = _DEFAULTS.lora,
-    mesh: MeshSettings = _DEFAULTS.mesh,
-    training: TrainSettings = _DEFAULTS.training,
-    generation: GenerationSettings = _DEFAULTS.generation,
-) -> "Results | State[Any]":
-    """As far as the trained adapter; a dataset that is there already is not built again."""
-    return run(
-        "adapter",
-        corpus=corpus,
-        questions=questions,
-        base_model=base_model,
-        work_dir=work_dir,
-        when_busy=when_busy,
-        verify=verify,
-        storage=storage,
-        documents=documents,
-        chunking=chunking,
-        embedding=embedding,
-        teacher=teacher,
-        index=index,
-        retrieval=retrieval,
-        grounding=grounding,
-        critic=critic,
-        split=split,
-        raft=raft,
-        adapter=adapter,
-        lora=lora,
-        mesh=mesh,
-        training=training,
-        generation=generation,
-    )
+@takes_settings(without=_AFTER_TRAINING)
+def train_adapter(**settings: Any) -> "Results | State[Any]":
+    """Run the pipeline up to the trained adapter; stages with cached results are not built again."""
+    return run("adapter", **settings)
 
 
 @flow(name="evaluate-model", flow_run_name=run_name, validate_parameters=False)
-@described
-def evaluate_model(
-    corpus: str = _DEFAULTS.corpus,
-    questions: str = _DEFAULTS.questions,
-    base_model: str = _DEFAULTS.base_model,
-    work_dir: str = _DEFAULTS.work_dir,
-    when_busy: WhenBusy = _DEFAULTS.when_busy,
-    verify: Verify = _DEFAULTS.verify,
-    storage: str | None = _DEFAULTS.storage,
-    documents: DocumentSettings = _DEFAULTS.documents,
-    chunking: ChunkSettings = _DEFAULTS.chunking,
-    embedding: EmbeddingSettings = _DEFAULTS.embedding,
-    teacher: TeacherSettings = _DEFAULTS.teacher,
-    index: IndexSettings = _DEFAULTS.index,
-    retrieval: RetrievalSettings = _DEFAULTS.retrieval,
-    grounding: QuestionSettings = _DEFAULTS.grounding,
-    critic: CriticSettings = _DEFAULTS.critic,
-    split: SplitSettings = _DEFAULTS.split,
-    raft: RaftSettings = _DEFAULTS.raft,
-    adapter: AdapterSettings = _DEFAULTS.adapter,
-    lora: LoraSettings = _DEFAULTS.lora,
-    mesh: MeshSettings = _DEFAULTS.mesh,
-    training: TrainSettings = _DEFAULTS.training,
-    generation: GenerationSettings = _DEFAULTS.generation,
-    evaluation: EvaluationSettings = _DEFAULTS.evaluation,
-) -> "Results | State[Any]":
-    """As far as the evaluation ladder; what is there already, the adapter too, is not built again."""
-    return run(
-        "evaluation",
-        corpus=corpus,
-        questions=questions,
-        base_model=base_model,
-        work_dir=work_dir,
-        when_busy=when_busy,
-        verify=verify,
-        storage=storage,
-        documents=documents,
-        chunking=chunking,
-        embedding=embedding,
-        teacher=teacher,
-        index=index,
-        retrieval=retrieval,
-        grounding=grounding,
-        critic=critic,
-        split=split,
-        raft=raft,
-        adapter=adapter,
-        lora=lora,
-        mesh=mesh,
-        training=training,
-        generation=generation,
-        evaluation=evaluation,
-    )
+@takes_settings(without=_AFTER_EVALUATION)
+def evaluate_model(**settings: Any) -> "Results | State[Any]":
+    """Run the pipeline up to the evaluation ladder; stages with cached results are not built again."""
+    return run("evaluation", **settings)

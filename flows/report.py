@@ -1,4 +1,4 @@
-"""The report on a run: written when a run has ended, shown in Prefect, and written anew by `jora report`."""
+"""The report of a run: written at its end, shown in Prefect, and rewritten by `jora report`."""
 
 import logging
 import webbrowser
@@ -16,7 +16,7 @@ from user_error import UserError
 
 
 def report_run(store: Store, record: RunRecord, results: Results, log: Any) -> None:
-    """Of a flow that has come to its end: write the report, name it among the results, and show it in Prefect."""
+    """Write the report of a completed flow, add it to the results, and show it in Prefect."""
     from flows.pages import show_report_in_prefect
 
     if (page := leave_report(store, record, log)) is None:
@@ -25,28 +25,28 @@ def report_run(store: Store, record: RunRecord, results: Results, log: Any) -> N
     try:
         show_report_in_prefect(store, record)
     except Exception as error:
-        log.warning("Prefect does not show the report: %s: %s", type(error).__name__, " ".join(str(error).split()))
+        log.warning("the report is not shown in Prefect: %s: %s", type(error).__name__, " ".join(str(error).split()))
 
 
 def leave_report(store: Store, record: RunRecord, log: Any = None) -> Path | None:
-    """Write the report of a run that has ended; where that fails, a line says so and the run is as good as before.
+    """Write the report of a run that has ended; a failure is logged and does not fail the run.
 
     Returns:
-        The path of the page: latest/report.html of a run that gave something new; None where it could not be written.
+        The path of the page, latest/report.html if the run built anything; None if it could not be written.
     """
     try:
         page = write_report(store, record, RunConfig().model_dump(mode="json"))
         return page if record.state == "nothing to do" else publish_report(store, page)
-    except Exception as error:  # a page is not worth a run
-        told = " ".join(str(error).split())
+    except Exception as error:  # must not fail the run
+        line = " ".join(str(error).split())
         (log or logging.getLogger("tasks")).warning(
-            "no report on this run was written: %s: %s; try again with: jora report", type(error).__name__, told
+            "no report on this run was written: %s: %s; try again with: jora report", type(error).__name__, line
         )
         return None
 
 
 def show_report(work_dir: str, name: str, open_it: bool) -> None:
-    """Write a run's report anew, print its path, and show it in the browser on request.
+    """Rewrite a run's report, print its path, and open it in the browser on request.
 
     Raises:
         UserError: there is no such run, or no browser.
@@ -56,4 +56,4 @@ def show_report(work_dir: str, name: str, open_it: bool) -> None:
     page = write_report(Store(folder), record, RunConfig().model_dump(mode="json"))
     typer.echo(str(page))
     if open_it and not webbrowser.open(page.as_uri()):
-        raise UserError(f"no browser is to be found here; open {page} in one")
+        raise UserError(f"no browser was found; open {page} in one")

@@ -1,6 +1,6 @@
-"""What a run does around its stages: it takes its turn, is recorded, decides about its model, and shows its results.
+"""What a run does around its stages: wait for its turn, keep a record, decide about the champion, publish results.
 
-A run that would give what the last one gave ends at once, as "nothing to do".
+A run whose results equal the last one's ends at once, as "nothing to do".
 """
 
 import logging
@@ -31,22 +31,23 @@ from tasks.stages.diff import compare, last_dataset
 from tasks.store.artifacts import Artifact, BrokenArtifact, Outcome
 from tasks.store.retries import kind_of
 from tasks.store.store import Store
+from user_error import UserError
 
-# A run that the automation of crashes (deploy/automations.yaml) starts again and again will not heal.
+# Limit of the automation that restarts crashed runs (deploy/automations.yaml): such a run does not recover.
 STARTS = 10
 NOTHING_TO_DO = "NothingToDo"
-# Of a run, not of its stages: what it says about the run before it.
-_ABOUT_BEFORE = ("diff", "comparison")
+# Artifacts that compare a run with the one before it, which therefore differ between equal runs.
+_COMPARISONS = ("diff", "comparison")
 
 
 def run(goal: str, **parameters: Any) -> "Results | State[Any]":
-    """Go as far as a goal, as the flow around this call; `parameters` are those of `RunConfig`."""
+    """Run the pipeline up to a goal within the current flow; `parameters` are fields of `RunConfig`."""
     if (runtime.flow_run.run_count or 0) > STARTS:
         raise RuntimeError(
-            f"this run was started {STARTS} times and never came to its end; its log says why. What is built is kept: "
-            "a new run goes on from there"
+            f"this run was started {STARTS} times and never finished; its log says why. Results so far are kept: "
+            "a new run continues from them"
         )
-    # Here rather than by Prefect: a fault is the line that the command line gives.
+    # Validated here and not by Prefect, so that the error is the same line as on the command line.
     config = check_config(parameters)
     store = config.store()
     log = get_run_logger()
@@ -77,8 +78,8 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
     try:
         pipeline = _through(store, config, goal)
     except BrokenArtifact as error:
-        # Something was removed or damaged while the run was on; its stage builds it again.
-        log.warning("%s; going through the stages once more", str(error).split(";")[0])
+        # An artifact was deleted or damaged during the run; its stage builds it again.
+        log.warning("%s; running the stages once more", str(error).split(";")[0])
         pipeline = _through(store, config, goal)
     if (last := last_dataset(store, pipeline.artifacts)) is not None:
         made = pipeline.artifacts
@@ -89,9 +90,9 @@ def _run(store: Store, config: RunConfig, goal: str, recording: Recording) -> Re
         log.info("%s", note)
     results = replace(publish_latest(store, pipeline.artifacts, recording.record.settings), note=note)
     recording.end("completed", pipeline.artifacts, note)
-    # What is left tells of a run that has ended well; where it fails, that stays so.
+    # The run has succeeded; the rest only describes it, and must not fail it.
     recording.write(packages=installed_packages())
-    with _or_warn(log, "Prefect shows no page of this run"):
+    with _or_warn(log, "this run has no pages in Prefect"):
         show_in_prefect(store, results, pipeline.artifacts)
     report_run(store, recording.record, results, log)
     if store.remote is not None:
@@ -114,28 +115,28 @@ def _through(store: Store, config: RunConfig, goal: str) -> Pipeline:
 
 
 def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
-    """The results of the last run, where this one would give the same: settings, sources and code are as they were.
+    """The last run's results if this run would repeat them (same settings, sources and code); else None.
 
     Raises:
-        UserError: what would stop the run.
+        UserError: an input error that would stop the run.
     """
     work_dir = Path(config.work_dir).expanduser()
     try:
         last, settings = read_latest(work_dir)
-    except ValueError:
+    except UserError:
         return None
     if settings != config.model_dump(mode="json") or PREFECT_TASKS_REFRESH_CACHE.value():
         return None
     try:
-        found = all_cached(config, goal)
+        cached = all_cached(config, goal)
     except Exception as error:
         if kind_of(error) is None:
             raise
-        return None  # what another attempt may heal is for the stages, which make it
-    if found is None:
+        return None  # a transient error: the stages retry it
+    if cached is None:
         return None
-    artifacts, outcomes = found
-    if {name: artifact for name, artifact in last.items() if name not in _ABOUT_BEFORE} != artifacts:
+    artifacts, outcomes = cached
+    if {name: artifact for name, artifact in last.items() if name not in _COMPARISONS} != artifacts:
         return None
     if "export" in artifacts and not Registry(config.work_dir).is_settled(artifacts["adapter"]):
         return None
@@ -147,7 +148,7 @@ def nothing_to_do(config: RunConfig, goal: str) -> Results | None:
 
 
 def record_nothing(config: RunConfig, goal: str, nothing: Results) -> None:
-    """Keep a record of a run that had nothing to do and for which no flow was started."""
+    """Keep the record of a run that had nothing to do and started no flow."""
     store = config.store()
     with recorded(store, "jora", goal, subject(config), config.model_dump(mode="json")) as recording:
         recording.end_with_nothing(nothing.outcomes, nothing.artifacts, nothing.note)
@@ -155,12 +156,12 @@ def record_nothing(config: RunConfig, goal: str, nothing: Results) -> None:
 
 
 def subject(config: RunConfig) -> str:
-    """Corpus and model in two words."""
+    """Names of corpus and model, for the name of a run."""
     return f"{Path(config.corpus).name or config.corpus} {Path(config.base_model).name or config.base_model}"
 
 
 def run_name() -> str:
-    """What Prefect calls a run until its dataset is known."""
+    """The name of a flow run until its dataset is known."""
     given = runtime.flow_run.parameters
     names = (str(given[key]).rstrip("/").rsplit("/", 1)[-1] for key in ("corpus", "base_model") if key in given)
     return " ".join((runtime.flow_run.flow_name or "run", *names))
@@ -178,5 +179,5 @@ def _rename(dataset: Artifact, log: Any) -> None:
         with get_client(sync_client=True) as client:
             client.update_flow_run(context.flow_run.id, name=name)
         context.flow_run.name = name
-    except Exception as error:  # a name is not worth a run
-        log.log(logging.DEBUG, "the run keeps its name: %s", error)
+    except Exception as error:  # must not fail the run
+        log.log(logging.DEBUG, "the run was not renamed: %s", error)

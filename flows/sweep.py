@@ -1,8 +1,7 @@
-"""The flow of a sweep: one run after another, each as far as the evaluation, then their comparison.
+"""The flow of a sweep: one run per value up to the evaluation, then their comparison.
 
-Each value is a flow run of its own within it. Nothing is handed from one to the next but the cache: what two values
-have in common is built once, a sweep that was killed goes on where it stood, and a value that has been run costs
-nothing.
+Each value is a nested flow run. Runs share only the cache: stages that two values have in common are built once, a
+killed sweep continues where it stopped, and a value that has run costs nothing.
 """
 
 from collections.abc import Callable
@@ -29,15 +28,15 @@ from tasks.store.store import Store
 from user_error import UserError
 
 _DEFAULTS = RunConfig()
-# What decides the prompts; no value of a sweep may change it.
+# Artifacts that determine the prompts; no value of a sweep may change them.
 _SHARED = ("questions", "chunks", "index", "embedder", "base")
-# Who records the stages of the values; a flow's parameters would be shown, and kept.
+# The recorder of the values' stages; not a parameter of the flow, which Prefect would show and store.
 _note_stage: ContextVar[Callable[[Outcome], None] | None] = ContextVar("note_stage", default=None)
 
 
 @dataclass(frozen=True)
 class ValueRun:
-    """The run of one value: what each of its stages did, and what it gave by name."""
+    """The run of one value: outcomes of its stages and artifacts by name."""
 
     value: str
     outcomes: tuple[Outcome, ...]
@@ -46,7 +45,7 @@ class ValueRun:
 
 @dataclass(frozen=True)
 class SweepResults:
-    """The runs of a sweep, and the folder with sweep.md, sweep.csv and sweep.png."""
+    """The runs of a sweep, and the folder of sweep.md, sweep.csv and sweep.png."""
 
     runs: tuple[ValueRun, ...]
     folder: Path
@@ -54,7 +53,7 @@ class SweepResults:
 
 @flow(name="sweep-value", flow_run_name="{over}={value}")
 def run_value(over: str, value: str, config: RunConfig) -> ValueRun:
-    """One value: dataset, training, evaluation ladder."""
+    """Run one value: dataset, training, evaluation ladder."""
     store = config.store()
     if (note := _note_stage.get()) is not None:
         store.listeners.append(note)
@@ -67,14 +66,14 @@ def run_value(over: str, value: str, config: RunConfig) -> ValueRun:
 def raft_sweep(
     over: str, values: tuple[str, ...] | None = None, config: RunConfig = _DEFAULTS
 ) -> "SweepResults | State[Any]":
-    """Quality against cost over the values of one setting. One trains after the other: a machine has room for one.
+    """Measure quality against cost over the values of one setting; values run one after the other.
 
     Args:
-        over: What to vary: rank, targets, oracle-fraction or distractors.
-        values: Its values, such as 4, 16 and 64; if left out, the usual ones.
-        config: All other settings, those of a run.
+        over: Setting to vary: rank, targets, oracle-fraction or distractors.
+        values: Its values, for example 4, 16 and 64; if omitted, the defaults.
+        config: All other settings, as of a run.
     """
-    # Here rather than by Prefect: a fault is the line that the command line gives.
+    # Validated here and not by Prefect, so that the error is the same line as on the command line.
     config = check_config(dict(config))
     values = read_values(over, find_sweep(over).default if values is None else ",".join(values))
     check_values(config, over, values)
@@ -93,7 +92,7 @@ def raft_sweep(
 
 
 def _by_value(results: SweepResults) -> dict[str, Artifact]:
-    """Every artifact of a sweep by its name; where values differ in it, the later ones with their value."""
+    """Every artifact of a sweep by name; one that differs from the first value's has its value in the name."""
     found: dict[str, Artifact] = {}
     for run in results.runs:
         for name, artifact in run.artifacts.items():
@@ -110,13 +109,13 @@ def _sweep(store: Store, over: str, values: tuple[str, ...], config: RunConfig) 
         get_run_logger().info("%s=%s (%d of %d)", over, value, number, len(values))
         try:
             runs.append(run_value(over, value, config))
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{over}={value}: {error}") from error
         for name in _SHARED:
             if runs[-1].artifacts[name] != runs[0].artifacts[name]:
                 raise UserError(
-                    f"{over}={value}: not the same {name} as for {over}={values[0]}, so the two do not compare; "
-                    "what is read has changed meanwhile: run the same command again"
+                    f"{over}={value}: not the same {name} as for {over}={values[0]}, so the two cannot be compared; "
+                    "the sources changed during the sweep: run the same command again"
                 )
     compared = compare_runs(
         store,

@@ -1,4 +1,4 @@
-"""Ask the models of a work directory on the command line: once, base beside tuned, or as long as somebody asks."""
+"""`jora ask`: one question, base and tuned model side by side, or questions line by line."""
 
 import sys
 from collections.abc import Sequence
@@ -8,28 +8,29 @@ import typer
 
 from data.prompting.growing_answer import GrowingAnswer
 from data.prompting.output_stream import Piece
+from data.report.answer_page import NOT_FOUND
 from flows.serving.opening import open_last_run
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Answering, Asked, answer_together
+from tasks.answering.answering import Answering, PreparedQuestion, answer_together
 from tasks.answering.asked_models import BASE, LATEST
 from user_error import UserError
 
-_NOT_FOUND = "(not found word for word in the retrieved documents: do not rely on it)"
+_NO_SOURCE = f"({NOT_FOUND})"
 
 
 def ask(question: str | None, work_dir: str, *, tuned: bool, model: str = LATEST, compare: bool = False) -> None:
-    """Print the answer as it is generated, the quote that proves it, and where it stands: document, pages, headings.
+    """Print the answer as it is generated, its quotes and their sources: document, pages, headings.
 
-    The documents are those of the last run, whichever model is asked. Each question stands by itself.
+    The documents are those of the last run, whichever model is asked. Questions are independent of each other.
 
     Args:
-        question: None asks for questions until there are no more.
-        tuned: else the base of `model` is asked.
+        question: None: read questions from the terminal or stdin until it ends.
+        tuned: False asks the base of `model`.
         model: `latest`, `champion`, or the name of a registered model.
-        compare: ask the base model, too, and show both side by side.
+        compare: ask the base model too, and show both side by side.
 
     Raises:
-        UserError: an empty question; no run has got as far as is asked for; a result is damaged.
+        UserError: the question is empty, the last run did not get far enough, or a result is damaged.
     """
     if question is not None and not question.strip():
         raise UserError('the question is empty; ask something: jora ask "Who keeps the keys?"')
@@ -42,16 +43,16 @@ def ask(question: str | None, work_dir: str, *, tuned: bool, model: str = LATEST
         if line.strip():
             try:
                 _answer(opened, line, names, config.generation)
-            except ValueError as error:  # such as a question that is too long; the next one may do
+            except UserError as error:  # for example, the question is too long; the next may not be
                 typer.echo(f"error: {error}", err=True)
 
 
 def _next_question() -> str | None:
-    """A line from the terminal, or from whatever is sent; None at its end."""
+    """The next line of the terminal or of stdin; None at its end."""
     if not sys.stdin.isatty():
         return sys.stdin.readline() or None
-    with suppress(ImportError):  # not on every system
-        import readline  # noqa: F401  input() then has a history and can be edited
+    with suppress(ImportError):  # missing on some systems
+        import readline  # noqa: F401  gives input() a history and line editing
     try:
         return input("\n? ")
     except EOFError:
@@ -72,9 +73,9 @@ def _answer(opened: Answering, question: str, names: Sequence[str], settings: Ge
 
 
 class _Printer:
-    """Writes pieces as they come; one kind after another stands in paragraphs of its own."""
+    """Prints pieces as they come, each kind in a paragraph of its own."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: PreparedQuestion) -> None:
         self._asked = asked
         self._kind = ""
         self._quote = ""
@@ -82,7 +83,7 @@ class _Printer:
     def show(self, pieces: Sequence[Piece]) -> None:
         for kind, text in pieces:
             if kind == "end of quote":
-                typer.echo(f'"\n  {_place(self._asked, self._quote)}')
+                typer.echo(f'"\n  {_source(self._asked, self._quote)}')
                 self._kind = ""
                 continue
             if kind != self._kind:
@@ -103,14 +104,14 @@ class _Printer:
             typer.echo(_retrieved(self._asked))
 
 
-def _compare(opened: Answering, asked: Sequence[Asked], settings: GenerationSettings) -> None:
-    """Both answers in columns, drawn anew while they grow where somebody looks on."""
+def _compare(opened: Answering, asked: Sequence[PreparedQuestion], settings: GenerationSettings) -> None:
+    """Print both answers in columns; on a terminal they are redrawn as they grow."""
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
     texts = ["" for _ in asked]
-    # A fixed width where nobody looks on, so that a file does not depend on a terminal.
+    # A fixed width if stdout is no terminal, so that a file does not depend on one.
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False, markup=False)
 
     def table() -> Table:
@@ -121,26 +122,25 @@ def _compare(opened: Answering, asked: Sequence[Asked], settings: GenerationSett
         return drawn
 
     with Live(console=console, get_renderable=table, auto_refresh=False, transient=True) as live:
-        for place, _, answer in answer_together(opened.engine, asked, settings):
-            texts[place] = describe(asked[place], answer)
+        for index, _, answer in answer_together(opened.engine, asked, settings):
+            texts[index] = describe(asked[index], answer)
             if console.is_terminal:
                 live.refresh()
     console.print(table())
     typer.echo(_retrieved(asked[0]))
 
 
-def describe(asked: Asked, answer: GrowingAnswer) -> str:
-    """The answer so far with its quotes and their places, as text."""
+def describe(asked: PreparedQuestion, answer: GrowingAnswer) -> str:
+    """The answer so far with its quotes and their sources, as text."""
     parts = [answer.parsed.answer]
-    parts += [f'"{quote}"\n{_place(asked, quote)}' for quote in answer.parsed.quotes]
+    parts += [f'"{quote}"\n{_source(asked, quote)}' for quote in answer.parsed.quotes]
     return "\n\n".join(filter(None, parts))
 
 
-def _place(asked: Asked, quote: str) -> str:
+def _source(asked: PreparedQuestion, quote: str) -> str:
     chunk = asked.source(quote)
-    return ", ".join(filter(None, (chunk.place, " > ".join(chunk.heading_path)))) if chunk else _NOT_FOUND
+    return ", ".join(filter(None, (chunk.place, " > ".join(chunk.heading_path)))) if chunk else _NO_SOURCE
 
 
-def _retrieved(asked: Asked) -> str:
-    places = ", ".join(sorted({chunk.place for chunk in asked.context}))
-    return f"\nretrieved: {places}"
+def _retrieved(asked: PreparedQuestion) -> str:
+    return "\nretrieved: " + ", ".join(sorted({chunk.place for chunk in asked.context}))

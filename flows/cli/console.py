@@ -1,4 +1,4 @@
-"""Run a flow from the terminal: a line for each stage, then its tables and the paths of the results."""
+"""Run a flow from the terminal and print a line per stage, then tables and the paths of the results."""
 
 import json
 import logging
@@ -14,13 +14,13 @@ import typer
 from flows.settings.config import RunConfig
 from user_error import UserError
 
-# Prefect's own lines go to its UI; the terminal gets ours.
+# Prefect's own log lines go to its UI; the terminal shows ours.
 _QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 _OURS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("tasks", "flows"))
 
 
 class _StageLines(logging.Handler):
-    """Prints what our stages log, and warnings of our libraries; leaves out what Prefect says about itself."""
+    """Prints what our stages and libraries log, and nothing of what Prefect logs about itself."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -32,16 +32,16 @@ class _StageLines(logging.Handler):
             typer.echo(f"[{time.monotonic() - self.start:5.0f} s] {record.getMessage()}", err=True)
 
 
-def _is_no_failed_run(record: logging.LogRecord) -> bool:
-    """Prefect tells of a failure once for the task and once for each flow around it; then it is raised here as well."""
+def _is_no_failure(record: logging.LogRecord) -> bool:
+    """Drops what Prefect logs of a failure, once per task and flow: the exception is raised here as well."""
     return not (record.name in ("prefect.task_runs", "prefect.flow_runs") and record.levelno >= logging.ERROR)
 
 
 def run_flow(config: RunConfig, goal: str) -> None:
-    """Run the flow of a goal here and show its results; Prefect's embedded server serves unless PREFECT_API_URL is set.
+    """Run the flow of a goal in this process and print its results; without PREFECT_API_URL on a temporary server.
 
     Raises:
-        UserError: what a person did wrong, from whichever stage found it.
+        UserError: an input error of any stage.
     """
     _be_quiet()
     from prefect.settings import PREFECT_API_URL
@@ -53,9 +53,9 @@ def run_flow(config: RunConfig, goal: str) -> None:
     flow: Any = flows.get(goal, raft.raft_finetune)
     parameters = config.parameters()
     arguments = {name: parameters[name] for name in flow.parameters.properties if name in parameters}
-    # Where a server is named, the run is to be seen there.
+    # With a server, every run must be visible there.
     if not PREFECT_API_URL.value():
-        asked = RunConfig(**arguments)  # what this flow is not told has its default in the record of the last run
+        asked = RunConfig(**arguments)  # the last run's record has defaults for what this flow does not take
         if (nothing := nothing_to_do(asked, goal)) is not None:
             record_nothing(asked, goal, nothing)
             _show(nothing, goal)
@@ -68,10 +68,10 @@ def run_flow(config: RunConfig, goal: str) -> None:
 
 
 def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path | None) -> None:
-    """Run the flow of a sweep here and show its table; the plot lies beside the table and, on request, at `plot`.
+    """Run a sweep in this process, print its table and copy the plot to `plot` if that is given.
 
     Raises:
-        UserError: what a person did wrong; where it is about one value, the line names it.
+        UserError: an input error; if it concerns one value, the line names it.
     """
     _prepare(config, "evaluation")
     from flows.sweep import raft_sweep
@@ -88,10 +88,10 @@ def run_sweep(config: RunConfig, over: str, values: tuple[str, ...], plot: Path 
 
 
 def run_export(work_dir: str, model: str, changes: dict[str, Any], to: Path) -> None:
-    """Export a model that is there already to a folder, and say what is where.
+    """Export an existing model to a folder and print the paths of its parts.
 
     Raises:
-        UserError: no such model, a folder that holds something else, what the export is refused for.
+        UserError: there is no such model, the folder has other content, or a setting is not allowed.
     """
     _be_quiet()
     from flows.export import chosen, export_again, export_settings
@@ -116,7 +116,7 @@ def run_export(work_dir: str, model: str, changes: dict[str, Any], to: Path) -> 
 
 
 def _prepare(config: RunConfig, goal: str) -> None:
-    """Look at the sources while that costs nothing, and listen to what the flow says."""
+    """Check the sources before a server starts, and print what the flow will log."""
     _be_quiet()
     from flows.pipeline.dry_run import preflight
 
@@ -127,11 +127,11 @@ def _prepare(config: RunConfig, goal: str) -> None:
 
 
 def _listen() -> None:
-    """Print what stages say."""
-    from flows import raft  # noqa: F401  with it Prefect sets up its logging, which ours changes
+    """Print what stages log."""
+    from flows import raft  # noqa: F401  imports Prefect, which sets up the logging that is changed here
 
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_no_failed_run)
+        handler.addFilter(_is_no_failure)
     lines = _StageLines()
     for name in ("prefect.task_runs", "prefect.flow_runs", "data", "jora_model"):
         logging.getLogger(name).addHandler(lines)
@@ -154,7 +154,7 @@ def _call(flow: Any, arguments: dict[str, Any]) -> Any:
 
 
 def _check_server() -> None:
-    """A server that was named and is not there would end the run in Prefect's traceback."""
+    """Raises UserError if PREFECT_API_URL names a server that does not respond; Prefect would end in a traceback."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 
@@ -166,7 +166,7 @@ def _check_server() -> None:
 
 
 def _show(results: Any, goal: str) -> None:
-    if not results.artifacts:  # else its note says that nothing was done
+    if not results.artifacts:  # otherwise the note says that nothing was done
         cached = sum(outcome.cached for outcome in results.outcomes)
         built = len(results.outcomes) - cached
         typer.echo(f"\n{len(results.outcomes)} stages: {cached} cached, {built} built\n", err=True)
@@ -190,7 +190,7 @@ def _show(results: Any, goal: str) -> None:
 
 
 def _show_filters(questions: Path) -> None:
-    """How many questions each filter kept, and why the others were rejected."""
+    """Print how many questions each filter kept and why the others were rejected."""
     from data.critic.critique import count_reasons
     from data.files.jsonl import read_jsonl
     from data.questions.questions import Rejected
@@ -205,5 +205,5 @@ def _show_filters(questions: Path) -> None:
 
 
 def _short(path: Path) -> str:
-    """Relative to here where it lies below here."""
+    """The path relative to the current folder if it is below it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

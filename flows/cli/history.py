@@ -1,4 +1,4 @@
-"""Past runs in the terminal: `jora runs` and `jora show`. No Prefect here."""
+"""`jora runs`, `jora show` and `jora pin`. Does not import Prefect."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from user_error import UserError
 
 
 def show_runs(work_dir: str, last: int) -> None:
-    """A row a run, the newest last.
+    """Print one row per run, the newest last.
 
     Raises:
         UserError: there is no run.
@@ -38,12 +38,12 @@ def show_runs(work_dir: str, last: int) -> None:
         rows.append([run.name, run.state, _duration(run.seconds), *counts, _token_f1(folder, run), ", ".join(marks)])
     typer.echo(aligned(rows), nl=False)
     if len(runs) > last:
-        typer.echo(f"the last {last} of {len(runs)}; more with --last")
-    typer.echo("one of them: jora show RUN")
+        typer.echo(f"the last {last} of {len(runs)}; for more use --last")
+    typer.echo("details: jora show RUN")
 
 
 def show_run(work_dir: str, name: str) -> None:
-    """A run's stages with time and memory, its settings that are not the defaults, its results, and what went wrong.
+    """Print a run's stages with time and memory, its non-default settings, its results and its error.
 
     Raises:
         UserError: there is no such run.
@@ -51,7 +51,7 @@ def show_run(work_dir: str, name: str) -> None:
     folder = Path(work_dir).expanduser().absolute()
     run = find_run(folder, name)
     typer.echo(
-        f"{run.name}: {run.flow} as far as {run.goal}, {run.state}, from {run.started[:19].replace('T', ' ')} UTC"
+        f"{run.name}: {run.flow} up to {run.goal}, {run.state}, started {run.started[:19].replace('T', ' ')} UTC"
     )
     if run.seconds is not None:
         typer.echo(f"took {_duration(run.seconds)}")
@@ -67,7 +67,7 @@ def show_run(work_dir: str, name: str) -> None:
             rows.append([stage.stage, str(stage.artifact), *spent, describe_bytes(stage.artifact.bytes)])
         typer.echo("\n" + aligned(rows), nl=False)
     if changed := list(changed_settings(run.settings, RunConfig().model_dump(mode="json"))):
-        typer.echo("\nsettings that are not the defaults:")
+        typer.echo("\nnon-default settings:")
         for key, value in changed:
             typer.echo(f"  {key}={json.dumps(value, ensure_ascii=False)}")
     if run.artifacts:
@@ -75,15 +75,13 @@ def show_run(work_dir: str, name: str) -> None:
         typer.echo("\nresults:")
         for key, artifact in run.artifacts.items():
             path = store.path(artifact)
-            typer.echo(
-                f"  {key:<14}{path if path.is_dir() else f'{artifact} (removed; a run with its settings rebuilds it)'}"
-            )
+            typer.echo(f"  {key:<14}{path if path.is_dir() else f'{artifact} (deleted; run again to rebuild it)'}")
     if (table := _evaluation(folder, run)) is not None:
         typer.echo(f"\n{table}", nl=False)
 
 
 def pin_run(work_dir: str, name: str, pinned: bool) -> None:
-    """Let `jora gc` keep a run's results whatever their age, or no longer.
+    """Pin or unpin a run: `jora gc` keeps the results of a pinned run.
 
     Raises:
         UserError: there is no such run.
@@ -96,7 +94,7 @@ def pin_run(work_dir: str, name: str, pinned: bool) -> None:
 
 
 def _evaluation(work_dir: Path, run: RunRecord) -> str | None:
-    """The table of the run's evaluation, where its files are still there."""
+    """The table of the run's evaluation; None if its files are gone."""
     if "evaluation" not in run.artifacts:
         return None
     store = Store(work_dir)

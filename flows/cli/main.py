@@ -1,201 +1,136 @@
-"""The command line `jora`. Heavy modules are imported in the commands, so that `jora --help` answers at once."""
+"""The command line `jora`. Heavy modules are imported in the commands, so that `jora --help` is fast."""
 
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli.answers import answers
+from flows.cli.model_commands import models
+from flows.cli.options import Config, DryRun, RunName, RunOptions, Sets, WorkDir, with_run_options
 from flows.settings.sweep_values import SWEEPS
 from user_error import UserError
 
-app = typer.Typer(
-    name="jora",
-    help="Retrieval augmented fine-tuning: documents in, a better small language model out.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+if TYPE_CHECKING:
+    from flows.settings.config import RunConfig
 
-models = typer.Typer(help="Registered models: list, compare, choose the champion.", add_completion=False)
+_INTERRUPTED = 130
+
+app = typer.Typer(name="jora", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(models, name="models")
-app.add_typer(answers)  # its commands stand beside those below
+app.add_typer(answers)
 
-Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; options here win.")]
-Corpus = Annotated[str | None, typer.Option("--corpus", help="Folder of documents, or a file, data set or SQuAD file.")]
-Questions = Annotated[str | None, typer.Option("--questions", help="Questions: .jsonl, Alpaca .json or SQuAD .json.")]
-BaseModel = Annotated[
-    str | None, typer.Option("--base-model", help="Hugging Face id, folder, .gguf file, or embedded (SmolLM2-135M).")
-]
-WorkDir = Annotated[str | None, typer.Option("--work-dir", help="Where results and the cache live [.jora].")]
-ModelsDir = Annotated[str | None, typer.Option("--work-dir", help="The work directory of finished runs [.jora].")]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Any setting, as group.key=value: --set training.epochs=2")
-]
-Profile = Annotated[bool, typer.Option("--profile", help="Trace three updates of training with JAX's profiler.")]
-Strict = Annotated[bool, typer.Option("--strict", help="A document that cannot be read is an error.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would run, and stop.")]
+
+@app.callback()
+def everywhere(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of input errors; also allowed after the command.")
+    ] = False,
+) -> None:
+    """Fine-tune a small language model on your documents, with retrieval (RAFT)."""
 
 
 def _flow_command(goal: str) -> Callable[..., None]:
-    """A command that runs the pipeline as far as a goal; all of them take the same options."""
+    """A command that runs the pipeline up to a goal."""
 
+    @with_run_options
     def command(
-        config: Config = None,
-        corpus: Corpus = None,
-        questions: Questions = None,
-        base_model: BaseModel = None,
-        work_dir: WorkDir = None,
-        sets: Sets = None,
-        strict: Strict = False,
-        profile: Profile = False,
+        options: RunOptions,
+        strict: Annotated[bool, typer.Option("--strict", help="Fail on a document that cannot be read.")] = False,
+        profile: Annotated[
+            bool, typer.Option("--profile", help="Trace three training updates with JAX's profiler.")
+        ] = False,
         dry_run: DryRun = False,
     ) -> None:
-        from flows.settings.config import load_config
-
-        if profile:
-            if goal == "dataset":
-                raise UserError("--profile traces training, and this command has none; give it to: jora train")
-            sets = ["training.profile=3", *(sets or ())]
-        if strict:
-            sets = [*(sets or ()), "documents.strict=true"]
-        options = {"corpus": corpus, "questions": questions, "base_model": base_model, "work_dir": work_dir}
-        settings = load_config(config, options, sets or ())
-        if dry_run:
-            from flows.pipeline.dry_run import look
-
-            look(settings, goal)
-        else:
-            from flows.cli.console import run_flow
-
-            run_flow(settings, goal)
+        if profile and goal == "dataset":
+            raise UserError("--profile traces training, and this command has none; give it to: jora train")
+        before = ["training.profile=3"] if profile else []
+        _go(options.load(before, ["documents.strict=true"] if strict else []), goal, dry_run)
 
     return command
 
 
+def _go(settings: "RunConfig", goal: str, dry_run: bool) -> None:
+    if dry_run:
+        from flows.pipeline.dry_run import look
+
+        look(settings, goal)
+    else:
+        from flows.cli.console import run_flow
+
+        run_flow(settings, goal)
+
+
 for _name, _goal, _help in (
-    ("run", "everything", "The whole way, by default on the sample corpus: dataset, training, evaluation, export."),
-    ("build-dataset", "dataset", "Documents and questions to a RAFT dataset."),
-    ("train", "adapter", "As far as the trained adapter; what is there already is not built again."),
-    ("evaluate", "evaluation", "As far as the evaluation ladder."),
+    ("run", "everything", "Run the full pipeline (default: the sample corpus)."),
+    ("build-dataset", "dataset", "Build a RAFT dataset from documents and questions."),
+    ("train", "adapter", "Run the pipeline up to the trained adapter; cached stages are not built again."),
+    ("evaluate", "evaluation", "Run the pipeline up to the evaluation ladder; cached stages are not built again."),
 ):
     app.command(_name, help=_help)(_flow_command(_goal))
 
 
 @app.command()
+@with_run_options
 def export(
-    config: Config = None,
-    corpus: Corpus = None,
-    questions: Questions = None,
-    base_model: BaseModel = None,
-    work_dir: WorkDir = None,
-    sets: Sets = None,
+    options: RunOptions,
     dry_run: DryRun = False,
     to: Annotated[
-        Path | None, typer.Option("--to", help="A new or empty folder, or an earlier export, which is replaced.")
+        Path | None, typer.Option("--to", help="New or empty folder, or an earlier export, which is replaced.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="With --to: champion, latest, or the name of a registered model.")
+        str | None, typer.Option("--model", help="With --to: latest, champion, or the name of a registered model.")
     ] = None,
-    gguf: Annotated[str | None, typer.Option("--gguf", help="Also for llama.cpp and Ollama: f16, bf16, q8_0.")] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="Of the merged weights: bf16, f32, base.")] = None,
-    shard_size: Annotated[str | None, typer.Option("--shard-size", help="Such as 2GB: of a weights file.")] = None,
+    gguf: Annotated[
+        str | None, typer.Option("--gguf", help="Also write GGUF for llama.cpp and Ollama: f16, bf16 or q8_0.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="Dtype of merged weights: bf16, f32 or base.")] = None,
+    shard_size: Annotated[
+        str | None, typer.Option("--shard-size", help="Maximum size of a weights file, e.g. 2GB.")
+    ] = None,
 ) -> None:
-    """PEFT adapter, merged model and GGUF. With --to, of a model that is there already; else a run as far as that.
+    """Export the PEFT adapter, the merged model and, on request, GGUF.
 
-    Nothing is sent to a hub: hf upload does that with the folder. What was written is read back and compared.
+    With --to, export an existing model; otherwise run the pipeline up to the export. What is written is read back and
+    compared. Nothing is uploaded; to upload the folder use: hf upload
     """
     given = {"gguf": gguf, "dtype": dtype, "shard_size": shard_size}
-    chosen = [f"export.{name}={value}" for name, value in given.items() if value is not None]
-    sets = [*(sets or ()), *chosen]
+    changes = [f"export.{name}={value}" for name, value in given.items() if value is not None]
     if to is None:
         if model is not None:
             raise UserError(f"--model {model}: say where to export it: --to DIR")
-        _flow_command("export")(config, corpus, questions, base_model, work_dir, sets, dry_run=dry_run)
+        _go(options.load(after=changes), "export", dry_run)
         return
-    if dry_run or any(option is not None for option in (config, corpus, questions, base_model)):
-        raise UserError(
-            "--to exports a model that is there already; give it --model, --work-dir and settings of export"
-        )
+    of_a_run = (options.config, options.corpus, options.questions, options.base_model)
+    if dry_run or any(option is not None for option in of_a_run):
+        raise UserError("--to exports an existing model; of the other options only --model, --work-dir and --set apply")
     from flows.cli.console import run_export
     from flows.settings.export_settings import read_changes
 
-    run_export(work_dir or ".jora", model or "latest", read_changes(sets), to)
-
-
-@models.callback(invoke_without_command=True)
-def list_models(context: typer.Context, work_dir: ModelsDir = None) -> None:
-    """The models that runs have exported, with their scores, and which of them is the champion."""
-    context.obj = work_dir or ".jora"  # also of the commands below, which may name their own
-    if context.invoked_subcommand is None:
-        from flows.cli.model_tables import list_models as show
-
-        show(context.obj)
-
-
-@models.command("compare")
-def compare_models(
-    context: typer.Context,
-    new: Annotated[str, typer.Argument(help="A model's name, its beginning, or champion.")],
-    standing: Annotated[str, typer.Argument(help="The one that it is compared with.")] = "champion",
-    work_dir: ModelsDir = None,
-) -> None:
-    """How two models did on the questions that both have answered."""
-    from flows.cli.model_tables import compare_models as show
-
-    show(work_dir or context.obj, new, standing)
-
-
-@models.command("promote")
-def promote_model(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A model's name or its beginning.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the history.")] = "by hand",
-    work_dir: ModelsDir = None,
-) -> None:
-    """Make a model the champion, whatever the rule says of it."""
-    from flows.models import promote_by_hand
-
-    typer.echo(promote_by_hand(work_dir or context.obj, name, reason))
-
-
-@models.command("rollback")
-def roll_back_models(
-    context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="A champion of before [the one before this one].")] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the history.")] = "by hand",
-    work_dir: ModelsDir = None,
-) -> None:
-    """Make a champion of before the champion again; no run undoes that."""
-    from flows.models import roll_back
-
-    typer.echo(roll_back(work_dir or context.obj, name, reason))
+    run_export(options.work_dir or ".jora", model or "latest", read_changes([*(options.sets or ()), *changes]), to)
 
 
 @app.command()
 def runs(
-    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
-    last: Annotated[int, typer.Option("--last", min=1, help="How many, the newest.")] = 20,
+    work_dir: WorkDir = ".jora",
+    last: Annotated[int, typer.Option("--last", min=1, help="Number of runs to list, the most recent.")] = 20,
 ) -> None:
-    """The runs of a work directory: when, what became of them, how long they took."""
+    """List the runs of a work directory with state, duration and score."""
     from flows.cli.history import show_runs
 
     show_runs(work_dir, last)
 
 
-RunName = Annotated[str, typer.Argument(help="The run's name or its beginning; latest is the last one.")]
-
-
 @app.command()
 def show(
     run: RunName = "latest",
-    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
+    work_dir: WorkDir = ".jora",
 ) -> None:
-    """One run: the time and memory of each stage, its settings, its results, what went wrong."""
+    """Show one run: time and memory of each stage, settings, results, errors."""
     from flows.cli.history import show_run
 
     show_run(work_dir, run)
@@ -204,10 +139,10 @@ def show(
 @app.command()
 def report(
     run: RunName = "latest",
-    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
-    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    work_dir: WorkDir = ".jora",
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Write the report on a run anew, one page to read and to send, and print its path."""
+    """Write the HTML report of a run again and print its path."""
     from flows.report import show_report
 
     show_report(work_dir, run, open_it)
@@ -216,10 +151,10 @@ def report(
 @app.command()
 def pin(
     run: RunName = "latest",
-    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
-    undo: Annotated[bool, typer.Option("--undo", help="Pin it no longer.")] = False,
+    work_dir: WorkDir = ".jora",
+    undo: Annotated[bool, typer.Option("--undo", help="Unpin the run.")] = False,
 ) -> None:
-    """Let jora gc keep a run's results, whatever their age."""
+    """Keep a run's results regardless of age: jora gc does not remove them."""
     from flows.cli.history import pin_run
 
     pin_run(work_dir, run, not undo)
@@ -227,11 +162,11 @@ def pin(
 
 @app.command()
 def gc(
-    work_dir: Annotated[str, typer.Option("--work-dir", help="Where results and the cache live.")] = ".jora",
-    days: Annotated[float, typer.Option("--days", min=0, help="Keep the results of runs of so many days.")] = 30,
-    delete: Annotated[bool, typer.Option("--delete", help="Really remove it; else it is only listed.")] = False,
+    work_dir: WorkDir = ".jora",
+    days: Annotated[float, typer.Option("--days", min=0, help="Keep the results of runs of the last N days.")] = 30,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
 ) -> None:
-    """What no champion, no pinned run, no run of the last days and no link needs, and how large it is."""
+    """List artifacts that no recent run, pin or champion uses, with their size."""
     from flows.cli.clean import clean
 
     clean(work_dir, days, delete)
@@ -239,50 +174,43 @@ def gc(
 
 @app.command()
 def inspect(
-    work_dir: Annotated[str, typer.Option("--work-dir", help="The work directory of a finished run.")] = ".jora",
-    n: Annotated[int, typer.Option("--n", min=1, help="How many examples, spread over the split.")] = 3,
+    work_dir: WorkDir = ".jora",
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of examples, spread evenly over the split.")] = 3,
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "train",
-    id: Annotated[str | None, typer.Option("--id", help="Show this example, or those of this question.")] = None,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Token by token, those that are learnt in green.")] = False,
+    id: Annotated[str | None, typer.Option("--id", help="Show only this example, or those of this question.")] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Show tokens; those that are trained on in green.")] = False,
 ) -> None:
-    """Examples of the last dataset: context, oracle and quote highlighted, and what is learnt."""
+    """Show examples of the last dataset: context, oracle, quote and the tokens trained on."""
     from flows.cli.show_examples import show_examples
 
     show_examples(work_dir, split, n, id, tokens)
 
 
 @app.command()
+@with_run_options
 def sweep(
-    over: Annotated[str, typer.Argument(help="What to vary.", metavar="|".join(SWEEPS))],
+    options: RunOptions,
+    over: Annotated[str, typer.Argument(help="Setting to vary.", metavar="|".join(SWEEPS))],
     values: Annotated[
         str | None,
         typer.Option(
             "--values",
-            help=f"With commas between them; if left out {'; '.join(f'{n} {s.default}' for n, s in SWEEPS.items())}.",
+            help="Comma-separated values.",
+            show_default="; ".join(f"{name} {sweep.default}" for name, sweep in SWEEPS.items()),
         ),
     ] = None,
-    config: Config = None,
-    corpus: Corpus = None,
-    questions: Questions = None,
-    base_model: BaseModel = None,
-    work_dir: WorkDir = None,
-    sets: Sets = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Where to put the plot, a PNG [below WORK_DIR/sweeps].")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also write the plot to this PNG file.")] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Quality against cost: a run for each value of one setting, all else the same; a table and a plot.
+    """Measure quality against cost: one run for each value of a setting, then a table and a plot.
 
-    What the values have in common is built once, and what was run before is not run again. latest/ stays as it is.
+    Stages that the values share are built once, and cached values are not run again. latest/ does not change.
     """
-    from flows.settings.config import load_config
     from flows.settings.sweep_values import check_plot, check_values, find_sweep, read_values
 
     chosen = read_values(over, find_sweep(over).default if values is None else values)
-    options = {"corpus": corpus, "questions": questions, "base_model": base_model, "work_dir": work_dir}
-    settings = load_config(config, options, sets or ())
-    check_values(settings, over, chosen, sets or ())
+    settings = options.load()
+    check_values(settings, over, chosen, options.sets or ())
     check_plot(plot)
     if dry_run:
         from flows.pipeline.dry_run import look_at_sweep
@@ -304,16 +232,19 @@ def plan(
     sets: Sets = None,
     topology: Annotated[
         str | None,
-        typer.Option("--topology", help="Compile for TPUs that need not be here, such as v5e:2x2."),
+        typer.Option("--topology", help="Compile for TPUs that are not attached, e.g. v5e:2x2."),
     ] = None,
     device_memory: Annotated[
-        str | None, typer.Option("--device-memory", help="Such as 24GB: find the longest row that fits.")
+        str | None, typer.Option("--device-memory", help="Find the longest row that fits in this memory, e.g. 24GB.")
     ] = None,
-    devices: Annotated[str, typer.Option("--devices", help="Numbers of devices to find it for.")] = "1,2,4,8",
-    longest: Annotated[int, typer.Option("--longest", help="Look no further than rows of this length.")] = 32_768,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the longest row against devices, as a PNG.")] = None,
+    devices: Annotated[str, typer.Option("--devices", help="With --device-memory: device counts to try.")] = "1,2,4,8",
+    longest: Annotated[int, typer.Option("--longest", help="With --device-memory: longest row to try.")] = 32_768,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="With --device-memory: plot the result, as PNG."),
+    ] = None,
 ) -> None:
-    """Bytes on each device, compile time and operations of the training step, compiled without weights.
+    """Show memory per device, compile time and FLOPs of a training step, compiled without weights.
 
     Mesh, row length, rank and targets are settings: --set mesh.tp=2 --set training.row_length=512 --set lora.rank=16
     """
@@ -325,7 +256,7 @@ def plan(
 
 
 def main() -> None:
-    """Entry point: what a person did wrong is one line on stderr and exit code 2."""
+    """Entry point of `jora`."""
     guarded(lambda: app(prog_name="jora"))
 
 
@@ -334,11 +265,11 @@ def guarded(command: Callable[[], Any]) -> None:
 
     With --debug a UserError shows its traceback too. Ctrl-C gives exit code 130, SIGTERM 143.
     """
-    # Not Typer's: it is allowed before and after every command.
+    # Taken out here: Typer would allow it only before the command.
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    # Else the process dies where it stands, and the server that it started for itself lives on.
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # By default SIGTERM runs no cleanup, and the Prefect server that this process started would survive.
+    previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         command()
     except UserError as error:
@@ -346,11 +277,13 @@ def guarded(command: Callable[[], Any]) -> None:
             traceback.print_exc()
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; run the same command again to go on from the last checkpoint\n")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as ended:  # Typer makes an exit of the interrupt
+        if isinstance(ended, SystemExit) and ended.code != _INTERRUPTED:
+            raise
+        sys.stderr.write("\nstopped; the same command continues from the last checkpoint\n")
+        sys.exit(_INTERRUPTED)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 if __name__ == "__main__":

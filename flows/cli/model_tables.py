@@ -1,4 +1,4 @@
-"""The registered models of a work directory as tables for the terminal. Reading them needs no Prefect."""
+"""Tables of `jora models`. Listing does not import Prefect."""
 
 import typer
 
@@ -11,7 +11,7 @@ _SHOWN = ("token_f1", "quote_precision")
 
 
 def list_models(work_dir: str) -> None:
-    """A row a model, the oldest first, then what was decided about them, in the order of time.
+    """Print one row per model, the oldest first, then all decisions in order of time.
 
     Raises:
         UserError: no model is registered there.
@@ -25,16 +25,16 @@ def list_models(work_dir: str) -> None:
     typer.echo(aligned(rows + [_row(model, champion) for model in found]))
     decisions = [(reign.since, reign.name, f"champion by {reign.by}: {reign.reason}") for reign in history]
     judged = ((model.name, model.decision) for model in found if model.decision is not None)
-    decisions += [(said.when, name, f"kept back: {said.reason}") for name, said in judged if not said.promoted]
+    decisions += [(said.when, name, f"not promoted: {said.reason}") for name, said in judged if not said.promoted]
     for when, name, what in sorted(decisions, key=lambda decision: decision[0]):
         typer.echo(f"{_time(when)}  {name}  {what}")
 
 
 def compare_models(work_dir: str, new: str, standing: str) -> None:
-    """A metric a row, for two models on the questions that both have answered in their own evaluations.
+    """Print one row per metric for two models, on the questions that both evaluations have.
 
     Raises:
-        UserError: a model is not there or not evaluated, or they have no question in common.
+        UserError: a model does not exist or was not evaluated, or the models share no question.
     """
     from data.evaluation.ladder import TUNED
     from tasks.stages.champion import marks_of
@@ -47,7 +47,7 @@ def compare_models(work_dir: str, new: str, standing: str) -> None:
     marks = []
     for model in models:
         if "evaluation" not in model.artifacts:
-            raise UserError(f"{model.name} was not evaluated; run the whole way with its settings: jora run")
+            raise UserError(f"{model.name} was not evaluated; run the full pipeline with its settings: jora run")
         store.verify(model.artifacts["evaluation"])
         marks.append(marks_of(store, model.artifacts["evaluation"], TUNED))
     both = in_common(*marks)
@@ -55,7 +55,7 @@ def compare_models(work_dir: str, new: str, standing: str) -> None:
         raise UserError(f"{models[0].name} and {models[1].name} have answered no question in common")
     typer.echo(comparison_table(compare(*both), models[0].name, models[1].name))
     own = " and ".join(f"{len(answered)} of {model.name}" for answered, model in zip(marks, models, strict=True))
-    typer.echo(f"{len(both[0])} questions in common ({own}); the change in points, with its paired 95% interval")
+    typer.echo(f"{len(both[0])} questions in common ({own}); differences in points with paired 95% intervals")
 
 
 def _row(model: ModelRecord, champion: str | None) -> list[str]:
@@ -70,7 +70,7 @@ def _row(model: ModelRecord, champion: str | None) -> list[str]:
 
 
 def _time(written: str) -> str:
-    """A time of a record, which is UTC, for people."""
+    """A record's time (UTC) for people."""
     return written.replace("T", " ").removesuffix("+00:00")
 
 

@@ -1,4 +1,4 @@
-"""Plan a training step in a process of its own, and show what it needs as tables."""
+"""`jora plan`: compile a training step in a child process and print what it needs."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from user_error import UserError
 
 
 class _Terminal:
-    """What the job tells, on stderr; that it was started is of no interest."""
+    """Prints the job's log on stderr, without the line that it was started."""
 
     def info(self, msg: str, /, *args: object) -> None:
         pass
@@ -30,13 +30,13 @@ class _Terminal:
 def plan(
     config: RunConfig, *, topology: str | None, device_memory: str | None, devices: str, longest: int, plot: Path | None
 ) -> None:
-    """Print the plan for the settings' mesh and row length; with `device_memory`, the longest rows.
+    """Print the memory plan for the settings' mesh and row length; with `device_memory`, the longest rows that fit.
 
     Raises:
-        UserError: an option that cannot be read, an unknown model, a mesh that does not divide it, no row that fits.
+        UserError: an option cannot be parsed, the model is unknown, the mesh does not divide it, or no row fits.
     """
     if plot is not None and device_memory is None:
-        raise UserError("--plot draws the longest rows; give --device-memory as well, such as 24GB")
+        raise UserError("--plot shows the longest rows; give --device-memory as well, for example 24GB")
     facts = config_of(config.base_model)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -70,52 +70,52 @@ def plan(
 def _parse_memory(text: str) -> int:
     try:
         return parse_size(text)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"--device-memory {text}: {error}") from None
 
 
 def _parse_devices(text: str) -> tuple[int, ...]:
     counts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) for part in counts):
-        raise UserError(f"--devices {text}: write numbers of devices with commas between them, such as 1,2,4,8")
+        raise UserError(f"--devices {text}: give comma-separated device counts, for example 1,2,4,8")
     return tuple(sorted({int(part) for part in counts}))
 
 
-def footprint_lines(found: Footprint, chip: Chip | None = None) -> list[str]:
-    """The table of one plan."""
-    mesh = found.mesh
+def footprint_lines(footprint: Footprint, chip: Chip | None = None) -> list[str]:
+    """Lines of the table of one plan."""
+    mesh = footprint.mesh
     parts = {
-        "weights": found.weights,
-        "adapter": found.adapter,
-        "optimizer": found.optimizer,
-        "gradient sums": found.sums,
-        "rows": found.rows,
-        "activations and temporaries": found.temporaries,
-        "total": found.total,
+        "weights": footprint.weights,
+        "adapter": footprint.adapter,
+        "optimizer": footprint.optimizer,
+        "gradient sums": footprint.sums,
+        "rows": footprint.rows,
+        "activations and temporaries": footprint.temporaries,
+        "total": footprint.total,
     }
     if chip and chip.memory:
-        parts["a program may use"] = chip.memory
-    flops = f"FLOPs per token of a full row: {found.model_flops / 1e9:,.2f} G by the model"
-    if found.program_flops is not None:
-        extra = found.program_flops / found.model_flops
-        flops += f", {found.program_flops / 1e9:,.2f} G in the compiled program "
-        flops += f"({extra:.2f} times: computed again, or masked)"
+        parts["available to a program"] = chip.memory
+    flops = f"FLOPs per token of a full row: {footprint.model_flops / 1e9:,.2f} G by the model's formula"
+    if footprint.program_flops is not None:
+        extra = footprint.program_flops / footprint.model_flops
+        flops += f", {footprint.program_flops / 1e9:,.2f} G in the compiled program "
+        flops += f"({extra:.2f} times: recomputed or masked)"
     compiler = f"the compiler of {chip.name}" if chip else "XLA's CPU backend"
     return [
-        f"mesh data={mesh.data} fsdp={mesh.fsdp} tp={mesh.tp}; {found.rows_per_microbatch} row(s) of "
-        f"{found.row_length:,} tokens a microbatch; temporaries as {compiler} assigns them",
+        f"mesh data={mesh.data} fsdp={mesh.fsdp} tp={mesh.tp}; {footprint.rows_per_microbatch} row(s) of "
+        f"{footprint.row_length:,} tokens a microbatch; temporaries as {compiler} assigns them",
         "",
         f"{'on each device':<28} {'MiB':>12}",
         *(f"{name:<28} {size / 2**20:>12,.1f}" for name, size in parts.items()),
         "",
-        f"compiled in {found.compile_seconds:.1f} s",
+        f"compiled in {footprint.compile_seconds:.1f} s",
         flops,
-        f"FLOPs per learnt token, in the head: {found.answer_flops / 1e9:,.2f} G",
+        f"FLOPs per trained token, in the head: {footprint.answer_flops / 1e9:,.2f} G",
     ]
 
 
 def longest_lines(answers: Sequence[Longest]) -> list[str]:
-    """The table of a search: a line for each number of devices."""
+    """Lines of the table of a search, one per device count."""
     head = ("devices", "mesh", "longest row", "weights", "temporaries", "total (MiB each)")
     lines = ["{:>7}  {:<14} {:>11}  {:>9} {:>11}  {}".format(*head)]
     for answer in answers:
@@ -124,9 +124,9 @@ def longest_lines(answers: Sequence[Longest]) -> list[str]:
             needed = "more than the chip has" if answer.needed is None else f"{answer.needed / 2**20:,.0f} MiB"
             fit = f"none fits: the shortest needs {needed}"
         else:
-            found = answer.footprint
-            length = f"{'>=' if answer.capped else ''}{found.row_length:,}"
-            sizes = (found.weights, found.temporaries, found.total)
+            fitting = answer.footprint
+            length = f"{'>=' if answer.capped else ''}{fitting.row_length:,}"
+            sizes = (fitting.weights, fitting.temporaries, fitting.total)
             fit = "{:>11}  {:>9,.0f} {:>11,.0f}  {:,.0f}".format(length, *(size / 2**20 for size in sizes))
         lines.append(f"{answer.devices:>7}  {mesh:<14} {fit}")
     return lines

@@ -1,4 +1,4 @@
-"""Examples of the last dataset in the terminal: what is shown, what proves the answer, and what is learnt of it."""
+"""`jora inspect`: examples of the last dataset with context, evidence and the tokens trained on."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 from user_error import UserError
 
-_QUOTE, _ORACLE, _QUIET, _LEARNT, _GIVEN = "black on yellow", "green", "dim", "bold green", "dim"
+_QUOTE, _ORACLE, _QUIET, _TRAINED, _GIVEN = "black on yellow", "green", "dim", "bold green", "dim"
 
 
 def show_examples(work_dir: str, split: str, count: int, example_id: str | None, tokens: bool) -> None:
-    """Print examples of a split, spread evenly over it, or the one with an id.
+    """Print examples spread evenly over a split, or those with an id.
 
     Args:
-        tokens: show each token by itself, control tokens too, where the sequence is that of training.
+        tokens: show single tokens, control tokens too, if the split has training sequences.
 
     Raises:
-        UserError: no run has got as far as a dataset in this work directory; no such split or example.
+        UserError: the last run built no dataset, or there is no such split or example.
     """
     artifacts, _ = read_latest(Path(work_dir).expanduser())
     store = Store(work_dir)
@@ -46,33 +46,33 @@ def show_examples(work_dir: str, split: str, count: int, example_id: str | None,
     questions = {q.id: q for part in parts for q in open_questions(store, artifacts["questions"], part)}
     tokenizer = open_tokenizer(store, artifacts["base"])
     console = Console()
-    for place in chosen:
-        sequence = sequences[place] if sequences else None
-        console.print(_panel(show_example(records[place], chunks, questions), sequence, tokenizer, tokens))
+    for index in chosen:
+        sequence = sequences[index] if sequences else None
+        console.print(_panel(show_example(records[index], chunks, questions), sequence, tokenizer, tokens))
     console.print(f"{len(chosen)} of {len(records)} examples of {split}", style=_QUIET)
 
 
 def _open(
     store: Store, artifacts: dict[str, Artifact], split: str, work_dir: str
 ) -> tuple[list[AlpacaRecord], list[TokenSequence]]:
-    """The records of a split and, where it is one of training, its sequences."""
+    """The records of a split and, if it is used in training, its sequences."""
     dataset = store.path(artifacts["dataset"])
     folders = {"train": dataset, "validation": dataset / "validation"}
-    found = [name for name, folder in folders.items() if (folder / RECORDS_NAME).is_file()]
-    if split in found:
+    splits = [name for name, folder in folders.items() if (folder / RECORDS_NAME).is_file()]
+    if split in splits:
         return read_records(folders[split]), read_sequences(folders[split] / "sequences")
     if "package" in artifacts:
         if split == "test":
             return read_jsonl(store.path(artifacts["package"]) / "data" / "test.jsonl", AlpacaRecord), []
-        found.append("test")
-    raise UserError(f"the last dataset in {work_dir} has no split {split!r}: it has {', '.join(found)}")
+        splits.append("test")
+    raise UserError(f"the last dataset in {work_dir} has no split {split!r}: it has {', '.join(splits)}")
 
 
 def _choose(records: Sequence[AlpacaRecord], count: int, example_id: str | None, split: str) -> list[int]:
     if example_id is None:
         count = min(count, len(records))
         return [len(records) * number // count for number in range(count)]
-    chosen = [place for place, record in enumerate(records) if example_id in (record.id, record.question_id)]
+    chosen = [index for index, record in enumerate(records) if example_id in (record.id, record.question_id)]
     if not chosen:
         raise UserError(f"no example {example_id!r} in {split}: give an id or a question's id, such as {records[0].id}")
     return chosen
@@ -83,13 +83,13 @@ def _panel(example: ShownExample, sequence: TokenSequence | None, tokenizer: Tok
     body += [Text(f"\n{example.question}\n", style="bold")]
     if sequence is None:
         body.append(_pieces(example.output, ""))
-        told = "expected; not learnt"
+        subtitle = "expected output; not trained on"
     else:
-        learnt = int(sequence.loss_mask.sum())
-        body.append(_by_token(sequence, tokenizer) if tokens else _pieces(example.output, _LEARNT))
-        told = f"{learnt} of {len(sequence.tokens)} tokens are learnt"
+        trained = int(sequence.loss_mask.sum())
+        body.append(_by_token(sequence, tokenizer) if tokens else _pieces(example.output, _TRAINED))
+        subtitle = f"{trained} of {len(sequence.tokens)} tokens are trained on"
     shown = "oracle shown" if example.oracle_shown else "oracle not shown" if example.chunks else example.source
-    return Panel(Group(*body), title=f"{example.id} · {shown}", subtitle=told, title_align="left")
+    return Panel(Group(*body), title=f"{example.id} · {shown}", subtitle=subtitle, title_align="left")
 
 
 def _chunk(number: int, chunk: ShownChunk) -> Text:
@@ -107,8 +107,8 @@ def _pieces(pieces: Sequence[QuotedPiece], style: str) -> Text:
 
 
 def _by_token(sequence: TokenSequence, tokenizer: Tokenizer) -> Text:
-    """The whole sequence, a bar between tokens, those that are learnt in bold green."""
+    """The full sequence with a bar between tokens; those trained on in bold green."""
     text = Text()
-    for piece, learnt in zip(tokenizer.pieces(sequence.tokens.tolist()), sequence.loss_mask.tolist(), strict=True):
-        text.append(piece, style=_LEARNT if learnt else _GIVEN).append("|", style=_QUIET)
+    for piece, trained in zip(tokenizer.pieces(sequence.tokens.tolist()), sequence.loss_mask.tolist(), strict=True):
+        text.append(piece, style=_TRAINED if trained else _GIVEN).append("|", style=_QUIET)
     return text

@@ -1,6 +1,6 @@
-"""Check a run or a sweep before it costs anything: files, settings, model facts, budgets; and say what is cached.
+"""Check a run or a sweep before it starts: files, settings, model facts, budgets; and list what is cached.
 
-No weights are read. The sources are really looked at (and their small snapshots written to the work directory).
+No weights are read. The sources are read, and their small snapshots written to the work directory.
 """
 
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from tasks.store.artifacts import Artifact, Outcome
 from tasks.store.report import describe_counts
 from tasks.store.store import Store
 
-_NOTHING = "nothing was built; leave --dry-run out to run it"
+_NOTHING = "nothing was built; to run it leave out --dry-run"
 
 
 @dataclass(frozen=True)
 class Pending:
-    """Stands for the result of a stage that would run; the same stage of the same things has the same result."""
+    """Placeholder for the result of a stage that would run; equal for the same stage and arguments."""
 
     stage: str
     args: tuple[Any, ...]
 
 
 def look(config: RunConfig, goal: str) -> None:
-    """Print what each stage would do.
+    """Print for each stage whether it is cached or would run.
 
     Raises:
-        UserError: the first thing that would stop the run.
+        UserError: the first error that would stop the run.
     """
     pipeline, stages = _walk(config, goal)
     typer.echo(describe(config, pipeline.model))
@@ -47,10 +47,10 @@ def look(config: RunConfig, goal: str) -> None:
 
 
 def look_at_sweep(config: RunConfig, over: str, values: tuple[str, ...]) -> None:
-    """Print what each value of a sweep would run that the values before it have not run already.
+    """Print the stages that each value of a sweep would run and no earlier value has.
 
     Raises:
-        UserError: the first thing that would stop the sweep.
+        UserError: the first error that would stop the sweep.
     """
     seen: set[Pending] = set()
     for value in values:
@@ -64,23 +64,23 @@ def look_at_sweep(config: RunConfig, over: str, values: tuple[str, ...]) -> None
 
 
 class Missing(Exception):
-    """A stage has nothing cached."""
+    """A stage has no cached result."""
 
 
 def all_cached(config: RunConfig, goal: str) -> tuple[dict[str, Artifact], tuple[Outcome, ...]] | None:
-    """What every stage as far as a goal would give, by name and in order; None where one of them would build.
+    """Artifacts and outcomes of all stages up to a goal if all are cached; else None.
 
     Raises:
-        UserError: what would stop the run.
+        UserError: the first error that would stop the run.
     """
     outcomes: list[Outcome] = []
 
     def call(stage: Stage[Any], store: Store, *args: Any) -> Artifact:
-        found = stage.peek(store, *args) if stage.cache else stage.fn(store, *args)
-        if found is None:
+        artifact = stage.peek(store, *args) if stage.cache else stage.fn(store, *args)
+        if artifact is None:
             raise Missing
-        outcomes.append(Outcome(stage.name, found, cached=True, seconds=0.0))
-        return found
+        outcomes.append(Outcome(stage.name, artifact, cached=True, seconds=0.0))
+        return artifact
 
     pipeline = Pipeline(config.store(), config, call)
     try:
@@ -91,16 +91,16 @@ def all_cached(config: RunConfig, goal: str) -> tuple[dict[str, Artifact], tuple
 
 
 def _walk(config: RunConfig, goal: str) -> tuple[Pipeline, list[tuple[Stage[Any], Artifact | Pending]]]:
-    """Go the pipeline's way as far as a goal and build nothing: each stage, with what it gave or would give."""
+    """Go through the pipeline up to a goal without building: each stage with its artifact or placeholder."""
     stages: list[tuple[Stage[Any], Artifact | Pending]] = []
 
     def call(stage: Stage[Any], store: Store, *args: Any) -> Artifact | Pending:
-        found: Artifact | None = None
+        artifact: Artifact | None = None
         if not stage.cache:
-            found = stage.fn(store, *args)
+            artifact = stage.fn(store, *args)
         elif not any(map(_pending, args)):
-            found = stage.peek(store, *args)
-        stages.append((stage, found or Pending(stage.name, args)))
+            artifact = stage.peek(store, *args)
+        stages.append((stage, artifact or Pending(stage.name, args)))
         return stages[-1][1]
 
     pipeline = Pipeline(config.store(), config, call)
@@ -109,10 +109,10 @@ def _walk(config: RunConfig, goal: str) -> tuple[Pipeline, list[tuple[Stage[Any]
 
 
 def preflight(config: RunConfig, goal: str = "everything") -> Store:
-    """Look at the sources before a server is started, so that bad input is told at once.
+    """Check the sources before a server is started, so that bad input is reported at once.
 
     Raises:
-        UserError: the first thing that would stop the run before its first stage.
+        UserError: the first error that would stop the run before its first stage.
     """
     store = config.store()
 

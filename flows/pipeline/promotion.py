@@ -1,8 +1,8 @@
-"""The end of a run that exports: the model is registered and, under the rule of the settings, made the champion.
+"""The end of a run that exports: register the model and promote it to champion if the rule allows.
 
-A decision changes the world, so it is no cached stage; what it rests on are cached ones. The champion answers the new
-model's questions, over the new index, which is what it would be asked from now on; where nothing is new, all of that is
-cached. A model on which the rule has spoken is not judged again, and one that was rolled back from stays so.
+A decision has side effects, so it is no cached stage; the stages that it rests on are cached. The champion answers the
+new model's questions over the new index, as it would have to from now on; if neither changed, that is cached. A model
+is judged once against each champion, and one that was rolled back from is not promoted again.
 """
 
 from typing import Literal
@@ -17,12 +17,13 @@ from tasks.records.models import Decision, ModelRecord, Registry, describe_model
 from tasks.stages.champion import compare_models, read_decision
 from tasks.stages.evaluation import build_prompts, generate_answers, score_rung
 from tasks.store.artifacts import Artifact
+from user_error import UserError
 
 Happened = Literal["promoted", "kept", "rolled_back"]
 
 
 def promote(pipeline: Pipeline) -> str:
-    """Register what a pipeline has exported, and decide.
+    """Register the exported model and decide whether it becomes the champion.
 
     Returns:
         The decision and its reason, one line.
@@ -31,14 +32,14 @@ def promote(pipeline: Pipeline) -> str:
     registry = Registry(store.work_dir)
     context = FlowRunContext.get()
     run = context.flow_run.name if context and context.flow_run else None
-    found = describe_model(store, pipeline.artifacts, pipeline.config.model_dump(mode="json"), run=run)
-    record = registry.register(store, found)
+    exported = describe_model(store, pipeline.artifacts, pipeline.config.model_dump(mode="json"), run=run)
+    record = registry.register(store, exported)
     while True:
         champion = registry.champion()
         decision = _decide(pipeline, registry, record, champion)
         if isinstance(decision, str):
             return f"model {record.name}: {decision}"
-        # Otherwise another run or a person has made a champion meanwhile.
+        # False: another run or a person changed the champion meanwhile.
         if registry.settle(store, record, decision):
             break
     what: Happened = "promoted" if decision.promoted else "kept"
@@ -52,12 +53,12 @@ def promote(pipeline: Pipeline) -> str:
 def _decide(
     pipeline: Pipeline, registry: Registry, record: ModelRecord, champion: ModelRecord | None
 ) -> Decision | str:
-    """A new decision; or, where there is none to make, a line that says so."""
+    """A new decision, or a line that says why there is none to make."""
     if champion and champion.name == record.name:
         return "already the champion"
     if (rollback := registry.dismissed().get(record.name)) is not None:
         return (
-            f"not promoted: it was rolled back from ({rollback.reason}); to make it champion all the same: "
+            f"not promoted: it was rolled back from ({rollback.reason}); to promote it anyway: "
             f"jora models promote {record.name}"
         )
     last = record.decision
@@ -66,7 +67,7 @@ def _decide(
         return f"already judged: {last.reason}" if last else _kept_back("not evaluated", against)
     try:
         standing = _ask(pipeline, champion) if champion else pipeline.artifacts["evaluation"]
-    except ValueError as error:  # as when a file of the champion is gone
+    except UserError as error:  # for example, a file of the champion is missing
         return _kept_back(f"{against} cannot be asked: {error}", against)
     comparison = _compare(pipeline, standing, champion)
     if last is not None and (last.against, last.comparison) == (against, comparison):
@@ -82,10 +83,10 @@ def _kept_back(reason: str, against: str | None) -> Decision:
 
 
 def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
-    """The champion's answers to the new model's questions, scored.
+    """The champion's scored answers to the new model's questions.
 
     Raises:
-        UserError: a file of the champion is gone, or its base does not take what it is asked.
+        UserError: a file of the champion is missing, or a prompt does not fit its base model.
     """
     c, a, store, call = pipeline.config, pipeline.artifacts, pipeline.store, pipeline.call
     kept = champion.artifacts
@@ -94,16 +95,13 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
     prompts = call(
         build_prompts,
         store,
-        c.evaluation.rungs_of("tuned"),  # all of them, as in its own run, whose answers are kept
+        c.evaluation.rungs_of("tuned"),  # all of them, as in its own run, whose answers are cached
         a["questions"],
-        a["chunks"],
-        a["index"],
-        a["embedder"],
-        a.get("reranker"),
+        *pipeline.search,
         kept["base"],
         c.retrieval,
         c.evaluation,
-        champion.settings["raft"]["prompt_style"],  # what it was trained to read
+        champion.settings["raft"]["prompt_style"],  # the style it was trained on
     )
     answers = call(generate_answers, store, kept["base"], kept["adapter"], prompts, c.generation)
     scored: Artifact = call(
@@ -113,7 +111,7 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
 
 
 def _compare(pipeline: Pipeline, standing: Artifact, champion: ModelRecord | None) -> Artifact:
-    """The new model against the champion or, where there is none, against the base model of its own evaluation."""
+    """The comparison of the new model with the champion or, without one, with the base model."""
     c, a = pipeline.config, pipeline.artifacts
     a["comparison"] = pipeline.call(
         compare_models,
@@ -133,12 +131,12 @@ def _compare(pipeline: Pipeline, standing: Artifact, champion: ModelRecord | Non
 
 
 def announce(what: Happened, record: ModelRecord, reason: str, before: str | None) -> None:
-    """Tell Prefect, so that an automation can act on it (deploy/notify.yaml): an event `jora.model.WHAT`.
+    """Emit the event `jora.model.WHAT`, on which automations can act (deploy/notify.yaml).
 
     Args:
-        before: the champion until now, if there was one.
+        before: the previous champion, if there was one.
     """
-    # Outside of a flow and without a server nobody listens, and Prefect would start one for this event.
+    # Without a flow or a server nothing listens, and Prefect would start a server for this event.
     if FlowRunContext.get() is None and not PREFECT_API_URL.value():
         return
     emit_event(

@@ -1,9 +1,9 @@
-"""The data's way through the house, once: which stage follows which. Flows run it, and a dry run looks at it.
+"""The order of the stages. Flows run it; a dry run goes through it without building.
 
 documents, questions, base, embedder -> chunks -> index -> questions by split -> retrieval measured, dataset
     -> adapter -> evaluation ladder -> export
 
-Where no questions are given, a teacher writes them from the chunks.
+If no questions are given, a teacher writes them from the chunks.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
 GOALS = ("dataset", "adapter", "evaluation", "export", "everything")
-# Runs a stage, or only looks whether it would run.
+# Runs a stage, or only checks whether it would run.
 Call = Callable[..., Any]
 
 
@@ -54,7 +54,7 @@ def execute(stage: Stage[Any], *args: Any) -> Artifact:
 
 @dataclass
 class Pipeline:
-    """The stages of one run; `artifacts` holds what the stages so far have given, by name."""
+    """The stages of one run; `artifacts` holds their results so far by name."""
 
     store: Store
     config: RunConfig
@@ -63,10 +63,10 @@ class Pipeline:
     model: ModelConfig = field(init=False)
 
     def sources(self, trains: bool = True) -> None:
-        """Look at what the person named, and refuse what would fail later.
+        """Read the sources and check settings that would fail later.
 
         Args:
-            trains: training follows; the settings of a dataset alone need not suit it.
+            trains: whether training follows; a dataset alone does not need its settings to be valid.
         """
         c, a = self.config, self.artifacts
         a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
@@ -96,12 +96,12 @@ class Pipeline:
             a["guard"] = self._run(snapshot_reranker, c.raft.guard_reranker)
 
     def dataset(self) -> None:
-        """Documents to a RAFT dataset, in every format and with its report."""
+        """Build the RAFT dataset, its exports and its report."""
         self.examples(trains=False)
         self._package()
 
     def examples(self, trains: bool = True) -> None:
-        """Documents to the examples that training reads; `trains` as in `sources`."""
+        """Build the examples that training reads; `trains` as in `sources`."""
         self.sources(trains)
         c, a = self.config, self.artifacts
         a["chunks"] = self._run(cut_chunks, a["documents"], a["base"], c.chunking)
@@ -112,10 +112,7 @@ class Pipeline:
             prepare_questions,
             a["raw_questions"],
             a["documents"],
-            a["chunks"],
-            a["index"],
-            a["embedder"],
-            a.get("reranker"),
+            *self.search,
             c.retrieval,
             c.grounding,
             c.critic,
@@ -123,9 +120,7 @@ class Pipeline:
         )
         if c.critic.round_trip is not None:
             self._round_trip()
-        a["retrieval"] = self._run(
-            measure, a["questions"], a["chunks"], a["index"], a["embedder"], a.get("reranker"), c.retrieval
-        )
+        a["retrieval"] = self._run(measure, a["questions"], *self.search, c.retrieval)
         a["dataset"] = self._run(
             build_dataset,
             a["questions"],
@@ -139,8 +134,14 @@ class Pipeline:
             a.get("guard"),
         )
 
+    @property
+    def search(self) -> tuple[Any, Any, Any, Any]:
+        """What retrieval reads: chunks, index, embedder and, if there is one, re-ranker."""
+        a = self.artifacts
+        return a["chunks"], a["index"], a["embedder"], a.get("reranker")
+
     def _round_trip(self) -> None:
-        """Questions asked again over their oracles; those that come back answered otherwise are left out."""
+        """Ask the questions again over their oracles; drop those that get another answer."""
         c, a = self.config, self.artifacts
         judged = (a["raw_questions"], a["questions"], a["chunks"])
         by_teacher = c.critic.round_trip_by == "teacher"
@@ -154,12 +155,12 @@ class Pipeline:
         a["questions"] = self._run(keep_answered, a["questions"], asked, answers, model, c.critic)
 
     def _local_teacher(self) -> Any:
-        """The model that writes questions where it is not the one that is trained."""
+        """The model that writes questions if it is not the base model."""
         model = self._run(snapshot_base, self.config.teacher.model)
         return self._run(import_base, model) if model.kind == "gguf" else model
 
     def _teach(self) -> None:
-        """Questions by a teacher, from the chunks."""
+        """Let a teacher write questions from the chunks."""
         c, a = self.config, self.artifacts
         if c.teacher.kind == "endpoint":
             answers = self._run(ask_server, a["chunks"], c.teacher)
@@ -169,7 +170,7 @@ class Pipeline:
         a["raw_questions"] = self._run(write_questions, a["chunks"], answers, a.get("teacher"), c.teacher)
 
     def adapter(self) -> None:
-        """Examples to adapter."""
+        """Train the adapter, or take the given one."""
         self.examples()
         c, a = self.config, self.artifacts
         if c.adapter.folder is None:
@@ -180,7 +181,7 @@ class Pipeline:
             a["adapter"] = a["start"]
 
     def evaluation(self) -> None:
-        """Answers of every rung on unseen documents, scored."""
+        """Answer the questions of unseen documents on every rung, and score."""
         self.adapter()
         c, a = self.config, self.artifacts
         adapters: dict[LadderModel, Any] = {"base": None, "tuned": a["adapter"]}
@@ -195,10 +196,7 @@ class Pipeline:
                 build_prompts,
                 c.evaluation.rungs_of(model),
                 a["questions"],
-                a["chunks"],
-                a["index"],
-                a["embedder"],
-                a.get("reranker"),
+                *self.search,
                 a["base"],
                 c.retrieval,
                 c.evaluation,
@@ -224,15 +222,12 @@ class Pipeline:
             self._robustness()
 
     def _robustness(self) -> None:
-        """The tuned model over contexts of many kinds, all answered by one process."""
+        """Score the tuned model over varied contexts, all answered in one process."""
         c, a = self.config, self.artifacts
         asked = self._run(
             robustness_prompts,
             a["questions"],
-            a["chunks"],
-            a["index"],
-            a["embedder"],
-            a.get("reranker"),
+            *self.search,
             a["base"],
             c.retrieval,
             c.evaluation.top_k,
@@ -245,16 +240,16 @@ class Pipeline:
         )
 
     def export(self) -> None:
-        """PEFT adapter and merged model, without the evaluation."""
+        """Export PEFT adapter and merged model without evaluation."""
         self.adapter()
         self._export()
 
     def until(self, goal: str) -> None:
-        """As far as a goal: one of GOALS."""
+        """Run up to a goal, one of GOALS."""
         getattr(self, goal)()
 
     def everything(self) -> None:
-        """The whole way."""
+        """Run the full pipeline."""
         self.evaluation()
         self._export()
         self._package()

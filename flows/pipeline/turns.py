@@ -1,8 +1,8 @@
-"""One run at a time trains on a machine in a work directory; the next one waits for its turn, or is cancelled.
+"""One run at a time trains on a machine and work directory; the next one waits or is cancelled.
 
-A work pool's limit does the same for what a pool starts. This also holds for runs from a terminal and for those of
-other pools, and dies with its holder: a deployment's concurrency limit keeps a lease in the server's memory, and ended
-a training when the server had been started again.
+A work pool's limit does the same for runs of that pool. This lock also covers runs from a terminal and of other pools,
+and ends with its holder. A deployment's concurrency limit would not do: it keeps a lease in the server's memory, and
+ended a training run after the server had been restarted.
 """
 
 import os
@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from flows.settings.config import WhenBusy
-from tasks.engine.jobs import Log
+from tasks.engine.jobs import JobLog
 from tasks.store.locks import flocked, try_flock
 from tasks.store.store import Store
 
 
 class Busy(Exception):
-    """Another run has the machine, and this one is not to wait."""
+    """Another run holds the machine, and this one must not wait."""
 
 
 @contextmanager
-def turn(store: Store, goal: str, when_busy: WhenBusy, log: Log) -> Iterator[None]:
-    """Hold the machine for the body, unless all that is wanted is a dataset, which needs no accelerator.
+def turn(store: Store, goal: str, when_busy: WhenBusy, log: JobLog) -> Iterator[None]:
+    """Hold the machine during the block; not for a dataset, which needs no accelerator.
 
     Raises:
         Busy: another run holds it, and `when_busy` says not to wait.
@@ -32,8 +32,8 @@ def turn(store: Store, goal: str, when_busy: WhenBusy, log: Log) -> Iterator[Non
 
 
 @contextmanager
-def _held(store: Store, when_busy: WhenBusy, log: Log) -> Iterator[None]:
-    # By machine: hosts that share a work directory have accelerators of their own.
+def _held(store: Store, when_busy: WhenBusy, log: JobLog) -> Iterator[None]:
+    # Per machine: hosts that share a work directory have their own accelerators.
     path = store.locks / f"turn-{socket.gethostname()}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     if (descriptor := try_flock(path)) is not None:

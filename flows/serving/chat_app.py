@@ -1,7 +1,7 @@
-"""The OpenAI-compatible interface over an `Answering`: /v1/chat/completions, /v1/models, /health.
+"""The OpenAI-compatible API over an `Answering`: /v1/chat/completions, /v1/models, /health.
 
-A request is let in, read and checked, given chunks by the retriever's thread, and answered by the engine's thread. It
-gives its place back however it ends; a client that hangs up ends it where it stands.
+A request is admitted, read and checked; the retriever's thread adds chunks and the engine's thread generates. It
+frees its slot however it ends; a client that disconnects cancels it at once.
 """
 
 import asyncio
@@ -30,26 +30,27 @@ from flows.settings.serve_settings import ServeSettings
 from jora_model.generation.engine import Produced
 from jora_model.generation.engine_thread import EngineThread
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Answering, Asked
+from tasks.answering.answering import Answering, PreparedQuestion
 from tasks.answering.asked_models import AskedModel
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
 _LOOPBACK_NAMES = {"127.0.0.1", "localhost", "::1"}
-# A question of more characters for each of the model's positions is not even cut into tokens.
+# A question with more characters than this per position of the model is refused before it is tokenized.
 _CHARACTERS_PER_POSITION = 16
 
 
 class ChatApp:
-    """What the server answers with.
+    """The ASGI application.
 
     Args:
-        key: clients must send it; None: they need none.
+        key: the API key that clients must send; None: no key.
 
     Attributes:
-        app: for an ASGI server.
-        busy: requests that are let in.
-        closing: nobody is let in any more.
+        app: the application for an ASGI server.
+        busy: number of admitted requests.
+        closing: whether new requests are refused.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class ChatApp:
         self._defaults = defaults
         self._settings = settings
         self._key = key
-        self._seconds = 1.0  # of an answer, lately
+        self._seconds = 1.0  # moving average per answer
         self._began = int(time.time())
         self._retriever = ThreadPoolExecutor(1, "retriever")
         self.app = Starlette(
@@ -81,15 +82,15 @@ class ChatApp:
         )
 
     def close(self) -> None:
-        """End the retriever's thread; nobody is let in any more."""
+        """End the retriever's thread and refuse new requests."""
         self.closing = True
         self._retriever.shutdown(cancel_futures=True)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request for an answer.
+        """Handle one chat request.
 
         Raises:
-            Refusal: nothing was sent.
+            Refusal: before anything was sent.
         """
         request, limits = Request(scope), self._settings
         self._check_caller(request)
@@ -101,7 +102,7 @@ class ChatApp:
             model = self._find(chat.model)
             await unless_gone(self._reply(chat, model, scope, receive, send), receive)
         except Gone:
-            log.info("a client has hung up")
+            log.info("a client disconnected")
         finally:
             self.busy -= 1
 
@@ -118,9 +119,9 @@ class ChatApp:
                         await _stream(stream, reply, growing)
                     else:
                         pieces, finish = [], ""
-                        async for new, finish in growing:  # noqa: B007  the last one counts
+                        async for new, finish in growing:  # noqa: B007  the last one is used
                             pieces += new
-                        await JSONResponse(reply.whole(pieces, finish))(scope, receive, send)
+                        await JSONResponse(reply.complete(pieces, finish))(scope, receive, send)
             self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
         except (TimeoutError, Refusal) as error:
             seconds = f"{self._settings.request_seconds:g}"
@@ -129,7 +130,7 @@ class ChatApp:
                 raise refusal from None
             await stream.fail(refusal)
 
-    async def _retrieve(self, question: str, model: AskedModel) -> Asked:
+    async def _retrieve(self, question: str, model: AskedModel) -> PreparedQuestion:
         if len(question) > _CHARACTERS_PER_POSITION * self._answering.engine.max_length:
             raise _too_long(f"the question has {len(question)} characters")
         loop = asyncio.get_running_loop()
@@ -141,14 +142,14 @@ class ChatApp:
             raise
 
     async def _grow(
-        self, asked: Asked, answer: GrowingAnswer, settings: GenerationSettings
+        self, asked: PreparedQuestion, answer: GrowingAnswer, settings: GenerationSettings
     ) -> AsyncGenerator[tuple[list[Piece], str]]:
-        """New pieces, and with the last ones why it ended; left early, or cancelled, it frees its slot."""
+        """Yield new pieces, with the finish reason beside the last ones; frees the slot also if left early."""
         loop = asyncio.get_running_loop()
         heard: asyncio.Queue[Produced | Exception] = asyncio.Queue()
 
         def hear(item: Produced | Exception) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody listens
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(heard.put_nowait, item)
 
         try:
@@ -158,7 +159,7 @@ class ChatApp:
         try:
             while True:
                 item = await heard.get()
-                if isinstance(item, ValueError):
+                if isinstance(item, UserError):
                     raise _too_long(str(item))
                 if isinstance(item, Exception):
                     raise _closing() from None
@@ -176,12 +177,12 @@ class ChatApp:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._key.encode()):
                 raise Refusal(
-                    401, "a valid key is needed: Authorization: Bearer KEY", "invalid_api_key",
+                    401, "a valid key is required: Authorization: Bearer KEY", "invalid_api_key",
                     headers={"WWW-Authenticate": "Bearer"},
                 )  # fmt: skip
         elif self._settings.loopback and request.url.hostname not in _LOOPBACK_NAMES | {self._settings.host}:
-            # A web page whose name was made to mean this machine.
-            raise Refusal(403, f"this server is not called {request.url.hostname}", "unknown_host")
+            # A web page whose host name resolves to this machine (DNS rebinding).
+            raise Refusal(403, f"unknown host {request.url.hostname}", "unknown_host")
 
     def _check_room(self) -> None:
         if self.closing or not self._thread.alive:
@@ -195,7 +196,7 @@ class ChatApp:
     def _find(self, name: str) -> AskedModel:
         try:
             return self._answering.find(name)
-        except ValueError as error:
+        except UserError as error:
             raise Refusal(404, str(error), "model_not_found", "model") from None
 
     async def _health(self, request: Request) -> Response:
@@ -225,7 +226,7 @@ class ChatApp:
 
 
 class _Endpoint:
-    """Not a function, so that Starlette hands over the connection itself."""
+    """An ASGI application: Starlette would give a function the request without `receive` and `send`."""
 
     def __init__(self, app: ChatApp) -> None:
         self._app = app
@@ -235,7 +236,7 @@ class _Endpoint:
 
 
 async def _stream(stream: EventStream, reply: Reply, growing: AsyncIterator[tuple[list[Piece], str]]) -> None:
-    """Nothing is sent before there is a token: what goes wrong until then is a status."""
+    """Send events as they come; nothing before the first token, so that an earlier error can be an HTTP status."""
     async for pieces, finish in growing:
         opening = b"" if stream.started else reply.first()
         await stream.write(opening + reply.more(pieces) + (reply.last(finish) if finish else b""))
@@ -248,7 +249,7 @@ def _too_long(message: str) -> Refusal:
 
 def _closing() -> Refusal:
     return Refusal(
-        503, "the server is closing, or its generator has failed", "unavailable", headers={"Retry-After": "5"}
+        503, "the server is shutting down, or its generator has failed", "unavailable", headers={"Retry-After": "5"}
     )
 
 
@@ -265,4 +266,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return await _refused(request, Refusal(500, "this should not have happened; the server's log has more", "internal"))
+    return await _refused(request, Refusal(500, "internal error; see the server's log", "internal"))

@@ -1,9 +1,9 @@
-"""Bodies of answers, as OpenAI's servers give them, with what only a model that quotes can add.
+"""Response bodies in OpenAI's format, with additional fields for sources and quotes.
 
 content            the answer alone
-reasoning_content  what the model wrote before it: reasons and quotes
-sources            the chunks that were retrieved, best first
-quotes             what was quoted, and the number of the source that it stands in; null: in none, do not rely on it
+reasoning_content  the text before it: reasons and quotes
+sources            the retrieved chunks, best first
+quotes             the quotes, each with the index of its source; null: in none of them, do not rely on it
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any
 
 from data.prompting.growing_answer import GrowingAnswer
 from data.prompting.output_stream import Piece
-from tasks.answering.answering import Asked
+from tasks.answering.answering import PreparedQuestion
 
 DONE = b"data: [DONE]\n\n"
 
 
 class Reply:
-    """One answer's bodies, whole or in chunks.
+    """Response bodies of one answer: complete or as streamed chunks.
 
     Args:
-        with_usage: chunks have a field for usage, and a last one has the counts.
+        with_usage: chunks have a field `usage`, and a last chunk has the counts.
     """
 
-    def __init__(self, asked: Asked, answer: GrowingAnswer, *, with_usage: bool = False) -> None:
+    def __init__(self, asked: PreparedQuestion, answer: GrowingAnswer, *, with_usage: bool = False) -> None:
         self._asked = asked
         self._answer = answer
         self._with_usage = with_usage
@@ -39,8 +39,8 @@ class Reply:
         }
         self._quoting = self._reasoned = False
 
-    def whole(self, pieces: Sequence[Piece], finish: str) -> dict[str, Any]:
-        """The body of an answer that is not streamed."""
+    def complete(self, pieces: Sequence[Piece], finish: str) -> dict[str, Any]:
+        """The body of an answer without streaming."""
         deltas = [self._delta(piece) for piece in pieces]
         message = {
             "role": "assistant",
@@ -53,16 +53,16 @@ class Reply:
         return {**body, "sources": self._sources(), "quotes": self._quotes()}
 
     def first(self) -> bytes:
-        """The chunk that opens a stream, with the sources."""
+        """The first chunk of a stream, with the sources."""
         return self._chunk({"role": "assistant", "content": ""}, sources=self._sources())
 
     def more(self, pieces: Sequence[Piece]) -> bytes:
-        """Chunks of new pieces; nothing where there is nothing to show."""
+        """Chunks of new pieces; empty if no piece has text."""
         deltas = [delta for piece in pieces if (delta := self._delta(piece))]
         return b"".join(self._chunk(delta) for delta in deltas)
 
     def last(self, finish: str) -> bytes:
-        """The chunks that end a stream, with the quotes, and with the usage where it was asked for."""
+        """The last chunks of a stream, with the quotes and, if requested, the usage."""
         end = self._chunk({}, finish, quotes=self._quotes())
         if self._with_usage:
             body = {**self._common, "object": "chat.completion.chunk", "choices": [], "usage": self._usage()}
@@ -104,12 +104,12 @@ class Reply:
         ]
 
     def _quotes(self) -> list[dict[str, Any]]:
-        found = []
+        quotes = []
         for quote in self._answer.parsed.quotes:
             chunk = self._asked.source(quote)
             number = None if chunk is None else self._asked.context.index(chunk)
-            found.append({"text": quote, "source": number, "place": None if chunk is None else chunk.place})
-        return found
+            quotes.append({"text": quote, "source": number, "place": None if chunk is None else chunk.place})
+        return quotes
 
 
 def event(body: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a client may ask of /v1/chat/completions, and how it is refused: OpenAI's fields, and OpenAI's error bodies."""
+"""Requests to /v1/chat/completions with OpenAI's fields, and refusals with OpenAI's error bodies."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jora_model.spec.settings import GenerationSettings
 from user_error import UserError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-# Below this a draw is as good as the likeliest token, and logits divided by it overflow in the end.
-_COLDEST = 1e-3
+# A lower temperature is treated as 0: sampling equals argmax, and logits divided by it may overflow.
+_LOWEST_TEMPERATURE = 1e-3
 
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """A status with a body as OpenAI's servers give it."""
+    """An HTTP status with OpenAI's error body."""
 
     status: int
     message: str
@@ -48,14 +48,14 @@ class _TextPart(_Strict):
 
 
 class Message(_Lenient):
-    """One turn; all but the last user's are let pass and not read."""
+    """One message; all but the last of role `user` are accepted and ignored."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[_TextPart] | None = None
 
     @property
     def text(self) -> str:
-        """The text, its parts put together."""
+        """The text, parts joined."""
         if isinstance(self.content, str):
             return self.content
         return "\n".join(part.text for part in self.content or ())
@@ -76,7 +76,7 @@ _Stop = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ChatRequest(_Strict):
-    """The body of a request. What would change an answer in a way that is not built is refused, not ignored."""
+    """The body of a request. Unsupported fields that would change the answer are refused, not ignored."""
 
     messages: list[Message] = Field(min_length=1)
     model: str
@@ -89,7 +89,7 @@ class ChatRequest(_Strict):
     n: Literal[1] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    # Accepted as long as they ask for nothing.
+    # Accepted with neutral values only.
     presence_penalty: _Zero = None
     frequency_penalty: _Zero = None
     logprobs: Literal[False] | None = None
@@ -100,7 +100,7 @@ class ChatRequest(_Strict):
     tool_choice: Literal["none", "auto"] | None = None
     response_format: _Format | None = None
     modalities: list[Literal["text"]] | None = None
-    # Nothing about an answer depends on these.
+    # Ignored: no answer depends on these.
     user: Any = None
     metadata: Any = None
     store: Any = None
@@ -114,12 +114,12 @@ class ChatRequest(_Strict):
     @model_validator(mode="after")
     def _asks_something(self) -> ChatRequest:
         if not self.question.strip():
-            raise UserError("messages: the last user's message is the question, and there is none")
+            raise UserError("messages: there is no message of role user with text; the last one is the question")
         return self
 
     @property
     def question(self) -> str:
-        """The last user's message; each question stands by itself."""
+        """The last message of role `user`; questions are independent of each other."""
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
     @property
@@ -129,22 +129,22 @@ class ChatRequest(_Strict):
 
     @property
     def with_usage(self) -> bool:
-        """Whether a stream ends with the counts of tokens."""
+        """Whether a stream ends with token counts."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def generation(self, defaults: GenerationSettings, most_tokens: int) -> GenerationSettings:
-        """How the answer is decoded.
+        """Decoding settings of this request.
 
         Raises:
-            Refusal: more tokens than the server gives.
+            Refusal: more tokens are requested than the server allows.
         """
         tokens = self.max_completion_tokens or self.max_tokens or min(defaults.max_new_tokens, most_tokens)
         if tokens > most_tokens:
             param = "max_completion_tokens" if self.max_completion_tokens else "max_tokens"
-            raise Refusal(400, f"{param} is {tokens}; at most {most_tokens} are given here", None, param)
+            raise Refusal(400, f"{param} is {tokens}; this server allows at most {most_tokens}", None, param)
         temperature = defaults.temperature if self.temperature is None else self.temperature
         top_p = defaults.top_p if self.top_p is None else self.top_p
-        drawn = temperature >= _COLDEST
+        drawn = temperature >= _LOWEST_TEMPERATURE
         return GenerationSettings(
             max_new_tokens=tokens,
             temperature=temperature if drawn else 0.0,
@@ -166,7 +166,7 @@ def read_chat(body: bytes) -> ChatRequest:
         first = error.errors(include_url=False, include_context=False)[0]
         where = str(first["loc"][0]) if first["loc"] else None
         if first["type"] == "json_invalid":
-            raise Refusal(400, f"the body is no JSON: {first['msg']}", "invalid_json") from None
+            raise Refusal(400, f"the body is not valid JSON: {first['msg']}", "invalid_json") from None
         if first["type"] == "extra_forbidden":
             raise Refusal(400, f"unknown or unsupported field: {where}", "unknown_parameter", where) from None
         raise Refusal(400, one_line(error)[:500], "invalid_value", where) from None

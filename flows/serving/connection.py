@@ -1,4 +1,4 @@
-"""One HTTP request as an ASGI server hands it over: its body within limits, whether its client is there, its reply."""
+"""One HTTP request at ASGI level: its body within limits, its client's disconnect, its event stream."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -11,24 +11,24 @@ from flows.serving.chat_reply import event
 from flows.serving.chat_request import Refusal
 
 _SECONDS_TO_READ = 10.0
-# Of a body that is too large so much is read and thrown away, so that its client lives to hear of it.
-_THROWN_AWAY = 16 << 20
-_SECONDS_TO_SEND = 5.0  # the last words to a client that does not read
+# Bytes of a too large body that are read and dropped, so that the client gets to read the refusal.
+_DROPPED_BYTES = 16 << 20
+_SECONDS_TO_SEND = 5.0  # of the last event to a client that does not read
 
 
 class Gone(Exception):
-    """The client has hung up."""
+    """The client has disconnected."""
 
 
 async def read_body(headers: Headers, receive: Receive, most: int, seconds: float) -> bytes:
-    """The body, JSON by its header.
+    """The body of a JSON request, at most `most` bytes within `seconds`.
 
     Raises:
         Refusal: 408, 413 or 415.
-        Gone: there is nobody to answer to.
+        Gone: the client has disconnected.
     """
     if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-        # A web page elsewhere can send any other type to this machine without asking.
+        # A foreign web page can send other types without a CORS preflight.
         raise Refusal(415, "send the body as application/json", "unsupported_media_type")
     try:
         async with asyncio.timeout(min(_SECONDS_TO_READ, seconds)):
@@ -39,7 +39,7 @@ async def read_body(headers: Headers, receive: Receive, most: int, seconds: floa
                 length += len(part)
                 if length <= most:
                     body.append(part)
-                elif length > most + _THROWN_AWAY:
+                elif length > most + _DROPPED_BYTES:
                     break
                 else:
                     body.clear()
@@ -60,10 +60,10 @@ async def _part(receive: Receive) -> Message:
 
 
 async def unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do the work, and leave it where the client hangs up; the body has been read.
+    """Do the work and cancel it if the client disconnects; the body must have been read.
 
     Raises:
-        Gone: it has hung up.
+        Gone: the client has disconnected.
     """
     task, watcher = asyncio.create_task(work), asyncio.create_task(_part(receive))
     try:
@@ -78,10 +78,10 @@ async def unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None
 
 
 class EventStream:
-    """Server-sent events as they come.
+    """A stream of server-sent events.
 
     Attributes:
-        started: a status has been sent, so that another one cannot be.
+        started: whether the HTTP status has been sent.
     """
 
     def __init__(self, send: Send) -> None:
@@ -89,7 +89,7 @@ class EventStream:
         self._send = send
 
     async def write(self, content: bytes) -> None:
-        """Send what there is; returns when the client has taken enough of what was sent before."""
+        """Send content; returns when the client has read enough of what was sent before."""
         if not self.started:
             self.started = True
             headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
@@ -98,14 +98,14 @@ class EventStream:
             await self._send({"type": "http.response.body", "body": content, "more_body": True})
 
     async def end(self) -> None:
-        """Nothing follows."""
+        """End the stream."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def fail(self, refusal: Refusal) -> None:
-        """Say in the stream what went wrong, and end it; a client that does not read is left alone.
+        """Send an error event and end the stream.
 
         Raises:
-            Gone: it does not read.
+            Gone: the client does not read it in time.
         """
         try:
             async with asyncio.timeout(_SECONDS_TO_SEND):

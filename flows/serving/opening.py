@@ -1,4 +1,4 @@
-"""Open the last run of a work directory for questions; what ask, serve and ui begin with."""
+"""Open the last run of a work directory for questions; used by ask, serve and ui."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,23 +16,22 @@ from user_error import UserError
 def open_last_run(
     work_dir: str, names: Sequence[str] | None, *, base_of: str = LATEST, slots: int, float32: bool = False
 ) -> tuple[Answering, RunConfig]:
-    """What answers, and the settings of the run.
+    """The opened documents and models of the last run, and its settings.
 
-    Args: as of `open_answering`.
+    Args: as `open_answering`.
 
     Raises:
-        UserError: no run has finished in this work directory, or one of another version; and what `open_answering`
-            raises.
+        UserError: no run of this version has finished in this work directory; and as `open_answering`.
     """
-    # Before the store, which would make its folders wherever it is pointed.
+    # Before the store, which would create its folders in any directory.
     artifacts, settings = read_latest(Path(work_dir).expanduser())
     try:
         config = RunConfig.model_validate(settings)
     except ValidationError as error:
         raise UserError(
-            f"the last run in {work_dir} has settings that are not known here ({one_line(error)}); run it again"
+            f"the last run in {work_dir} has settings unknown to this version ({one_line(error)}); run it again"
         ) from None
-    asked = AskSettings(config.retrieval, config.evaluation.top_k, config.raft.prompt_style)
+    ask_settings = AskSettings(config.retrieval, config.evaluation.top_k, config.raft.prompt_style)
     store = Store(work_dir)
-    opened = open_answering(store, artifacts, asked, names, base_of=base_of, slots=slots, float32=float32)
+    opened = open_answering(store, artifacts, ask_settings, names, base_of=base_of, slots=slots, float32=float32)
     return opened, config

@@ -1,4 +1,4 @@
-"""`jora serve`: the last run's documents and models over HTTP, until it is told to end."""
+"""`jora serve`: the last run's documents and models over HTTP."""
 
 import asyncio
 import logging
@@ -21,54 +21,54 @@ from tasks.answering.answering import Answering, answer_together
 from user_error import UserError
 
 KEY = "JORA_API_KEY"
-_SECONDS_TO_SAY_SO = 5  # after the grace, for those whose answer was not finished
+_SECONDS_TO_FAIL = 5  # after the grace period, to send errors for unfinished answers
 
 
 def serve(work_dir: str, names: Sequence[str] | None, settings: ServeSettings) -> None:
-    """Answer until SIGINT or SIGTERM; what is being answered then has `grace_seconds`.
+    """Serve until SIGINT or SIGTERM; running answers then have `grace_seconds` to finish.
 
     Args:
-        names: models, as of `open_answering`.
+        names: models, as `open_answering`.
 
     Raises:
-        UserError: the host is open to others and there is no key; the port is taken; what `open_last_run` raises.
+        UserError: the host is not loopback and there is no key; the port is taken; and as `open_last_run`.
     """
     key = os.environ.get(KEY) or None
     if key is None and not settings.loopback:
         raise UserError(f"others can reach {settings.host}: set a key in {KEY}, or listen at 127.0.0.1")
     listening = listen(settings)
     try:
-        typer.echo(f"loading what {work_dir} holds ...", err=True)
+        typer.echo(f"loading the last run in {work_dir} ...", err=True)
         answering, config = open_last_run(work_dir, names, slots=settings.slots, float32=settings.float32)
         for name, reason in answering.left_out.items():
-            typer.echo(f"left out: {name} ({reason})", err=True)
+            typer.echo(f"not loaded: {name} ({reason})", err=True)
         warm_up(answering, config.generation)
         with running(answering, config.generation, settings, key) as server:
             host, port = listening.getsockname()[:2]
-            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             typer.echo(f"models: {', '.join(answering.names)}", err=True)
-            typer.echo(f"serving http://{place}/v1 ({'with a key' if key else 'no key needed'})", err=True)
+            typer.echo(f"serving http://{address}/v1 ({'with a key' if key else 'no key needed'})", err=True)
             server.run([listening])
     finally:
         listening.close()
 
 
 def listen(settings: ServeSettings) -> socket.socket:
-    """A socket at the address, before seconds are spent on loading.
+    """A listening socket, opened before models are loaded.
 
     Raises:
-        UserError: it is taken, or none of this machine's.
+        UserError: the address is taken, or is not one of this machine.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        place = f"{settings.host}:{settings.port}"
-        raise UserError(f"cannot listen at {place} ({error.strerror or error}); choose another --port") from None
+        address = f"{settings.host}:{settings.port}"
+        raise UserError(f"cannot listen at {address} ({error.strerror or error}); choose another --port") from None
 
 
 def warm_up(answering: Answering, settings: GenerationSettings) -> None:
-    """Let every model say something, so that the first client does not wait for compilation."""
+    """Generate two tokens with each model, so that the first client does not wait for compilation."""
     few = settings.model_copy(update={"max_new_tokens": 2})
     asked = [answering.ask("What is this about?", model) for model in answering.models.values()]
     for _ in answer_together(answering.engine, asked, few):
@@ -79,7 +79,7 @@ def warm_up(answering: Answering, settings: GenerationSettings) -> None:
 def running(
     answering: Answering, defaults: GenerationSettings, settings: ServeSettings, key: str | None
 ) -> Iterator["Server"]:
-    """A server with its threads; they end with the body."""
+    """A server with its threads, which end with the block."""
     with EngineThread(answering.engine) as thread:
         app = ChatApp(answering, thread, defaults, settings, key)
         try:
@@ -89,7 +89,7 @@ def running(
 
 
 class Server(uvicorn.Server):
-    """Ends in order at a signal: nobody new, then time for what is being answered, then a word to the rest."""
+    """Shuts down in order at a signal: refuse new requests, let running ones finish, send errors to the rest."""
 
     def __init__(self, chat: ChatApp, thread: EngineThread, settings: ServeSettings) -> None:
         super().__init__(
@@ -99,7 +99,7 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 ws="none",
                 server_header=False,
-                timeout_graceful_shutdown=int(settings.grace_seconds) + _SECONDS_TO_SAY_SO,
+                timeout_graceful_shutdown=int(settings.grace_seconds) + _SECONDS_TO_FAIL,
             )
         )
         self._chat = chat
@@ -110,7 +110,7 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         with super().capture_signals():
             yield
-            # Else they would be raised once more, as if the end had not been in order.
+            # Otherwise uvicorn raises them again, as if the shutdown had failed.
             self._captured_signals.clear()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -119,7 +119,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._chat.closing = True
-        # It waits for the engine's step, and so not in this thread.
+        # Closing waits for the engine's step, so it must not run in this thread.
         close = threading.Thread(target=self._engine.close)
         timer = asyncio.get_running_loop().call_later(self._grace, close.start)
         await super().shutdown(sockets)

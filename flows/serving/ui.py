@@ -1,4 +1,4 @@
-"""`jora ui`: ask and compare in the browser, see what was retrieved, and start a run through its deployment.
+"""`jora ui`: ask and compare in the browser, see retrieved chunks, and start a run of a deployment.
 
 Gradio is an extra: pip install -c constraints.txt -e '.[ui]'.
 """
@@ -21,7 +21,7 @@ from flows.settings.serve_settings import ServeSettings
 from jora_model.generation.engine import Produced
 from jora_model.generation.engine_thread import EngineThread
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Answering, Asked
+from tasks.answering.answering import Answering, PreparedQuestion
 from tasks.answering.asked_models import BASE, LATEST
 from tasks.records.models import CHAMPION
 from user_error import UserError
@@ -31,15 +31,15 @@ _MOST_CHARACTERS = 4000  # of a question
 
 
 def ui(work_dir: str, names: Sequence[str] | None, settings: ServeSettings) -> None:
-    """Serve the page until it is interrupted.
+    """Serve the page until interrupted.
 
     Args:
-        names: models, as of `open_answering`.
+        names: models, as `open_answering`.
 
     Raises:
-        UserError: Gradio is not installed; and as of `serve`.
+        UserError: Gradio is not installed; and as `serve`.
     """
-    # Before it is imported: it tells nobody that it is used, and asks nobody for a newer version.
+    # Before the import: no telemetry, no check for a newer version.
     os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
     try:
         import gradio
@@ -49,7 +49,7 @@ def ui(work_dir: str, names: Sequence[str] | None, settings: ServeSettings) -> N
     if key is None and not settings.loopback:
         raise UserError(f"others can reach {settings.host}: set a key in {KEY}, or listen at 127.0.0.1")
     with listen(settings) as listening:
-        port = listening.getsockname()[1]  # a free one, where any would do; Gradio binds it itself
+        port = listening.getsockname()[1]  # the free port, if 0 was given; Gradio binds it itself
     answering, config = open_last_run(work_dir, names, slots=settings.slots, float32=settings.float32)
     warm_up(answering, config.generation)
     with EngineThread(answering.engine) as thread:
@@ -65,7 +65,7 @@ def ui(work_dir: str, names: Sequence[str] | None, settings: ServeSettings) -> N
             ssr_mode=False,
             footer_links=[],
             max_file_size=settings.max_body_bytes,
-            # No font from elsewhere.
+            # Local fonts only.
             theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
             css=".jora-answer { font-size: 1.2em }",
         )
@@ -77,7 +77,7 @@ def ui(work_dir: str, names: Sequence[str] | None, settings: ServeSettings) -> N
 
 
 class Asker:
-    """What the page's buttons do."""
+    """Answers the page's questions."""
 
     def __init__(self, answering: Answering, thread: EngineThread, settings: GenerationSettings) -> None:
         self._answering = answering
@@ -87,72 +87,72 @@ class Asker:
 
     @property
     def names(self) -> list[str]:
-        """Models to choose from, those that a person most likely wants first."""
+        """Names of models, champion and latest first."""
         first = [name for name in (CHAMPION, LATEST) if name in self._answering.names]
         return [*first, *(name for name in self._answering.names if name not in first)]
 
     def answer(self, question: str, name: str, compare: bool) -> Iterator[tuple[str, str, str]]:
-        """Answer, the base's answer or nothing, and the chunks, as HTML and as they grow.
+        """Yield growing HTML: answer, the base model's answer or "", and the chunks.
 
         Raises:
-            UserError: an empty or too long question.
+            UserError: the question is empty or too long.
         """
         if len(question) > _MOST_CHARACTERS:
-            raise UserError(f"a question may have {_MOST_CHARACTERS} characters; this one has {len(question)}")
+            raise UserError(f"the question has {len(question)} characters; at most {_MOST_CHARACTERS} are allowed")
         names = list(dict.fromkeys([name, BASE] if compare else [name]))
         with self._retrieving:
             asked = [self._answering.ask(question, self._answering.find(one)) for one in names]
         shown = ["", ""]
         quotes: tuple[str, ...] = ()
-        for place, answer, finished in self._grow(asked):
-            shown[place] = answer_html(names[place], answer.parsed, asked[place].context, finished=finished)
-            quotes = answer.parsed.quotes if place == 0 else quotes
+        for index, answer, finished in self._grow(asked):
+            shown[index] = answer_html(names[index], answer.parsed, asked[index].context, finished=finished)
+            quotes = answer.parsed.quotes if index == 0 else quotes
             yield shown[0], shown[1], context_html(asked[0].context, quotes)
 
-    def _grow(self, asked: Sequence[Asked]) -> Iterator[tuple[int, GrowingAnswer, bool]]:
-        heard: queue.SimpleQueue[tuple[int, Produced | Exception]] = queue.SimpleQueue()
+    def _grow(self, asked: Sequence[PreparedQuestion]) -> Iterator[tuple[int, GrowingAnswer, bool]]:
+        produced: queue.SimpleQueue[tuple[int, Produced | Exception]] = queue.SimpleQueue()
         answers = [one.answer() for one in asked]
         numbers: dict[int, int] = {}
         try:
-            for place, one in enumerate(asked):
+            for index, one in enumerate(asked):
 
-                def hear(item: Produced | Exception, place: int = place) -> None:
-                    heard.put((place, item))
+                def hear(item: Produced | Exception, index: int = index) -> None:
+                    produced.put((index, item))
 
-                numbers[place] = self._thread.ask(one.request(self._settings), hear)
+                numbers[index] = self._thread.ask(one.request(self._settings), hear)
             while numbers:
-                place, item = heard.get()
+                index, item = produced.get()
                 if isinstance(item, Exception):
                     raise item
-                if place not in numbers:
+                if index not in numbers:
                     continue
-                answer = answers[place]
+                answer = answers[index]
                 new = answer.feed(item.token)
                 over = answer.done or item.finished is not None
                 if over:
                     new += answer.finish()
-                    self._thread.cancel(numbers.pop(place))
+                    self._thread.cancel(numbers.pop(index))
                 if new or over:
-                    yield place, answer, over
+                    yield index, answer, over
         finally:
             for number in numbers.values():
                 self._thread.cancel(number)
 
 
 def build(asker: Asker, work_dir: str) -> Any:
-    """The page, not yet served."""
+    """The Gradio page, not yet served."""
     import gradio
 
     def answer(question: str, name: str, compare: bool) -> Iterator[tuple[str, str, str]]:
         try:
             yield from asker.answer(question, name, compare)
-        except ValueError as error:
+        except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from None
 
     def start(deployment: str, parameters: str) -> str:
         try:
             return start_run(deployment, parameters)
-        except ValueError as error:
+        except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from None
 
     with gradio.Blocks(title="jora", analytics_enabled=False) as page:
@@ -160,7 +160,7 @@ def build(asker: Asker, work_dir: str) -> Any:
             question = gradio.Textbox(label="Question", autofocus=True)
             with gradio.Row():
                 name = gradio.Dropdown(asker.names, value=asker.names[0], label="Model")
-                compare = gradio.Checkbox(label="Beside the base model")
+                compare = gradio.Checkbox(label="Compare with the base model")
                 ask = gradio.Button("Ask", variant="primary")
             with gradio.Row():
                 tuned, base = gradio.HTML(elem_id="answer"), gradio.HTML(elem_id="base")
@@ -179,15 +179,15 @@ def build(asker: Asker, work_dir: str) -> Any:
 
 
 def start_run(deployment: str, parameters: str) -> str:
-    """Start a run of FLOW/DEPLOYMENT and say which, without waiting for it.
+    """Start a run of FLOW/DEPLOYMENT without waiting for it; returns a line of Markdown about it.
 
     Raises:
-        UserError: the parameters are no JSON object, there is no such deployment, or no server.
+        UserError: the parameters are no JSON object, or there is no such deployment or no server.
     """
     try:
         values = json.loads(parameters or "{}")
     except json.JSONDecodeError as error:
-        raise UserError(f"the parameters are no JSON: {error}") from None
+        raise UserError(f"the parameters are not valid JSON: {error}") from None
     if not isinstance(values, dict):
         raise UserError("the parameters must be a JSON object, such as {}")
     import httpx
@@ -196,13 +196,13 @@ def start_run(deployment: str, parameters: str) -> str:
     from prefect.settings import PREFECT_API_URL
 
     if not PREFECT_API_URL.value():
-        raise UserError("no Prefect server is named: set PREFECT_API_URL, and start jora ui again")
+        raise UserError("no Prefect server is configured: set PREFECT_API_URL and restart jora ui")
     try:
         run: Any = run_deployment(deployment, parameters=values, timeout=0)
     except ObjectNotFound:
-        raise UserError(f"there is no deployment {deployment}; see: prefect deployment ls") from None
+        raise UserError(f"there is no deployment {deployment}; list them with: prefect deployment ls") from None
     except PrefectHTTPStatusError as error:
         raise UserError(f"the server refused: {error.response.text[:300]}") from None
     except httpx.HTTPError as error:
-        raise UserError(f"the Prefect server does not answer ({type(error).__name__})") from None
-    return f"Started **{run.name}** (`{run.id}`); jora runs shows it, once it is over."
+        raise UserError(f"the Prefect server does not respond ({type(error).__name__})") from None
+    return f"Started **{run.name}** (`{run.id}`); jora runs lists it once it has ended."

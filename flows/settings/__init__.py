@@ -1,1 +1,1 @@
-"""The settings of flows and commands, and checks that need no stage."""
+"""Settings of flows and commands, and checks that run before any stage."""

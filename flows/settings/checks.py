@@ -1,4 +1,4 @@
-"""Checks that cost nothing and come before everything that does: settings against one another and against the model."""
+"""Cheap checks before the first stage: settings against each other and against the model."""
 
 import json
 from contextlib import suppress
@@ -13,23 +13,23 @@ from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 from user_error import UserError
 
-# Wording of the prompt, the question and the chat template, beside the chunks; generous.
+# Upper bound of the tokens of a prompt besides its chunks: wording, question, chat template.
 PROMPT_OVERHEAD = 200
 
 
 def model_facts(store: Store, base: Artifact) -> ModelConfig:
-    """Facts of the base model, from config.json or from the header of a GGUF file; no weights are read.
+    """Facts of the base model, from config.json or the header of a GGUF file; no weights are read.
 
-    The header holds the tokenizer and takes seconds to read, so what it says is kept, by the file's content.
+    A GGUF header contains the tokenizer and takes seconds to read, so the result is cached by the file's content.
     """
     if base.kind != "gguf":
         return ModelConfig.read(store.path(base))
     kept = store.work_dir / "readings" / f"gguf-{base.digest}.json"
-    with suppress(OSError, ValueError):  # not there yet, or damaged
+    with suppress(OSError, ValueError):  # not cached yet, or damaged
         return ModelConfig.from_hf(json.loads(kept.read_bytes()))
     from jora_model.formats.gguf_import import gguf_config
 
-    # Resolved: errors name the person's file, not our link to it.
+    # Resolved, so that errors name the person's file and not our link to it.
     found = gguf_config((store.path(base) / "model.gguf").resolve())
     facts = ModelConfig.from_hf(found)
     write_whole(kept, json.dumps(found))
@@ -37,19 +37,19 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
 
 
 def check_dataset(config: RunConfig) -> None:
-    """Refuse what would fail later on the way to a dataset.
+    """Check what a dataset needs.
 
     Raises:
-        UserError: settings that contradict one another, a missing package.
+        UserError: settings contradict each other, or a package is missing.
     """
-    from tasks.stages.embedding import check_workers  # and with it Prefect, which planning does not need
+    from tasks.stages.embedding import check_workers  # imports Prefect, which planning does not need
 
     check_critic(config.critic)
     check_workers(config.embedding)
     by_teacher = config.critic.round_trip is not None and config.critic.round_trip_by == "teacher"
     if by_teacher and config.teacher.kind == "given":
         raise UserError(
-            "critic.round_trip_by=teacher needs a teacher, and teacher.kind is given: set critic.round_trip_by=base, "
+            "critic.round_trip_by=teacher needs a teacher, but teacher.kind is given: set critic.round_trip_by=base, "
             "or teacher.kind to endpoint or local"
         )
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens
@@ -61,25 +61,25 @@ def check_dataset(config: RunConfig) -> None:
 
 
 def check_training(config: RunConfig, model: ModelConfig) -> None:
-    """Refuse what would fail later in training or evaluation.
+    """Check what training and evaluation need.
 
     Raises:
-        UserError: a mesh that does not divide the model, settings that contradict one another, a missing package.
+        UserError: the mesh does not divide the model, settings contradict each other, or a package is missing.
     """
     check_divisible(model, config.mesh)
     check_rows(config.training.rows_per_microbatch, config.mesh)
     if config.training.patience is not None and config.split.validation_fraction == 0:
         raise UserError(
             f"training.patience={config.training.patience} needs validation examples; set split.validation_fraction "
-            "above 0 or leave it out"
+            "above 0 or unset training.patience"
         )
     if config.training.tensorboard:
         check_tensorboard()
     budget = config.raft.max_tokens
     if budget > config.training.row_length:
         raise UserError(
-            f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so that an example "
-            f"may not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
+            f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so an example may "
+            f"not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
         )
     shown = config.evaluation.top_k
     if config.evaluation.robustness.enabled:
@@ -91,13 +91,13 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
     ):
         if length > model.max_positions:
             raise UserError(
-                f"context over the budget: {what} asks for up to {length} tokens and the model has "
+                f"context over the budget: {what} needs up to {length} tokens and the model has "
                 f"{model.max_positions} positions; lower it"
             )
 
 
 def describe(config: RunConfig, model: ModelConfig) -> str:
-    """The model and the mesh in a few words."""
+    """One line about the model, the adapter and the mesh."""
     from jora_model.spec.parameters import adapter_count, parameter_count
 
     trained = adapter_count(model, config.lora.rank, config.lora.target_modules)

@@ -1,4 +1,4 @@
-"""The settings of a run: one group for each stage, from a YAML file, with the command line winning."""
+"""Settings of a run: one group per stage, read from a YAML file and overridden by the command line."""
 
 import difflib
 import math
@@ -35,41 +35,41 @@ Verify = Literal["quick", "full"]
 
 
 class RunConfig(BaseModel):
-    """Everything that a run can be told. The fields are the parameters of the flows, in the order of the form."""
+    """All settings of a run. The fields are the flows' parameters, in the order of Prefect's form."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # No empty names: Path("") is the current folder, which nobody meant.
+    # No empty names: Path("") is the current folder, which nobody means.
     corpus: str = Field(
         str(SAMPLES / "documents"),
         min_length=1,
-        description="Folder of documents, one file of rows, a Hugging Face datasets folder or id, or a SQuAD file.",
+        description="Documents: a folder, a file of rows, a Hugging Face datasets folder or id, or a SQuAD file.",
     )
     questions: str = Field(
         str(SAMPLES / "questions.jsonl"),
         min_length=1,
-        description="Questions: JSONL, Alpaca JSON or SQuAD JSON; not read where a teacher writes them.",
+        description="Questions: JSONL, Alpaca JSON or SQuAD JSON; ignored if a teacher writes them.",
     )
     base_model: str = Field(
         "embedded",
         min_length=1,
         description="Hugging Face id, folder of safetensors, .gguf file, or embedded (SmolLM2-135M).",
     )
-    work_dir: str = Field(".jora", min_length=1, description="Where results and the cache live.")
+    work_dir: str = Field(".jora", min_length=1, description="Directory of results and cache.")
     when_busy: WhenBusy = Field(
         "wait",
-        description="While another run on this machine trains in this work directory: wait for it, or cancel this run.",
+        description="If another run on this machine trains in this work directory: wait for it, or cancel this run.",
     )
     verify: Verify = Field(
         "quick",
-        description="How cached results are checked before they are used: by names, sizes and times, and by content "
-        'where a time is another ("quick"); or always by content ("full").',
+        description="How cached results are verified before use: by file names, sizes and times, and by content where "
+        "a time differs (quick); or always by content (full).",
     )
     storage: str | None = Field(
         None,
         min_length=1,
-        description="Folder or URL (s3://BUCKET/FOLDER) where machines share what stages built: looked into before a "
-        "stage is built, and given what was built.",
+        description="Folder or URL (s3://BUCKET/FOLDER) through which machines share results: a stage is fetched from "
+        "there if it can be, and uploaded once it is built.",
     )
     documents: DocumentSettings = DocumentSettings()
     chunking: ChunkSettings = ChunkSettings()
@@ -93,18 +93,18 @@ class RunConfig(BaseModel):
     @field_validator("storage")
     @classmethod
     def _has_no_secret(cls, storage: str | None) -> str | None:
-        # Settings are shown, and kept in the record of every run.
+        # Settings are shown, and stored in the record of every run.
         if storage is not None and re.match(r"[^/]+://[^/@]*:[^/@]*@", storage):
             raise PydanticCustomError(
                 "secret",
-                "storage holds a password, which would be kept in every record; give the URL without it, and the "
-                "password in the environment, as the kind of storage reads it",
+                "storage contains a password, which would be stored in every record; give the URL without it, and the "
+                "password in the environment variables that this kind of storage reads",
             )
         return storage
 
     @model_validator(mode="after")
     def _numbers_are_finite(self) -> Self:
-        """Infinity is greater than every lower bound, gives no loss, and has no place in a cache key."""
+        """Infinity passes every lower bound, gives no loss, and cannot be part of a cache key."""
         for name, group in self:
             for key, value in group if isinstance(group, BaseModel) else ():
                 if isinstance(value, float) and not math.isfinite(value):
@@ -115,7 +115,7 @@ class RunConfig(BaseModel):
         """The store of the work directory.
 
         Raises:
-            UserError: it cannot be written to, or the storage does not answer.
+            UserError: it is not writable, or the storage does not respond.
         """
         remote = Remote(self.storage) if self.storage else None
         return Store(self.work_dir, full=self.verify == "full", remote=remote)
@@ -126,10 +126,10 @@ class RunConfig(BaseModel):
 
 
 def load_config(path: Path | None, options: Mapping[str, Any], sets: Iterable[str] = ()) -> RunConfig:
-    """Read a YAML file, then apply options (None = not given) and `group.key=value` pairs, then check all of it.
+    """The checked settings of a YAML file, overridden by options (None: not given) and `group.key=value` pairs.
 
     Raises:
-        UserError: one line for the first fault: the key, its value, what is allowed; for an unknown key the
+        UserError: one line for the first error: the key, its value, what is allowed; for an unknown key the
             nearest known one.
     """
     values: dict[str, Any] = {}
@@ -142,10 +142,10 @@ def load_config(path: Path | None, options: Mapping[str, Any], sets: Iterable[st
 
 
 def check_config(values: Mapping[str, Any]) -> RunConfig:
-    """Settings from plain values; groups may be models already.
+    """The checked settings of plain values; groups may already be models.
 
     Raises:
-        UserError: as of `load_config`.
+        UserError: as `load_config`.
     """
     plain = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in values.items()}
     _check_keys(plain, RunConfig, "")
@@ -156,7 +156,7 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
 
 
 def one_line(error: ValidationError) -> str:
-    """The first fault of a validation as a line for a person."""
+    """The first error of a validation, as one line for a person."""
     first = error.errors()[0]
     where = "".join(f"{part}." for part in first["loc"]).removesuffix(".")
     message = first["msg"].removeprefix("Value error, ")
@@ -172,29 +172,29 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give a YAML file to --config") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold keys and values at the top, not a {type(content).__name__}")
+        raise UserError(f"{path} must be a mapping of settings at the top level, not a {type(content).__name__}")
     return content
 
 
 def _apply(values: dict[str, Any], item: str) -> None:
     key, sign, text = item.partition("=")
     if not sign:
-        raise UserError(f"--set {item}: write it as group.key=value, such as training.epochs=2")
+        raise UserError(f"--set {item}: write it as group.key=value, for example training.epochs=2")
     *groups, last = key.strip().split(".")
-    place = values
+    node = values
     for group in groups:
-        inner = place.get(group)
-        # A copy: the caller's mapping stays as it was.
-        place[group] = dict(inner) if isinstance(inner, Mapping) else {}
-        place = place[group]
+        inner = node.get(group)
+        # A copy: the caller's mapping must not change.
+        node[group] = dict(inner) if isinstance(inner, Mapping) else {}
+        node = node[group]
     try:
-        place[last] = yaml.safe_load(text)
+        node[last] = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise UserError(f"--set {item}: the value is no YAML scalar or list") from None
+        raise UserError(f"--set {item}: the value is not valid YAML") from None
 
 
 def _check_keys(values: Mapping[str, Any], model: type[BaseModel], prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""The settings of `jora export --to`, as the command line has them."""
+"""The settings of `jora export --to`."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,16 +8,14 @@ from user_error import UserError
 
 
 def read_changes(sets: Iterable[str]) -> dict[str, Any]:
-    """`export.key=value` pairs as settings of the group `export`: those that are named, and no others.
+    """The checked values of `export.key=value` pairs, by key: the given ones, without defaults.
 
     Raises:
-        UserError: one is of another group, unknown or not allowed.
+        UserError: a pair is of another group, unknown or not allowed.
     """
     names = [item.partition("=")[0].strip() for item in sets]
     for name in names:
         if not name.startswith("export."):
-            raise UserError(
-                f"--set {name}: with --to, which exports a model that is there already, only export.* counts"
-            )
+            raise UserError(f"--set {name}: --to exports an existing model, so only settings of export.* apply")
     export = load_config(None, {}, sets).export
     return {key: getattr(export, key) for key in (name.removeprefix("export.") for name in names)}

@@ -1,4 +1,4 @@
-"""How a server is set up, and what it lets nobody exceed."""
+"""Settings of the server: address and limits."""
 
 import ipaddress
 from typing import Any
@@ -10,24 +10,26 @@ from user_error import UserError
 
 
 class ServeSettings(BaseModel):
-    """What `jora serve` is given; the defaults are the command line's."""
+    """Settings of `jora serve`; the command line has the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field(min_length=1, description="Address to listen at; elsewhere than here with a key.")
-    port: int = Field(ge=0, le=65535, description="Port to listen at; 0: any that is free.")
-    slots: int = Field(ge=1, le=256, description="Answers that grow at once.")
-    queue: int = Field(ge=0, description="Requests that wait beside these; one more gets 429.")
-    max_body_bytes: int = Field(ge=1, description="Size of a request; a larger one gets 413.")
-    max_tokens: int = Field(ge=1, description="Tokens of an answer that a client may ask for.")
-    request_seconds: float = Field(gt=0, description="Time of a request, its wait included; then it gets 504.")
-    grace_seconds: float = Field(ge=0, description="At the end, time for the answers that are growing.")
+    host: str = Field(min_length=1, description="Bind address; any but loopback requires JORA_API_KEY.")
+    port: int = Field(ge=0, le=65535, description="Port; 0 picks a free one.")
+    slots: int = Field(ge=1, le=256, description="Answers generated at once.")
+    queue: int = Field(ge=0, description="Requests that may wait for a slot; one more gets 429.")
+    max_body_bytes: int = Field(ge=1, description="Maximum size of a request in bytes; a larger one gets 413.")
+    max_tokens: int = Field(ge=1, description="Maximum tokens of an answer.")
+    request_seconds: float = Field(
+        gt=0, description="Maximum seconds of a request, waiting included; then it gets 504."
+    )
+    grace_seconds: float = Field(ge=0, description="Seconds to finish running answers at shutdown.")
 
-    float32: bool = Field(description="Compute in float32: slower, and no answer depends on who is answered beside it.")
+    float32: bool = Field(description="Compute in float32: slower; answers do not vary with batching.")
 
     @property
     def loopback(self) -> bool:
-        """Whether nobody but this machine can connect."""
+        """Whether only this machine can connect."""
         if self.host == "localhost":
             return True
         try:
@@ -36,11 +38,11 @@ class ServeSettings(BaseModel):
             return False
 
 
-def make_settings(given: dict[str, Any]) -> ServeSettings:
+def make_settings(**given: Any) -> ServeSettings:
     """Checked settings.
 
     Raises:
-        UserError: a line for the first fault.
+        UserError: one line for the first error.
     """
     try:
         return ServeSettings(**given)

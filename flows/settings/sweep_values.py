@@ -1,4 +1,4 @@
-"""What a sweep may vary: the setting behind each name, how a value is written, and the settings of a run with it.
+"""What a sweep may vary: the setting behind each name, the format of its values, and a run's settings with a value.
 
 Nothing heavy at the top: the command line reads the names for its help.
 """
@@ -15,7 +15,7 @@ from user_error import UserError
 if TYPE_CHECKING:
     from flows.settings.config import RunConfig
 
-# Names for sets of layers, beside the layers' own.
+# Names of sets of layers; names of single layers are allowed too.
 _TARGETS = {
     "qv": "q_proj,v_proj",
     "attention": "q_proj,k_proj,v_proj,o_proj",
@@ -30,14 +30,14 @@ def _targets(text: str) -> str:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One thing that can be swept.
+    """A setting that can be swept.
 
     Attributes:
-        setting: what is set, group.key.
-        default: the values where none are given.
-        written: how values are written, for a person.
-        number: reads a value that is a number; None where values are names, which keep their order.
-        of_value: the setting's value for a value of the sweep.
+        setting: its name, group.key.
+        default: the values if none are given.
+        written: the format of values, for a person.
+        number: parses a value that is a number; None if values are names, which keep their order.
+        of_value: the value of the setting for a value of the sweep.
     """
 
     setting: str
@@ -47,8 +47,8 @@ class Sweep:
     of_value: Callable[[str], object]
 
 
-# None of these decides what is asked: not how many chunks retrieval puts into a prompt (evaluation.top_k, also where
-# distractors vary), nor how long an answer may be: every value answers the same prompts, and the base model does once.
+# None of these changes the prompts of the evaluation (evaluation.top_k is the same even where distractors vary) or the
+# maximum length of an answer: every value answers the same prompts, and the base model answers them once.
 SWEEPS = {
     "rank": Sweep("lora.rank", "4,16,64", "whole numbers, such as 4,16,64", int, int),
     "targets": Sweep(
@@ -66,7 +66,7 @@ SWEEPS = {
 
 
 def find_sweep(over: str) -> Sweep:
-    """The sweep of a name.
+    """The sweep with this name.
 
     Raises:
         UserError: there is none.
@@ -77,10 +77,10 @@ def find_sweep(over: str) -> Sweep:
 
 
 def read_values(over: str, text: str) -> tuple[str, ...]:
-    """Values with commas between them, in one form each; numbers ascending, so that the cheapest comes first.
+    """Comma-separated values in canonical form; numbers ascending, so that the cheapest run comes first.
 
     Raises:
-        UserError: none are given, or one is no number where a number is due.
+        UserError: a value is empty, or not a number where the sweep needs one.
     """
     sweep = find_sweep(over)
     parts = [part.strip() for part in text.split(",")]
@@ -95,7 +95,7 @@ def read_values(over: str, text: str) -> tuple[str, ...]:
 
 
 def with_value(config: RunConfig, over: str, value: str) -> RunConfig:
-    """The settings with one value of a sweep, and otherwise as they were.
+    """The settings with one value of a sweep.
 
     Raises:
         UserError: the setting does not allow it; the line names the value.
@@ -115,10 +115,10 @@ def with_value(config: RunConfig, over: str, value: str) -> RunConfig:
 
 
 def check_values(config: RunConfig, over: str, values: tuple[str, ...], sets: Sequence[str] = ()) -> None:
-    """Refuse what cannot be swept while nothing has run yet.
+    """Check the values of a sweep before anything runs.
 
     Raises:
-        UserError: a value that the setting does not allow, two that are the same, or the setting also given by --set.
+        UserError: the setting does not allow a value, two values are the same, or --set also gives the setting.
     """
     sweep = find_sweep(over)
     for item in sets:
@@ -134,10 +134,10 @@ def check_values(config: RunConfig, over: str, values: tuple[str, ...], sets: Se
 
 
 def check_plot(plot: Path | None) -> None:
-    """Refuse a place for the plot before hours are spent on what it shows.
+    """Check the path of the plot before anything runs.
 
     Raises:
-        UserError: it is no PNG file, or its folder is not there.
+        UserError: it is no PNG file, or its folder does not exist.
     """
     if plot is not None and (plot.suffix.lower() != ".png" or plot.is_dir() or not plot.parent.is_dir()):
-        raise UserError(f"--plot {plot}: give a file that ends in .png, in a folder that is there")
+        raise UserError(f"--plot {plot}: give a file that ends in .png, in an existing folder")

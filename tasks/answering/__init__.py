@@ -1,1 +1,1 @@
-"""A trained model is opened and answers questions."""
+"""Open the models and documents of a run, and answer questions."""

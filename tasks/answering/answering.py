@@ -1,9 +1,9 @@
-"""Open what answers questions: the documents of the last run with their retriever, and models that share one base.
+"""Answer questions: the documents of the last run with their retriever, and models that share one base.
 
     asked = opened.ask("Who keeps the keys?", opened.find("champion"))
     number = opened.engine.submit(asked.request(settings))
 
-`jora ask`, `jora serve` and `jora ui` come through here, so that they answer alike. No Prefect here.
+Used by `jora ask`, `jora serve` and `jora ui`, so that they answer alike. No Prefect here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from data.retrieval.retriever import RetrievalSettings, Retriever
 from data.scoring.scores import stands_in
 from jora_model.generation.guide import Grammars
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.asked_models import LATEST, AskedModel, Chosen, ModelFinder
+from tasks.answering.asked_models import LATEST, AskedModel, ModelFinder, ModelSelection
 from tasks.records.models import CHAMPION, Registry
 from tasks.stages.loading import open_chunks, open_embedder, open_retriever, open_tokenizer
 from tasks.store.artifacts import Artifact
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question with what was found for it, as the prompt of a model.
+class PreparedQuestion:
+    """A question with its retrieved context, tokenized as the prompt of a model.
 
     Attributes:
-        context: the chunks of the prompt, best first.
-        tokens: int32, the prompt.
-        grammars: what its quotes are held to the documents by; None for a model that gives none.
+        context: the retrieved chunks, best first.
+        tokens: int32 [T], the prompt.
+        grammars: makes the grammars that restrict quotes to the context; None for a model that does not quote.
     """
 
     question: str
@@ -54,7 +54,7 @@ class Asked:
     grammars: Grammars | None
 
     def request(self, settings: GenerationSettings) -> Request:
-        """What the engine is asked."""
+        """The engine's request."""
         from jora_model.generation.engine import Request
 
         adapter = None if self.model.adapter is None else self.model.name
@@ -65,17 +65,17 @@ class Asked:
         return Request(self.tokens, settings, (self.tokenizer.end_id(self.model.style),), adapter, guide=guide)
 
     def answer(self, stops: Sequence[str] = ()) -> GrowingAnswer:
-        """What the tokens that come are fed to."""
+        """An empty answer, to which the generated tokens are fed."""
         return GrowingAnswer(self.tokenizer.decode, tuned=self.model.adapter is not None, stops=stops)
 
     def source(self, quote: str) -> Chunk | None:
-        """The chunk of the context that a quote stands in, word for word; None: it must not be relied on."""
+        """The chunk of the context that contains a quote word for word; None: the quote must not be relied on."""
         return next((chunk for chunk in self.context if stands_in(quote, [chunk])), None)
 
 
 @dataclass(frozen=True)
 class AskSettings:
-    """What of a run's settings counts when it is asked."""
+    """The settings of a run that affect answering."""
 
     retrieval: RetrievalSettings
     top_k: int
@@ -86,15 +86,15 @@ class Answering:
     """Documents, and models of one base.
 
     Attributes:
-        models: those that can be asked, by name.
-        left_out: registered models that cannot be asked here, with the reason.
-        engine: for one thread at a time.
+        models: loaded models by name.
+        left_out: registered models that were not loaded, with the reason.
+        engine: may be used by one thread at a time.
     """
 
     def __init__(
         self,
         registry: Registry,
-        chosen: Chosen,
+        chosen: ModelSelection,
         retriever: Retriever,
         chunks: Mapping[str, Chunk],
         top_k: int,
@@ -115,62 +115,62 @@ class Answering:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that `find` knows."""
+        """All names that `find` accepts."""
         return (*self._aliases, *self.models)
 
     def find(self, name: str) -> AskedModel:
-        """The model of a name. The champion is whoever it is now, or was at the start where this one is not loaded.
+        """The model of a name. `champion` is the current champion or, if that is not loaded, the one at the start.
 
         Raises:
-            UserError: there is none of that name here.
+            UserError: no loaded model has that name.
         """
         if name == CHAMPION and (champion := self._registry.champion()) is not None and champion.name in self.models:
             return self.models[champion.name]
-        found = self.models.get(self._aliases.get(name, name))
-        if found is None:
+        model = self.models.get(self._aliases.get(name, name))
+        if model is None:
             raise UserError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
-        return found
+        return model
 
-    def ask(self, question: str, model: AskedModel) -> Asked:
-        """Find chunks for a question and write the prompt; for one thread at a time.
+    def ask(self, question: str, model: AskedModel) -> PreparedQuestion:
+        """Retrieve chunks for a question and tokenize the prompt; for one thread at a time.
 
         Raises:
             UserError: the question is empty.
         """
         if not question.strip():
             raise UserError('the question is empty; ask something: jora ask "Who keeps the keys?"')
-        context = tuple(self._chunks[place] for place in self._retriever.search([question], self._top_k)[0])
+        context = tuple(self._chunks[id_] for id_ in self._retriever.search([question], self._top_k)[0])
         (tokens,) = self._tokenizer.encode_prompts([model.rung.prompt(question, context)], model.style)
         grammars = None if model.adapter is None else self._grammars(model.style)
-        return Asked(question, model, context, np.array(tokens, np.int32), self._tokenizer, grammars)
+        return PreparedQuestion(question, model, context, np.array(tokens, np.int32), self._tokenizer, grammars)
 
 
 def answer_together(
-    engine: Engine, asked: Sequence[Asked], settings: GenerationSettings
+    engine: Engine, asked: Sequence[PreparedQuestion], settings: GenerationSettings
 ) -> Iterator[tuple[int, list[Piece], GrowingAnswer]]:
-    """Answer all at once, in this thread: the place of each in `asked`, its new pieces, and the answer so far.
+    """Answer a batch of questions in this thread; yields index in `asked`, new pieces, and the answer so far.
 
-    The engine is idle before and, if this is not left half-way, after.
+    The engine must be idle, and is idle afterwards.
 
     Raises:
         UserError: a prompt is too long for the model.
     """
     answers = [one.answer() for one in asked]
-    place_of = {engine.submit(one.request(settings)): place for place, one in enumerate(asked)}
+    index_of = {engine.submit(one.request(settings)): index for index, one in enumerate(asked)}
     try:
         while not engine.idle:
             for number, token, finished in engine.step():
-                if (place := place_of.get(number)) is None:
+                if (index := index_of.get(number)) is None:
                     continue
-                answer = answers[place]
+                answer = answers[index]
                 pieces = answer.feed(token)
                 if finished or answer.done:
                     engine.cancel(number)
-                    del place_of[number]
+                    del index_of[number]
                     pieces += answer.finish()
-                yield place, pieces, answer
+                yield index, pieces, answer
     finally:
-        for number in place_of:
+        for number in index_of:
             engine.cancel(number)
 
 
@@ -184,30 +184,30 @@ def open_answering(
     slots: int,
     float32: bool = False,
 ) -> Answering:
-    """Open what a run left, and load the models.
+    """Open the documents of a run and load models.
 
     Args:
-        artifacts: of the last run.
-        names: as of `ModelFinder.named`; None: `ModelFinder.everything`.
-        base_of: whose base `base` is.
-        slots: answers that grow at once.
-        float32: compute in it: slower, and who is answered beside an answer changes no token of it. In bf16, sums of
-            another batch are rounded otherwise, which decides between tokens that are as good as equal.
+        artifacts: those of the last run.
+        names: as `ModelFinder.named`; None: `ModelFinder.everything`.
+        base_of: the model whose base `base` is.
+        slots: batch size of generation.
+        float32: compute in float32: slower, but answers do not vary with batching. In bf16 another batch rounds sums
+            differently, which decides between tokens of nearly equal probability.
 
     Raises:
-        UserError: the run did not get as far as is asked for; a model is not there, or of another base than the first;
-            a result is damaged.
+        UserError: the run did not get far enough; a model does not exist, or has another base than the first; a result
+            is damaged.
     """
     logging.getLogger("faiss").setLevel(logging.WARNING)
     registry = Registry(store.work_dir)
     finder = ModelFinder(store, registry, artifacts, settings.style)
     chosen = finder.everything() if names is None else finder.named(names, base_of)
     reranker = artifacts.get("reranker")
-    found = (artifacts["chunks"], artifacts["index"], artifacts["embedder"], reranker)
-    for artifact in filter(None, found):
+    search = (artifacts["chunks"], artifacts["index"], artifacts["embedder"], reranker)
+    for artifact in filter(None, search):
         store.verify(artifact)
-    embed = open_embedder(store, artifacts["embedder"]).embed  # a question that is asked is not kept
-    retriever = open_retriever(store, *found, settings.retrieval, embed)
+    embed = open_embedder(store, artifacts["embedder"]).embed  # without the cache: embeddings of questions are not kept
+    retriever = open_retriever(store, *search, settings.retrieval, embed)
     chunks = {chunk.id: chunk for chunk in open_chunks(store, artifacts["chunks"])}
     base = next(iter(chosen.models.values())).base
     tokenizer = open_tokenizer(store, base)
@@ -219,7 +219,7 @@ def open_answering(
     return Answering(registry, chosen, retriever, chunks, settings.top_k, tokenizer, engine, grammars)
 
 
-def _engine(store: Store, chosen: Chosen, slots: int, float32: bool) -> Engine:
+def _engine(store: Store, chosen: ModelSelection, slots: int, float32: bool) -> Engine:
     import jax.numpy as jnp
 
     from jora_model.generation.engine import Engine, load_adapter

@@ -1,4 +1,4 @@
-"""Which models are asked: the base, the last run's, the champion and registered ones, all on one base."""
+"""Find models by name: the base, the last run's, the champion and registered ones, all of one base."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.store.store import Store
 from user_error import UserError
 
 BASE, LATEST = "base", "latest"
-# Every adapter that is loaded multiplies every token.
+# Every loaded adapter is multiplied with every token.
 MOST_MODELS = 6
 
 
@@ -29,7 +29,7 @@ class AskedModel:
     """A model that can be asked.
 
     Attributes:
-        name: `base`, or that of its adapter, which is the one that it is registered by.
+        name: `base`, or the name of its adapter, under which it is registered.
         adapter: None for the base model.
     """
 
@@ -40,13 +40,13 @@ class AskedModel:
 
     @property
     def rung(self) -> Rung:
-        """How it is asked."""
+        """The rung of the evaluation whose prompts it gets."""
         return RUNG_BY_NAME[BASE_RUNG if self.adapter is None else TUNED]
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Models by name; `latest` and `champion` as names for them; and why others were left out."""
+class ModelSelection:
+    """Models by name, aliases such as `latest` and `champion`, and the reasons why others were left out."""
 
     models: dict[str, AskedModel]
     aliases: dict[str, str]
@@ -54,11 +54,11 @@ class Chosen:
 
 
 class ModelFinder:
-    """Finds models by the names that people give.
+    """Finds models by the names that a person gives.
 
     Args:
-        artifacts: of the last run.
-        style: of the last run's prompts.
+        artifacts: those of the last run.
+        style: the prompt style of the last run.
     """
 
     def __init__(self, store: Store, registry: Registry, artifacts: Mapping[str, Artifact], style: PromptStyle) -> None:
@@ -67,16 +67,16 @@ class ModelFinder:
         self._artifacts = artifacts
         self._style = style
 
-    def named(self, names: Sequence[str], base_of: str = LATEST) -> Chosen:
+    def named(self, names: Sequence[str], base_of: str = LATEST) -> ModelSelection:
         """The models of these names.
 
         Args:
-            base_of: whose base model `base` is.
+            base_of: the model whose base `base` is.
 
         Raises:
-            UserError: there is no such model, its files are damaged, or two are of different bases.
+            UserError: there is no such model, its files are damaged, or two have different bases.
         """
-        chosen = Chosen({}, {}, {})
+        chosen = ModelSelection({}, {}, {})
         for name in names:
             model = self._base_of(base_of) if name == BASE else self._tuned(name)
             self._verify(model)
@@ -88,8 +88,8 @@ class ModelFinder:
             self._add(chosen, name, model)
         return chosen
 
-    def everything(self) -> Chosen:
-        """What can be asked beside the last run's base model: itself, the run's own, the champion, the newest others.
+    def everything(self) -> ModelSelection:
+        """Models of the last run's base: the base itself, the run's model, the champion, then the newest others.
 
         Raises:
             UserError: the base model is damaged.
@@ -112,16 +112,16 @@ class ModelFinder:
         if model.base != base:
             return "it was trained on another base model"
         if count >= MOST_MODELS:
-            return f"{MOST_MODELS} models are loaded unless they are named: --model {model.name}"
+            return f"at most {MOST_MODELS} models are loaded by default; to load it: --model {model.name}"
         try:
             self._verify(model)
         except BrokenArtifact as error:
             return str(error)
         return ""
 
-    def _add(self, chosen: Chosen, name: str, model: AskedModel) -> None:
+    def _add(self, chosen: ModelSelection, name: str, model: AskedModel) -> None:
         chosen.models[model.name] = model
-        if name != model.name:  # latest, champion, a folder, the beginning of a name
+        if name != model.name:  # latest, champion, a folder, a prefix of a name
             chosen.aliases[name] = model.name
 
     def _tuned(self, name: str) -> AskedModel:
@@ -138,8 +138,11 @@ class ModelFinder:
         return AskedModel(name_of(adapter), self._artifacts["base"], adapter, self._style)
 
     def _foreign(self, folder: str) -> AskedModel:
-        """An adapter from elsewhere, of the last run's base model and asked in its way; it is registered nowhere."""
-        from tasks.stages.adapters import import_adapter, snapshot_adapter  # with Prefect, which the others do not need
+        """An unregistered adapter of the last run's base, asked in its prompt style."""
+        from tasks.stages.adapters import (
+            import_adapter,
+            snapshot_adapter,
+        )  # imports Prefect
 
         base = self._artifacts["base"]
         adapter = import_adapter.fn(self._store, base, snapshot_adapter.fn(self._store, folder))

@@ -1,6 +1,6 @@
-"""Lineage in Prefect: what a stage makes is an asset, which depends on those that it is made of.
+"""Lineage in Prefect: the result of a stage is an asset that depends on the assets of its inputs.
 
-Keys are `jora://WORK_DIRECTORY/NAME`, the same from run to run; a materialization has the digest and the counts.
+Keys are `jora://WORK_DIRECTORY/NAME`, the same for every run; a materialization has digest and counts.
 """
 
 import re
@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
-# Stage -> its asset, and those that it is made of.
+# Stage -> its asset, and the assets of its inputs.
 ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "snapshot-documents": ("documents", ()),
     "chunk-documents": ("chunks", ("documents",)),
@@ -28,15 +28,15 @@ ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def asset_of(store: Store, stage: str) -> tuple[Asset, list[str | Asset]] | None:
-    """The asset that a stage makes and those that it is made of; None where it makes none, or no server is named."""
+    """A stage's asset and the assets of its inputs; None if it has none, or without a server."""
     if stage not in ASSETS or not PREFECT_API_URL.value():
         return None
-    name, made_of = ASSETS[stage]
-    return Asset(key=_key(store, name), properties=AssetProperties(name=name)), [_key(store, one) for one in made_of]
+    name, inputs = ASSETS[stage]
+    return Asset(key=_key(store, name), properties=AssetProperties(name=name)), [_key(store, one) for one in inputs]
 
 
 def describe_asset(store: Store, stage: str, artifact: Artifact) -> None:
-    """Say what was made, in the task that makes it."""
+    """Add digest and counts to the materialization; call it within the stage's task."""
     if AssetContext.get() is not None and (asset := asset_of(store, stage)) is not None:
         facts: dict[str, Any] = {"digest": artifact.digest, "bytes": artifact.bytes, **dict(artifact.counts)}
         add_asset_metadata(asset[0], facts)

@@ -6,11 +6,11 @@
             ...
         return build.artifact
 
-Called in a flow it runs as a task unless the same stage, code and inputs have a result in the store's work directory
-whose artifact is still sound. Prefect's records lie in WORK_DIR/results and hold no path that is used, so a moved work
-directory still hits and two do not share. One process at a time builds a key. Traps, tried: an exception while Prefect
-computes the key is logged and the task then runs uncached, so the body computes it again and fails; a
-`retry_condition_fn` that is not a plain function (a partial, a method object) silently means "never".
+Called in a flow it runs as a task, unless the work directory has a valid artifact for the same stage, code and inputs.
+Prefect's records are in WORK_DIR/results and no path in them is used, so a moved work directory still hits, and two do
+not share. One process at a time builds a key. Prefect's traps: if computing the key raises, Prefect logs that and runs
+the task uncached, so the body computes the key again and fails; a `retry_condition_fn` that is not a plain function (a
+partial, a method object) silently means "never".
 """
 
 import inspect
@@ -48,12 +48,12 @@ from tasks.store.store import Store
 P = ParamSpec("P")
 
 FIRST_DELAY_SECONDS = 2.0
-JITTER = 0.3  # of a delay, so that what failed together does not come back together
+JITTER = 0.3  # fraction of a delay, so that tasks that failed together do not retry together
 
 
 @dataclass
 class StagePolicy(CachePolicy):
-    """Prefect's hook for the key of a stage."""
+    """Prefect's cache policy for a stage."""
 
     stage: "Stage[Any] | None" = None
 
@@ -64,13 +64,13 @@ class StagePolicy(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str:
-        """The stage's key for these arguments (TypeError where they have none)."""
+        """The stage's key for these arguments (TypeError if one has no canonical form)."""
         assert self.stage is not None
         return self.stage.key_of(inputs)
 
 
 class StageLocks(FlockLocks):
-    """The locks of one stage. A record is checked under its lock, where nobody else is writing it."""
+    """The locks of one stage. A record is verified under its lock, while no other process writes it."""
 
     def __init__(self, stage: "Stage[Any]", store: Store) -> None:
         super().__init__(store.locks)
@@ -78,33 +78,33 @@ class StageLocks(FlockLocks):
         self.store = store
 
     def on_wait(self, key: str) -> None:
-        """Say why nothing happens."""
-        run_log().info("%s: another run is building the same; waiting for it", self.stage.name)
+        """Log why the stage waits."""
+        run_log().info("%s: another run is building it; waiting", self.stage.name)
 
     def on_acquired(self, key: str) -> None:
-        """Prefect looks for the record next: leave it where its artifact is sound, or empty it (a miss)."""
+        """Keep the record, which Prefect reads next, if its artifact is valid; otherwise empty it (a miss)."""
         context = TaskRunContext.get()
         refresh = context.task.refresh_cache if context else None
         if PREFECT_TASKS_REFRESH_CACHE.value() if refresh is None else refresh:
             return
-        artifact = self._sound(key)
+        artifact = self._valid(key)
         remote = self.store.remote
         if artifact is None and remote is not None and remote.fetch(self.store, key, _recorded_in):
-            artifact = self._sound(key)
+            artifact = self._valid(key)
         if artifact is None:
             return
         self.store.note(Outcome(self.stage.name, artifact, cached=True, seconds=0.0))
         run_log().info("%s: cached%s", self.stage.name, describe_counts(artifact))
 
     def on_release(self, key: str) -> None:
-        """With the result on record, what was kept for another attempt has served, and others may have it."""
+        """Once the result is recorded, remove the scratch folder and upload the result."""
         if (artifact := _recorded(self.store.results / key)) is not None:
             shutil.rmtree(self.store.scratch / key, ignore_errors=True)
             if self.store.remote is not None:
                 self.store.remote.share(self.store, key, artifact)
 
-    def _sound(self, key: str) -> Artifact | None:
-        """The artifact on record; None, and the record is emptied, where it is not sound."""
+    def _valid(self, key: str) -> Artifact | None:
+        """The recorded artifact; if it is not valid, None, and the record is emptied."""
         record = self.store.results / key
         if not record.exists():
             return None
@@ -120,7 +120,7 @@ class StageLocks(FlockLocks):
 
 
 class Stage(Generic[P]):
-    """A step of the pipeline. Call it in a flow like the function that it decorates; `fn` is that function."""
+    """A step of the pipeline. Call it in a flow like the decorated function, which is `fn`."""
 
     def __init__(
         self,
@@ -148,14 +148,14 @@ class Stage(Generic[P]):
         update_wrapper(self, fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Artifact:
-        """Run as a task of the current flow, in this thread; a failure comes out as the exception itself."""
+        """Run as a task of the current flow in this thread; raises the stage's own exception."""
         if self.prepare is not None and self.peek(*args, **kwargs) is None:
             self.prepare(*args, **kwargs)
         result: Artifact = self.task(self._store(args, kwargs))(*args, **kwargs)
         return result
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> PrefectFuture[Artifact]:
-        """Run as a task in the flow's task runner; an argument may be another stage's future."""
+        """Run as a task in the flow's task runner; arguments may be futures of other stages."""
         return self.task(self._store(args, kwargs)).submit(*args, **kwargs)
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
@@ -167,13 +167,13 @@ class Stage(Generic[P]):
         return self.key_of(self._bind(args, kwargs))
 
     def key_of(self, arguments: Mapping[str, Any]) -> str:
-        """`key` for arguments by name, defaults included; a Store is no input."""
+        """The cache key for arguments by name, defaults included; a Store is no input."""
         inputs = {name: value for name, value in arguments.items() if not isinstance(value, Store)}
         code = stage_code(self.fn, self.modules)
         return stage_key(self.name, self.version, code.digest if self.code else None, inputs, code.libraries)
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Artifact | None:
-        """The artifact that a call with these arguments would find cached and sound; None where it would build."""
+        """The valid cached artifact for these arguments; None if a call would build."""
         if not self.cache:
             return None
         store = self._store(args, kwargs)
@@ -186,23 +186,23 @@ class Stage(Generic[P]):
         return artifact
 
     def scratch(self, *args: P.args, **kwargs: P.kwargs) -> Path:
-        """A folder that outlives a failed or killed attempt with these arguments (checkpoints), made if need be.
+        """A folder that survives failed and killed attempts with these arguments (for checkpoints), created if needed.
 
-        Only the attempt that holds the key's lock uses it; it is removed when the stage's result is on record.
+        Only the attempt that holds the key's lock uses it; it is removed once the result is recorded.
         """
         folder = self._store(args, kwargs).scratch / self.key(*args, **kwargs)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def task(self, store: Store) -> Task[P, Artifact]:
-        """The Prefect task that keeps its records and locks in this store."""
+        """The Prefect task with records and locks in this store."""
         options: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE}
         if self.cache:
             options = {
                 "persist_result": True,
                 "result_storage": store.results,
                 "result_serializer": "json",
-                "cache_result_in_memory": False,  # a record that was emptied must be gone
+                "cache_result_in_memory": False,  # otherwise an emptied record would still hit
                 "cache_policy": StagePolicy(
                     isolation_level=IsolationLevel.SERIALIZABLE,
                     lock_manager=StageLocks(self, store),
@@ -211,7 +211,7 @@ class Stage(Generic[P]):
             }
         options |= {
             "name": self.name,
-            "task_run_name": cast(Any, self._run_name),  # a bound method is a callback too
+            "task_run_name": cast(Any, self._run_name),  # a bound method is allowed too
             "retries": self.retries,
             "retry_delay_seconds": [_delay(attempt) for attempt in range(self.retries)] or None,
             "retry_jitter_factor": JITTER if self.retries else None,
@@ -225,7 +225,7 @@ class Stage(Generic[P]):
         def body(*args: P.args, **kwargs: P.kwargs) -> Artifact:
             start = time.monotonic()
             if self.cache:
-                self.key(*args, **kwargs)  # Prefect would run without a key, and keep nothing
+                self.key(*args, **kwargs)  # raises; Prefect would run without a key and cache nothing
             store = self._store(args, kwargs)
             for value in self._bind(args, kwargs).values():
                 for item in value if isinstance(value, tuple) else (value,):
@@ -258,11 +258,11 @@ class Stage(Generic[P]):
         try:
             key = self.key_of(parameters)
         except TypeError:
-            return self.name  # the body raises the same error, in the task's own state
+            return self.name  # the body raises the same error, which fails the task
         return f"{self.name} {key.rsplit('-', 1)[1][:6]}"
 
     def _retry_condition(self) -> Callable[[Any, TaskRun, State], bool]:
-        def may_heal(task: Any, run: TaskRun, state: State) -> bool:
+        def is_transient(task: Any, run: TaskRun, state: State) -> bool:
             kind = kind_of(state.data) if isinstance(state.data, BaseException) else None
             attempt = run.run_count or 1
             if kind is not None and attempt <= self.retries:
@@ -277,7 +277,7 @@ class Stage(Generic[P]):
                 )
             return kind is not None
 
-        return may_heal
+        return is_transient
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         bound = self._signature.bind(*args, **kwargs)
@@ -301,21 +301,20 @@ def stage(
     prepare: Callable[..., None] | None = None,
     space: Callable[..., int] | None = None,
 ) -> Callable[[Callable[P, Artifact]], Stage[P]]:
-    """Make a stage of a function that takes one Store, artifacts and settings, and returns an Artifact.
+    """Make a Stage of a function that takes one Store, artifacts and settings, and returns an Artifact.
 
     Args:
-        name: what logs, Prefect's UI and the cache key call it.
-        version: raise it to make every earlier result stale.
-        modules: library modules that run elsewhere (a job's module), whose code belongs to the key as well. What the
-            function itself uses is found from its names (tasks/engine/code.py).
-        code_digest: False leaves the code out, so that `version` alone stands for it (training, where an unrelated
-            edit would cost hours). The versions of the libraries that the code imports count all the same.
-        cache: False for a stage that must look at the world each time (a snapshot of a folder); it may take paths.
-        retries: further attempts after a failure that one may heal (tasks/store/retries.py), with about 2, 8, 32, ...
-            seconds between them.
+        name: in logs, Prefect's UI and the cache key.
+        version: raise it to invalidate all earlier results.
+        modules: modules that run in another process (a job's module), whose code belongs to the key as well. Code that
+            the function itself uses is detected (tasks/engine/code.py).
+        code_digest: False leaves the code out of the key, so that `version` alone represents it (training, where an
+            unrelated edit would cost hours). Versions of imported libraries still count.
+        cache: False for a stage that must read its sources each time (a snapshot of a folder); it may take paths.
+        retries: further attempts after a transient failure (tasks/store/retries.py), after about 2, 8, 32, ... seconds.
         prepare: called in the flow, with the stage's arguments, before a stage that would build. It may map tasks,
-            which a task may not (a serializable transaction waits for ever); what it leaves undone the stage does.
-        space: called with the stage's arguments: about how many bytes it writes; checked before it starts.
+            which a task may not (a serializable transaction would wait without end); the stage does what it leaves.
+        space: called with the stage's arguments; returns an estimate of the bytes written, checked before the start.
     """
 
     def decorate(fn: Callable[P, Artifact]) -> Stage[P]:
@@ -339,7 +338,7 @@ def _delay(attempt: int) -> float:
 
 
 def _recorded(record: Path) -> Artifact | None:
-    """The artifact in one of Prefect's records; None where there is no record or nothing of the kind in it."""
+    """The artifact in one of Prefect's records; None without a record or if it has none."""
     try:
         return _recorded_in(record.read_bytes())
     except OSError:
@@ -348,10 +347,10 @@ def _recorded(record: Path) -> Artifact | None:
 
 def _recorded_in(content: bytes) -> Artifact | None:
     try:
-        # A record names what reads it, and may come from shared storage: nothing but JSON, which runs no code.
+        # A record names its serializer and may come from shared storage: allow only JSON, which runs no code.
         if json.loads(content)["metadata"]["serializer"]["type"] != "json":
             return None
         entry: ResultRecord[Any] = ResultRecord.deserialize(content)
-    except Exception:  # emptied, cut off, or by another version: Prefect takes all of them for a miss
+    except Exception:  # emptied, truncated, or of another version: a miss for Prefect too
         return None
     return entry.result if isinstance(entry.result, Artifact) else None

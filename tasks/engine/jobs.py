@@ -1,14 +1,14 @@
-"""Run a job file in a process of its own, with what it says on stderr passed on as it comes, and what it logs logged.
+"""Run a job file in a child process: pass on its output as it comes, log its log, report its progress.
 
-A process of its own gets its memory settings before it starts, gives all memory back at its end, can be killed and run
-again, and is the same thing that Slurm or Kubernetes would start. It ends with its parent
-(jora_model/runtime/process.py).
+A child process gets memory settings before it starts, returns all memory at its end, can be killed and restarted, and
+is what Slurm or Kubernetes would start. It ends with its parent (jora_model/runtime/process.py).
 """
 
 import codecs
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,8 +26,9 @@ from user_error import UserError
 logger = logging.getLogger(__name__)
 REPOSITORY = Path(__file__).resolve().parents[2]
 ERROR_PREFIX = "error: "
+_LAST_ERROR = re.compile(rf"(?:^|(?<=\n))\n*(?:{ERROR_PREFIX}[^\n]*\n?)?\Z")
 KEPT_LINES = 20
-KEPT_CHARACTERS = 10_000  # of one line: a progress bar may draw for hours without ending its line
+KEPT_CHARACTERS = 10_000  # of one line: a progress bar may go on for hours without a line end
 SECONDS_TO_END = 5.0
 # Large temporaries page-fault otherwise: a blocked causal attention took 25-28 ms with these, 49 without (DESIGN.md).
 MEMORY_SETTINGS = {
@@ -37,8 +38,8 @@ MEMORY_SETTINGS = {
 }
 
 
-class Log(Protocol):
-    """What `run_job` needs of a logger."""
+class JobLog(Protocol):
+    """The part of a logger that `run_job` uses."""
 
     def info(self, msg: str, /, *args: object) -> None: ...
 
@@ -49,25 +50,25 @@ def run_job(
     module: str,
     job_file: Path,
     *,
-    log: Log,
+    log: JobLog,
     progress: Callable[[int, int], object] = lambda done, total: None,
     secrets: Mapping[str, str] | None = None,
     seconds_to_end: float = SECONDS_TO_END,
 ) -> None:
-    """Run `python -m module job_file` and wait for it; its stdout and stderr come out on our stderr, its log in ours.
+    """Run `python -m module job_file` and wait; its stdout and stderr go to our stderr, its log to `log`.
 
-    When this is interrupted (Ctrl-C, a cancelled flow) the job gets SIGTERM, and SIGKILL after `seconds_to_end`.
+    When this call is interrupted (Ctrl-C, a cancelled flow) the job gets SIGTERM, and SIGKILL after `seconds_to_end`.
 
     Args:
-        progress: called, in another thread, with what is done and of how much.
-        secrets: variables that this job alone gets, and no file holds.
+        progress: called in another thread with the done and the total amount.
+        secrets: environment variables for this job only; never written to a file.
 
     Raises:
-        UserError: the job ended with exit code 2 and a last line `error: ...`; that line.
-        JobKilled: it was killed, or its fellows were; it may be run again.
-        JobFailed: it ended in any other way but success. Both give the exit code or signal and its last lines.
+        UserError: the job ended with exit code 2 and a last line `error: ...`; has the message of that line.
+        JobKilled: a process of the job was killed; the job can be run again.
+        JobFailed: the job failed otherwise. This and JobKilled have the exit code or signal and the last lines.
     """
-    readable, writable = os.pipe()  # the job holds the one end, and this process alone the other
+    readable, writable = os.pipe()  # the job has one end, only this process the other
     reports, report_to = os.pipe()
     try:
         with subprocess.Popen(  # noqa: S603  our own module, no shell
@@ -77,17 +78,17 @@ def run_job(
             stderr=subprocess.STDOUT,
             env=_environment({**os.environ, **(secrets or {})}, readable, report_to),
             pass_fds=(readable, report_to),
-            start_new_session=True,  # Ctrl-C reaches this process only, which then ends the job in order
+            start_new_session=True,  # Ctrl-C reaches only this process, which then terminates the job
         ) as process:
-            os.close(report_to)  # so that its end comes with the job's
+            os.close(report_to)  # so that the pipe ends with the job
             report_to = -1
             log.info("started python -m %s (process %d)", module, process.pid)
             assert process.stdout is not None
-            # Apart: a server that is slow to take the log must not put it after the job's last line.
-            said: deque[str] = deque(maxlen=KEPT_LINES)
+            # Separate: a slow log server must not put log lines after the job's last line.
+            output: deque[str] = deque(maxlen=KEPT_LINES)
             logged: deque[str] = deque(maxlen=KEPT_LINES)
-            reader = threading.Thread(target=_pass_on, args=(process.stdout, said), daemon=True)
-            # With a descriptor of its own: it may outlive this call, and the number would be another pipe's.
+            reader = threading.Thread(target=_pass_on, args=(process.stdout, output), daemon=True)
+            # With its own descriptor: the thread may outlive this call, and the number could be reused.
             listening = (os.dup(reports), log, progress, logged)
             listener = threading.Thread(target=_listen, args=listening, daemon=True)
             reader.start()
@@ -99,7 +100,7 @@ def run_job(
                 raise
             finally:
                 reader.join(timeout=SECONDS_TO_END)
-                if reader.is_alive():  # a process that the job left behind holds the pipe open
+                if reader.is_alive():  # a process that the job left behind keeps the pipe open
                     os.killpg(process.pid, signal.SIGKILL)
                     reader.join()
                 listener.join(timeout=SECONDS_TO_END)
@@ -108,7 +109,7 @@ def run_job(
             if descriptor >= 0:
                 os.close(descriptor)
     if code != 0:
-        raise _failure(module, code, list(said), list(logged))
+        raise _failure(module, code, list(output), list(logged))
 
 
 def _environment(current: Mapping[str, str], parent_fd: int, report_fd: int) -> dict[str, str]:
@@ -122,17 +123,17 @@ def _environment(current: Mapping[str, str], parent_fd: int, report_fd: int) -> 
         REPORT_FD: str(report_fd),
     }
     if sys.stderr.isatty():
-        # The job writes to a pipe and could not ask for the width of the terminal that its bars are shown on.
+        # The job writes to a pipe, so it cannot determine the width of the terminal for its progress bars.
         environment.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
     else:
-        environment.setdefault("TQDM_MININTERVAL", "10")  # a bar in a log file is a line too many
+        environment.setdefault("TQDM_MININTERVAL", "10")  # fewer progress lines in a log file
     return environment
 
 
-def _listen(reports: int, log: Log, progress: Callable[[int, int], object], logged: deque[str]) -> None:
-    """Log what the job logs, with its level, and tell how far it is; until the job has ended.
+def _listen(reports: int, log: JobLog, progress: Callable[[int, int], object], logged: deque[str]) -> None:
+    """Log what the job logs, with its level, and report its progress, until the job has ended.
 
-    It reads on whatever happens: a job whose pipe nobody empties stands still.
+    It never stops reading: a job whose pipe is full would block.
     """
     level = logging.WARNING
     with open(reports, "rb") as lines:
@@ -145,32 +146,48 @@ def _listen(reports: int, log: Log, progress: Callable[[int, int], object], logg
                 else:
                     progress(report["done"], report["total"])
             except Exception as error:
-                logger.log(level, "what a job reported could not be shown: %s (%.200r)", error, line)
-                level = logging.DEBUG  # once is enough
+                logger.log(level, "a report of a job could not be shown: %s (%.200r)", error, line)
+                level = logging.DEBUG  # warn only once
 
 
 def _pass_on(pipe: IO[bytes], lines: deque[str]) -> None:
-    """Write what comes, as it comes (a progress bar has no line ends), and keep the last lines."""
+    """Write output as it comes (a progress bar has no line ends), and keep the last lines.
+
+    A last line `error: ...` is kept and not written: the caller raises it.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    rest = ""
+    rest = held = ""
+    line_start = True
     while block := os.read(pipe.fileno(), 65536):
         text = decoder.decode(block)
-        sys.stderr.write(text)
-        sys.stderr.flush()
-        *whole, rest = (rest + text).split("\n")
-        lines.extend(filter(None, map(_shown, whole)))
+        written, held = _hold_error(held + text, line_start)
+        if written:
+            line_start = written.endswith("\n")
+            sys.stderr.write(written)
+            sys.stderr.flush()
+        *complete, rest = (rest + text).split("\n")
+        lines.extend(filter(None, map(_shown, complete)))
         rest = rest[-KEPT_CHARACTERS:]
     if last := _shown(rest):
         lines.append(last)
 
 
+def _hold_error(text: str, line_start: bool) -> tuple[str, str]:
+    """The text without, and only, the blank lines and the error line that it ends in."""
+    match = _LAST_ERROR.search(text)
+    start = match.start() if match else len(text)
+    if start == 0 and not line_start:  # it goes on in a line that was written
+        start = text.find("\n") + 1 or len(text)
+    return text[:start], text[start:]
+
+
 def _shown(line: str) -> str:
-    """What a terminal shows of a line: the part after the last carriage return."""
+    """The visible part of a line: that after the last carriage return."""
     return line.rstrip().rsplit("\r", 1)[-1]
 
 
 def _end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
-    """End the job and its children."""
+    """Terminate the job and its children."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -182,9 +199,9 @@ def _end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
         return
 
 
-def _failure(module: str, code: int, said: list[str], logged: list[str]) -> Exception:
-    if code == EXIT_INPUT_ERROR and said and said[-1].startswith(ERROR_PREFIX):
-        return UserError(said[-1].removeprefix(ERROR_PREFIX))
+def _failure(module: str, code: int, output: list[str], logged: list[str]) -> Exception:
+    if code == EXIT_INPUT_ERROR and output and output[-1].startswith(ERROR_PREFIX):
+        return UserError(output[-1].removeprefix(ERROR_PREFIX))
     kind = JobKilled if code < 0 or code == EXIT_AGAIN else JobFailed
     if code < 0:
         name = signal.Signals(-code).name
@@ -193,5 +210,5 @@ def _failure(module: str, code: int, said: list[str], logged: list[str]) -> Exce
             how += " (out of memory?)"
     else:
         how = f"ended with exit code {code}"
-    lines = [*logged, *said][-KEPT_LINES:] or ["(none)"]
+    lines = [*logged, *output][-KEPT_LINES:] or ["(none)"]
     return kind("\n".join([f"the job {module} {how}; its last lines:", *lines]))

@@ -1,8 +1,8 @@
-"""Cache keys: what a stage's result depends on, in a form that is the same in every process and on every machine.
+"""Cache keys: everything that a stage's result depends on, in a form that is the same in all processes and machines.
 
 A key is the sha256 of the stage's name, its version, a digest of the code that it uses, the versions of the libraries
-that this code imports (tasks/engine/code.py) and its canonical inputs. Where a file lies, when it was made and the
-order of a dict do not matter. What has no such form raises TypeError: a wrong key would be a wrong result later.
+that this code imports (tasks/engine/code.py) and its canonical inputs. Paths, times and the order of dicts are
+ignored. A value without a canonical form raises TypeError: a wrong key would later return a wrong result.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from tasks.store.artifacts import Artifact
 
 
 def canonical(value: object, where: str = "input") -> Any:
-    """`value` as plain JSON, in one form only; `where` names it in errors.
+    """`value` as canonical JSON; `where` names it in errors.
 
-    Artifacts stand for themselves by kind and digest, settings by their fields (whatever the class is called) without
-    those that it names in NO_INPUT, sets are sorted, lists and tuples are the same.
+    Artifacts are represented by kind and digest, settings by their fields without those in the class's NO_INPUT (the
+    name of the class does not matter); sets are sorted; lists and tuples are equal.
 
     Raises:
         TypeError: for anything else (paths, arrays, NaN, generators, other objects).
@@ -65,12 +65,12 @@ def stage_key(
     inputs: Mapping[str, object],
     libraries: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The key of one run of a stage: its name and 64 hex digits, good as a file name.
+    """The cache key of a stage with inputs: its name and 64 hex digits; valid as a file name.
 
     Args:
         name: the stage.
-        version: its author's number.
-        code: a code digest, or None when `version` alone stands for the code.
+        version: the number in its decorator.
+        code: a code digest, or None if `version` alone represents the code.
         inputs: argument name -> value.
         libraries: import name -> version.
     """

@@ -1,4 +1,4 @@
-"""Where stages log: Prefect's logger of the run, which the UI shows; outside of a run, Python's own."""
+"""The logger of stages: Prefect's logger of the run, which the UI shows; outside of a run, Python's."""
 
 import logging
 
@@ -9,7 +9,7 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 def run_log() -> Log:
-    """The logger of the current run; good in other threads too, once it is had."""
+    """The logger of the current run; other threads may use it too."""
     try:
         return get_run_logger()
     except MissingContextError:

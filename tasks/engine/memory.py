@@ -1,4 +1,4 @@
-"""The peak memory of a stage: of this process, and of the largest process that it started meanwhile. Linux only."""
+"""The peak memory of a stage: that of this process or of its largest new child process. Linux only."""
 
 import os
 import threading
@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_SECONDS_BETWEEN = 0.5  # a job's last half second is not seen
+_SECONDS_BETWEEN = 0.5  # growth in a child's last half second is missed
 
 
 class Peak:
-    """Bytes, once the block has ended; None where the system does not tell."""
+    """Bytes, set when the block has ended; None if the system does not report it."""
 
     bytes: int | None = None
 
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """Peak resident memory during the block. One block at a time measures this process; a second sees the first's."""
-    peak, found, end = Peak(), [0], threading.Event()
+    """Peak resident memory during the block; of concurrent blocks, each may see the others' memory."""
+    peak, of_children, end = Peak(), [0], threading.Event()
     before = _children()
-    # Makes the kernel count this process's peak anew; where it may not be written, the peak is that since the start.
+    # Resets the kernel's peak of this process; if that is not allowed, the peak is that since the process started.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
     def watch() -> None:
         while not end.wait(_SECONDS_BETWEEN):
-            found[0] = max(found[0], *(_peak_of(pid) for pid in _children() - before), 0)
+            of_children[0] = max(of_children[0], *(_peak_of(pid) for pid in _children() - before), 0)
 
     watcher = threading.Thread(target=watch, name="peak-memory", daemon=True)
     watcher.start()
@@ -35,11 +35,11 @@ def peak_memory() -> Iterator[Peak]:
     finally:
         end.set()
         watcher.join()
-        peak.bytes = max(found[0], _peak_of(os.getpid())) or None
+        peak.bytes = max(of_children[0], _peak_of(os.getpid())) or None
 
 
 def _children() -> set[int]:
-    """Processes that this one has started and that still run."""
+    """Ids of running child processes."""
     pids: set[int] = set()
     for task in Path("/proc/self/task").glob("*/children"):
         try:

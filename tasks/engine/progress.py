@@ -1,4 +1,4 @@
-"""How far a long stage is, as a bar in Prefect's UI: one artifact a stage, brought up to date now and then."""
+"""Progress bars of long stages in Prefect's UI: one artifact per stage, updated now and then."""
 
 import logging
 import time
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Call it with what is done and of how much. Costs nothing where no server is named: nobody could look.
+    """A bar, updated by calls with the done and the total amount; does nothing without a server.
 
-    What the server does not take is left out: a bar is not worth a run.
+    Errors of the server are ignored: a bar must not fail a run.
     """
 
     def __init__(self, key: str, what: str) -> None:
@@ -26,10 +26,10 @@ class Progress:
             try:
                 self._artifact = create_progress_artifact(0.0, key=key, description=what)  # type: ignore[assignment]
             except Exception as error:
-                log.debug("no bar for %s: %s", what, error)
+                log.debug("no progress bar for %s: %s", what, error)
 
     def __call__(self, done: int, total: int) -> None:
-        """At most each ten seconds, and at the end."""
+        """Update at most every ten seconds, and at the end."""
         now = time.monotonic()
         if self._artifact is None or not total or (done < total and now - self._last < _SECONDS_BETWEEN):
             return
@@ -39,7 +39,7 @@ class Progress:
         try:
             update_progress_artifact(self._artifact, share)
         except Exception as error:
-            # Given up: each further call could wait as long for a server that hangs, and a job's reports behind it.
+            # Given up: with a server that hangs, each further call could wait as long and delay the job's reports.
             self._artifact = None
-            log.debug("a bar stays as it is: %s", error)
+            log.debug("a progress bar is no longer updated: %s", error)
         self._last, self._shown = time.monotonic(), share

@@ -1,1 +1,1 @@
-"""What runs did, and the models that they registered."""
+"""Records of runs, and the registry of models."""

@@ -1,13 +1,13 @@
-"""The models of a work directory: every export with its scores, which of them is the champion, and who was before.
+"""The model registry of a work directory: every export with its scores, the champion and its predecessors.
 
-    WORK_DIR/models/NAME/model.json       a ModelRecord; NAME is the beginning of the adapter's digest
+    WORK_DIR/models/NAME/model.json       a ModelRecord; NAME is a prefix of the adapter's digest
     WORK_DIR/models/NAME/adapter, merged  links to its export
-    WORK_DIR/models/history.json          who was made champion, when and why; the last one is the champion
+    WORK_DIR/models/history.json          all champions with time and reason; the last one is the current
     WORK_DIR/models/champion -> NAME
-    WORK_DIR/champion -> models/champion  so that a server reads WORK_DIR/champion/merged, whoever it is
+    WORK_DIR/champion -> models/champion  so that a server can always read WORK_DIR/champion/merged
 
-Everything is written under one lock and by rename. The history is what counts: the link follows it, and is put right by
-the next writer where a process died between the two. No Prefect here.
+All writes are by rename and under one lock. The history is authoritative: if a process dies between writing it and the
+link, the next writer corrects the link. No Prefect here.
 """
 
 import json
@@ -29,9 +29,9 @@ from tasks.store.store import Store
 from user_error import UserError
 
 MODELS, CHAMPION = "models", "champion"
-# What a registered model refers to, of all that its run made.
+# The artifacts of its run that a registered model refers to.
 KEPT = ("base", "adapter", "dataset", "questions", "evaluation", "export")
-# Champions of before whose files are kept, so that a rollback finds them.
+# Number of earlier champions whose files are kept for a rollback.
 KEPT_CHAMPIONS = 3
 _NAME_DIGITS = 12
 
@@ -49,11 +49,11 @@ class Score(_Record):
 
 
 class Decision(_Record):
-    """What the rule said of a model.
+    """What the promotion rule decided about a model.
 
     Attributes:
         against: the champion that it was compared with; None for the base model.
-        comparison: the artifact that holds the differences; None where nothing was compared.
+        comparison: the artifact of the differences; None if nothing was compared.
     """
 
     promoted: bool
@@ -67,12 +67,12 @@ class ModelRecord(_Record):
     """One registered model.
 
     Attributes:
-        run: the name of the run that exported it first, if it was a flow's.
-        base_model: as the person named it.
-        artifacts: those of `KEPT` that there are.
+        run: the name of the flow run that exported it first.
+        base_model: as given by a person.
+        artifacts: those of `KEPT` that exist.
         settings: those of its run.
-        questions: how many the scores are over; 0 where it was not evaluated.
-        scores: of the tuned model with retrieval, by the keys of `METRICS`; None where nothing counts.
+        questions: number of scored questions; 0 if it was not evaluated.
+        scores: of the tuned model with retrieval, by the keys of `METRICS`; None if a metric does not apply.
     """
 
     format: Literal[1] = 1
@@ -88,7 +88,7 @@ class ModelRecord(_Record):
 
 
 class Reign(_Record):
-    """A champion, and how it became that: by a run's rule, by hand, or by a rollback from the one before."""
+    """A champion, and how it became one: by a run's rule, by hand, or by a rollback."""
 
     name: str
     since: str
@@ -100,29 +100,30 @@ _HISTORY = TypeAdapter(tuple[Reign, ...])
 
 
 def now() -> str:
-    """The time as records hold it."""
+    """The current time in the format of records: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Registry:
-    """The models below a work directory. Looking at them makes no folder."""
+    """The models of a work directory. Reading creates no folder."""
 
     def __init__(self, work_dir: Path | str) -> None:
         self.work_dir = Path(work_dir).expanduser().absolute()
         self.folder = self.work_dir / MODELS
 
     def check(self) -> None:
-        """Raises a ValueError where no model is registered."""
+        """Raises UserError if no model is registered."""
         if not any(self.folder.glob("*/model.json")):
             raise UserError(f"no model in {self.work_dir}; make one with: jora run --work-dir {self.work_dir}")
 
     def all(self) -> list[ModelRecord]:
         """Every registered model, in the order of their first registration."""
-        found = [self._read(path) for path in sorted(self.folder.glob("*/model.json")) if not path.parent.is_symlink()]
-        return sorted(found, key=lambda record: (record.created, record.name))
+        paths = sorted(self.folder.glob("*/model.json"))
+        records = [self._read(path) for path in paths if not path.parent.is_symlink()]
+        return sorted(records, key=lambda record: (record.created, record.name))
 
     def history(self) -> tuple[Reign, ...]:
-        """Who was made champion, oldest first; the last one is the champion.
+        """All champions, oldest first; the last one is the current.
 
         Raises:
             UserError: the file is damaged.
@@ -133,18 +134,18 @@ class Registry:
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except ValidationError:
-            raise UserError(f"{path} is damaged; put back a copy of it, or remove it to begin anew") from None
+            raise UserError(f"{path} is damaged; restore a copy of it, or delete it to start anew") from None
 
     def champion(self) -> ModelRecord | None:
-        """The champion, if there is one."""
+        """The current champion, if there is one."""
         history = self.history()
         return self._read(self._file(history[-1].name)) if history else None
 
     def find(self, name: str) -> ModelRecord:
-        """The model of a name, of the beginning of one, or `champion`.
+        """The model of a name, of a prefix of one, or of `champion`.
 
         Raises:
-            UserError: there is none, or several begin so.
+            UserError: there is none, or several match.
         """
         self.check()
         models = self.all()
@@ -156,26 +157,25 @@ class Registry:
                     + ", ".join(model.name for model in models)
                 )
             return champion
-        found = [model for model in models if name and model.name.startswith(name)]
-        if len(found) != 1:
-            what = f"{len(found)} models begin with" if found else "there is no model"
-            raise UserError(f"{what} {name!r}; known are {', '.join(model.name for model in found or models)}")
-        return found[0]
+        matches = [model for model in models if name and model.name.startswith(name)]
+        if len(matches) != 1:
+            what = f"{len(matches)} models begin with" if matches else "there is no model"
+            raise UserError(f"{what} {name!r}; known are {', '.join(model.name for model in matches or models)}")
+        return matches[0]
 
     def dismissed(self) -> dict[str, Reign]:
-        """Models that a rollback took the championship from, with the rollback; no run makes them champion again."""
-        found: dict[str, Reign] = {}
+        """Models that were rolled back from, with the rollback; no run promotes them again."""
+        dismissed: dict[str, Reign] = {}
         before: Reign | None = None
         for reign in self.history():
             if reign.by == "rollback" and before is not None:
-                found[before.name] = reign
-            found.pop(reign.name, None)
+                dismissed[before.name] = reign
+            dismissed.pop(reign.name, None)
             before = reign
-        return found
+        return dismissed
 
     def is_settled(self, adapter: Artifact) -> bool:
-        """Whether nothing is left to decide about a model: it is the champion, or was judged against the present one,
-        or rolled back from."""
+        """Whether a model needs no decision: it is the champion, was judged against it, or was rolled back from."""
         name, history = name_of(adapter), self.history()
         champion = history[-1].name if history else None
         if name == champion or name in self.dismissed():
@@ -185,12 +185,12 @@ class Registry:
         return decision is not None and decision.against == champion
 
     def register(self, store: Store, record: ModelRecord) -> ModelRecord:
-        """Add a model, or what is new about it: the same adapter of the same base is the same model.
+        """Add a model or update its record: the same adapter of the same base is the same model.
 
-        An evaluated model keeps its scores and its export when it is exported again without an evaluation.
+        An evaluated model keeps its scores and export if it is exported again without an evaluation.
 
         Returns:
-            The record as it is kept.
+            The stored record.
         """
         with self._writing(store):
             path = self._file(record.name)
@@ -211,10 +211,10 @@ class Registry:
         return record
 
     def settle(self, store: Store, record: ModelRecord, decision: Decision) -> bool:
-        """Record what the rule said of a model and, where it said so, make it the champion.
+        """Store a decision about a model and, if it is positive, make it the champion.
 
         Returns:
-            False, and nothing is done, where the champion is no longer the one that it was compared with.
+            False, without any change, if the champion is no longer the one that it was compared with.
         """
         with self._writing(store):
             history = self.history()
@@ -230,40 +230,40 @@ class Registry:
         """Make a model the champion by hand.
 
         Raises:
-            UserError: there is no such model, it is the champion already, or its files are gone.
+            UserError: there is no such model, it already is the champion, or its files are missing.
         """
         with self._writing(store):
             return self._by_hand(store, self.find(name), reason, "hand")
 
     def roll_back(self, store: Store, name: str | None, reason: str) -> Reign:
-        """Make a champion of before the champion again: of that name, or the one before this one.
+        """Restore an earlier champion: of that name, or the previous one.
 
-        The one before is that at whose place the present one came, so that a second rollback goes further back.
+        The previous one is the one that the current champion replaced, so a second rollback goes further back.
 
         Raises:
-            UserError: there is none, or its files are gone.
+            UserError: there is none, or its files are missing.
         """
         with self._writing(store):
             history = self.history()
             if name is None:
                 line = _line(history)
                 if len(line) < 2:
-                    raise UserError(f"no champion of before in {self.work_dir}; name a model: jora models promote NAME")
+                    raise UserError(f"no previous champion in {self.work_dir}; choose one: jora models promote NAME")
                 name = line[-2]
             record = self.find(name)
             if record.name not in {reign.name for reign in history}:
-                raise UserError(f"{record.name} was never champion; to make it: jora models promote {record.name}")
+                raise UserError(f"{record.name} was never champion; to promote it: jora models promote {record.name}")
             return self._by_hand(store, record, reason, "rollback")
 
     def _by_hand(self, store: Store, record: ModelRecord, reason: str, by: Literal["hand", "rollback"]) -> Reign:
         history = self.history()
         if history and history[-1].name == record.name:
-            raise UserError(f"{record.name} is the champion already")
+            raise UserError(f"{record.name} is already the champion")
         for part in ("base", "adapter", "export"):
             try:
                 store.verify(record.artifacts[part])
             except BrokenArtifact as error:
-                raise UserError(f"{record.name} cannot be made champion: {error}") from None
+                raise UserError(f"{record.name} cannot become champion: {error}") from None
         reign = Reign(name=record.name, since=now(), by=by, reason=reason)
         self._appoint((*history, reign))
         return reign
@@ -303,14 +303,14 @@ class Registry:
 def describe_model(
     store: Store, artifacts: dict[str, Artifact], settings: dict[str, Any], *, run: str | None
 ) -> ModelRecord:
-    """A record of what a run has exported, with the scores of its evaluation, if it has one."""
+    """The record of a run's export, with the scores of its evaluation if it has one."""
     scores: dict[str, Score | None] = {}
     questions = 0
     if (evaluation := artifacts.get("evaluation")) is not None:
         rungs = json.loads((store.path(evaluation) / "summary.json").read_text(encoding="utf-8"))
         (tuned,) = (rung for rung in rungs if rung["name"] == TUNED)
         questions = tuned["questions"]
-        # An evaluation from before a metric was there has no place for it.
+        # Evaluations of earlier versions lack newer metrics.
         scores = {key: (score := tuned.get(key)) and Score(**score) for key in METRICS}
     return ModelRecord(
         name=name_of(artifacts["adapter"]),
@@ -325,28 +325,28 @@ def describe_model(
 
 
 def roots(store: Store) -> set[Artifact]:
-    """What nobody may remove: the champion and the last champions before it, and of every model its evaluation.
+    """Artifacts that must be kept: those of the champion and the last champions before it, and every evaluation.
 
-    Other registered models stay on record with their scores; to have their files again, run with their settings.
+    Other registered models keep their records; a run with their settings rebuilds their files.
     """
     registry = Registry(store.work_dir)
     kept = set(_line(registry.history())[-1 - KEPT_CHAMPIONS :])
-    found: set[Artifact] = set()
+    artifacts: set[Artifact] = set()
     for record in registry.all():
         names = KEPT if record.name in kept else ("evaluation",)
-        found |= {record.artifacts[name] for name in names if name in record.artifacts}
+        artifacts |= {record.artifacts[name] for name in names if name in record.artifacts}
         if record.decision is not None and record.decision.comparison is not None:
-            found.add(record.decision.comparison)
-    return found
+            artifacts.add(record.decision.comparison)
+    return artifacts
 
 
 def name_of(adapter: Artifact) -> str:
-    """The name that a model is registered by."""
+    """The name under which a model is registered."""
     return adapter.digest[:_NAME_DIGITS]
 
 
 def _line(history: Sequence[Reign]) -> list[str]:
-    """The champion and those that it stands on, oldest first: a rollback takes away those after its own."""
+    """The champion and its predecessors, oldest first: a rollback removes those after its target."""
     line: list[str] = []
     for reign in history:
         if reign.name in line:

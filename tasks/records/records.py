@@ -1,7 +1,7 @@
-"""What every run of a work directory leaves about itself: WORK_DIR/runs/NAME/run.json.
+"""Records of runs: WORK_DIR/runs/NAME/run.json.
 
-Written when a run starts, after each stage, and at its end, by rename. A run that was killed could not say so: its
-record says `running` while nobody holds its lock any more, and is read as `crashed`. No Prefect here.
+Written by rename when a run starts, after each stage, and at its end. The record of a killed run still says `running`,
+but its lock is free: it is read as `crashed`. No Prefect here.
 """
 
 import difflib
@@ -30,30 +30,17 @@ _RECORD, _LOCK, _PIN = "run.json", "running.lock", "pinned"
 State = Literal["running", "completed", "nothing to do", "failed", "cancelled", "crashed"]
 
 
-class StageRecord(BaseModel):
-    """What became of a stage: seconds of wall time, peak memory in bytes (None: cached, or not known), attempts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    stage: str
-    artifact: Artifact
-    cached: bool
-    seconds: float
-    peak_bytes: int | None = None
-    attempts: int = 1
-
-
 class RunRecord(BaseModel):
     """One run.
 
     Attributes:
-        flow, goal: which flow, and how far it was to go.
-        started, ended: UTC, ISO 8601; a run that has not ended has no end.
-        settings: all of them.
-        stages: those that have ended, in order.
-        artifacts: what the run gave by name, once it has ended well.
+        flow, goal: the flow, and how far it should run.
+        started, ended: UTC, ISO 8601; `ended` is None until the run has ended.
+        settings: all settings.
+        stages: outcomes of finished stages, in order.
+        artifacts: results by name, once the run has succeeded.
         packages: the installed Python packages, name -> version, as `pip freeze` lists them.
-        note: a line for a person; error: the line that it failed with.
+        note: a line for a person; error: the message that it failed with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +53,7 @@ class RunRecord(BaseModel):
     started: str
     ended: str | None = None
     settings: dict[str, Any]
-    stages: tuple[StageRecord, ...] = ()
+    stages: tuple[Outcome, ...] = ()
     artifacts: dict[str, Artifact] = {}
     packages: dict[str, str] = {}
     note: str = ""
@@ -75,19 +62,19 @@ class RunRecord(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_bill(cls, value: object) -> object:
-        """Records of earlier versions name a bill of materials, which is no longer written."""
+        """Drops `sbom`, a field of earlier versions."""
         return {name: item for name, item in value.items() if name != "sbom"} if isinstance(value, dict) else value
 
     @property
     def seconds(self) -> float | None:
-        """From start to end."""
+        """Seconds from start to end; None until the run has ended."""
         if self.ended is None:
             return None
         return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
 
 
 class Recording:
-    """The record of a run under way."""
+    """Writes the record of a running run."""
 
     def __init__(self, store: Store, record: RunRecord) -> None:
         self.store = store
@@ -95,43 +82,43 @@ class Recording:
         self.folder = store.work_dir / RUNS / record.name
 
     def write(self, **changes: Any) -> None:
-        """Write the record anew."""
+        """Write the record with changed fields."""
         self.record = self.record.model_copy(update=changes)
         write_whole(self.folder / _RECORD, self.record.model_dump_json(indent=1) + "\n", durable=True)
 
     def note_stage(self, outcome: Outcome) -> None:
-        """Add a stage that has ended. A full disk must not take from a run what it has just built."""
+        """Add the outcome of a stage. A full disk must not fail a run whose stage has just succeeded."""
         with suppress(OSError):
-            self.write(stages=(*self.record.stages, _stage(outcome)))
+            self.write(stages=(*self.record.stages, outcome))
 
     def end(self, state: State, artifacts: dict[str, Artifact], note: str = "") -> None:
-        """The run has ended by itself."""
+        """Record the end of the run."""
         self.write(state=state, ended=_now(), artifacts=artifacts, note=note)
 
     def end_with_nothing(self, outcomes: Sequence[Outcome], artifacts: dict[str, Artifact], note: str) -> None:
-        """Everything was there."""
-        self.write(stages=tuple(map(_stage, outcomes)))
+        """Record that all stages were cached and nothing changed."""
+        self.write(stages=tuple(outcomes))
         self.end("nothing to do", artifacts, note)
 
 
 def installed_packages() -> dict[str, str]:
     """Name -> version of every installed Python package, sorted by name."""
-    found = {}
+    versions = {}
     for package in metadata.distributions():
         name = package.metadata["Name"]
         if name and package.version:  # an interrupted uninstall leaves folders without them
-            found[name] = package.version
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+            versions[name] = package.version
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 @contextmanager
 def recorded(store: Store, flow: str, goal: str, subject: str, settings: dict[str, Any]) -> Iterator[Recording]:
-    """Keep a record of the run in the block, which calls `end`; where it raises instead, the record says what.
+    """Keep the record of the run in the block, which calls `end`; an exception of the block is recorded.
 
-    Meanwhile nothing is removed from the work directory (`jora gc`).
+    Meanwhile `jora gc` removes nothing from the work directory.
 
     Args:
-        subject: what the run is about, in a few words; part of its name.
+        subject: a few words about the run; part of its name.
     """
     with ExitStack() as held:
         try:
@@ -156,27 +143,27 @@ def recorded(store: Store, flow: str, goal: str, subject: str, settings: dict[st
 
 @contextmanager
 def _ends_as(recording: "Recording") -> Iterator[None]:
-    """Record what the block raises."""
+    """Record an exception of the block."""
     try:
         yield
     except BaseException as error:
         ended_by_person = isinstance(error, KeyboardInterrupt | SystemExit) or type(error).__name__ == "CancelledRun"
         line = " ".join(str(error).split()) or type(error).__name__
-        with suppress(OSError):  # the disk may be full, which is then what the run failed with
+        with suppress(OSError):  # the disk may be full, which may be why the run failed
             recording.write(state="cancelled" if ended_by_person else "failed", ended=_now(), error=line)
         raise
 
 
 @contextmanager
 def in_use(store: Store) -> Iterator[None]:
-    """Say that this process reads and writes artifacts, so that nothing is removed meanwhile.
+    """Hold the lock that keeps `jora gc` from removing artifacts during the block.
 
     Raises:
-        UserError: `jora gc` is removing what nobody needs.
+        UserError: `jora gc` is running.
     """
     descriptor = try_flock(store.locks / IN_USE, shared=True)
     if descriptor is None:
-        raise UserError(f"jora gc is at work in {store.work_dir}; run this again when it has ended")
+        raise UserError(f"jora gc is running in {store.work_dir}; try again when it has ended")
     try:
         yield
     finally:
@@ -184,13 +171,13 @@ def in_use(store: Store) -> Iterator[None]:
 
 
 def list_runs(work_dir: Path) -> list[RunRecord]:
-    """All runs, the oldest first; damaged records are left out."""
-    found = (_read(folder) for folder in _folders(work_dir))
-    return sorted((record for record in found if record is not None), key=lambda record: record.started)
+    """Records of all runs, oldest first; damaged ones are left out."""
+    records = (_read(folder) for folder in _folders(work_dir))
+    return sorted((record for record in records if record is not None), key=lambda record: record.started)
 
 
 def damaged_runs(work_dir: Path) -> list[Path]:
-    """Records that are there and cannot be read."""
+    """Paths of records that cannot be read."""
     return [folder / _RECORD for folder in _folders(work_dir) if (folder / _RECORD).exists() and _read(folder) is None]
 
 
@@ -199,48 +186,37 @@ def _folders(work_dir: Path) -> list[Path]:
 
 
 def find_run(work_dir: Path, name: str) -> RunRecord:
-    """The run of a name or of the beginning of one; `latest` is the last one.
+    """The run of a name or of a prefix of one; `latest` is the last run.
 
     Raises:
-        UserError: there is none, or several begin so.
+        UserError: there is none, or several match.
     """
     runs = list_runs(work_dir)
     if not runs:
         raise UserError(f"no run in {work_dir}; start one with: jora run --work-dir {work_dir}")
     if name == "latest":
         return runs[-1]
-    found = [run for run in runs if run.name == name] or [run for run in runs if run.name.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UserError(f"{len(found)} runs begin with {name!r}; known are {', '.join(run.name for run in found)}")
+    matches = [run for run in runs if run.name == name] or [run for run in runs if run.name.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UserError(f"{len(matches)} runs begin with {name!r}; known are {', '.join(run.name for run in matches)}")
     (near,) = difflib.get_close_matches(name, [run.name for run in runs], 1, cutoff=0.0)
     raise UserError(f"no run {name!r} in {work_dir}; the nearest is {near}; list them with: jora runs")
 
 
 def is_pinned(work_dir: Path, name: str) -> bool:
-    """Whether `jora gc` keeps a run's artifacts whatever their age."""
+    """Whether `jora gc` keeps a run's artifacts regardless of their age."""
     return (work_dir / RUNS / name / _PIN).exists()
 
 
 def pin(work_dir: Path, name: str, pinned: bool) -> None:
-    """Let `jora gc` keep a run's artifacts, or no longer."""
+    """Pin or unpin a run."""
     path = work_dir / RUNS / name / _PIN
     if pinned:
         path.touch()
     else:
         path.unlink(missing_ok=True)
-
-
-def _stage(outcome: Outcome) -> StageRecord:
-    return StageRecord(
-        stage=outcome.stage,
-        artifact=outcome.artifact,
-        cached=outcome.cached,
-        seconds=outcome.seconds,
-        peak_bytes=outcome.peak_bytes,
-        attempts=outcome.attempts,
-    )
 
 
 def _read(folder: Path) -> RunRecord | None:
@@ -253,7 +229,7 @@ def _read(folder: Path) -> RunRecord | None:
         return record
     if descriptor is not None:
         os.close(descriptor)
-    record = _written(folder)  # it may have ended just now
+    record = _written(folder)  # it may just have ended
     return record and (record.model_copy(update={"state": "crashed"}) if record.state == "running" else record)
 
 
@@ -265,7 +241,7 @@ def _written(folder: Path) -> RunRecord | None:
 
 
 def _new_folder(runs: Path, name: str) -> tuple[str, int]:
-    """A folder of this name, or with a number behind it; and the lock in it, held."""
+    """Create a folder of this name, with a number appended if needed; returns its name and its held lock."""
     number = 1
     while True:
         folder = runs / (name if number == 1 else f"{name}-{number}")
@@ -275,7 +251,7 @@ def _new_folder(runs: Path, name: str) -> tuple[str, int]:
             number += 1
             continue
         while (descriptor := try_flock(folder / _LOCK)) is None:
-            time.sleep(POLL_SECONDS)  # somebody who lists the runs looks at it just now
+            time.sleep(POLL_SECONDS)  # a process that lists the runs holds it for a moment
         return folder.name, descriptor
 
 

@@ -1,7 +1,6 @@
-"""What runs of a work directory left, as links to the results.
+"""Links to results: `latest/` for the last run, `sweeps/NAME` for the last sweep of a name.
 
-`latest/` is the last run, with report.html and run.json, which holds the references; `sweeps/NAME` is the last sweep of
-a name.
+`latest/` also has report.html and run.json, which holds the run's artifacts and settings.
 """
 
 import json
@@ -37,11 +36,11 @@ _LINKS = {
 
 @dataclass(frozen=True)
 class Results:
-    """What a run gave: what each stage did, and name -> path of the results (below WORK_DIR/latest).
+    """Results of a run: outcomes of its stages, and name -> path (below WORK_DIR/latest).
 
     Attributes:
-        note: a line for a person, such as whether the model became the champion; may be empty.
-        artifacts: the references behind the paths, where nothing was left to do.
+        note: a line for a person, such as the promotion decision; may be empty.
+        artifacts: the references behind the paths if there was nothing to do, else empty.
     """
 
     work_dir: Path
@@ -63,9 +62,9 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
         if name in given:
             kind, part = _LINKS[name]
             point(folder / name, store.path(artifacts[kind]) / part)
-        else:  # what another run gave says nothing about this one
+        else:  # another run's result
             (folder / name).unlink(missing_ok=True)
-    (folder / REPORT).unlink(missing_ok=True)  # this run's is written once it has ended
+    (folder / REPORT).unlink(missing_ok=True)  # written again once this run has ended
     record = {
         "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
         "settings": settings,
@@ -75,7 +74,7 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
 
 
 def latest_paths(store: Store, artifacts: dict[str, Artifact]) -> dict[str, Path]:
-    """Name -> path below latest/ of what these artifacts give."""
+    """Name -> path below latest/ of these artifacts' results."""
     paths = {
         name: store.work_dir / LATEST / name
         for name, (kind, part) in _LINKS.items()
@@ -86,7 +85,7 @@ def latest_paths(store: Store, artifacts: dict[str, Artifact]) -> dict[str, Path
 
 
 def is_published(store: Store, artifacts: dict[str, Artifact]) -> bool:
-    """Whether every link below latest/ shows these artifacts; a run that was killed while it set them left a mix."""
+    """Whether all links below latest/ point to these artifacts; a run killed while setting them leaves a mix."""
     folder = store.work_dir / LATEST
     given = latest_paths(store, artifacts)
     for name, (kind, part) in _LINKS.items():
@@ -100,7 +99,7 @@ def is_published(store: Store, artifacts: dict[str, Artifact]) -> bool:
 
 
 def publish_sweep(store: Store, over: str, sweep: Artifact) -> Path:
-    """Point WORK_DIR/sweeps/NAME at a sweep's table and plot; `latest/` stays with the run that a person chose."""
+    """Point WORK_DIR/sweeps/NAME at a sweep's table and plot; `latest/` does not change."""
     link = store.work_dir / SWEEPS / over
     link.parent.mkdir(exist_ok=True)
     point(link, store.path(sweep))
@@ -108,7 +107,7 @@ def publish_sweep(store: Store, over: str, sweep: Artifact) -> Path:
 
 
 def read_latest(work_dir: Path) -> tuple[dict[str, Artifact], dict[str, Any]]:
-    """References and settings of the last run.
+    """Artifacts and settings of the last run.
 
     Raises:
         UserError: no run has finished in this work directory, or its record is damaged.

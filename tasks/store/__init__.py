@@ -1,1 +1,1 @@
-"""Artifacts on disk: written whole, named by content, verified, shared."""
+"""Artifacts on disk: written atomically, named by content, verified, shared between machines."""

@@ -1,4 +1,4 @@
-"""The small classes that stand for artifacts: the reference that tasks exchange, and what a manifest says."""
+"""Data classes of artifacts: references, manifests and outcomes of stages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from user_error import UserError
 
 
 class BrokenArtifact(UserError):
-    """An artifact is missing or no longer holds what was written; one line that says what and what to do."""
+    """An artifact is missing or differs from what was written; one line that says how, and what to do."""
 
 
 class Artifact(BaseModel):
-    """The small reference that tasks exchange. It holds no path, so a work directory can be moved."""
+    """The reference to an artifact that stages exchange. It has no path, so a work directory can be moved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +29,7 @@ class Artifact(BaseModel):
         return tuple(value.items()) if isinstance(value, Mapping) else value
 
     def count(self, name: str) -> int:
-        """The number recorded under `name` when the artifact was built (KeyError where there is none)."""
+        """The count recorded under `name` when the artifact was built (KeyError if there is none)."""
         return dict(self.counts)[name]
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Artifact(BaseModel):
 
 
 class FileRecord(BaseModel):
-    """One file of an artifact: sha256 (hex), size in bytes, modification time in ns, and its target if a link."""
+    """One file of an artifact: sha256 (hex), size in bytes, modification time in ns, and the target of a link."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +48,7 @@ class FileRecord(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What manifest.json says: where an artifact comes from and what it holds."""
+    """The content of manifest.json: provenance, counts and files of an artifact."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,9 +71,12 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one stage in this run; seconds and peak memory are those of building, 0 and None if cached.
+    """The outcome of a stage in a run.
 
-    Attempts are more than 1 where it failed before in a way that another attempt healed.
+    Attributes:
+        seconds: wall time of building; 0 if cached.
+        peak_bytes: peak memory of building; None if cached or unknown.
+        attempts: more than 1 if retries were needed.
     """
 
     stage: str

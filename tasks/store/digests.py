@@ -30,8 +30,8 @@ def artifact_digest(kind: str, files: Mapping[str, str]) -> str:
 def file_digest(path: Path, memory: Path | None) -> str:
     """The sha256 (hex) of a file's bytes.
 
-    With a folder `memory` the digest of the same (path, size, modification time) is read from there, and kept there
-    when it had to be computed: 14 GB of somebody's weights take 11 s once, not at every run.
+    With a folder `memory`, the digest of the same (path, size, modification time) is read from there, and stored there
+    once it is computed: 14 GB of weights take 11 s once, not at every run.
     """
     path = path.resolve(strict=True)
     if memory is None:

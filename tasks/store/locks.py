@@ -1,4 +1,4 @@
-"""Locks that die with their holder: `flock` on small files, and Prefect's lock manager on top of them.
+"""Locks that end with their holder: `flock` on small files, and Prefect's lock manager on top of them.
 
 Prefect's own file locks outlive a `kill -9` and block every later run. The kernel drops a `flock` when the last
 descriptor of the open file goes, however the process ends. Traps: each lock needs a descriptor of its own, because a
@@ -14,17 +14,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from user_error import UserError
+from typing import Any
 
 POLL_SECONDS = 0.1
 
 
 def try_flock(path: Path, *, shared: bool = False) -> int | None:
-    """Lock the file `path` (made if need be) without waiting.
+    """Lock the file `path`, created if needed, without waiting.
 
     Returns:
-        The open descriptor that holds the lock (closing it releases it), or None where somebody else holds it.
+        The open descriptor that holds the lock (closing it releases it), or None if the lock is held elsewhere.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -40,7 +39,7 @@ def try_flock(path: Path, *, shared: bool = False) -> int | None:
 
 @contextmanager
 def flocked(path: Path) -> Iterator[None]:
-    """Hold the lock on `path` for the body; waits as long as it takes."""
+    """Hold the lock on `path` during the block; waits without limit."""
     while (descriptor := try_flock(path)) is None:
         time.sleep(POLL_SECONDS)
     try:
@@ -50,9 +49,9 @@ def flocked(path: Path) -> Iterator[None]:
 
 
 class FlockLocks:
-    """Prefect's `LockManager` protocol with one flocked file per key, good across threads and processes.
+    """Prefect's `LockManager` protocol with one flocked file per key, across threads and processes.
 
-    Subclasses may override the three `on_...` methods; they run in the thread that asks for the lock.
+    Subclasses may override the three `on_...` methods; they run in the thread that acquires the lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,13 +60,13 @@ class FlockLocks:
         self._held: dict[str, tuple[str, int]] = {}
 
     def on_wait(self, key: str) -> None:
-        """Called once per acquire when somebody else holds the lock."""
+        """Called once per acquire if the lock is held elsewhere."""
 
     def on_acquired(self, key: str) -> None:
-        """Called when the lock was taken, before the caller looks for a record."""
+        """Called once the lock is held, before the caller looks for a record."""
 
     def on_release(self, key: str) -> None:
-        """Called just before the lock is dropped."""
+        """Called just before the lock is released."""
 
     def acquire_lock(
         self,
@@ -76,9 +75,9 @@ class FlockLocks:
         acquire_timeout: float | None = None,
         hold_timeout: float | None = None,
     ) -> bool:
-        """Take the lock, waiting up to `acquire_timeout` seconds (None: for ever). True when it is held.
+        """Acquire the lock within `acquire_timeout` seconds (None: no limit); whether it is held.
 
-        `hold_timeout` is not used: the lock ends with its holder instead.
+        `hold_timeout` is ignored: the lock ends with its holder.
         """
         if self.is_lock_holder(key, holder):
             return True
@@ -101,13 +100,13 @@ class FlockLocks:
         return True
 
     def release_lock(self, key: str, holder: str) -> None:
-        """Drop the lock.
+        """Release the lock.
 
         Raises:
-            UserError: `holder` does not hold it.
+            ValueError: `holder` does not hold it, as Prefect's protocol has it.
         """
         if not self.is_lock_holder(key, holder):
-            raise UserError(f"the lock {key} is not held by {holder}")
+            raise ValueError(f"the lock {key} is not held by {holder}")
         try:
             self.on_release(key)
         finally:
@@ -115,7 +114,7 @@ class FlockLocks:
             os.close(descriptor)
 
     def is_locked(self, key: str) -> bool:
-        """Whether anybody, in this or another process, holds the lock."""
+        """Whether the lock is held, in this or another process."""
         if key in self._held:
             return True
         if not self._path(key).exists():
@@ -127,12 +126,12 @@ class FlockLocks:
         return False
 
     def is_lock_holder(self, key: str, holder: str) -> bool:
-        """Whether `holder` took the lock through this manager."""
+        """Whether `holder` holds the lock through this manager."""
         held = self._held.get(key)
         return held is not None and held[0] == holder
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
-        """Wait until nobody holds the lock; False when `timeout` seconds pass first."""
+        """Wait until the lock is free; False if `timeout` seconds pass first."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.is_locked(key):
             if deadline is not None and time.monotonic() >= deadline:
@@ -140,19 +139,13 @@ class FlockLocks:
             time.sleep(POLL_SECONDS)
         return True
 
-    async def aacquire_lock(
-        self,
-        key: str,
-        holder: str,
-        acquire_timeout: float | None = None,
-        hold_timeout: float | None = None,
-    ) -> bool:
+    async def aacquire_lock(self, *args: Any, **kwargs: Any) -> bool:
         """`acquire_lock` in a thread, for asynchronous callers."""
-        return await asyncio.to_thread(self.acquire_lock, key, holder, acquire_timeout, hold_timeout)
+        return await asyncio.to_thread(self.acquire_lock, *args, **kwargs)
 
-    async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:
+    async def await_for_lock(self, *args: Any, **kwargs: Any) -> bool:
         """`wait_for_lock` in a thread, for asynchronous callers."""
-        return await asyncio.to_thread(self.wait_for_lock, key, timeout)
+        return await asyncio.to_thread(self.wait_for_lock, *args, **kwargs)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.lock"

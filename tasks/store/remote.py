@@ -1,13 +1,13 @@
-"""Artifacts and stage records on storage that machines share: any URL of fsspec (s3://, gs://), or a mounted folder.
+"""Artifacts and stage records on shared storage: any fsspec URL (s3://, gs://) or a mounted folder.
 
     URL/artifacts/KIND/DIGEST/    the files, and manifest.json last
-    URL/results/KEY               Prefect's record of a stage, once its artifact is there
-    URL/runs/NAME/run.json        what runs say of themselves
+    URL/results/KEY               Prefect's record of a stage, written after its artifact
+    URL/runs/NAME/run.json        records of runs
 
-The work directory stays where everything is read and written; this is where it looks before it builds, and what it
-shares. An artifact is named by its content and every byte is checked on arrival, so that two machines that write the
-same one at once do no harm, and a damaged copy is a miss. Files that are only linked to (a base model) stay behind:
-whoever names them has them. Credentials come from the environment, as fsspec's implementations read them. No Prefect.
+Stages still read and write the work directory; a stage that is not cached there is fetched from here, and a built stage
+is uploaded. Artifacts are named by content and verified on arrival, so two machines may write the same one at once, and
+a damaged copy is a miss. Artifacts with linked files (a base model) are not uploaded: whoever names such files has
+them. Credentials come from the environment, as fsspec's implementations read them. No Prefect here.
 """
 
 import logging
@@ -33,8 +33,8 @@ from user_error import UserError
 
 ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 1.0
-_TOLD_FROM = 10_000_000  # bytes of a transfer that is worth a line
-# What fsspec needs for a protocol -> our extra.
+_LOGGED_FROM = 10_000_000  # bytes; smaller transfers are not logged
+# Protocol -> the extra of this package that it needs.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
 _PLAIN = re.compile(r"[a-z0-9-]+")
@@ -46,7 +46,7 @@ class Remote:
     """Storage at a URL.
 
     Raises:
-        UserError: the URL names no kind of storage that is known here, or it does not answer.
+        UserError: the URL's protocol is unknown, or the storage does not respond.
     """
 
     def __init__(self, url: str) -> None:
@@ -71,60 +71,60 @@ class Remote:
         try:
             self.files.makedirs(self.root, exist_ok=True)
             self.files.exists(self.root)
-        except Exception as error:  # each implementation has its own
+        except Exception as error:  # implementations have their own
             raise UserError(
-                f"storage={url} does not answer ({_line(error)}); check the URL, the network and the credentials in "
-                "the environment, or leave it out"
+                f"storage={url} does not respond ({_line(error)}); check the URL, the network and the credentials in "
+                "the environment, or unset it"
             ) from None
 
     def fetch(self, store: Store, key: str, read: Callable[[bytes], Artifact | None]) -> bool:
-        """Bring a stage's record and its artifact into the work directory; whether both are there now.
+        """Download a stage's artifact and record into the work directory; whether both are there now.
 
         Args:
-            read: the artifact in a record, if there is one in it.
+            read: returns the artifact in a record, if it has one.
         """
-        place = f"{self.root}/results/{key}"
+        path = f"{self.root}/results/{key}"
 
-        def bring() -> bool:
-            if not self.files.exists(place):
+        def download() -> bool:
+            if not self.files.exists(path):
                 return False
-            record = self.files.cat_file(place)
+            record = self.files.cat_file(path)
             artifact = read(record)
-            if artifact is None or not self._bring(store, artifact):
+            if artifact is None or not self._download(store, artifact):
                 return False
             write_whole(store.results / key, record)
             self._marker(store, key).touch()
             return True
 
-        return bool(self._patiently(bring, f"{key} is not looked for in {self.url}", False))
+        return bool(self._with_retries(download, f"{key} is not fetched from {self.url}", False))
 
     def share(self, store: Store, key: str, artifact: Artifact) -> None:
-        """Put a stage's artifact and then its record there, once; what the storage refuses is said and left."""
+        """Upload a stage's artifact and then its record, once; a failure is logged."""
         if self._marker(store, key).exists():
             return
         manifest = store.manifest(artifact)
         if any(record.link for record in manifest.files.values()):
             return
 
-        def put() -> bool:
+        def upload() -> bool:
             folder = self._folder(artifact)
             if not self.files.exists(f"{folder}/manifest.json"):
-                if artifact.bytes > _TOLD_FROM:
-                    log.info("%s (%s) goes to %s", artifact, describe_bytes(artifact.bytes), self.url)
+                if artifact.bytes > _LOGGED_FROM:
+                    log.info("uploading %s (%s) to %s", artifact, describe_bytes(artifact.bytes), self.url)
                 for name in (*sorted(manifest.files), "manifest.json"):
                     self._put(store.path(artifact) / name, f"{folder}/{name}")
             self._put(store.results / key, f"{self.root}/results/{key}")
             self._marker(store, key).touch()
             return True
 
-        self._patiently(put, f"{artifact} is not shared at {self.url}", False)
+        self._with_retries(upload, f"{artifact} is not shared at {self.url}", False)
 
     def share_file(self, path: Path, name: str) -> None:
-        """Put a small file there, under a name below the URL."""
-        self._patiently(lambda: self._put(path, f"{self.root}/{name}"), f"{name} is not shared at {self.url}", None)
+        """Upload a small file under a name below the URL."""
+        self._with_retries(lambda: self._put(path, f"{self.root}/{name}"), f"{name} is not shared at {self.url}", None)
 
-    def _bring(self, store: Store, artifact: Artifact) -> bool:
-        """The artifact, whole and checked, into the work directory; False where it is not there or not sound."""
+    def _download(self, store: Store, artifact: Artifact) -> bool:
+        """Download and verify an artifact; False if it is missing or damaged."""
         try:
             store.verify(artifact)
         except BrokenArtifact:
@@ -134,8 +134,8 @@ class Remote:
         folder = self._folder(artifact)
         if not self.files.exists(f"{folder}/manifest.json"):
             return False
-        if artifact.bytes > _TOLD_FROM:
-            log.info("%s (%s) comes from %s", artifact, describe_bytes(artifact.bytes), self.url)
+        if artifact.bytes > _LOGGED_FROM:
+            log.info("downloading %s (%s) from %s", artifact, describe_bytes(artifact.bytes), self.url)
         if not _PLAIN.fullmatch(artifact.kind):
             return False
         try:
@@ -143,7 +143,7 @@ class Remote:
         except ValidationError:
             return self._discard(artifact, "its manifest cannot be read")
         if (manifest.kind, manifest.digest) != (artifact.kind, artifact.digest):
-            return self._discard(artifact, "its manifest is another one's")
+            return self._discard(artifact, "its manifest describes another artifact")
         with temporary_folder(store.tmp, store.locks / "tmp.lock", artifact.kind) as fresh:
             for name, record in manifest.files.items():
                 path = fresh / _safe(name)
@@ -158,21 +158,21 @@ class Remote:
             return store.publish(fresh, manifest) == artifact
 
     def _discard(self, artifact: Artifact, why: str) -> bool:
-        """Take a damaged copy's manifest away, so that the next one to build it puts it there anew; returns False."""
+        """Delete a damaged copy's manifest, so that the next build uploads it again; returns False."""
         log.warning("%s at %s is damaged: %s", artifact, self.url, why)
         self.files.rm_file(f"{self._folder(artifact)}/manifest.json")
         return False
 
-    def _put(self, path: Path, place: str) -> None:
-        """Whole or not at all: an object store writes so, elsewhere a rename does it."""
-        self.files.makedirs(place.rpartition("/")[0], exist_ok=True)
+    def _put(self, path: Path, target: str) -> None:
+        """Upload atomically: object stores write so, elsewhere by a rename."""
+        self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
         if self._is_object_store:
-            self.files.put_file(str(path), place)
+            self.files.put_file(str(path), target)
             return
-        fresh = f"{place}.{secrets.token_hex(4)}"
+        fresh = f"{target}.{secrets.token_hex(4)}"
         try:
             self.files.put_file(str(path), fresh)
-            self.files.mv(fresh, place)
+            self.files.mv(fresh, target)
         except BaseException:
             with suppress(Exception):
                 self.files.rm_file(fresh)
@@ -182,26 +182,26 @@ class Remote:
         return f"{self.root}/artifacts/{artifact.kind}/{artifact.digest}"
 
     def _marker(self, store: Store, key: str) -> Path:
-        """There where a key was brought from or put to this URL, so that a warm run need not ask."""
+        """A file that exists once a key was fetched from or uploaded to this URL, so that a warm run need not check."""
         folder = store.work_dir / "shared" / sha256(self.url.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         return folder / key
 
-    def _patiently(self, act: Callable[[], T], otherwise: str, instead: T) -> T:
-        """Act, again after a pause where the storage does not answer; at last a warning, and go on without it."""
+    def _with_retries(self, act: Callable[[], T], warning: str, default: T) -> T:
+        """The result of `act`, tried up to ATTEMPTS times; after that a warning and the default."""
         for attempt in range(ATTEMPTS):
             try:
                 return act()
-            except Exception as error:  # each implementation has its own
+            except Exception as error:  # implementations have their own
                 if attempt + 1 == ATTEMPTS:
-                    log.warning("%s: %s", otherwise, _line(error))
+                    log.warning("%s: %s", warning, _line(error))
                 else:
                     time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
-        return instead
+        return default
 
 
 def _safe(name: str) -> PurePosixPath:
-    """A file's name from a manifest that anybody may have written."""
+    """A file name of an untrusted manifest, checked to stay inside its folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise UserError(f"the manifest names a file outside of its folder: {name!r}")

@@ -1,10 +1,15 @@
-"""How an artifact reads in a log line."""
+"""Artifacts and sizes in log lines."""
+
+from rich.filesize import decimal
 
 from tasks.store.artifacts import Artifact
 
+#: A size in bytes for people, in steps of 1,000: `980 bytes`, `1.2 MB`.
+describe_bytes = decimal
+
 
 def describe_counts(artifact: Artifact) -> str:
-    """` (412 chunks, 24 documents)`, or nothing where nothing was counted."""
+    """` (412 chunks, 24 documents)`, or an empty string without counts."""
     counts = _counts(artifact)
     return f" ({', '.join(counts)})" if counts else ""
 
@@ -12,18 +17,6 @@ def describe_counts(artifact: Artifact) -> str:
 def describe_built(artifact: Artifact, seconds: float) -> str:
     """` (412 chunks, 1.2 MB, 3.4 s)`."""
     return f" ({', '.join([*_counts(artifact), describe_bytes(artifact.bytes), f'{seconds:.1f} s'])})"
-
-
-def describe_bytes(size: int) -> str:
-    """A size in bytes for people, in steps of 1,000: `980 B`, `1.2 MB`."""
-    if size < 1000:
-        return f"{size} B"
-    value = float(size)
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 999.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:.1f} TB"
 
 
 def _counts(artifact: Artifact) -> list[str]:

@@ -1,10 +1,10 @@
-"""Which failures another attempt may heal, and what each is called. Prefect waits between attempts.
+"""Which failures are transient, and their names. Prefect waits between attempts.
 
-network        no connection, time-out, an answer of 5xx       tried again
-rate limit     429                                             tried again
-killed job     a job's process was killed, or a fellow's       tried again, once; it goes on from its checkpoint
-system         another OSError                                 tried again
-never          what a person gave, a missing file, a full disk, a fault in the code
+network        no connection, time-out, status 5xx             retried
+rate limit     status 429                                      retried
+killed job     a process of the job was killed                 retried; it continues from its checkpoint
+system         another OSError                                 retried
+never          input errors, a missing file, a full disk, a fault in the code
 """
 
 import errno
@@ -15,35 +15,35 @@ from tasks.store.report import describe_bytes
 from user_error import UserError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# Errors of the system that stay as they are until a person does something.
+# System errors that last until a person acts.
 _LASTING = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "ENOSPC")
 
 
 class JobKilled(RuntimeError):
-    """A job's process was killed, or lost its fellows: the same job can be run again."""
+    """A process of a job was killed: the same job can be run again."""
 
 
 class JobFailed(RuntimeError):
-    """A job ended with a fault of the code; its last lines."""
+    """A job failed by a fault of the code; its last lines."""
 
 
 class DiskFull(UserError):
-    """No space is left for what a stage writes; one line that says where and what to do."""
+    """The disk is full; one line that says where, and what to do."""
 
     def __init__(self, stage: str, folder: Path) -> None:
         free = describe_bytes(shutil.disk_usage(folder).free)
         super().__init__(
-            f"{stage}: no space is left for {folder} ({free} free); make some, for instance with: "
-            f"jora gc --delete --work-dir {folder}; then run again: what is built is kept"
+            f"{stage}: no space is left for {folder} ({free} free); free some, for example with: "
+            f"jora gc --delete --work-dir {folder}; then run again: finished stages are kept"
         )
 
 
 def kind_of(error: BaseException) -> str | None:
-    """What kind of failure another attempt may heal; None for what it would not."""
+    """The name of a transient failure; None for one that must not be retried."""
     if isinstance(error, JobKilled):
         return "killed job"
-    if getattr(error, "transient", False):  # a library's own way to say so
+    if getattr(error, "transient", False):  # an exception that says so itself
         return "network"
     status = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "status_code", None)
     if isinstance(status, int):
@@ -54,12 +54,12 @@ def kind_of(error: BaseException) -> str | None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a disk is full, or a quota used up; libraries wrap the system's error in theirs."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in _NO_SPACE:
+    """Whether the cause is a full disk or quota; libraries wrap the system's error in theirs."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _NO_SPACE:
             return True
-        if not isinstance(seen, DiskFull) and any(text in str(seen) for text in NO_SPACE_TEXTS):
+        if not isinstance(cause, DiskFull) and any(text in str(cause) for text in NO_SPACE_TEXTS):
             return True
-        seen = seen.__cause__ or seen.__context__
+        cause = cause.__cause__ or cause.__context__
     return False

@@ -1,18 +1,18 @@
-"""The artifact store: folders named by what they hold, with a manifest that is written last.
+"""The artifact store: folders named by their content, with a manifest that is written last.
 
     WORK_DIR/artifacts/KIND/DIGEST/   the files of an artifact and its manifest.json
-    WORK_DIR/tmp/                     artifacts being written; what a dead process left is removed at the next build
+    WORK_DIR/tmp/                     artifacts being written; leftovers of dead processes are removed at the next build
     WORK_DIR/results/                 Prefect's records: stage key -> Artifact (tasks/engine/cache.py)
     WORK_DIR/scratch/                 what a stage keeps between two attempts, such as checkpoints
-    WORK_DIR/readings/                what was read of PDF and Office files and pages (data/readers/memory.py)
+    WORK_DIR/readings/                cached texts of PDF and Office files and pages (data/documents/readers/memory.py)
     WORK_DIR/runs/                    the record of each run (tasks/records/records.py)
     WORK_DIR/models/, champion        the registered models (tasks/records/models.py)
-    WORK_DIR/shared/                  which stages are known to shared storage (tasks/store/remote.py)
-    WORK_DIR/locks/, digests/         lock files; remembered digests of linked files
+    WORK_DIR/shared/                  markers of stages that shared storage has (tasks/store/remote.py)
+    WORK_DIR/locks/, digests/         lock files; cached digests of linked files
 
-The digest covers the kind, the file names and the files' bytes, and nothing else: the same bytes are the same artifact,
-whoever made them and when. Publishing is write, hash, sync, rename, so that a folder without a manifest is no artifact.
-No Prefect here: an artifact can be opened without it.
+The digest covers only the kind, the file names and the files' bytes: the same bytes are the same artifact, whoever made
+them and when. Publishing is write, hash, sync, rename, so a folder without a manifest is no artifact. No Prefect here:
+artifacts can be opened without it.
 """
 
 import os
@@ -34,7 +34,7 @@ from tasks.store.temporary import temporary_folder
 from user_error import UserError
 
 MANIFEST = "manifest.json"
-# What can change an artifact's bytes, recorded so that a difference between two machines can be explained.
+# Packages that can change an artifact's bytes, recorded to explain differences between machines.
 PACKAGES = (
     "datasets",
     "faiss-cpu",
@@ -52,7 +52,7 @@ PACKAGES = (
 
 
 class Build:
-    """An artifact being written: put the files into `folder`, count what they hold."""
+    """An artifact being written: put its files into `folder`, and record counts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,44 +60,44 @@ class Build:
         self._artifact: Artifact | None = None
 
     def count(self, **counts: int) -> None:
-        """Record numbers by name, for the manifest and the log line: `build.count(chunks=412)`."""
+        """Record counts by name, for the manifest and the log line: `build.count(chunks=412)`."""
         self._counts.update({name: int(number) for name, number in counts.items()})
 
     def link(self, name: str, target: Path) -> None:
-        """Let the artifact's file `name` be a link to a user's big file, which is hashed but never copied."""
+        """Add a link to a person's large file as `name`; it is hashed but never copied."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(target.resolve(strict=True))
 
     @property
     def artifact(self) -> Artifact:
-        """The published artifact; there is none before the `with` block has ended."""
+        """The published artifact; only after the `with` block has ended."""
         assert self._artifact is not None, "the artifact exists once its `with` block has ended"
         return self._artifact
 
 
 class SharedStorage(Protocol):
-    """What a store asks of storage that several machines share (tasks/store/remote.py)."""
+    """The interface of shared storage (tasks/store/remote.py)."""
 
     def fetch(self, store: "Store", key: str, read: Callable[[bytes], Artifact | None]) -> bool:
-        """Bring a stage's record and its artifact into the work directory; True if both are there now."""
+        """Download a stage's artifact and record into the work directory; whether both are there now."""
 
     def share(self, store: "Store", key: str, artifact: Artifact) -> None:
         """Upload a stage's artifact, then its record."""
 
     def share_file(self, path: Path, name: str) -> None:
-        """Upload a small file, under a name below the storage's URL."""
+        """Upload a small file under a name below the storage's URL."""
 
 
 class Store:
     """The artifacts under one work directory. Safe to share between threads and processes.
 
     Args:
-        full: `verify` reads every file of an artifact, unless it says otherwise.
-        remote: storage that several machines share, where stages look before they build.
+        full: the default of `verify`: whether to read every file of an artifact.
+        remote: shared storage, from which stages are fetched before they are built.
 
     Raises:
-        UserError: the work directory cannot be made or written to.
+        UserError: the work directory cannot be created or is not writable.
     """
 
     def __init__(self, work_dir: Path | str, *, full: bool = False, remote: SharedStorage | None = None) -> None:
@@ -110,9 +110,9 @@ class Store:
         self.digests = self.work_dir / "digests"
         self.results = self.work_dir / "results"
         self.scratch = self.work_dir / "scratch"
-        #: What the stages of this run did, in order; filled by tasks/engine/cache.py.
+        #: Outcomes of this run's stages in order; filled by tasks/engine/cache.py.
         self.outcomes: list[Outcome] = []
-        #: Called with each of them.
+        #: Called with each outcome.
         self.listeners: list[Callable[[Outcome], None]] = []
         try:
             for folder in (self.artifacts, self.tmp, self.locks, self.digests, self.results, self.scratch):
@@ -126,13 +126,13 @@ class Store:
             ) from error
 
     def note(self, outcome: Outcome) -> None:
-        """A stage of this run has ended."""
+        """Add the outcome of a stage and call the listeners."""
         self.outcomes.append(outcome)
         for listener in self.listeners:
             listener(outcome)
 
     def path(self, artifact: Artifact) -> Path:
-        """The folder that holds the artifact's files."""
+        """The folder of the artifact's files."""
         return self.artifacts / artifact.kind / artifact.digest
 
     def manifest(self, artifact: Artifact) -> Manifest:
@@ -144,14 +144,14 @@ class Store:
         return _read_manifest(self.path(artifact), str(artifact))
 
     def verify(self, artifact: Artifact, *, full: bool | None = None) -> None:
-        """Check that the artifact holds what was written: all its files, no other, sizes and times as recorded.
+        """Check that the artifact is what was written: exactly its files, with the recorded sizes and times.
 
-        A file with another time is read and compared by content, so a copied store is as good as the first one.
-        `full` reads the artifact's own files in any case, which also finds a change whose time was put back. A
-        linked file is read once for each (path, size, time).
+        A file with another time is compared by content, so a copied store is valid. `full` reads the artifact's own
+        files in any case, which also finds a change whose time was reset. A linked file is read once for each (path,
+        size, time).
 
         Raises:
-            BrokenArtifact: with the first difference.
+            BrokenArtifact: names the first difference.
         """
         full = self.full if full is None else full
         manifest = self.manifest(artifact)
@@ -174,7 +174,7 @@ class Store:
                 raise _broken(str(artifact), f"{name} has {status.st_size} bytes instead of {record.bytes}")
             if status.st_mtime_ns == record.mtime_ns and not (full and record.link is None):
                 continue
-            # Not `full`: the remembered digest will do, or a copied store would be read again at every run.
+            # Without `full` a cached digest is enough; otherwise a copied store would be read at every run.
             if file_digest(path, None if full and record.link is None else self.digests) != record.sha256:
                 raise _broken(str(artifact), f"{name} has other content than was written")
 
@@ -188,7 +188,7 @@ class Store:
     ) -> Iterator[Build]:
         """Write an artifact: fill `build.folder` in the `with` block, then use `build.artifact`.
 
-        When the block raises, nothing is published. When the same bytes exist already, theirs are kept.
+        If the block raises, nothing is published. If the same artifact exists already, it is kept.
         """
         assert kind and not set(kind) & set("/."), kind
         with temporary_folder(self.tmp, self.locks / "tmp.lock", kind) as folder:
@@ -219,9 +219,9 @@ class Store:
         )
 
     def publish(self, folder: Path, manifest: Manifest) -> Artifact:
-        """Write the manifest of a folder that a `temporary_folder` holds, and move it to its place.
+        """Write the manifest into a `temporary_folder` and rename the folder to its final path.
 
-        A sound artifact that is there already stays.
+        An existing valid artifact is kept.
         """
         # Files and folders first, the manifest last: no manifest, no artifact.
         sync_folder(folder)
@@ -236,7 +236,7 @@ class Store:
                 try:
                     self.verify(manifest.artifact, full=True)
                 except BrokenArtifact:
-                    # Out of the way by one rename; the folder goes when the temporary one is removed.
+                    # Moved away by one rename; deleted with the temporary folder.
                     final.rename(folder.with_name(f"{folder.name}.broken"))
                 else:
                     return self.manifest(manifest.artifact).artifact
@@ -270,7 +270,7 @@ def _file_names(folder: Path) -> list[str]:
 
 
 def _plain(settings: BaseModel | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Settings as plain JSON: of one model, or of several by name."""
+    """Settings as plain JSON: those of one model, or of several by name."""
     if settings is None:
         return {}
     if isinstance(settings, BaseModel):
@@ -287,5 +287,5 @@ def _versions() -> dict[str, str]:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue  # an optional part; its absence is visible in the manifest
+            continue  # optional; its absence is visible in the manifest
     return versions

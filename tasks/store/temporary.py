@@ -1,4 +1,4 @@
-"""Folders for artifacts that are being written; those of dead processes go, those of the living stay."""
+"""Temporary folders for artifacts being written; those of dead processes are removed."""
 
 import os
 import secrets
@@ -12,10 +12,10 @@ from tasks.store.locks import flocked, try_flock
 
 @contextmanager
 def temporary_folder(tmp: Path, gate: Path, prefix: str) -> Iterator[Path]:
-    """A new folder `tmp/PREFIX-RANDOM`, removed at the end with all that lies beside it under its name.
+    """A new folder `tmp/PREFIX-RANDOM`, removed at the end together with `tmp/PREFIX-RANDOM.*`.
 
-    Its lock file `tmp/PREFIX-RANDOM.lock` is held meanwhile, which is how others know that this process lives. `gate`
-    is the lock file under which folders are made and swept: nobody may sweep between making a folder and locking it.
+    Its lock file `tmp/PREFIX-RANDOM.lock` is held meanwhile, which shows others that this process is alive. `gate` is
+    the lock file for creating and sweeping folders: no sweep may happen between creating a folder and locking it.
     """
     with flocked(gate):
         _sweep(tmp)
@@ -35,17 +35,17 @@ def _lock(folder: Path) -> Path:
 
 
 def _sweep(tmp: Path) -> None:
-    """Remove what dead processes left."""
+    """Remove the folders of dead processes."""
     names = {path.name.split(".")[0] for path in tmp.iterdir()} - {""}
     for folder in (tmp / name for name in sorted(names)):
         descriptor = try_flock(_lock(folder))
-        if descriptor is not None:  # otherwise its process is at work
+        if descriptor is not None:  # otherwise its process is alive
             _clear(folder)
             os.close(descriptor)
 
 
 def _clear(folder: Path) -> None:
-    """Remove the folder, then its neighbours of the same name (NAME.broken, NAME.json), then its lock."""
+    """Remove the folder, then its siblings NAME.*, then its lock."""
     for path in (folder, *folder.parent.glob(f"{folder.name}.*")):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -89,8 +89,8 @@ def test_the_last_run_then_another_export_in_its_place(monkeypatch, capsys, tmp_
         (["--to", "{new}", "--model", "champion"], "no champion in"),
         (["--to", "{new}", "--gguf", "q2"], "export.gguf: Input should be 'none', 'f16', 'bf16' or 'q8_0'"),
         (["--to", "{new}", "--shard-size", "2TB"], "export.shard_size: write it as 24GB"),
-        (["--to", "{new}", "--set", "lora.rank=2"], "only export.* counts"),
-        (["--to", "{new}", "--corpus", "x"], "--to exports a model that is there already"),
+        (["--to", "{new}", "--set", "lora.rank=2"], "only settings of export.* apply"),
+        (["--to", "{new}", "--corpus", "x"], "--to exports an existing model"),
         (["--model", "latest"], "--model latest: say where to export it: --to DIR"),
     ],
 )

@@ -19,7 +19,7 @@ from flows.settings.config import load_config
 from jora_model.generation.guide import Grammars, Guide
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Asked, answer_together
+from tasks.answering.answering import PreparedQuestion, answer_together
 from tasks.answering.asked_models import AskedModel
 from tasks.records.models import Registry
 from tasks.store.artifacts import Artifact
@@ -60,7 +60,7 @@ def test_no_adapter_yet(monkeypatch, capsys, work):
 def test_a_quote_is_shown_with_its_page_as_it_is_written(capsys):
     chunk = Chunk("c", "d", "handbook.pdf", 0, 20, ("The mill",), "It rests in March.", pages=(3, 4))
     model = AskedModel("m", Artifact(kind="base", digest="b", bytes=1), Artifact(kind="a", digest="a", bytes=1), "chat")
-    asked = Asked("When?", model, (chunk,), np.zeros(1, np.int32), smollm2(), None)
+    asked = PreparedQuestion("When?", model, (chunk,), np.zeros(1, np.int32), smollm2(), None)
     answer, printer = asked.answer(), _Printer(asked)
     tokens = smollm2().encode(raft_output("in March", ["It rests in March.", "It never rests."]))
     shown = []
@@ -86,7 +86,7 @@ def test_only_a_tuned_model_that_is_to_quote_verbatim_is_held() -> None:
 
     def guide(adapter: Artifact | None, quotes: str) -> Guide | None:
         model = AskedModel("m", base, adapter, "chat")
-        asked = Asked("When?", model, (chunk,), np.zeros(1, np.int32), tokenizer, grammars)
+        asked = PreparedQuestion("When?", model, (chunk,), np.zeros(1, np.int32), tokenizer, grammars)
         return asked.request(GenerationSettings(quotes=quotes)).guide
 
     tuned = Artifact(kind="a", digest="a", bytes=1)
@@ -152,7 +152,7 @@ def test_base_beside_tuned_is_what_each_says_alone(finished):
     opened, config = open_last_run(str(finished), ["base", "latest"], slots=2)
     asked = [opened.ask("Who broke a collarbone?", opened.find(name)) for name in ("base", "latest")]
 
-    def answers(*together: Asked) -> list[str]:
+    def answers(*together: PreparedQuestion) -> list[str]:
         found = {place: answer for place, _, answer in answer_together(opened.engine, together, config.generation)}
         return [found[place].parsed.answer for place in range(len(together))]
 

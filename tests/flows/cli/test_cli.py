@@ -90,7 +90,7 @@ def broken_line(folder: Path) -> None:
         (break_nothing, ["--base-model", "./nowhere"], "unknown base model './nowhere'; allowed are"),
         (break_nothing, ["--config", "nowhere.yaml"], "no settings file nowhere.yaml; give a YAML file to --config"),
         (break_nothing, ["--config", ROOT], "cannot be read (Is a directory); give a YAML file to --config"),
-        (broken_settings, ["--config", "{folder}/raft.yaml"], "raft.yaml is no YAML"),
+        (broken_settings, ["--config", "{folder}/raft.yaml"], "raft.yaml is not valid YAML"),
         (broken_settings, ["--config", "{folder}/typed.yaml"], "training.epochs: Input should be a valid integer"),
         # The person's file is named, not our link to it.
         (broken_settings, ["--base-model", "{folder}/model.gguf"], "error: {folder}/model.gguf cannot be read as GGUF"),
@@ -163,6 +163,98 @@ def test_usage_errors(monkeypatch, capsys, arguments, message):
     assert message in " ".join((shown.out + shown.err).replace("│", " ").split())
 
 
+@pytest.mark.parametrize("arguments", [["--debug", "runs"], ["runs", "--debug"]])
+def test_debug_adds_the_traceback(monkeypatch, capsys, tmp_path, arguments):
+    monkeypatch.setattr(sys, "argv", ["jora", *arguments, "--work-dir", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    *traceback, last = capsys.readouterr().err.splitlines()
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert last.startswith(f"error: no run in {tmp_path}; start one with")
+
+
+@pytest.mark.parametrize("fault", ["ValueError('shapes do not match')", "KeyError('loss')", "OSError('pipe')"])
+def test_a_fault_of_the_code_keeps_its_traceback(tmp_path, fault):
+    """Even a ValueError: libraries raise it for what no person gave."""
+    code = f"""
+import sys
+from flows.cli import history, main
+def show_runs(work_dir, last): raise {fault}
+history.show_runs = show_runs
+sys.argv = ["jora", "runs"]
+main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.splitlines()[-1].startswith(fault.partition("(")[0])
+    assert "error: " not in done.stderr.splitlines()
+
+
+def test_an_interrupt_says_how_to_continue(monkeypatch, capsys):
+    def interrupted(work_dir: str, last: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.cli.history.show_runs", interrupted)
+    monkeypatch.setattr(sys, "argv", ["jora", "runs"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\nstopped; the same command continues from the last checkpoint\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ask", "Who?"], "run.json is damaged (JSONDecodeError); run the flow again"),
+        (["serve"], "run.json is damaged (JSONDecodeError); run the flow again"),
+        (["serve", "--host", "0.0.0.0"], "JORA_API_KEY"),
+        (["serve", "--port", "70000"], "--port: Input should be less than or equal to 65535 (given: 70000)"),
+        (["serve", "--max-tokens", "0"], "--max-tokens: Input should be greater than or equal to 1 (given: 0)"),
+        (["inspect"], "run.json is damaged (JSONDecodeError); run the flow again"),
+        (["export", "--to", "{work}/new"], "run.json is damaged (JSONDecodeError); run the flow again"),
+        (["export", "--to", "{work}/new", "--dtype", "f64"], "export.dtype: Input should be"),
+        (["export", "--to", "{work}/new", "--dry-run"], "--to exports an existing model"),
+        (["export", "--model", "champion"], "say where to export it: --to DIR"),
+        (["models"], "model.json is damaged"),
+        (["models", "compare", "abc"], "model.json is damaged"),
+        (["models", "promote", "abc"], "model.json is damaged"),
+        (["models", "rollback"], "no previous champion"),
+        (["runs"], "no run in"),
+        (["show", "abc"], "no run in"),
+        (["report"], "no run in"),
+        (["pin"], "no run in"),
+        (["gc", "--work-dir", "{work}/latest"], "is no work directory"),
+    ],
+)
+def test_what_is_damaged_or_missing_in_a_work_directory(monkeypatch, capsys, tmp_path, arguments, message):
+    for name in ("latest/run.json", "models/abc/model.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("{")
+    arguments = [argument.format(work=tmp_path) for argument in arguments]
+    given = [] if "--work-dir" in arguments else ["--work-dir", tmp_path]
+    code, line = jora(monkeypatch, capsys, *arguments, *given)
+    assert code == 2
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rank", "--values", "a,b"], "--values 'a,b': for rank write whole numbers"),
+        (["rank", "--values", "4,4"], "give it once"),
+        (["rank", "--set", "lora.rank=3"], "use --values"),
+        (["rank", "--plot", "/nowhere/x.png"], "--plot /nowhere/x.png: give a file that ends in .png"),
+        (["everything"], "a sweep over 'everything' is not known; allowed are rank"),
+    ],
+)
+def test_bad_sweeps(monkeypatch, capsys, arguments, message):
+    code, line = jora(monkeypatch, capsys, "sweep", *arguments)
+    assert code == 2
+    assert message in line
+
+
 def test_help_imports_nothing_heavy():
     heavy = ("jax", "torch", "prefect", "pydantic", "numpy")
     code = f"import sys, flows.cli.main; print([m for m in {heavy} if m in sys.modules])"
@@ -170,5 +262,16 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
     shown = subprocess.run([sys.executable, "-m", "flows.cli.main", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert shown.returncode == 0
-    for command in ("run", "build-dataset", "train", "evaluate", "export", "ask", "inspect", "sweep", "plan"):
+    for command in (
+        "run",
+        "build-dataset",
+        "train",
+        "evaluate",
+        "export",
+        "ask",
+        "inspect",
+        "sweep",
+        "plan",
+        "--debug",
+    ):
         assert command in shown.stdout

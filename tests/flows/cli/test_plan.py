@@ -74,13 +74,16 @@ def test_rows_that_do_not_fit_have_their_line():
         (["llama-2-8b"], "unknown model 'llama-2-8b'; allowed are llama-2-13b, llama-2-70b, llama-2-7b, a config.json"),
         (["llama-2-7b", "--set", "mesh.tp=3"], "mesh tp=3 does not divide the model's attention heads (32); allowed"),
         (["llama-2-7b", "--device-memory", "24"], "--device-memory 24: write it as 24GB"),
-        (["llama-2-7b", "--device-memory", "24GB", "--devices", "1,x"], "--devices 1,x: write numbers of devices"),
+        (
+            ["llama-2-7b", "--device-memory", "24GB", "--devices", "1,x"],
+            "--devices 1,x: give comma-separated",
+        ),
         (
             ["llama-2-7b", "--device-memory", "24GB", "--longest", "64"],
             "longest: Input should be greater",
         ),
         (["llama-2-7b", "--topology", "h100"], "--topology h100: write a TPU and its layout, such as v5e:2x2"),
-        (["llama-2-7b", "--plot", "x.png"], "--plot draws the longest rows; give --device-memory as well"),
+        (["llama-2-7b", "--plot", "x.png"], "--plot shows the longest rows; give --device-memory as well"),
     ],
 )
 def test_refusals(monkeypatch, capsys, arguments, message):

@@ -112,7 +112,7 @@ def test_a_rollback_holds_against_the_next_run(shop: Shop, monkeypatch, capsys) 
     assert jora(monkeypatch, capsys, "models", "promote", second, *work_dir) == (0, "")
     assert shop.models.champion().name == second
     code, line = jora(monkeypatch, capsys, "models", "promote", second, *work_dir)
-    assert (code, line) == (2, f"error: {second} is the champion already")
+    assert (code, line) == (2, f"error: {second} is already the champion")
 
 
 def test_the_champion_answers_new_questions_itself(shop: Shop) -> None:
@@ -148,7 +148,7 @@ def test_models_in_the_terminal(shop: Shop, capsys: pytest.CaptureFixture[str]) 
     list_models(str(shop.store.work_dir))
     listed = capsys.readouterr().out
     assert f"| champion | {first}" in listed and f"|          | {second}" in listed
-    assert f"  {first}  champion by run: it is the first" in listed and f"  {second}  kept back: token F1" in listed
+    assert f"  {first}  champion by run: it is the first" in listed and f"  {second}  not promoted: token F1" in listed
     compare_models(str(shop.store.work_dir), second[:8], "champion")
     compared = capsys.readouterr().out
     assert f"| {second} | {first} | change" in compared and "3 questions in common" in compared

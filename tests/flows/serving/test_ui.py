@@ -56,7 +56,7 @@ def page(url: str) -> Iterator[Any]:
 
 def test_asks_and_compares_in_the_browser(page: Any, url: str, tmp_path: Path) -> None:
     page.get_by_label("Question").fill("Who broke a collarbone?")
-    page.get_by_label("Beside the base model").check()
+    page.get_by_label("Compare with the base model").check()
     page.get_by_role("button", name="Ask", exact=True).click()
     page.locator("#base blockquote, #base .jora-answer").first.wait_for()
     page.locator("#chunks details").nth(1).wait_for()
@@ -71,7 +71,7 @@ def test_what_went_wrong_is_shown(page: Any) -> None:
     page.get_by_text("the question is empty").first.wait_for()
     page.get_by_role("tab", name="Run").click()
     page.get_by_role("button", name="Start a run").click()
-    page.get_by_text("no Prefect server is named").first.wait_for()
+    page.get_by_text("no Prefect server is configured").first.wait_for()
 
 
 def test_a_quote_is_marked_and_nothing_is_markup() -> None:

@@ -23,7 +23,7 @@ def test_yaml_then_options_then_sets(tmp_path):
         ("lora:\n  target_modules: query\n", [], "query match no layer; allowed are q_proj"),
         ("lora: 16\n", [], "setting lora is a group: give it keys, such as rank"),
         ("- 1\n", [], "must hold keys and values"),
-        ("a: [", [], "is no YAML"),
+        ("a: [", [], "is not valid YAML"),
         ("", ["lora.rank"], "write it as group.key=value"),
     ],
 )

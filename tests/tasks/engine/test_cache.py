@@ -13,6 +13,7 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict
 
 from tasks.engine.cache import Stage, stage
+from tasks.engine.code import StageCode
 from tasks.store.artifacts import Artifact, BrokenArtifact
 from tasks.store.store import Store
 
@@ -93,7 +94,7 @@ def test_second_run_is_cached_and_says_so(tmp_path: Path, run_log: list[str]) ->
     first, store = pipeline(tmp_path)
     assert RUNS == ["snapshot", "double", "measure"]
     assert cached(store) == []
-    assert [line for line in run_log if line.startswith("double: built (6 characters, 6 B, 0.")]
+    assert [line for line in run_log if line.startswith("double: built (6 characters, 6 bytes, 0.")]
     run_log.clear()
     RUNS.clear()
 
@@ -262,6 +263,20 @@ def test_version_stands_for_the_code_on_request() -> None:
     assert key(1, True, 0) != key(1, True, 1)
 
 
+@pytest.mark.parametrize("code_digest", [True, False])
+def test_an_upgrade_of_a_library_changes_the_key(code_digest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    @stage(name="s", version=1, code_digest=code_digest)
+    def function(store: Store) -> Artifact:
+        raise NotImplementedError
+
+    keys = set()
+    for libraries in ({}, {"jax": "0.10.2"}, {"jax": "0.11.2"}):
+        code = StageCode("digest", libraries)
+        monkeypatch.setattr("tasks.engine.cache.stage_code", lambda *_, code=code: code)
+        keys.add(function.key_of({}))
+    assert len(keys) == 3
+
+
 def test_run_names_are_readable(tmp_path: Path) -> None:
     names: list[str] = []
 
@@ -365,4 +380,4 @@ def test_kill_9_of_a_run_blocks_nobody(tmp_path: Path, prefect_server: str) -> N
 def test_outside_a_run_it_logs_as_a_library(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     with caplog.at_level(logging.INFO, logger="tasks"):
         double._body()(Store(tmp_path), snapshot.fn(Store(tmp_path), "abc"), Settings())
-    assert "double: built (6 characters, 6 B, 0.0 s)" in caplog.messages
+    assert "double: built (6 characters, 6 bytes, 0.0 s)" in caplog.messages

@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.jobs import run_job
+from tasks.store.retries import JobFailed, JobKilled
+from user_error import UserError
 
 JOBS = '''
 """Jobs for the tests: the job file names what to do."""
 import logging, os, signal, subprocess, sys, time
 from pathlib import Path
 from jora_model.runtime.process import report_progress, run_job_file, set_up_log
+from user_error import UserError
 
 def work(job: Path) -> None:
     what, *rest = job.read_text().split()
@@ -25,17 +28,21 @@ def work(job: Path) -> None:
         sys.stdout.write("to stdout\\n")
         sys.stderr.write("\\r10%\\r100%\\n")
         job.with_suffix(".done").write_text(os.environ["GLIBC_TUNABLES"] + " " + os.getcwd())
-    elif what == "value-error":
+    elif what == "user-error":
         sys.stderr.write("\\r10%")
-        raise ValueError("tp is 3, which does not divide\\n   9 heads")
+        raise UserError("tp is 3, which does not divide\\n   9 heads")
     elif what == "reports":
         logging.getLogger("made").info("begins")
         for done in range(4_000):  # more than a pipe holds
             report_progress(done, 4_000)
         logging.getLogger("made").warning("a warning")
-        raise ValueError("not finite")
+        raise UserError("not finite")
     elif what == "crash":
         raise RuntimeError("out of something")
+    elif what == "fault":
+        raise ValueError("shapes do not match")
+    elif what == "again":
+        sys.exit(75)
     elif what == "exit-2":
         sys.exit(2)
     elif what == "signal":
@@ -105,12 +112,13 @@ def test_a_job_runs_and_is_heard(job: Path, capfd: pytest.CaptureFixture[str]) -
     assert err == "to stdout\n\r10%\r100%\n"
 
 
-def test_what_a_person_did_wrong_is_a_value_error(job: Path) -> None:
-    job.write_text("value-error")
+def test_what_a_person_did_wrong_is_a_user_error(job: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    job.write_text("user-error")
     before = open_descriptors()
-    with pytest.raises(ValueError, match=r"^tp is 3, which does not divide 9 heads$"):
+    with pytest.raises(UserError, match=r"^tp is 3, which does not divide 9 heads$"):
         run_job("made_jobs", job, log=LOG)
     assert open_descriptors() == before
+    assert capfd.readouterr().err == "\r10%\n", "its line is the exception's, and is not shown twice"
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -127,7 +135,7 @@ def test_reports_are_heard_and_hold_nobody_up(fails: bool, job: Path, caplog: py
 
     job.write_text("reports")
     before = open_descriptors()
-    with caplog.at_level(logging.INFO), pytest.raises(ValueError, match=r"^not finite$"):
+    with caplog.at_level(logging.INFO), pytest.raises(UserError, match=r"^not finite$"):
         run_job("made_jobs", job, log=LOG, progress=progress)
     assert open_descriptors() == before
     assert heard == [(done, 4_000) for done in range(4_000)]
@@ -137,16 +145,18 @@ def test_reports_are_heard_and_hold_nobody_up(fails: bool, job: Path, caplog: py
 
 
 @pytest.mark.parametrize(
-    ("what", "says"),
+    ("what", "kind", "says"),
     [
-        ("crash", r"job made_jobs ended with exit code 1; (.|\n)*RuntimeError: out of something"),
-        ("exit-2", r"ended with exit code 2; its last lines:\n\(none\)"),
-        ("signal", r"was ended by SIGKILL \(out of memory\?\)"),
+        ("fault", JobFailed, r"ended with exit code 1; (.|\n)*Traceback(.|\n)*ValueError: shapes do not match"),
+        ("again", JobKilled, r"ended with exit code 75"),
+        ("crash", JobFailed, r"job made_jobs ended with exit code 1; (.|\n)*RuntimeError: out of something"),
+        ("exit-2", JobFailed, r"ended with exit code 2; its last lines:\n\(none\)"),
+        ("signal", JobKilled, r"was ended by SIGKILL \(out of memory\?\)"),
     ],
 )
-def test_other_ends_are_runtime_errors(what: str, says: str, job: Path) -> None:
+def test_other_ends_are_runtime_errors(what: str, kind: type[RuntimeError], says: str, job: Path) -> None:
     job.write_text(what)
-    with pytest.raises(RuntimeError, match=says):
+    with pytest.raises(kind, match=says):
         run_job("made_jobs", job, log=LOG)
 
 

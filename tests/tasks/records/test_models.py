@@ -92,7 +92,7 @@ def test_rollback_goes_back_along_the_line_and_sticks(store: Store, registry: Re
     assert {name: reign.reason for name, reign in registry.dismissed().items()} == {c.name: "answers in rhyme"}
     assert registry.roll_back(store, None, "that one, too").name == a.name
     assert set(registry.dismissed()) == {b.name, c.name}
-    with pytest.raises(ValueError, match="no champion of before"):
+    with pytest.raises(ValueError, match="no previous champion"):
         registry.roll_back(store, None, "")
     # By name, also to one that was rolled back from; what is champion again is no longer dismissed.
     assert registry.roll_back(store, c.name[:6], "it was good").name == c.name
@@ -102,17 +102,17 @@ def test_rollback_goes_back_along_the_line_and_sticks(store: Store, registry: Re
 
 def test_by_hand(store: Store, registry: Registry) -> None:
     a, b = model(store, "a"), model(store, "b")
-    with pytest.raises(ValueError, match=f"{a.name} was never champion; to make it: jora models promote {a.name}"):
+    with pytest.raises(ValueError, match=f"{a.name} was never champion; to promote it: jora models promote {a.name}"):
         registry.roll_back(store, a.name, "")
     with pytest.raises(ValueError, match=r"no champion in .* yet"):
         registry.find("champion")
     assert registry.appoint(store, a.name, "to begin with").by == "hand"
-    with pytest.raises(ValueError, match="is the champion already"):
+    with pytest.raises(ValueError, match="is already the champion"):
         registry.appoint(store, a.name, "")
     with pytest.raises(ValueError, match="there is no model 'xyz'; known are"):
         registry.appoint(store, "xyz", "")
     shutil.rmtree(store.path(b.artifacts["adapter"]))
-    with pytest.raises(ValueError, match=f"{b.name} cannot be made champion: artifact adapter/.* is broken"):
+    with pytest.raises(ValueError, match=f"{b.name} cannot become champion: artifact adapter/.* is broken"):
         registry.appoint(store, b.name, "")
     assert registry.champion().name == a.name
 

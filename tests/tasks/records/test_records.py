@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.memory import peak_memory
 from tasks.records.models import Registry
 from tasks.records.records import find_run, installed_packages, is_pinned, list_runs, pin, recorded
 from tasks.records.runs import is_published, publish_latest
@@ -102,11 +101,21 @@ def test_a_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
         find_run(tmp_path, second.replace("beta", "bets"))
 
 
-def test_peak_memory_sees_a_child() -> None:
-    with peak_memory() as peak:
-        subprocess.run([sys.executable, "-c", "import time; b = bytearray(300_000_000); time.sleep(1.2)"], check=True)
-    assert peak.bytes is not None
-    assert peak.bytes > 300_000_000
+@pytest.mark.parametrize("who", ["SELF", "CHILDREN"])
+def test_peak_memory_is_what_the_kernel_counts(who: str) -> None:
+    """In a small process, whose own memory hides neither the child's nor the block's."""
+    grow = "b = bytearray(300_000_000)"
+    body = grow if who == "SELF" else f"subprocess.run([sys.executable, '-c', '{grow}; import time; time.sleep(1.2)'])"
+    code = f"""
+import resource, subprocess, sys
+with peak_memory() as peak:
+    {body}
+print(peak.bytes, 1024 * resource.getrusage(resource.RUSAGE_{who}).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    measured, counted = map(int, done.stdout.split())
+    assert counted > 300_000_000
+    assert measured == pytest.approx(counted, rel=0.05)
 
 
 def test_gc_keeps_what_is_named_and_removes_the_rest(tmp_path: Path) -> None:

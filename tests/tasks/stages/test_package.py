@@ -140,14 +140,14 @@ def inspect(monkeypatch, capsys, store, *arguments) -> str:
 def test_inspect_shows_what_is_learnt(monkeypatch, capsys, store, package):
     records = records_of(package)
     printed = inspect(monkeypatch, capsys, store, "--n", "2")
-    assert f"2 of {len(records['train'])} examples of train" in printed and printed.count("tokens are learnt") == 2
+    assert f"2 of {len(records['train'])} examples of train" in printed and printed.count("tokens are trained on") == 2
     record = next(record for record in records["train"] if record.oracle_shown)
     printed = inspect(monkeypatch, capsys, store, "--id", record.id)
     assert printed.count("ORACLE") == 1 and "oracle shown" in printed and record.question_id in printed
     by_token = inspect(monkeypatch, capsys, store, "--id", record.id, "--tokens")
     assert "</s>|" in by_token and "<s>|" in by_token
     test = inspect(monkeypatch, capsys, store, "--split", "test", "--n", "1")
-    assert "expected; not learnt" in test and "ORACLE" in test
+    assert "expected output; not trained on" in test and "ORACLE" in test
     assert "examples of validation" in inspect(monkeypatch, capsys, store, "--split", "validation")
 
 

@@ -118,7 +118,7 @@ def test_what_is_damaged_or_half_there_is_built_again(tmp_path: Path, url: str) 
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="storage holds a password") as refused:
+    with pytest.raises(ValueError, match="storage contains a password") as refused:
         check_config({"storage": "sftp://me:s3cret@host/folder"})
     assert "s3cret" not in str(refused.value)
 

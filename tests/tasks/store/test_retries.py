@@ -15,6 +15,7 @@ from tasks.engine.cache import stage
 from tasks.store.artifacts import Artifact, BrokenArtifact
 from tasks.store.retries import DiskFull, JobFailed, JobKilled, is_full, kind_of
 from tasks.store.store import Store
+from user_error import UserError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 REQUEST = httpx.Request("POST", "http://localhost/v1")
@@ -45,6 +46,7 @@ class Unreachable(ValueError):
         (FileNotFoundError("x"), None),
         (PermissionError("x"), None),
         (ValueError("the loss is not finite"), None),
+        (UserError("no such folder"), None),
         (BrokenArtifact("x"), None),
         (RuntimeError("a fault"), None),
         (KeyError("x"), None),
@@ -91,6 +93,32 @@ def test_a_retry_says_what_failed_and_which_attempt_comes(tmp_path: Path, run_lo
     ]
 
 
+def test_each_delay_is_four_times_the_one_before(tmp_path: Path) -> None:
+    @stage(name="patient", version=1, retries=3)
+    def patient(store: Store) -> Artifact:
+        raise AssertionError
+
+    task = patient.task(Store(tmp_path))
+    assert task.retries == 3
+    assert task.retry_delay_seconds == pytest.approx([0.01, 0.04, 0.16])
+    assert task.retry_jitter_factor == 0.3
+
+
+def test_what_a_person_did_wrong_fails_once_with_its_line(tmp_path: Path, run_log: list[str]) -> None:
+    runs: list[str] = []
+
+    @stage(name="picky", version=1, retries=2)
+    def picky(store: Store) -> Artifact:
+        runs.append("picky")
+        raise UserError("give another folder")
+
+    state = flow(lambda: picky(Store(tmp_path)), name="picky")(return_state=True)
+    assert state.is_failed()
+    assert state.message == "Flow run encountered an exception: UserError: give another folder"
+    assert runs == ["picky"]
+    assert not [line for line in run_log if "trying again" in line]
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, run_log: list[str]) -> None:
     full = [True]
 
@@ -103,7 +131,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, run_log: lis
         return build.artifact
 
     run = flow(lambda: large(Store(tmp_path)), name="large")
-    with pytest.raises(DiskFull, match=rf"^large: no space is left for {tmp_path} \(.* free\); make some.*jora gc"):
+    with pytest.raises(DiskFull, match=rf"^large: no space is left for {tmp_path} \(.* free\); free some.*jora gc"):
         run()
     assert not [line for line in run_log if "trying again" in line]
     assert not list((tmp_path / "artifacts").rglob("half"))
