@@ -23,14 +23,12 @@ from jora_model.generation.decode_programs import Cache, LayerWeights, Seats, Su
 from jora_model.generation.stacked_adapters import FUSED, Adapter, stack_adapters
 from jora_model.model.load import adapter_factors
 from jora_model.model.transformer import Llama
-from jora_model.ops.linear import as_float
+from jora_model.ops.cpu import FEWEST_ROWS, RING_DTYPE, as_float
 from jora_model.packing.prompt_rows import PromptRow
 from jora_model.packing.tiles import visible_tiles
 from jora_model.spec.parameters import LINEAR_BY_NAME
 from jora_model.spec.settings import LoraSettings
 
-# With a single row XLA's CPU backend leaves its fast product and widens every weight to float32 (2 times slower).
-FEWEST_SLOTS = 2
 # The ring's lengths: a factor of four from one to the next, so that little is compiled.
 _SHORTEST_RING, _RING_FACTOR = 32, 4
 _MOST_ROWS = 8  # of one program
@@ -57,11 +55,11 @@ class Decoder:
     Args:
         model: its own adapter, if it has one, is number 0; else number 0 is the base.
         adapters: number 1 and following.
-        slots: answers that grow at once, at least `FEWEST_SLOTS`.
+        slots: answers that grow at once, at least `FEWEST_ROWS`.
     """
 
     def __init__(self, model: Llama, adapters: Sequence[Adapter] = (), slots: int = 16):
-        assert slots >= FEWEST_SLOTS, f"{slots} slots"
+        assert slots >= FEWEST_ROWS, f"{slots} slots"
         config = self.config = model.config
         self.dtype = model.compute_dtype
         self.slots = slots
@@ -85,13 +83,13 @@ class Decoder:
         """
         x, rope, blocks = self._run.start_row(self._embed, prompts.tokens, prompts.positions)
         reach = prompts.reach[None]
-        tiles = visible_tiles(reach)
+        tiles = visible_tiles(reach, np.array([prompts.used]))
         adapter = np.array([which], np.int32)
         caches = []
         for layer in self._layers:
             x, cache = self._run.row_layer(layer, x, rope, blocks, reach, tiles, adapter)
             caches.append(cache)
-        places = np.zeros(max(FEWEST_SLOTS, _power_of_two(len(prompts.ends))), np.int32)
+        places = np.zeros(max(FEWEST_ROWS, _power_of_two(len(prompts.ends))), np.int32)
         places[: len(prompts.ends)] = prompts.ends
         logits, likeliest = self._run.logits(self._norm, self._head, x, places)
         return logits, likeliest, Row(prompts, tuple(caches))
@@ -165,7 +163,7 @@ class Decoder:
         self._ring_length = length
         B, K, H = self.slots, self.config.num_kv_heads, self.config.head_dim
         shapes = Cache((B, K, H, length), (B, K, length, H))
-        return [Cache(*(jnp.zeros(shape, jnp.float32) for shape in shapes)) for _ in self._layers]
+        return [Cache(*(jnp.zeros(shape, RING_DTYPE) for shape in shapes)) for _ in self._layers]
 
     def _make_room(self, age: int) -> None:
         """A longer ring where an answer has outgrown it; its newest column comes to stand last before the new ones."""

@@ -17,13 +17,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jora_model.generation.sampling import likeliest_tokens
 from jora_model.generation.stacked_adapters import Stacked, adapted
 from jora_model.model.transformer import rms_norm
-from jora_model.ops.attention import rotary, rotate
+from jora_model.ops.attention import rotary, rotate, rotate_last
 from jora_model.ops.blocked_attention import attend_blocked, block_rope
-from jora_model.ops.exponential import LOG2_E, exp2
-from jora_model.ops.linear import as_float, contract
+from jora_model.ops.cpu import LOG2_E, RING_DTYPE, argmax_last, contract, exp2, product, take_rows
 from jora_model.ops.position_blocks import positions_of_block
 from jora_model.packing.tiles import Tiles
 from jora_model.spec.config import ModelConfig
@@ -103,7 +101,7 @@ def programs(config: ModelConfig, frequencies: tuple[float, ...], dtype: Any) ->
 
 
 def _embedded(embed: Array, tokens: Int[Array, " T"], dtype: Any) -> Float[Array, "T D"]:
-    return as_float(jnp.take(embed, tokens, axis=0)).astype(dtype)
+    return take_rows(embed, tokens).astype(dtype)
 
 
 # Rows of prompts.
@@ -180,21 +178,7 @@ def _queries(
     """Queries `[B, N, H]`, rotated and scaled for powers of two; keys `[B, K, H]`, rotated, and values."""
     q, k, v = _qkv(config, weights, x, which)
     scale = jnp.float32(LOG2_E / math.sqrt(config.head_dim))
-    return (_turned(q, rope) * scale).astype(x.dtype), _turned(k, rope).astype(x.dtype), v
-
-
-def _turned(x: Float[Array, "B N H"], rope: Any) -> Array:
-    """`attention.rotate` with the head's dims last; float32."""
-    cos, sin = rope
-    half = x.shape[-1] // 2
-    eye = np.eye(half, dtype=np.float32)
-    swap = jnp.asarray(np.block([[0 * eye, eye], [-eye, 0 * eye]]), x.dtype)
-    return x.astype(jnp.float32) * cos + contract(x, swap, -1, 0) * sin
-
-
-def _product(expression: str, x: Array, y: Array) -> Array:
-    precision = lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
-    return jnp.einsum(expression, x, y, precision=precision, preferred_element_type=jnp.float32)
+    return (rotate_last(q, *rope) * scale).astype(x.dtype), rotate_last(k, *rope).astype(x.dtype), v
 
 
 def _over_rows(
@@ -225,11 +209,11 @@ def _over_row(q: Float[Array, "K Q H"], row: Cache, seen: Bool[Array, "M S"]) ->
     K, Q, _ = q.shape
     M, S = seen.shape
     hidden = jnp.broadcast_to(seen[None, :, None], (K, M, Q // M, S)).reshape(K, Q, S)
-    scores = jnp.where(hidden, _product("kqh,khs->kqs", q, row.keys), jnp.float32(_HIDDEN))
+    scores = jnp.where(hidden, product("kqh,khs->kqs", q, row.keys), jnp.float32(_HIDDEN))
     top = jnp.max(scores, axis=-1)
     weights = exp2(scores - top[..., None], q.dtype)
     total = jnp.sum(weights.astype(jnp.float32), axis=-1)
-    return _product("kqs,khs->kqh", weights, row.values) / total[..., None], top + jnp.log2(total)
+    return product("kqs,khs->kqh", weights, row.values) / total[..., None], top + jnp.log2(total)
 
 
 def _finish_layer(
@@ -254,21 +238,20 @@ def _finish_layer(
     """
     B, N, H = q.shape
     K = config.num_kv_heads
-    wide = jnp.float32
     ring = Cache(
-        lax.dynamic_update_slice_in_dim(ring.keys, k.astype(wide)[..., None], column, axis=3),
-        lax.dynamic_update_slice_in_dim(ring.values, v.astype(wide)[:, :, None], column, axis=2),
+        lax.dynamic_update_slice_in_dim(ring.keys, k.astype(RING_DTYPE)[..., None], column, axis=3),
+        lax.dynamic_update_slice_in_dim(ring.values, v.astype(RING_DTYPE)[:, :, None], column, axis=2),
     )
     R = ring.keys.shape[-1]
     back = (column - jnp.arange(R, dtype=jnp.int32)) % R
     own = (back[None] < ages[:, None])[:, None, None]
-    queries = q.astype(wide).reshape(B, K, N // K, H)
-    scores = jnp.where(own, _product("bkgh,bkhs->bkgs", queries, ring.keys), wide(_HIDDEN)).reshape(B, N, R)
+    queries = q.astype(RING_DTYPE).reshape(B, K, N // K, H)
+    scores = jnp.where(own, product("bkgh,bkhs->bkgs", queries, ring.keys), jnp.float32(_HIDDEN)).reshape(B, N, R)
     top = jnp.maximum(jnp.max(scores, axis=-1), sums.log_sum)
     shares = jnp.exp2(scores - top[..., None])
     prompt = jnp.exp2(sums.log_sum - top)
     total = jnp.sum(shares, axis=-1) + prompt
-    out = _product("bkgs,bksh->bkgh", shares.reshape(B, K, N // K, R), ring.values).reshape(B, N, H)
+    out = product("bkgs,bksh->bkgh", shares.reshape(B, K, N // K, R), ring.values).reshape(B, N, H)
     out = (out + sums.out * prompt[..., None]) / total[..., None]
     return _after_attention(config, weights, x, out.astype(x.dtype), which), ring
 
@@ -279,4 +262,4 @@ def _logits(
     """Logits at the places asked for, float32, and the likeliest token of each; the head sees nothing else."""
     x = rms_norm(jnp.take(x, places, axis=0), norm, config.rms_norm_eps)
     logits = contract(x, head, -1, 1)
-    return logits, likeliest_tokens(logits)
+    return logits, argmax_last(logits)

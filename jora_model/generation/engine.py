@@ -22,11 +22,12 @@ import numpy as np
 from jaxtyping import Array
 
 from jora_model.formats.lora import read_adapter
-from jora_model.generation.decode import FEWEST_SLOTS, Decoder, Group, Row
+from jora_model.generation.decode import Decoder, Group, Row
 from jora_model.generation.guide import Guide
 from jora_model.generation.sampling import Wanted, choose
 from jora_model.generation.stacked_adapters import Adapter
 from jora_model.model.transformer import Llama
+from jora_model.ops.cpu import FEWEST_ROWS
 from jora_model.packing.prompt_rows import belong_together, pack_row, row_size
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import GenerationSettings
@@ -128,7 +129,7 @@ class Engine:
         adapters = adapters or {}
         self.vocab_size = model.config.vocab_size
         self.max_length = min(max_length or model.config.max_positions, model.config.max_positions)
-        self._decoder = Decoder(model, list(adapters.values()), max(FEWEST_SLOTS, slots))
+        self._decoder = Decoder(model, list(adapters.values()), max(FEWEST_ROWS, slots))
         self._numbers: dict[str | None, int] = {None: 0} | {name: n for n, name in enumerate(adapters, start=1)}
         # A single slot's neighbour exists for the sake of the products only.
         self._seating = _Seating([None] * slots)

@@ -10,9 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from jora_model.ops.cpu import argmax_last
 from jora_model.spec.settings import GenerationSettings
-
-_ARGMAX_RUN = 256
 
 
 def prompt_keys(seed: int, prompts: Int[Array, " B"]) -> Key[Array, " B"]:
@@ -137,18 +136,7 @@ def _held(logits: Float[Array, "B V"], bits: UInt8[Array, "B _"]) -> tuple[Float
     B, V = logits.shape
     allowed = (bits[:, :, None] >> jnp.arange(8, dtype=jnp.uint8)[None, None]) & jnp.uint8(1)
     logits = jnp.where(allowed.reshape(B, -1)[:, :V] == 1, logits, -jnp.inf)
-    return logits, likeliest_tokens(logits)
-
-
-def likeliest_tokens(logits: Float[Array, "B V"]) -> Int[Array, " B"]:
-    """The first of the largest, as argmax, which XLA's CPU backend takes number by number: the largest of each run of
-    logits, the first run that holds the largest of all, and the first place in it."""
-    B, V = logits.shape
-    size = next(size for size in range(min(V, _ARGMAX_RUN), 0, -1) if V % size == 0)
-    runs = logits.reshape(B, V // size, size)
-    best = jnp.argmax(jnp.max(runs, axis=-1), axis=-1)
-    run = jnp.take_along_axis(runs, best[:, None, None], axis=1)[:, 0]
-    return (best * size + jnp.argmax(run, axis=-1)).astype(jnp.int32)
+    return logits, argmax_last(logits)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jora_model.ops.linear import contract
+from jora_model.ops.cpu import contract
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes
 from jora_model.spec.settings import LoraSettings

@@ -13,6 +13,7 @@ from jax import ShapeDtypeStruct
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from jora_model.model.transformer import Llama
+from jora_model.ops.cpu import storage_dtype
 from jora_model.runtime.sharding import adapter_specs, named, parameter_spec, rules_for, tp_size
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes, parameters_of, shape_of
@@ -22,12 +23,12 @@ from jora_model.spec.settings import LoraSettings
 def base_shapes(
     config: ModelConfig, mesh: Mesh | None, compute_dtype: Any, device: jax.Device | None = None
 ) -> dict[str, ShapeDtypeStruct]:
-    """The base weights by our names: bf16 as uint16 bits (see `linear.as_float`), or float32.
+    """The base weights by our names: of a `storage_dtype`.
 
     Args:
         device: without a mesh, the one that holds all; by default JAX's first.
     """
-    dtype = jnp.uint16 if jnp.dtype(compute_dtype) == jnp.bfloat16 else jnp.float32
+    dtype = storage_dtype(compute_dtype)
     rules = rules_for(config, tp_size(mesh))
     return {
         parameter.name: ShapeDtypeStruct(

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 from jax import ShapeDtypeStruct
 from jax.sharding import Mesh
@@ -14,6 +13,7 @@ from jora_model.formats.hf_weights import Checkpoint, check_names
 from jora_model.formats.lora import check_start, fresh_adapter, read_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
 from jora_model.model.transformer import Llama
+from jora_model.ops.cpu import stored
 from jora_model.runtime.distributed import put, whole
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter, parameters_of
@@ -75,15 +75,14 @@ def adapter_factors(model: Llama) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
     """One parameter on its devices; each device's slice is read from disk when it is placed."""
     names = parameter.hf_names(config.num_layers)
-    convert = _as_bits if like.dtype == jnp.uint16 else _as_float32
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
         if not parameter.stacked:
-            return convert(_read(checkpoint, names[0], index))
+            return stored(_read(checkpoint, names[0], index), like.dtype)
         bounds = [range(*part.indices(size)) for part, size in zip(index, like.shape, strict=True)]
         stack = np.empty([len(part) for part in bounds], like.dtype)
         for place, layer in enumerate(bounds[0]):
-            stack[place] = convert(_read(checkpoint, names[layer], index[1:]))
+            stack[place] = stored(_read(checkpoint, names[layer], index[1:]), like.dtype)
         return stack
 
     # Waited for: else the host copies of several parameters would live at once.
@@ -94,11 +93,3 @@ def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...]) -> np.nda
     part = checkpoint.slice(name)
     bounds = tuple(slice(*s.indices(n)[:2]) for s, n in zip(index, part.get_shape(), strict=True))
     return part[bounds]
-
-
-def _as_bits(x: np.ndarray) -> np.ndarray:
-    return x.astype(ml_dtypes.bfloat16, copy=False).view(np.uint16)
-
-
-def _as_float32(x: np.ndarray) -> np.ndarray:
-    return x.astype(np.float32)

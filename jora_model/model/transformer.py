@@ -19,14 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jora_model.ops.attention import rope_frequencies, rotary
 from jora_model.ops.blocked_attention import SAVED, attend_blocked, block_rope, used_blocks
+from jora_model.ops.cpu import as_float, contract, dot_last, saved_as_bits, take_rows
 from jora_model.ops.dropout import Draws, draws_of
-from jora_model.ops.linear import PRODUCT, as_bits, as_float, contract, linear
+from jora_model.ops.linear import PRODUCT, linear
 from jora_model.ops.plain_attention import Attention, attend_plain, reach_bias
 from jora_model.ops.position_blocks import over_blocks, positions_of_block
 from jora_model.packing.tiles import Tiles, block_size
@@ -185,7 +185,7 @@ class Llama(nnx.Module):
 
     def embed_tokens(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Rows of the embedding in the compute dtype."""
-        return as_float(jnp.take(self.embed[...], tokens, axis=0)).astype(self.compute_dtype)
+        return take_rows(self.embed[...], tokens).astype(self.compute_dtype)
 
     def rope(self, positions: Int[Array, "B T"]) -> tuple[Array, Array]:
         """Cosine and sine for `attention.rotate`."""
@@ -229,7 +229,7 @@ class Llama(nnx.Module):
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:
             state, key = scanned
-            x = _kept_as_bits(x)
+            x = saved_as_bits(x, SAVED)
             layer = nnx.merge(graph, state)
             run = layer.in_blocks if in_blocks else layer
             return run(x, attend, tiles, key), None
@@ -251,25 +251,11 @@ class Llama(nnx.Module):
 
     def head_rows(self, tokens: Int[Array, "*b"]) -> Float[Array, "*b D"]:
         """The head's weights of some tokens."""
-        # Taken as bits: of the weights themselves, the compiler would first convert all to what a few are used as.
-        return as_float(jnp.take(self._head[...], tokens, axis=0))
+        return take_rows(self._head[...], tokens)
 
     @property
     def _head(self) -> Frozen:
         return self.embed if self.config.tie_embeddings else self.lm_head
-
-
-@jax.custom_jvp
-def _kept_as_bits(x: Array) -> Array:
-    """x itself; the backward pass finds it by its name, as bits. XLA's CPU backend would copy a whole stack of bf16
-    states (by way of float32) for every layer that it stores in it; bits are written in place."""
-    return as_float(checkpoint_name(as_bits(x), SAVED))
-
-
-@_kept_as_bits.defjvp
-def _kept_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # Written out: within a call of the function above, the backward pass would not find the name.
-    return as_float(checkpoint_name(as_bits(primals[0]), SAVED)), tangents[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -300,8 +286,7 @@ def _norm_backward(eps: float, residuals: Any, g: Array) -> tuple[Array, None]:
     wide = x.astype(jnp.float32)
     inverse = _inverse_root(wide, eps)
     g = g.astype(jnp.float32) * _norm_weight(weight, x).astype(jnp.float32)
-    # A product of its own: on CPU, XLA's sum over g * wide is seven times slower.
-    shared = jnp.einsum("...d,...d->...", g, wide, precision=jax.lax.Precision.HIGHEST)[..., None] / x.shape[-1]
+    shared = dot_last(g, wide)[..., None] / x.shape[-1]
     shared = shared * jnp.square(inverse)
     return (inverse * (g - wide * shared)).astype(x.dtype), None
 

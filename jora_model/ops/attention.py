@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jora_model.ops.cpu import product, swapped_halves, swapped_halves_last
 from jora_model.spec.config import ModelConfig
 
 
@@ -34,12 +35,10 @@ def attend(
     B, T, N, H = q.shape
     K = k.shape[2]
     q = (q.astype(jnp.float32) / math.sqrt(H)).astype(q.dtype).reshape(B, T, K, N // K, H)
-    precision = jax.lax.Precision.HIGHEST if q.dtype == jnp.float32 else None
-    scores = jnp.einsum("btkgh,bskh->bkgts", q, k, precision=precision, preferred_element_type=jnp.float32)
+    scores = product("btkgh,bskh->bkgts", q, k)
     scores = jnp.where(mask[:, None, None, :, :], scores, jnp.float32(-1e30))
     weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype)
-    out = jnp.einsum("bkgts,bskh->btkgh", weights, v, precision=precision, preferred_element_type=jnp.float32)
-    return out.astype(q.dtype).reshape(B, T, N, H)
+    return product("bkgts,bskh->btkgh", weights, v).astype(q.dtype).reshape(B, T, N, H)
 
 
 def rope_frequencies(config: ModelConfig) -> np.ndarray:
@@ -75,9 +74,9 @@ def rotate(x: Float[Array, "*b H T"], cos: Float[Array, "*b H T"], sin: Float[Ar
     Args:
         cos, sin: of `rotary`, shaped to fit x. With the sine negated it turns back, which is also its gradient.
     """
-    # The halves change places in a product, which is exact: moved, XLA's CPU backend takes them number by number.
-    eye = np.eye(x.shape[-2] // 2, dtype=np.float32)
-    swap = jnp.asarray(np.block([[0 * eye, -eye], [eye, 0 * eye]]), x.dtype)
-    precision = jax.lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
-    swapped = jnp.einsum("ij,...jt->...it", swap, x, precision=precision, preferred_element_type=jnp.float32)
-    return x.astype(jnp.float32) * cos + swapped * sin
+    return x.astype(jnp.float32) * cos + swapped_halves(x) * sin
+
+
+def rotate_last(x: Float[Array, "*b H"], cos: Float[Array, "*b H"], sin: Float[Array, "*b H"]) -> Array:
+    """`rotate` with the head's dim last; float32."""
+    return x.astype(jnp.float32) * cos + swapped_halves_last(x) * sin

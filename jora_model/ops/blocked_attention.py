@@ -25,8 +25,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jora_model.ops.attention import rotate
-from jora_model.ops.exponential import LOG2_E, exp2
-from jora_model.ops.linear import as_bits, as_float, contract
+from jora_model.ops.cpu import LOG2_E, as_bits, as_float, contract, exp2
 from jora_model.packing.tiles import Tiles, block_size, causal_tiles, padded_length
 
 SAVED = "attention"

@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, Int
 
 from jora_model.ops.attention import rotate, visible
 from jora_model.ops.blocked_attention import over_mesh
-from jora_model.packing.tiles import last_place
 
 # "tiles" is `attend_blocked`; the others are implementations of JAX's function, with or without a bias for `reach`.
 # "xla" has no use but tests.
@@ -63,8 +62,8 @@ def choose_attention(
 
 def is_plain(reach: np.ndarray) -> bool:
     """Whether each row of `reach`, [B, S], is one causal sequence and then padding, or nothing but padding."""
-    ends = last_place(reach)[:, None]
-    return bool(np.all((reach == ends) | (np.arange(reach.shape[1]) >= ends)))
+    end, itself = reach[:, :1], np.arange(1, reach.shape[1] + 1)
+    return bool(np.all(reach == np.where(itself <= end, end, itself)))
 
 
 def reach_bias(reach: Int[Array, "B S"], dtype: Any) -> Float[Array, "B 1 T S"]:

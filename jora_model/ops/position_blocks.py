@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
-from jora_model.ops.linear import as_bits, as_float
+from jora_model.ops.cpu import as_bits, as_float
 
 POSITION_BLOCKS = "position_blocks"  # its loops, in the compiled program
 # Positions of a block at most, and at least. Measured on one core (SmolLM2-135M): 512 is 6% faster than 256.

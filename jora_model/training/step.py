@@ -245,7 +245,9 @@ class Trainer:
 
 def arrays_of(rows: Rows) -> dict[str, np.ndarray]:
     """What a program gets of a microbatch."""
-    return {**vars(rows), **visible_tiles(rows.reach)._asdict(), "row": np.arange(len(rows), dtype=np.int32)}
+    arrays = {**vars(rows), **visible_tiles(rows.reach, rows.lengths)._asdict()}
+    del arrays["lengths"]  # the tiles say it
+    return {**arrays, "row": np.arange(len(rows), dtype=np.int32)}
 
 
 def _name(rows: Rows) -> str:

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jora_model.formats.lora import write_adapter
 from jora_model.generation import engine as engine_module
 from jora_model.generation.decode import Decoder
 from jora_model.generation.engine import Engine, Request, load_adapter
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import load_model
 from jora_model.spec.settings import ALL_LINEAR, GenerationSettings, LoraSettings
+from testing.adapters import nonzero_adapter
 from testing.tiny_models import VOCAB, hf_folder
 
 SETTINGS = GenerationSettings(max_new_tokens=10)
@@ -37,12 +37,8 @@ def adapters(base, tmp_path_factory):
             "some": LoraSettings(rank=5, alpha=2.0, target_modules=("k_proj", "down_proj")),
         }.items()
     ):
-        random = np.random.default_rng(seed)
-        fresh = adapter_factors(load_model(base, lora=lora))
-        factors = {target: (a, random.normal(0, 0.3, b.shape).astype(np.float32)) for target, (a, b) in fresh.items()}
         folder = tmp_path_factory.mktemp("adapters") / name
-        write_adapter(folder, factors, lora, "base")
-        found[name] = folder
+        found[name] = nonzero_adapter(folder, base, lora, seed=seed, spread=0.3)
     return found
 
 

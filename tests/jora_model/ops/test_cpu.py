@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jora_model.ops.exponential import exp2
+from jora_model.ops.cpu import exp2
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2.0**-8 * 1.02), ("float32", 1e-6)])
