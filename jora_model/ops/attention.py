@@ -1,4 +1,4 @@
-"""Attention under `reach`, and rotary positions. Shape letters: see the glossary of the design."""
+"""Dense reference attention under `reach`, and rotary embeddings. Shape letters: see the glossary of the design."""
 
 import math
 
@@ -12,13 +12,13 @@ from jora_model.spec.config import ModelConfig
 
 
 def visible(reach: Int[Array, "B S"]) -> Bool[Array, "B T S"]:
-    """Who sees whom: query i sees key j exactly when `j <= i < reach[j]`.
+    """The attention mask: query i sees key j exactly when `j <= i < reach[j]`.
 
     `reach[j]` is the end of position j's subtree in a depth-first forest of token tries. A plain causal sequence
     that ends at n has reach n throughout; padding has `reach[j] = j + 1` and sees itself only.
     """
-    place = jnp.arange(reach.shape[1], dtype=jnp.int32)
-    i, j = place[None, :, None], place[None, None, :]
+    index = jnp.arange(reach.shape[1], dtype=jnp.int32)
+    i, j = index[None, :, None], index[None, None, :]
     return (j <= i) & (i < reach[:, None, :])
 
 
@@ -30,7 +30,7 @@ def attend(
 ) -> Float[Array, "B T N H"]:
     """Dense grouped-query attention; operands in their dtype, scores and softmax in float32.
 
-    Keys and values are not repeated for their group of queries. Every query must see at least one key.
+    Keys and values are not repeated for the query heads of a group. Every query must see at least one key.
     """
     B, T, N, H = q.shape
     K = k.shape[2]
@@ -72,7 +72,7 @@ def rotate(x: Float[Array, "*b H T"], cos: Float[Array, "*b H T"], sin: Float[Ar
     """Rotate the two halves of each head (Hugging Face's `rotate_half` convention); the result is float32.
 
     Args:
-        cos, sin: of `rotary`, shaped to fit x. With the sine negated it turns back, which is also its gradient.
+        cos, sin: of `rotary`, broadcast to x. With the sine negated this is the inverse, and also the gradient.
     """
     return x.astype(jnp.float32) * cos + swapped_halves(x) * sin
 

@@ -1,7 +1,7 @@
-"""Matrix products at the machine's speed: operands in the compute dtype, sums in float32, in both directions.
+"""Linear layers with LoRA: operands in the compute dtype, sums in float32, in both directions.
 
-Left to itself, the transpose of a bf16 product with a float32 sum multiplies a float32 cotangent by bf16 weights,
-which silently becomes a float32 product of half the speed; hence the custom gradients.
+JAX's own transpose of a bf16 product with a float32 sum multiplies a float32 cotangent by bf16 weights, which silently
+becomes a float32 product of half the speed; hence the custom gradient.
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jora_model.ops.cpu import as_bits, as_float, contract
 
-# What the backward pass may find under this name instead of multiplying again (`Remat`, settings.py).
+# Name under which `Remat` "dots" (settings.py) saves the results of products.
 PRODUCT = "product"
 
 
@@ -31,7 +31,7 @@ def linear(
 
     Args:
         adapter: A `[R, I]` and B transposed `[R, O]`, float32: multiplied in x's dtype, gradients summed in float32.
-        keep: the dropout's factors for the adapter's input, in x's dtype.
+        keep: dropout factors of the adapter's input, in x's dtype.
     """
     return _linear(scale, x, kernel, adapter, keep)
 
@@ -45,7 +45,7 @@ def _linear(scale: float, x: Array, kernel: Array, adapter: Any, keep: Any) -> A
 
 
 def _low(scale: float, x: Array, a: Array, keep: Array | None) -> Array:
-    """The adapter's inner states, scaled, `[B, T, R]`."""
+    """The adapter's rank-R states, scaled, `[B, T, R]`."""
     x = x if keep is None else x * keep
     return (contract(x, a.astype(x.dtype), -1, 1) * jnp.float32(scale)).astype(x.dtype)
 
