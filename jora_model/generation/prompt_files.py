@@ -1,4 +1,4 @@
-"""The two folders of generation: prompts in, answers out; token arrays laid end to end, with ids beside them."""
+"""Files of generation: prompts, their grammars, and answers."""
 
 import json
 from collections.abc import Sequence
@@ -25,28 +25,28 @@ def read_tokens(folder: Path, name: str) -> tuple[list[str], list[np.ndarray]]:
 
 
 def read_grammars(path: Path, prompts: int) -> list[str | None]:
-    """Read a file of grammars {"grammars": [...], "of": [place in grammars or null, for each prompt]}.
+    """Read a file of grammars {"grammars": [...], "of": [index into grammars or null, per prompt]}.
 
     Raises:
-        UserError: it is missing or damaged, or of another number of prompts.
+        UserError: it is missing or damaged, or for another number of prompts.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = [None if place is None else str(content["grammars"][place]) for place in content["of"]]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        grammars = [None if index is None else str(content["grammars"][index]) for index in content["of"]]
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{path} is missing or damaged ({error}); write it again") from None
-    if len(found) != prompts:
-        raise UserError(f"{path}: {len(found)} grammars do not fit {prompts} prompts; write it again")
-    return found
+    if len(grammars) != prompts:
+        raise UserError(f"{path}: {len(grammars)} grammars do not fit {prompts} prompts; write it again")
+    return grammars
 
 
 def write_tokens(
     folder: Path, name: str, ids: Sequence[str], pieces: Sequence[np.ndarray], **facts: Sequence[int | None]
 ) -> None:
-    """The opposite of `read_tokens`; same content, same bytes.
+    """Write what `read_tokens` reads; same content, same bytes.
 
     Args:
-        facts: of each piece, to stand beside its id.
+        facts: further values of each piece, written to the JSON file beside the ids.
     """
     assert len(ids) == len(pieces)
     folder.mkdir(parents=True, exist_ok=True)

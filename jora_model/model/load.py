@@ -80,8 +80,8 @@ def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, li
             return stored(_read(checkpoint, names[0], index), like.dtype)
         bounds = [range(*part.indices(size)) for part, size in zip(index, like.shape, strict=True)]
         stack = np.empty([len(part) for part in bounds], like.dtype)
-        for index_in_stack, layer in enumerate(bounds[0]):
-            stack[index_in_stack] = stored(_read(checkpoint, names[layer], index[1:]), like.dtype)
+        for row, layer in enumerate(bounds[0]):
+            stack[row] = stored(_read(checkpoint, names[layer], index[1:]), like.dtype)
         return stack
 
     # Blocks: else the host would hold copies of several parameters at once.

@@ -194,7 +194,7 @@ def test_bf16_stays_close_to_float32(tiny):
         packed = pack_row(prompts)
         logits, _, row = decoder.prefill(packed)
         seen = [np.asarray(logits)]
-        groups = decoder.seated([(row, dict(enumerate(packed.ends.tolist())))])
+        groups = decoder.group([(row, dict(enumerate(packed.ends.tolist())))])
         for step, tokens in enumerate(random_prompts([2, 2, 2], seed=3)):
             ages = np.full(2, step + 1, np.int32)
             logits, _ = decoder.step(tokens, np.array([30, 17], np.int32) + step, np.zeros(2, np.int32), ages, groups)
@@ -207,7 +207,7 @@ def test_bf16_stays_close_to_float32(tiny):
     ("prompts", "settings", "message"),
     [
         ([[3], []], {}, "prompt 1 has no token"),
-        ([[3] * 500], {"max_new_tokens": 13}, "prompt 0 has 500 tokens.*more than the model's 512 positions"),
+        ([[3] * 500], {"max_new_tokens": 13}, "prompt 0 has 500 tokens.*more than the 512 positions allowed"),
     ],
 )
 def test_refuses(tiny, prompts, settings, message):
