@@ -1,12 +1,11 @@
-"""What XLA's CPU backend needs, with the measured reasons. Elsewhere the same code is correct, and costs little.
+"""What XLA's CPU backend needs, with the measured reasons. On other backends the same code is correct.
 
-The backend has four weaknesses that the other modules avoid with these functions:
-- It widens arrays of bf16 to float32 where a loop carries, slices or updates them. uint16 bit patterns are left alone.
-- It is slow at a product whose left operand is transposed: of bf16 operands it silently becomes a float32 product of a
-  fifth of the speed. Operands are swapped so that the left one has its summed dim last.
-- It computes some operations element by element without vector instructions: exponentials, argmax, the move of half an
-  array. Products and sums over short runs take their place.
-- A product with a single row leaves its fast library and widens every weight (`FEWEST_ROWS`).
+The backend has four weaknesses, which the other modules avoid by these functions:
+- It widens arrays of bf16 to float32 where a loop carries, slices or updates them. It leaves uint16 bit patterns alone.
+- A bf16 product with a transposed left operand silently becomes a float32 product of a fifth of the speed. The operands
+  are swapped, so that the summed dim of the left one is its last.
+- A product with a single row widens every weight (`FEWEST_ROWS`).
+- It is slow at exponentials, at argmax, at sums over the last dim, and at swapping the halves of a dim.
 """
 
 from functools import partial
@@ -130,7 +129,7 @@ def dot_last(x: Float[Array, "*b D"], y: Float[Array, "*b D"]) -> Float[Array, "
     return jnp.einsum("...d,...d->...", x, y, precision=lax.Precision.HIGHEST)
 
 
-# Operations without vector instructions.
+# Slow operations.
 
 LOG2_E = float(np.log2(np.e))
 
