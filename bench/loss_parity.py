@@ -113,11 +113,11 @@ def _train_peer(base: Path, adapter: Path, batches: Seq[Seq[Sequence]], settings
     for rate, batch in zip(rates.tolist(), tqdm(batches, desc="peer", unit="update"), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        tokens = sum(len(sequence.learnt) for sequence in batch)
+        tokens = sum(len(sequence.predict_at) for sequence in batch)
         optimizer.zero_grad()
         for sequence in batch:
             ids = torch.from_numpy(sequence.tokens.astype(np.int64))[None]
-            places = torch.from_numpy(sequence.learnt.astype(np.int64))
+            places = torch.from_numpy(sequence.predict_at.astype(np.int64))
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 logits = model(input_ids=ids).logits[0, places].float()
             wanted = ids[0, places + 1]

@@ -74,7 +74,7 @@ def _their_logits(base: Path, sequences: list[Sequence]) -> list[np.ndarray]:
     with torch.no_grad():
         for sequence in sequences:
             tokens = torch.from_numpy(sequence.tokens[None].astype(np.int64)).to(device)
-            found.append(model(tokens).logits[0].float().cpu().numpy()[sequence.learnt])
+            found.append(model(tokens).logits[0].float().cpu().numpy()[sequence.predict_at])
     return found
 
 
@@ -82,7 +82,7 @@ def _places(rows: Rows, sequences: list[Sequence]) -> list[tuple[int, np.ndarray
     """Row and places where each sequence predicts its learnt tokens."""
     found = []
     for sequence in sequences:
-        learnt = sequence.tokens[sequence.learnt + 1]
+        learnt = sequence.tokens[sequence.predict_at + 1]
         for row in range(len(rows)):
             real = rows.weights[row] > 0
             targets, at = rows.targets[row][real], rows.predict_at[row][real]

@@ -204,7 +204,7 @@ class ChatApp:
         content = {
             "status": "ok" if alive else "closing" if self.closing else "failed",
             "busy": self.busy,
-            "seated": self._thread.seated,
+            "seated": self._thread.active,
             "waiting": self._thread.waiting,
             "slots": self._settings.slots,
         }

@@ -1,1 +1,1 @@
-"""The engine that answers prompts."""
+"""Generates answers to prompts: batched decoding, sampling, grammars and the jobs that use them."""

@@ -1,13 +1,13 @@
-"""A model laid out for generation: rows of prompts are run once, then one token at a time is added in every slot.
+"""Decoding with a KV cache: prefill a row of prompts once, then add one token per step in every slot.
 
     decoder = Decoder(load_model(folder))
-    logits, likeliest, row = decoder.prefill(pack_row(prompts))            # [M, V], after each prompt's last token
-    groups = decoder.seated(slots, [(row, {slot: end of its prompt})])     # who asks which row
+    logits, likeliest, row = decoder.prefill(pack_row(prompts))                # [M, V], after each prompt's last token
+    groups = decoder.group([(row, {slot: end of its prompt})])                 # which slots attend to which row
     logits, likeliest = decoder.step(tokens, positions, which, ages, groups)   # [B, V], after one more token each
 
-A row's keys and values are read once a step for all slots that ask it, and never written again. The answers of all
-slots stand in one ring, of which each step writes a column; a slot that begins anew sees the columns since then only.
-The two parts of the attention are joined by their log-sums.
+A row's KV cache is read once per step for all slots that attend to it, and is never written again. The answers of all
+slots share a ring buffer, of which each step writes one column; a slot sees only the columns since its answer began.
+The two parts of the attention are merged by their log-sums.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,49 +19,47 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jora_model.generation.decode_programs import Cache, LayerWeights, Seats, Sums, programs
+from jora_model.generation.decode_programs import Cache, Lanes, LayerWeights, Sums, programs
 from jora_model.generation.stacked_adapters import FUSED, Adapter, stack_adapters
 from jora_model.model.load import adapter_factors
 from jora_model.model.transformer import Llama
-from jora_model.ops.linear import as_float
+from jora_model.ops.cpu import FEWEST_ROWS, RING_DTYPE, as_float
 from jora_model.packing.prompt_rows import PromptRow
 from jora_model.packing.tiles import visible_tiles
 from jora_model.spec.parameters import LINEAR_BY_NAME
 from jora_model.spec.settings import LoraSettings
 
-# With a single row XLA's CPU backend leaves its fast product and widens every weight to float32 (2 times slower).
-FEWEST_SLOTS = 2
-# The ring's lengths: a factor of four from one to the next, so that little is compiled.
+# Lengths of the ring grow by a factor of four, so that few programs are compiled.
 _SHORTEST_RING, _RING_FACTOR = 32, 4
-_MOST_ROWS = 8  # of one program
+_MOST_ROWS = 8  # per program
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of prompts that was run: its keys and values, a layer each."""
+    """A row of prompts after prefill, with its KV cache per layer."""
 
     prompts: PromptRow
     caches: tuple[Cache, ...]
 
 
 class Group(NamedTuple):
-    """Rows of one length that slots ask, and who sits where."""
+    """Rows of one length, and which slots attend to them."""
 
     rows: tuple[Row, ...]
-    seats: Seats
+    lanes: Lanes
 
 
 class Decoder:
-    """Holds its own copy of the weights, a layer an array, beside the model's stacks: drop the model to free them.
+    """Holds its own copy of the weights, one array per layer, beside the model's stacks: drop the model to free them.
 
     Args:
-        model: its own adapter, if it has one, is number 0; else number 0 is the base.
-        adapters: number 1 and following.
-        slots: answers that grow at once, at least `FEWEST_SLOTS`.
+        model: adapter 0 is its own adapter, or the base if it has none.
+        adapters: adapters 1 and up.
+        slots: answers decoded at once, at least `FEWEST_ROWS`.
     """
 
     def __init__(self, model: Llama, adapters: Sequence[Adapter] = (), slots: int = 16):
-        assert slots >= FEWEST_SLOTS, f"{slots} slots"
+        assert slots >= FEWEST_ROWS, f"{slots} slots"
         config = self.config = model.config
         self.dtype = model.compute_dtype
         self.slots = slots
@@ -77,55 +75,55 @@ class Decoder:
         self._sums = Sums(jnp.zeros((B, N, H), jnp.float32), jnp.full((B, N), -1e30, jnp.float32))
 
     def prefill(self, prompts: PromptRow, which: int = 0) -> tuple[Float[Array, "M V"], Int[Array, " M"], Row]:
-        """Run a row of prompts of one adapter.
+        """Run a row of prompts with one adapter.
 
         Returns:
-            float32 logits after the last token of each prompt, the likeliest token there, and the row to ask. M is
-            the number of prompts, filled up to a power of two.
+            float32 logits after the last token of each prompt, the likeliest token there, and the row for `group`. M
+            is the number of prompts, padded to a power of two.
         """
         x, rope, blocks = self._run.start_row(self._embed, prompts.tokens, prompts.positions)
         reach = prompts.reach[None]
-        tiles = visible_tiles(reach)
+        tiles = visible_tiles(reach, np.array([prompts.used]))
         adapter = np.array([which], np.int32)
         caches = []
         for layer in self._layers:
             x, cache = self._run.row_layer(layer, x, rope, blocks, reach, tiles, adapter)
             caches.append(cache)
-        places = np.zeros(max(FEWEST_SLOTS, _power_of_two(len(prompts.ends))), np.int32)
-        places[: len(prompts.ends)] = prompts.ends
-        logits, likeliest = self._run.logits(self._norm, self._head, x, places)
+        ends = np.zeros(max(FEWEST_ROWS, _power_of_two(len(prompts.ends))), np.int32)
+        ends[: len(prompts.ends)] = prompts.ends
+        logits, likeliest = self._run.logits(self._norm, self._head, x, ends)
         return logits, likeliest, Row(prompts, tuple(caches))
 
-    def seated(self, asked: Sequence[tuple[Row, Mapping[int, int]]]) -> list[Group]:
-        """Rows of one shape together, as few programs as possible.
+    def group(self, queried: Sequence[tuple[Row, Mapping[int, int]]]) -> list[Group]:
+        """Group rows of one shape, for as few programs as possible.
 
         Args:
-            asked: each row with its slots, and the end of the prompt that each slot asks.
+            queried: each row with its slots: slot -> end of the prompt that it answers.
         """
         by_shape: dict[tuple[int, int], list[tuple[Row, Mapping[int, int]]]] = {}
-        for row, ends in asked:
-            by_shape.setdefault((len(row.prompts.reach), _seat_count(len(ends))), []).append((row, ends))
+        for row, ends in queried:
+            by_shape.setdefault((len(row.prompts.reach), _lane_count(len(ends))), []).append((row, ends))
         groups = []
-        for (_, seats), members in by_shape.items():
+        for (_, lanes), members in by_shape.items():
             start = 0
             while start < len(members):
                 count = min(_MOST_ROWS, 1 << ((len(members) - start).bit_length() - 1))
-                groups.append(self._group(members[start : start + count], seats))
+                groups.append(self._group(members[start : start + count], lanes))
                 start += count
         return groups
 
     def _group(self, members: Sequence[tuple[Row, Mapping[int, int]]], M: int) -> Group:
         slots = np.zeros(len(members) * M, np.int32)
-        seat_of = np.full(self.slots, -1, np.int32)
-        seen = []
+        lane_of = np.full(self.slots, -1, np.int32)
+        visible = []
         for number, (row, ends) in enumerate(members):
             taken = np.array(list(ends), np.int32)
-            seats = number * M + np.arange(len(taken))
-            slots[seats], seat_of[taken] = taken, seats
-            places = np.zeros(M, np.int32)
-            places[: len(taken)] = list(ends.values())
-            seen.append(row.prompts.seen_from(places))
-        return Group(tuple(row for row, _ in members), Seats(*map(jnp.asarray, (slots, seat_of, np.stack(seen)))))
+            lanes = number * M + np.arange(len(taken))
+            slots[lanes], lane_of[taken] = taken, lanes
+            padded = np.zeros(M, np.int32)
+            padded[: len(taken)] = list(ends.values())
+            visible.append(row.prompts.seen_from(padded))
+        return Group(tuple(row for row, _ in members), Lanes(*map(jnp.asarray, (slots, lane_of, np.stack(visible)))))
 
     def step(
         self,
@@ -135,17 +133,18 @@ class Decoder:
         ages: Int[np.ndarray, " B"],
         groups: Sequence[Group],
     ) -> tuple[Float[Array, "B V"], Int[Array, " B"]]:
-        """Add one token in each slot, all int32.
+        """Add one token in each slot.
 
         Args:
-            which: number of each slot's adapter.
-            ages: tokens that each slot's answer has with this one; 1 for a slot that nobody sits in.
+            tokens, positions: int32, as the others.
+            which: index of each slot's adapter.
+            ages: length of each slot's answer including this token; 1 for an empty slot.
 
         Returns:
-            float32 logits for the token after it, and the likeliest.
+            float32 logits for the next token, and the likeliest token.
         """
         run = self._run
-        self._make_room(int(ages.max()))
+        self._grow_ring(int(ages.max()))
         column = np.int32(self._column)
         x, rope = run.start(self._embed, tokens, positions)
         which_B, ages_B = jnp.asarray(which), jnp.asarray(ages)
@@ -153,7 +152,7 @@ class Decoder:
             q, k, v = run.queries(layer, x, rope, which_B)
             for group in groups:
                 rows = tuple(row.caches[number] for row in group.rows)
-                self._sums = run.over_rows(q, rows, group.seats, sums=self._sums)
+                self._sums = run.over_rows(q, rows, group.lanes, sums=self._sums)
             x, self._ring[number] = run.finish_layer(
                 layer, x, q, k, v, self._sums, column, ages_B, which_B, ring=self._ring[number]
             )
@@ -165,14 +164,14 @@ class Decoder:
         self._ring_length = length
         B, K, H = self.slots, self.config.num_kv_heads, self.config.head_dim
         shapes = Cache((B, K, H, length), (B, K, length, H))
-        return [Cache(*(jnp.zeros(shape, jnp.float32) for shape in shapes)) for _ in self._layers]
+        return [Cache(*(jnp.zeros(shape, RING_DTYPE) for shape in shapes)) for _ in self._layers]
 
-    def _make_room(self, age: int) -> None:
-        """A longer ring where an answer has outgrown it; its newest column comes to stand last before the new ones."""
-        before = self._ring_length
-        if age <= before:
+    def _grow_ring(self, age: int) -> None:
+        """Lengthen the ring if an answer is longer; the old columns come first, in order of age."""
+        old_length = self._ring_length
+        if age <= old_length:
             return
-        length = before
+        length = old_length
         while length < age:
             length *= _RING_FACTOR
         old, self._ring = self._ring, self._new_ring(length)
@@ -184,7 +183,7 @@ class Decoder:
                     for new, part, axis in zip(self._ring[number], moved, (3, 2), strict=True)
                 )
             )
-        self._column = before
+        self._column = old_length
 
 
 def _layer(model: Llama, layer: int, adapters: dict) -> LayerWeights:
@@ -200,7 +199,7 @@ def _layer(model: Llama, layer: int, adapters: dict) -> LayerWeights:
 
 
 def _own_adapter(model: Llama) -> Adapter | None:
-    """The adapter that a model was loaded with."""
+    """The adapter that the model was loaded with."""
     factors = adapter_factors(model)
     if not factors:
         return None
@@ -213,6 +212,6 @@ def _power_of_two(count: int) -> int:
     return 1 << max(0, count - 1).bit_length()
 
 
-def _seat_count(seats: int) -> int:
-    """Seats of a row in a compiled program: 1, 4, or a power of two."""
-    return 1 if seats == 1 else max(4, _power_of_two(seats))
+def _lane_count(slots: int) -> int:
+    """Lanes per row in a compiled program: 1, 4, or a larger power of two."""
+    return 1 if slots == 1 else max(4, _power_of_two(slots))

@@ -1,8 +1,8 @@
-"""What is compiled for generation: a layer over a row of prompts, and a layer over one new token of each slot.
+"""The compiled functions of generation: a layer over a row of prompts, and a layer over one new token per slot.
 
-Called layer by layer with the weights as arguments: a scan over stacked weights would copy each layer's slice out of
-the stack at every token. Keys and values of prompts lie in arrays that are never written again, those of answers in a
-ring of float32: of bf16, XLA's CPU backend would copy the whole ring to write a column of it, and again to read it.
+They are called layer by layer with the weights as arguments: a scan over stacked weights would copy each layer's slice
+out of the stack at every token. The KV cache of prompts is never written again; that of answers is a ring buffer, in
+float32 (`cpu.RING_DTYPE`).
 """
 
 import functools
@@ -17,25 +17,23 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jora_model.generation.sampling import likeliest_tokens
 from jora_model.generation.stacked_adapters import Stacked, adapted
 from jora_model.model.transformer import rms_norm
-from jora_model.ops.attention import rotary, rotate
+from jora_model.ops.attention import rotary, rotate, rotate_last
 from jora_model.ops.blocked_attention import attend_blocked, block_rope
-from jora_model.ops.exponential import LOG2_E, exp2
-from jora_model.ops.linear import as_float, contract
+from jora_model.ops.cpu import LOG2_E, RING_DTYPE, argmax_last, contract, exp2, product, take_rows
 from jora_model.ops.position_blocks import positions_of_block
 from jora_model.packing.tiles import Tiles
 from jora_model.spec.config import ModelConfig
 
 _HIDDEN = -1e30
-# Rows longer than this go through what treats every position alike in blocks, which stay in the cache (a row of 2,560
-# on 2 cores: 45 ms of processor time a layer instead of 60; one of 1,024 takes the same either way).
-_WHOLE = 1024
+# Position-wise parts of longer rows run in blocks, which stay in the cache (a row of 2,560 on 2 cores: 45 ms of
+# processor time per layer instead of 60; a row of 1,024 takes the same either way).
+_LONGEST_UNBLOCKED = 1024
 
 
 class LayerWeights(NamedTuple):
-    """One layer, in the compute dtype; linears that read the same input are one array `[out, in]`."""
+    """One layer's weights in the compute dtype; linears with the same input are one array `[out, in]`."""
 
     input_norm: Array
     post_norm: Array
@@ -47,7 +45,7 @@ class LayerWeights(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """Rotated keys, and values, of one layer: `[K, H, S]` of a row of prompts in the compute dtype, `[B, K, H, S]` and
+    """KV cache of one layer, keys rotated: `[K, H, S]` of a row of prompts in the compute dtype, `[B, K, H, S]` and
     `[B, K, S, H]` of the answers' ring in float32."""
 
     keys: Array
@@ -55,28 +53,28 @@ class Cache(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Attention of each slot's query over its prompt: `out` is normalized, `log_sum` to base 2. float32."""
+    """Attention of each slot's query over its prompt, float32: `out` is normalized, `log_sum` has base 2."""
 
     out: Float[Array, "B N H"]
     log_sum: Float[Array, "B N"]
 
 
-class Seats(NamedTuple):
-    """Which slots ask which rows: G rows of one length with M seats each.
+class Lanes(NamedTuple):
+    """Which slots attend to which rows: G rows of one length with M lanes each, one slot per lane.
 
     Attributes:
-        slots: int32 [G * M], the slot of each seat; of an empty seat any.
-        seat_of: int32 [B], the seat of each slot, or -1 where it sits elsewhere.
-        seen: bool [G, M, S], what each seat sees of its row.
+        slots: int32 [G * M], the slot of each lane; any for an empty lane.
+        lane_of: int32 [B], the lane of each slot, or -1 if it attends to none of these rows.
+        visible: bool [G, M, S], the positions of its row that each lane sees.
     """
 
     slots: Array
-    seat_of: Array
-    seen: Array
+    lane_of: Array
+    visible: Array
 
 
 class Programs(NamedTuple):
-    """Compiled once for each shape of their arguments."""
+    """Each is compiled once per shape of its arguments."""
 
     start_row: Callable[..., Any]
     row_layer: Callable[..., Any]
@@ -89,12 +87,12 @@ class Programs(NamedTuple):
 
 @functools.cache
 def programs(config: ModelConfig, frequencies: tuple[float, ...], dtype: Any) -> Programs:
-    """The same programs for every model of the same make, so that a second one compiles nothing."""
-    turns = np.asarray(frequencies, np.float32)
+    """The programs of a model; shared by models of the same config, so that a second one compiles nothing."""
+    inverse = np.asarray(frequencies, np.float32)
     return Programs(
-        jax.jit(partial(_start_row, config, turns, dtype)),
+        jax.jit(partial(_start_row, config, inverse, dtype)),
         jax.jit(partial(_row_layer, config)),
-        jax.jit(partial(_start, turns, dtype)),
+        jax.jit(partial(_start, inverse, dtype)),
         jax.jit(partial(_queries, config)),
         jax.jit(partial(_over_rows, config), donate_argnames="sums"),
         jax.jit(partial(_finish_layer, config), donate_argnames="ring"),
@@ -103,7 +101,7 @@ def programs(config: ModelConfig, frequencies: tuple[float, ...], dtype: Any) ->
 
 
 def _embedded(embed: Array, tokens: Int[Array, " T"], dtype: Any) -> Float[Array, "T D"]:
-    return as_float(jnp.take(embed, tokens, axis=0)).astype(dtype)
+    return take_rows(embed, tokens).astype(dtype)
 
 
 # Rows of prompts.
@@ -131,12 +129,12 @@ def _row_layer(
     tiles: Tiles,
     which: Int[Array, "1"],
 ) -> tuple[Array, Cache]:
-    """States after a layer, and its keys and values."""
+    """States after a layer, and its KV cache."""
     q, k, v = _qkv(config, weights, x, which)
     attended = attend_blocked(q[None], k[None], v[None], blocks, reach, tiles)[0]
     keys = rotate(jnp.transpose(k, (1, 2, 0)), *rope).astype(x.dtype)
     cache = Cache(keys, jnp.transpose(v, (1, 2, 0)))
-    if len(x) <= _WHOLE:
+    if len(x) <= _LONGEST_UNBLOCKED:
         return _after_attention(config, weights, x, attended, which), cache
     size = positions_of_block(len(x))
     parts = (x.reshape(-1, size, x.shape[1]), attended.reshape(-1, size, *attended.shape[1:]))
@@ -164,7 +162,7 @@ def _after_attention(
     return x + adapted((jax.nn.silu(gate) * up).astype(x.dtype), weights.down, adapters["down"], which)
 
 
-# One token of each slot.
+# One token per slot.
 
 
 def _start(
@@ -177,59 +175,45 @@ def _start(
 def _queries(
     config: ModelConfig, weights: LayerWeights, x: Float[Array, "B D"], rope: Any, which: Int[Array, " B"]
 ) -> tuple[Array, Array, Array]:
-    """Queries `[B, N, H]`, rotated and scaled for powers of two; keys `[B, K, H]`, rotated, and values."""
+    """Queries `[B, N, H]`, rotated and scaled by log2(e) / sqrt(H); keys `[B, K, H]`, rotated; values."""
     q, k, v = _qkv(config, weights, x, which)
     scale = jnp.float32(LOG2_E / math.sqrt(config.head_dim))
-    return (_turned(q, rope) * scale).astype(x.dtype), _turned(k, rope).astype(x.dtype), v
-
-
-def _turned(x: Float[Array, "B N H"], rope: Any) -> Array:
-    """`attention.rotate` with the head's dims last; float32."""
-    cos, sin = rope
-    half = x.shape[-1] // 2
-    eye = np.eye(half, dtype=np.float32)
-    swap = jnp.asarray(np.block([[0 * eye, eye], [-eye, 0 * eye]]), x.dtype)
-    return x.astype(jnp.float32) * cos + contract(x, swap, -1, 0) * sin
-
-
-def _product(expression: str, x: Array, y: Array) -> Array:
-    precision = lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
-    return jnp.einsum(expression, x, y, precision=precision, preferred_element_type=jnp.float32)
+    return (rotate_last(q, *rope) * scale).astype(x.dtype), rotate_last(k, *rope).astype(x.dtype), v
 
 
 def _over_rows(
-    config: ModelConfig, q: Float[Array, "B N H"], rows: tuple[Cache, ...], seats: Seats, *, sums: Sums
+    config: ModelConfig, q: Float[Array, "B N H"], rows: tuple[Cache, ...], lanes: Lanes, *, sums: Sums
 ) -> Sums:
-    """`sums` with the slots that sit at these rows: a row is read once for all of its seats."""
+    """`sums` with those slots updated that attend to these rows; a row is read once for all of its lanes."""
     N, K, H = config.num_heads, config.num_kv_heads, config.head_dim
-    G, M, _ = seats.seen.shape
-    asked = jnp.take(q, seats.slots, axis=0).reshape(G, M, K, N // K, H)
-    asked = jnp.transpose(asked, (0, 2, 1, 3, 4)).reshape(G, K, -1, H)
-    found = [_over_row(asked[g], row, seats.seen[g]) for g, row in enumerate(rows)]
-    outs, log_sums = (jnp.stack(part) for part in zip(*found, strict=True))
+    G, M, _ = lanes.visible.shape
+    queries = jnp.take(q, lanes.slots, axis=0).reshape(G, M, K, N // K, H)
+    queries = jnp.transpose(queries, (0, 2, 1, 3, 4)).reshape(G, K, -1, H)
+    parts = [_over_row(queries[g], row, lanes.visible[g]) for g, row in enumerate(rows)]
+    outs, log_sums = (jnp.stack(part) for part in zip(*parts, strict=True))
 
-    def by_seat(x: Array) -> Array:
+    def by_lane(x: Array) -> Array:
         """`[G, K, M * N / K, ..]` -> `[G * M, N, ..]`"""
         x = x.reshape(G, K, M, N // K, *x.shape[3:])
         return jnp.moveaxis(x, 1, 2).reshape(G * M, N, *x.shape[4:])
 
-    here = seats.seat_of >= 0
-    place = jnp.maximum(seats.seat_of, 0)
+    here = lanes.lane_of >= 0
+    lane = jnp.maximum(lanes.lane_of, 0)
     return Sums(
-        jnp.where(here[:, None, None], jnp.take(by_seat(outs), place, axis=0), sums.out),
-        jnp.where(here[:, None], jnp.take(by_seat(log_sums), place, axis=0), sums.log_sum),
+        jnp.where(here[:, None, None], jnp.take(by_lane(outs), lane, axis=0), sums.out),
+        jnp.where(here[:, None], jnp.take(by_lane(log_sums), lane, axis=0), sums.log_sum),
     )
 
 
-def _over_row(q: Float[Array, "K Q H"], row: Cache, seen: Bool[Array, "M S"]) -> tuple[Array, Array]:
+def _over_row(q: Float[Array, "K Q H"], row: Cache, visible: Bool[Array, "M S"]) -> tuple[Array, Array]:
     K, Q, _ = q.shape
-    M, S = seen.shape
-    hidden = jnp.broadcast_to(seen[None, :, None], (K, M, Q // M, S)).reshape(K, Q, S)
-    scores = jnp.where(hidden, _product("kqh,khs->kqs", q, row.keys), jnp.float32(_HIDDEN))
+    M, S = visible.shape
+    mask = jnp.broadcast_to(visible[None, :, None], (K, M, Q // M, S)).reshape(K, Q, S)
+    scores = jnp.where(mask, product("kqh,khs->kqs", q, row.keys), jnp.float32(_HIDDEN))
     top = jnp.max(scores, axis=-1)
     weights = exp2(scores - top[..., None], q.dtype)
     total = jnp.sum(weights.astype(jnp.float32), axis=-1)
-    return _product("kqs,khs->kqh", weights, row.values) / total[..., None], top + jnp.log2(total)
+    return product("kqs,khs->kqh", weights, row.values) / total[..., None], top + jnp.log2(total)
 
 
 def _finish_layer(
@@ -246,37 +230,36 @@ def _finish_layer(
     *,
     ring: Cache,
 ) -> tuple[Array, Cache]:
-    """Write the new column, attend to the answers, join that with the prompts, and all that follows in a layer.
+    """Write the new column, attend to the ring, merge with the prompts, and run the rest of the layer.
 
     Args:
-        column: where in the ring the new tokens stand.
-        ages: how many of the last columns belong to each slot's answer, the new one among them.
+        column: index in the ring of the new tokens.
+        ages: how many of the last columns belong to each slot's answer, including the new one.
     """
     B, N, H = q.shape
     K = config.num_kv_heads
-    wide = jnp.float32
     ring = Cache(
-        lax.dynamic_update_slice_in_dim(ring.keys, k.astype(wide)[..., None], column, axis=3),
-        lax.dynamic_update_slice_in_dim(ring.values, v.astype(wide)[:, :, None], column, axis=2),
+        lax.dynamic_update_slice_in_dim(ring.keys, k.astype(RING_DTYPE)[..., None], column, axis=3),
+        lax.dynamic_update_slice_in_dim(ring.values, v.astype(RING_DTYPE)[:, :, None], column, axis=2),
     )
     R = ring.keys.shape[-1]
     back = (column - jnp.arange(R, dtype=jnp.int32)) % R
     own = (back[None] < ages[:, None])[:, None, None]
-    queries = q.astype(wide).reshape(B, K, N // K, H)
-    scores = jnp.where(own, _product("bkgh,bkhs->bkgs", queries, ring.keys), wide(_HIDDEN)).reshape(B, N, R)
+    queries = q.astype(RING_DTYPE).reshape(B, K, N // K, H)
+    scores = jnp.where(own, product("bkgh,bkhs->bkgs", queries, ring.keys), jnp.float32(_HIDDEN)).reshape(B, N, R)
     top = jnp.maximum(jnp.max(scores, axis=-1), sums.log_sum)
     shares = jnp.exp2(scores - top[..., None])
     prompt = jnp.exp2(sums.log_sum - top)
     total = jnp.sum(shares, axis=-1) + prompt
-    out = _product("bkgs,bksh->bkgh", shares.reshape(B, K, N // K, R), ring.values).reshape(B, N, H)
+    out = product("bkgs,bksh->bkgh", shares.reshape(B, K, N // K, R), ring.values).reshape(B, N, H)
     out = (out + sums.out * prompt[..., None]) / total[..., None]
     return _after_attention(config, weights, x, out.astype(x.dtype), which), ring
 
 
 def _logits(
-    config: ModelConfig, norm: Array, head: Array, x: Float[Array, "T D"], places: Int[Array, " B"]
+    config: ModelConfig, norm: Array, head: Array, x: Float[Array, "T D"], indices: Int[Array, " B"]
 ) -> tuple[Float[Array, "B V"], Int[Array, " B"]]:
-    """Logits at the places asked for, float32, and the likeliest token of each; the head sees nothing else."""
-    x = rms_norm(jnp.take(x, places, axis=0), norm, config.rms_norm_eps)
+    """Float32 logits at these positions only, and the likeliest token of each."""
+    x = rms_norm(jnp.take(x, indices, axis=0), norm, config.rms_norm_eps)
     logits = contract(x, head, -1, 1)
-    return logits, likeliest_tokens(logits)
+    return logits, argmax_last(logits)

@@ -1,8 +1,8 @@
-"""An engine in a thread of its own, so that many threads, or an event loop, can ask one model.
+"""Runs an engine in its own thread, so that many threads, or an event loop, can use one model.
 
 with EngineThread(engine) as thread:
-    number = thread.ask(request, hear)      # hear(Produced) for each token, hear(error) where there is none to come
-    thread.cancel(number)                   # whoever asked has gone: its slot is free before the next token
+    number = thread.ask(request, listener)  # listener(Produced) for each token, listener(error) if the answer fails
+    thread.cancel(number)                   # frees its slot before the next token
 """
 
 import itertools
@@ -12,17 +12,18 @@ from collections.abc import Callable
 from types import TracebackType
 
 from jora_model.generation.engine import Engine, Produced, Request
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
-Hear = Callable[[Produced | Exception], object]
+Listener = Callable[[Produced | Exception], object]
 
 
 class EngineThread:
-    """The only caller of an engine. `hear` is called in its thread, and must return at once.
+    """The only caller of an engine. Listeners are called in its thread and must not block.
 
     Attributes:
-        failed: what ended the thread before it was closed; nobody is answered any more.
+        failed: the error that ended the thread before it was closed; no request is answered after it.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -30,13 +31,13 @@ class EngineThread:
         self._engine = engine
         self._numbers = itertools.count()
         self._wake = threading.Condition()
-        self._asked: dict[int, tuple[Request, Hear]] = {}
+        self._asked: dict[int, tuple[Request, Listener]] = {}
         self._cancelled: set[int] = set()
         self._closing = False
-        # Of this thread alone: the engine's number of a request -> ours, and back, and who listens.
+        # Used by the thread only: the engine's number of a request -> ours, and back, and the listeners.
         self._ours: dict[int, int] = {}
         self._theirs: dict[int, int] = {}
-        self._hear: dict[int, Hear] = {}
+        self._listeners: dict[int, Listener] = {}
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -54,22 +55,22 @@ class EngineThread:
         return not self._closing and self.failed is None
 
     @property
-    def seated(self) -> int:
-        """Answers that grow."""
-        return self._engine.seated
+    def active(self) -> int:
+        """Answers in slots."""
+        return self._engine.active
 
     @property
     def waiting(self) -> int:
-        """Requests that have no slot yet."""
+        """Requests without a slot."""
         return self._engine.waiting + len(self._asked)
 
-    def ask(self, request: Request, hear: Hear) -> int:
-        """Let the engine answer a request.
+    def ask(self, request: Request, listener: Listener) -> int:
+        """Queue a request.
 
-        A ValueError that is heard is the person's: the prompt is empty or too long, or the adapter unknown.
+        The listener gets a UserError if the prompt is empty or too long, or the adapter unknown.
 
         Returns:
-            Its number here, for `cancel`.
+            Its number, for `cancel`.
 
         Raises:
             RuntimeError: the thread has ended.
@@ -78,19 +79,19 @@ class EngineThread:
         with self._wake:
             if not self.alive:
                 raise RuntimeError("the generator has ended") from self.failed
-            self._asked[number] = (request, hear)
+            self._asked[number] = (request, listener)
             self._wake.notify()
         return number
 
     def cancel(self, number: int) -> None:
-        """Nothing more is heard of a request, once this has come through; unknown or finished: nothing happens."""
+        """Drop a request; its listener is not called after the current step. No-op if it is finished or unknown."""
         with self._wake:
             if self._asked.pop(number, None) is None:
                 self._cancelled.add(number)
             self._wake.notify()
 
     def close(self) -> None:
-        """End the thread; what is not finished hears of it."""
+        """End the thread; listeners of unfinished requests get an error."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -106,46 +107,46 @@ class EngineThread:
             log.exception("the generator has failed")
             self.failed = error
         with self._wake:
-            listeners = [*self._hear.values(), *(hear for _, hear in self._asked.values())]
+            listeners = [*self._listeners.values(), *(listener for _, listener in self._asked.values())]
             self._asked.clear()
-        for number in list(self._hear):
+        for number in list(self._listeners):
             self._engine.cancel(self._theirs[number])
             self._forget(number)
-        for hear in listeners:
-            hear(self.failed or RuntimeError("the generator is closed"))
+        for listener in listeners:
+            listener(self.failed or RuntimeError("the generator is closed"))
 
     def _take(self) -> bool:
-        """Hand over what was asked and cancelled; waits where there is nothing else to do. False at the end."""
+        """Submit and cancel requests; waits if the engine is idle. Returns False when the thread is to end."""
         with self._wake:
             while not self._closing and self._engine.idle and not self._asked and not self._cancelled:
                 self._wake.wait()
             asked, self._asked = self._asked, {}
             cancelled, self._cancelled = self._cancelled, set()
             closing = self._closing
-        for number, (request, hear) in asked.items():
-            self._submit(number, request, hear)
+        for number, (request, listener) in asked.items():
+            self._submit(number, request, listener)
         for number in cancelled:
-            if number in self._hear:
+            if number in self._listeners:
                 self._engine.cancel(self._theirs[number])
                 self._forget(number)
         return not closing
 
-    def _submit(self, number: int, request: Request, hear: Hear) -> None:
+    def _submit(self, number: int, request: Request, listener: Listener) -> None:
         try:
             theirs = self._engine.submit(request)
-        except ValueError as error:
-            hear(error)
+        except UserError as error:
+            listener(error)
             return
-        self._ours[theirs], self._theirs[number], self._hear[number] = number, theirs, hear
+        self._ours[theirs], self._theirs[number], self._listeners[number] = number, theirs, listener
 
     def _pass_on(self, produced: Produced) -> None:
-        # One that was cancelled meanwhile was still in the engine's hands.
+        # Cancelled during the step.
         if (number := self._ours.get(produced.request)) is None:
             return
-        hear = self._hear[number]
+        listener = self._listeners[number]
         if produced.finished:
             self._forget(number)
-        hear(produced._replace(request=number))
+        listener(produced._replace(request=number))
 
     def _forget(self, number: int) -> None:
-        del self._hear[number], self._ours[self._theirs.pop(number)]
+        del self._listeners[number], self._ours[self._theirs.pop(number)]

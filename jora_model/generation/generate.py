@@ -1,7 +1,7 @@
-"""Answer prompts: `generate(...)` in Python, or `python -m jora_model.generation.generate JOB.json` as a process.
+"""Answers prompts: `generate(...)` in Python, or `python -m jora_model.generation.generate JOB.json` as a process.
 
-Prompts that begin alike are handed to the engine (engine.py) side by side, so that what they share is run once. Results
-are in the order of the prompts.
+Prompts with a common prefix are submitted to the engine (engine.py) one after the other, so that it is run once.
+Results are in the order of the prompts.
 """
 
 import logging
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jora_model.generation.engine import Engine, Request
+from jora_model.generation.engine import Engine, Request, check_length
 from jora_model.generation.guide import Grammars, Guide
 from jora_model.generation.prompt_files import read_grammars, read_tokens, write_tokens
 from jora_model.model.load import load_model
@@ -25,11 +25,10 @@ from jora_model.runtime.process import report_progress, run_job_file, set_up_log
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.job import GenerateJob, read_job
 from jora_model.spec.settings import GenerationSettings
-from user_error import UserError
 
 log = logging.getLogger(__name__)
 
-_FEED = 256  # requests that wait in the engine, which looks for those that share among them
+_FEED = 256  # most requests waiting in the engine, which searches them for common prefixes
 
 
 def generate(
@@ -38,7 +37,7 @@ def generate(
     settings: GenerationSettings,
     eos_ids: Sequence[int],
     progress: Callable[[int], object] = lambda finished: None,
-    guide: Callable[[int], Guide | None] = lambda place: None,
+    guide: Callable[[int], Guide | None] = lambda index: None,
 ) -> list[np.ndarray]:
     """Continue each prompt until a token of `eos_ids` or `max_new_tokens`.
 
@@ -46,51 +45,40 @@ def generate(
         model: with or without an adapter, which stays unmerged.
         prompts: int32 tokens, each at least one.
         progress: called with the number of answers finished since the last call.
-        guide: what the answer to the prompt at a place is held to.
+        guide: returns the grammar state for the answer to prompt `index`.
 
     Returns:
-        int32 tokens of each answer, in the order of the prompts. The end token is included, so an answer without
-        one was cut at `max_new_tokens`.
+        int32 tokens of each answer, in the order of the prompts. The end token is included: an answer without one was
+        cut at `max_new_tokens`.
 
     Raises:
-        UserError: a prompt is empty, or with its answer longer than the model's positions.
+        UserError: a prompt is empty, or longer with its answer than the model's positions.
     """
-    _check(prompts, settings, model.config)
+    for index, prompt in enumerate(prompts):
+        check_length(prompt, settings, model.config.max_positions, f"prompt {index}")
     engine = Engine(model, slots=min(settings.batch_size, max(1, len(prompts))))
-    # Families of the longest prompts first: what does not fit into memory fails at once, and the time left is never
-    # underestimated.
-    found = sorted(families(prompts), key=lambda places: -max(len(prompts[place]) for place in places))
-    order = deque(place for places in found for place in places)
-    place_of: dict[int, int] = {}
+    # Families of the longest prompts first: a lack of memory fails at once, and the time left is never underestimated.
+    longest_first = sorted(families(prompts), key=lambda family: -max(len(prompts[index]) for index in family))
+    order = deque(index for family in longest_first for index in family)
+    index_of: dict[int, int] = {}
     answers: list[list[int]] = [[] for _ in prompts]
     while order or not engine.idle:
         while order and engine.waiting < _FEED:
-            place = order.popleft()
-            request = Request(prompts[place], settings, tuple(eos_ids), place=place, guide=guide(place))
-            place_of[engine.submit(request)] = place
+            index = order.popleft()
+            request = Request(prompts[index], settings, tuple(eos_ids), draw=index, guide=guide(index))
+            index_of[engine.submit(request)] = index
         produced = engine.step()
         for number, token, _ in produced:
-            answers[place_of[number]].append(token)
+            answers[index_of[number]].append(token)
         progress(sum(finished is not None for _, _, finished in produced))
     return [np.array(answer, np.int32) for answer in answers]
-
-
-def _check(prompts: Sequence[np.ndarray], settings: GenerationSettings, config: ModelConfig) -> None:
-    for place, prompt in enumerate(prompts):
-        if len(prompt) == 0:
-            raise UserError(f"prompt {place} has no token; give it at least one")
-        if len(prompt) + settings.max_new_tokens > config.max_positions:
-            raise UserError(
-                f"prompt {place} has {len(prompt)} tokens, with max_new_tokens={settings.max_new_tokens} more than the "
-                f"model's {config.max_positions} positions; shorten the prompt or lower max_new_tokens"
-            )
 
 
 def generate_answers(job: GenerateJob) -> None:
     """Answer a folder of prompts; writes answers.safetensors {tokens, offsets} and answers.json {"ids", "overruled"}.
 
     Raises:
-        UserError: a file is missing or damaged, a prompt too long.
+        UserError: a file is missing or damaged, or a prompt is too long.
     """
     if job.compilation_cache:
         use_compilation_cache(Path(job.compilation_cache))
@@ -100,11 +88,11 @@ def generate_answers(job: GenerateJob) -> None:
     guide = _Guides(job, model.config, len(prompts))
     with tqdm(total=len(prompts), desc="answers", unit="answer", file=sys.stderr) as bar:
 
-        def tell(finished: int) -> None:
+        def advance(finished: int) -> None:
             bar.update(finished)
             report_progress(int(bar.n), len(prompts))
 
-        answers = generate(model, prompts, job.generation, job.end_ids, tell, guide)
+        answers = generate(model, prompts, job.generation, job.end_ids, advance, guide)
     cut = sum(answer[-1] not in job.end_ids for answer in answers)
     if cut:
         log.warning("%d of %d answers were cut at %d tokens", cut, len(answers), job.generation.max_new_tokens)
@@ -112,24 +100,25 @@ def generate_answers(job: GenerateJob) -> None:
 
 
 class _Guides:
-    """The guide of each prompt that has a grammar, made when it is asked for."""
+    """The guides of prompts that have a grammar, created on demand."""
 
     def __init__(self, job: GenerateJob, config: ModelConfig, prompts: int):
-        self._found = [None] * prompts if job.grammars is None else read_grammars(Path(job.grammars), prompts)
+        self._of_prompt = [None] * prompts if job.grammars is None else read_grammars(Path(job.grammars), prompts)
         self._grammars = None if job.grammars is None else Grammars(Path(job.base), config.vocab_size, job.end_ids)
-        self._given: dict[int, Guide] = {}
+        self._guides: dict[int, Guide] = {}
 
-    def __call__(self, place: int) -> Guide | None:
-        grammar = self._found[place]
+    def __call__(self, index: int) -> Guide | None:
+        grammar = self._of_prompt[index]
         guide = None if grammar is None or self._grammars is None else self._grammars.guide(grammar)
         if guide is not None:
-            self._given[place] = guide
+            self._guides[index] = guide
         return guide
 
     @property
     def overruled(self) -> list[int | None]:
-        """Of each prompt's answer; None: it was not held to anything."""
-        return [self._given[place].overruled if place in self._given else None for place in range(len(self._found))]
+        """`Guide.overruled` of each prompt's answer; None if it had no guide."""
+        guides = map(self._guides.get, range(len(self._of_prompt)))
+        return [None if guide is None else guide.overruled for guide in guides]
 
 
 if __name__ == "__main__":

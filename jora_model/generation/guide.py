@@ -1,11 +1,11 @@
-"""Answers held to a grammar: which tokens may come next, as the library llguidance finds them.
+"""Constrained decoding: the tokens that a grammar allows next, computed by the library llguidance.
 
     grammars = Grammars(base_folder, vocab_size=49152, end_ids=(2,))
     guide = grammars.guide('start: "yes" | "no"')
-    guide.allowed      # one bit a token
+    guide.allowed      # one bit per token
     guide.take(token, likeliest)
 
-A grammar is text in llguidance's Lark-like syntax. Those that several answers share are compiled once.
+A grammar is text in llguidance's Lark-like syntax. One that several answers share is compiled once.
 """
 
 import logging
@@ -18,9 +18,9 @@ import numpy as np
 
 log = logging.getLogger(__name__)
 
-_COMPILED = 256  # grammars that are kept
-# The library's own end at about a thousand sentences to choose from. With these, of 4,000 the first token of a quote
-# takes 10 ms, of 40 it takes 0.2 ms.
+_COMPILED = 256  # grammars in the cache
+# The library's default limits allow about a thousand sentences. With these, the first token of a quote takes 10 ms with
+# 4,000 sentences, 0.2 ms with 40.
 _LIMITS: dict[str, Any] = {
     "max_items_in_row": 50_000,
     "step_max_items": 500_000,
@@ -32,11 +32,11 @@ _LIMITS: dict[str, Any] = {
 
 
 class Guide:
-    """One answer's way through a grammar.
+    """The state of one answer in a grammar.
 
     Attributes:
-        overruled: how many of its tokens are others than the likeliest, since that was not allowed; None from where
-            the answer is held no more, since the grammar was too much for llguidance.
+        overruled: how many of its tokens are not the likeliest, because that was not allowed; None once llguidance has
+            failed on the grammar, and the answer continues unconstrained.
     """
 
     def __init__(self, matcher: Any):
@@ -46,7 +46,7 @@ class Guide:
 
     @property
     def allowed(self) -> np.ndarray | None:
-        """uint8 [ceil(V / 8)]: bit n % 8 of byte n // 8 is set where token n may come next; None: any may."""
+        """The allowed tokens, uint8 [ceil(V / 8)]: bit n % 8 of byte n // 8 is set for token n. None allows all."""
         if self._allowed is None and self.overruled is not None:
             bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
             if self._matcher.is_error():
@@ -56,7 +56,7 @@ class Guide:
         return self._allowed
 
     def take(self, token: int, likeliest: int) -> None:
-        """Go on with a token that is allowed, where without the grammar another one might have been the likeliest."""
+        """Advance by an allowed token; `likeliest` is the token that would be chosen without the grammar."""
         if self.allowed is None or self.overruled is None:
             return
         self.overruled += not self.allowed[likeliest // 8] >> (likeliest % 8) & 1
@@ -65,17 +65,17 @@ class Guide:
             self._give_up()
 
     def _give_up(self) -> None:
-        log.warning("an answer is no longer held to its grammar: %s", _line(self._matcher))
+        log.warning("an answer continues without its grammar: %s", _line(self._matcher))
         self.overruled = None
 
 
 class Grammars:
-    """Grammars over the tokens of one tokenizer. What llguidance cannot use is logged, and holds nothing: an evaluation
-    does not fail for it after hours of training.
+    """Grammars over the tokens of one tokenizer. A grammar that llguidance cannot use is logged and ignored: an
+    evaluation does not fail for it after hours of training.
 
     Args:
         folder: of the model, with tokenizer.json.
-        vocab_size: logits of the model, some of which may belong to no token.
+        vocab_size: number of the model's logits, some of which may have no token.
         end_ids: tokens that end an answer; allowed where the grammar may end.
     """
 
@@ -84,7 +84,7 @@ class Grammars:
         self._compiled = lru_cache(_COMPILED)(self._compile)
 
     def guide(self, grammar: str) -> Guide | None:
-        """The way through a grammar, at its beginning; None where it cannot be used."""
+        """The start state of a grammar; None if it cannot be used."""
         matcher = self._compiled(grammar)
         return None if matcher is None else Guide(matcher.deep_copy())
 
@@ -97,7 +97,7 @@ class Grammars:
         matcher = LLMatcher(self._tokenizer, LLMatcher.grammar_from_lark(grammar), limits=limits, log_level=0)
         if not matcher.is_error():
             return matcher
-        log.warning("an answer is held to no grammar, since it cannot be used: %s", _line(matcher))
+        log.warning("a grammar cannot be used, its answers are unconstrained: %s", _line(matcher))
         return None
 
 
@@ -107,7 +107,7 @@ def _tokenizer(path: Path, vocab_size: int, end_ids: Sequence[int]) -> Any:
     try:
         return LLTokenizer(path.read_text(encoding="utf-8"), n_vocab=vocab_size, eos_token=list(end_ids))
     except (OSError, ValueError) as error:
-        log.warning("answers are held to no grammar: %s cannot be used (%s)", path, str(error).splitlines()[0])
+        log.warning("answers are unconstrained: %s cannot be used (%s)", path, str(error).splitlines()[0])
         return None
 
 

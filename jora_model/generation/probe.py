@@ -1,7 +1,7 @@
-"""Check an export by its logits: `python -m jora_model.generation.probe JOB.json`, a process of its own.
+"""Checks an export by its logits: `python -m jora_model.generation.probe JOB.json`, as a process.
 
-The trained model (base and adapter) and what was written are loaded one after the other, computed in float32 on a real
-prompt, and compared. What is left is the rounding of the merged weights.
+The trained model (base and adapter) and the exported one are loaded one after the other, run in float32 on a real
+prompt, and compared. The remaining difference is the rounding of the merged weights.
 """
 
 import gc
@@ -32,16 +32,16 @@ def logits(base: Path, adapter: Path | None, tokens: np.ndarray) -> np.ndarray:
 
 
 def root_mean_square(values: np.ndarray) -> float:
-    """Of all values, whatever their shape; summed in float64."""
+    """Root mean square of all values, summed in float64."""
     return float(np.sqrt(np.mean(np.square(values), dtype=np.float64)))
 
 
 def probe(job: ProbeJob) -> None:
-    """Compare, and write `{part: {difference, share, changed}}` to the job's output.
+    """Compare, and write `{part: {difference, share, changed, bound}}` to the job's output.
 
-    `difference` is the largest of all logits, `share` the root mean square of the differences as a share of that of
-    the logits, `changed` how many of the likeliest next tokens are others. The share decides: rounding to bfloat16
-    moves a few logits of the first positions by a tenth of the largest, and which ones is chance.
+    `difference` is the largest difference of a logit, `share` the root mean square of the differences over that of the
+    logits, `changed` how many of the likeliest next tokens differ. The share is checked: rounding to bfloat16 moves a
+    few logits of the first positions by a tenth of the largest, at random.
 
     Raises:
         UserError: a part differs by more than its bound.
@@ -50,22 +50,22 @@ def probe(job: ProbeJob) -> None:
         use_compilation_cache(Path(job.compilation_cache))
     tokens = read_sequences(Path(job.sequences))[0].tokens[: job.tokens]
     trained = logits(Path(job.base), Path(job.adapter), tokens)
-    found = {}
+    parts = {}
     for part, bound in job.bounds.items():
         folder = Path(job.export) / part
-        gc.collect()  # models are large, and one is enough
+        gc.collect()  # one model in memory at a time
         ours = logits(folder, None, tokens) if part == "merged" else logits(Path(job.base), folder, tokens)
         difference = float(np.abs(ours - trained).max())
         share = root_mean_square(ours - trained) / max(root_mean_square(trained), 1e-30)
         changed = int((ours.argmax(-1) != trained.argmax(-1)).sum())
-        found[part] = {"difference": difference, "share": share, "changed": changed, "bound": bound}
+        parts[part] = {"difference": difference, "share": share, "changed": changed, "bound": bound}
         if not share <= bound:
             raise UserError(
-                f"the exported {part} model gives other logits than the trained one: they differ by {share:.2g} "
-                f"of their root mean square, and {bound:.2g} is allowed; what was written is left out"
+                f"the exported {part} model has other logits than the trained one: they differ by {share:.2g} of "
+                f"their root mean square, {bound:.2g} is allowed; the export is discarded"
             )
         log.info("%s: its logits differ by %.2g of their root mean square", part, share)
-    Path(job.output).write_text(json.dumps({"tokens": len(tokens), **found}) + "\n", encoding="utf-8")
+    Path(job.output).write_text(json.dumps({"tokens": len(tokens), **parts}) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Several adapters side by side on one base: every token is multiplied by all of them, and takes its own.
+"""Several adapters on one base in one batch: every token is multiplied by all of them, and masked to its own.
 
-Their ranks stand one behind the other, `low = x [A_0; A_1; ..]^T`, and a token keeps the columns of its adapter,
-scaled, before they are multiplied by `[B_0, B_1, ..]^T`. Number 0 is the model as it was loaded; a base has no columns.
+The ranks are concatenated, `low = x [A_0; A_1; ..]^T`, and a token keeps the columns of its adapter, scaled, before
+they are multiplied by `[B_0, B_1, ..]^T`. Index 0 is the model as it was loaded; a base has no columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jora_model.ops.linear import contract
+from jora_model.ops.cpu import contract
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes
 from jora_model.spec.settings import LoraSettings
 from user_error import UserError
 
-# Linears that read the same input are one product.
+# Linears with the same input are one product.
 FUSED = {
     "qkv": ("q_proj", "k_proj", "v_proj"),
     "o": ("o_proj",),
@@ -27,7 +27,7 @@ FUSED = {
 
 
 class Adapter(NamedTuple):
-    """An adapter on the host, as `lora.read_adapter` gives it; target -> (A `[L, R, in]`, B `[L, out, R]`)."""
+    """An adapter on the host, as `lora.read_adapter` returns it; target -> (A `[L, R, in]`, B `[L, out, R]`)."""
 
     lora: LoraSettings
     factors: Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -45,13 +45,13 @@ class Stacked(NamedTuple):
 def stack_adapters(
     adapters: Sequence[Adapter | None], config: ModelConfig, dtype: Any
 ) -> list[dict[str, Stacked | None]]:
-    """By layer and fused linear; None where no adapter has a target. The place in `adapters` is the number of each.
+    """Stack adapters by layer and fused linear; None if no adapter has a target there.
 
     Raises:
-        UserError: an adapter was made for a model of another shape.
+        UserError: an adapter is for a model of another shape.
     """
     sizes = dim_sizes(config)
-    whole: dict[str, Any] = {}
+    stacks: dict[str, Any] = {}
     for name, targets in FUSED.items():
         widths = [sizes[LINEAR_BY_NAME[target].dims[0]] for target in targets]
         inner = sizes[LINEAR_BY_NAME[targets[0]].dims[1]]
@@ -72,25 +72,25 @@ def stack_adapters(
                 parts.append((a, out, np.full(rank, number, np.int32), np.full(rank, adapter.lora.scale, np.float32)))
         if parts:
             a, b, owner, scale = zip(*parts, strict=True)
-            whole[name] = [np.concatenate(x, axis=axis) for x, axis in ((a, 1), (b, 1), (owner, 0), (scale, 0))]
+            stacks[name] = [np.concatenate(x, axis=axis) for x, axis in ((a, 1), (b, 1), (owner, 0), (scale, 0))]
     layers: list[dict[str, Stacked | None]] = []
     for layer in range(config.num_layers):
-        found: dict[str, Stacked | None] = dict.fromkeys(FUSED)
-        for name, (a, b, owner, scale) in whole.items():
-            found[name] = Stacked(
+        stacked: dict[str, Stacked | None] = dict.fromkeys(FUSED)
+        for name, (a, b, owner, scale) in stacks.items():
+            stacked[name] = Stacked(
                 jnp.asarray(a[layer], dtype), jnp.asarray(b[layer], dtype), jnp.asarray(owner), jnp.asarray(scale)
             )
-        layers.append(found)
+        layers.append(stacked)
     return layers
 
 
 def adapted(
     x: Float[Array, "T in"], kernel: Float[Array, "out in"], stacked: Stacked | None, which: Int[Array, " T"]
 ) -> Float[Array, "T out"]:
-    """`x W^T` and the share of each token's adapter, summed in float32 and rounded once (as `linear.linear` does).
+    """`x W^T` plus each token's adapter, summed in float32 and rounded once (as `linear.linear` does).
 
     Args:
-        which: the adapter's number; `[1]` where all tokens have the same.
+        which: adapter index of each token; `[1]` if all have the same.
     """
     out = contract(x, kernel, -1, 1)
     if stacked is not None:

@@ -1,8 +1,8 @@
-"""Shape, dtype and sharding of every array of a model, known before anything is allocated.
+"""Shape, dtype and sharding of every array of a model, before anything is allocated.
 
     model = abstract_model(config, lora, mesh, "bfloat16")    # a Llama whose variables hold jax.ShapeDtypeStruct
 
-Loading places real arrays by the same description; planning compiles on it without any.
+Loading places real arrays by it; planning compiles with it, without arrays.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from jax import ShapeDtypeStruct
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from jora_model.model.transformer import Llama
+from jora_model.ops.cpu import storage_dtype
 from jora_model.runtime.sharding import adapter_specs, named, parameter_spec, rules_for, tp_size
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes, parameters_of, shape_of
@@ -22,12 +23,12 @@ from jora_model.spec.settings import LoraSettings
 def base_shapes(
     config: ModelConfig, mesh: Mesh | None, compute_dtype: Any, device: jax.Device | None = None
 ) -> dict[str, ShapeDtypeStruct]:
-    """The base weights by our names: bf16 as uint16 bits (see `linear.as_float`), or float32.
+    """The base weights by our names: of a `storage_dtype`.
 
     Args:
-        device: without a mesh, the one that holds all; by default JAX's first.
+        device: holds all arrays if there is no mesh; by default JAX's first.
     """
-    dtype = jnp.uint16 if jnp.dtype(compute_dtype) == jnp.bfloat16 else jnp.float32
+    dtype = storage_dtype(compute_dtype)
     rules = rules_for(config, tp_size(mesh))
     return {
         parameter.name: ShapeDtypeStruct(
@@ -45,7 +46,7 @@ def adapter_shapes(
     """The adapter: target -> (A `[L, R, in]`, B transposed `[L, R, out]`), float32."""
     sizes = dim_sizes(config)
     rules = rules_for(config, tp_size(mesh))
-    found = {}
+    shapes_of = {}
     for target in lora.target_modules:
         out, inner = (sizes[dim] for dim in LINEAR_BY_NAME[target].dims)
         shapes = ((config.num_layers, lora.rank, inner), (config.num_layers, lora.rank, out))
@@ -53,14 +54,14 @@ def adapter_shapes(
             ShapeDtypeStruct(shape, jnp.float32, sharding=named(mesh, partition) or _one_device(device))
             for shape, partition in zip(shapes, adapter_specs(target, rules), strict=True)
         )
-        found[target] = (a, b)
-    return found
+        shapes_of[target] = (a, b)
+    return shapes_of
 
 
 def abstract_model(
     config: ModelConfig, lora: LoraSettings, mesh: Mesh | None, compute_dtype: Any, device: jax.Device | None = None
 ) -> Llama:
-    """The model that `weights.load_model` would give, without arrays."""
+    """The model that `load.load_model` returns, with shapes instead of arrays."""
     base: Any = base_shapes(config, mesh, compute_dtype, device)
     adapter: Any = adapter_shapes(config, lora, mesh, device)
     return Llama(config, base, adapter, lora, mesh, compute_dtype)

@@ -1,6 +1,6 @@
 """The Llama family in Flax NNX: layers stacked and scanned, base weights frozen, adapters beside them.
 
-    model = load_model(folder, lora=LoraSettings())           # weights.py
+    model = load_model(folder, lora=LoraSettings())           # load.py
     hidden = model.hidden_states(tokens, positions, reach)    # [B, T, D]
     logits = model.head(hidden[:, -1])                        # [B, V], float32
 
@@ -19,14 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jora_model.ops.attention import rope_frequencies, rotary
 from jora_model.ops.blocked_attention import SAVED, attend_blocked, block_rope, used_blocks
+from jora_model.ops.cpu import as_float, contract, dot_last, saved_as_bits, take_rows
 from jora_model.ops.dropout import Draws, draws_of
-from jora_model.ops.linear import PRODUCT, as_bits, as_float, contract, linear
+from jora_model.ops.linear import PRODUCT, linear
 from jora_model.ops.plain_attention import Attention, attend_plain, reach_bias
 from jora_model.ops.position_blocks import over_blocks, positions_of_block
 from jora_model.packing.tiles import Tiles, block_size
@@ -43,11 +43,11 @@ class Frozen(nnx.Variable):
 
 
 class LoraParam(nnx.Variable):
-    """A factor of an adapter: float32, trained. B is held transposed, so that its gradient is a fast product."""
+    """A trainable factor of an adapter, float32. B is stored transposed, so that its gradient is a fast product."""
 
 
 class Linear(nnx.Module):
-    """A frozen kernel and, when it is a target, its adapter: `x W^T + scale * (x A^T) B^T`; never `W + BA`."""
+    """A frozen kernel and, if it is a target, its adapter: `x W^T + scale * (x A^T) B^T`; never `W + BA`."""
 
     def __init__(self, kernel: Array, factors: tuple[Array, Array] | None, lora: LoraSettings | None):
         self.kernel = Frozen(kernel)
@@ -67,7 +67,7 @@ class Linear(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """One transformer layer; its variables carry a leading dim of layers outside the scan and none inside."""
+    """One transformer layer. Outside the scan its variables have a leading dim of layers, inside they do not."""
 
     def __init__(
         self,
@@ -102,13 +102,13 @@ class Layer(nnx.Module):
 
     def finish(self, x: Float[Array, "B T D"], attended: Float[Array, "B T N H"], draws: Any) -> Array:
         """Output projection, feed-forward and both residuals."""
-        whole = PartitionSpec(("data", "fsdp"), None, None)
-        x = x + self._pin(self.o_proj(attended.reshape(*x.shape[:2], -1), draws["o_proj"]), whole)
+        by_row = PartitionSpec(("data", "fsdp"), None, None)
+        x = x + self._pin(self.o_proj(attended.reshape(*x.shape[:2], -1), draws["o_proj"]), by_row)
         h = rms_norm(x, self.post_norm[...], self.config.rms_norm_eps)
         gate = self.gate_proj(h, draws["gate_proj"])
         up = self.up_proj(h, draws["up_proj"])
         h = (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(x.dtype)
-        return x + self._pin(self.down_proj(h, draws["down_proj"]), whole)
+        return x + self._pin(self.down_proj(h, draws["down_proj"]), by_row)
 
     def __call__(self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any) -> Array:
         draws = draws_of(keys, NAMES)
@@ -117,7 +117,7 @@ class Layer(nnx.Module):
     def in_blocks(
         self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any
     ) -> Array:
-        """The same, block by block of positions but for the attention (position_blocks.py)."""
+        """The same in blocks of positions, except for the attention (position_blocks.py)."""
         T = x.shape[1]
         size = positions_of_block(T)
         count = jnp.int32(T // size)
@@ -131,7 +131,7 @@ class Layer(nnx.Module):
         return over_blocks(partial(_finish_block, graph), size, adapter, fixed, (x, attended), count)
 
     def _pin(self, x: Array, partition: PartitionSpec) -> Array:
-        """Tell the compiler where the parts of an activation live; free without a mesh."""
+        """Constrain an activation's sharding; no-op without a mesh."""
         sharding = named(self.mesh, partition)
         return x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)
 
@@ -147,7 +147,7 @@ def _finish_block(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Arra
 
 
 class Llama(nnx.Module):
-    """A causal language model of the Llama family; built from arrays by `weights.load_model`."""
+    """A causal language model of the Llama family; `load.load_model` builds it from a folder."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class Llama(nnx.Module):
         self.config = config
         self.mesh = mesh
         self.compute_dtype = jnp.dtype(compute_dtype)
-        # Of the devices that hold the weights, which need not be JAX's own: a plan may be for a chip that is not here.
+        # The platform of the weights' devices, which may not be JAX's own: a plan may be for a chip that is not here.
         self.platform = next(iter(base["embed"].sharding.device_set)).platform
         self.frequencies = tuple(rope_frequencies(config).tolist())
         self.embed = Frozen(base["embed"])
@@ -177,7 +177,7 @@ class Llama(nnx.Module):
         self.layers = Layer(config, base, adapter or {}, lora, mesh)
 
     def without_mesh(self) -> "Llama":
-        """The same variables for a device that holds all of them and works on its own."""
+        """The same variables without sharding, for a device that holds all of them."""
         graph, state = nnx.split(self)
         alone = nnx.merge(graph, state)
         alone.mesh = alone.layers.mesh = None
@@ -185,7 +185,7 @@ class Llama(nnx.Module):
 
     def embed_tokens(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Rows of the embedding in the compute dtype."""
-        return as_float(jnp.take(self.embed[...], tokens, axis=0)).astype(self.compute_dtype)
+        return take_rows(self.embed[...], tokens).astype(self.compute_dtype)
 
     def rope(self, positions: Int[Array, "B T"]) -> tuple[Array, Array]:
         """Cosine and sine for `attention.rotate`."""
@@ -206,13 +206,13 @@ class Llama(nnx.Module):
 
         Args:
             reach: see `attention.visible`.
-            tiles: those of `reach`, so that attention skips what is hidden.
-            dropout_keys: one for each row; they turn the adapters' dropout on (training only).
-            remat: what the backward pass computes again. "full" keeps each layer's input and its attention, "dots" the
-                results of its products as well. On a CPU that holds the whole model, "full" goes through what lies
-                before and after the attention in blocks of positions.
-            attention: "cudnn" and "xla" only where `reach` is plain (`plain_attention.is_plain`). The backward pass
-                computes all but "tiles" again, unless `remat` is "none".
+            tiles: `tiles.visible_tiles` of the rows, so that attention skips hidden tiles.
+            dropout_keys: one per row; they turn the adapters' dropout on (training only).
+            remat: what the backward pass recomputes. "full" saves each layer's input and its attention, "dots" the
+                results of its products too. On a CPU without a mesh, "full" computes the parts before and after the
+                attention in blocks of positions.
+            attention: "cudnn" and "xla" only if `reach` is plain (`plain_attention.is_plain`). The backward pass
+                recomputes all but "tiles", unless `remat` is "none".
         """
         x = self.embed_tokens(tokens)
         rope = self.rope(positions)
@@ -229,7 +229,7 @@ class Llama(nnx.Module):
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:
             state, key = scanned
-            x = _kept_as_bits(x)
+            x = saved_as_bits(x, SAVED)
             layer = nnx.merge(graph, state)
             run = layer.in_blocks if in_blocks else layer
             return run(x, attend, tiles, key), None
@@ -246,30 +246,16 @@ class Llama(nnx.Module):
 
     @property
     def head_kernel(self) -> Float[Array, "V D"]:
-        """The head's weights: the embedding's where they are tied."""
+        """The head's weights; the embedding's if they are tied."""
         return as_float(self._head[...])
 
     def head_rows(self, tokens: Int[Array, "*b"]) -> Float[Array, "*b D"]:
-        """The head's weights of some tokens."""
-        # Taken as bits: of the weights themselves, the compiler would first convert all to what a few are used as.
-        return as_float(jnp.take(self._head[...], tokens, axis=0))
+        """The head's weights of these tokens."""
+        return take_rows(self._head[...], tokens)
 
     @property
     def _head(self) -> Frozen:
         return self.embed if self.config.tie_embeddings else self.lm_head
-
-
-@jax.custom_jvp
-def _kept_as_bits(x: Array) -> Array:
-    """x itself; the backward pass finds it by its name, as bits. XLA's CPU backend would copy a whole stack of bf16
-    states (by way of float32) for every layer that it stores in it; bits are written in place."""
-    return as_float(checkpoint_name(as_bits(x), SAVED))
-
-
-@_kept_as_bits.defjvp
-def _kept_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # Written out: within a call of the function above, the backward pass would not find the name.
-    return as_float(checkpoint_name(as_bits(primals[0]), SAVED)), tangents[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -300,8 +286,7 @@ def _norm_backward(eps: float, residuals: Any, g: Array) -> tuple[Array, None]:
     wide = x.astype(jnp.float32)
     inverse = _inverse_root(wide, eps)
     g = g.astype(jnp.float32) * _norm_weight(weight, x).astype(jnp.float32)
-    # A product of its own: on CPU, XLA's sum over g * wide is seven times slower.
-    shared = jnp.einsum("...d,...d->...", g, wide, precision=jax.lax.Precision.HIGHEST)[..., None] / x.shape[-1]
+    shared = dot_last(g, wide)[..., None] / x.shape[-1]
     shared = shared * jnp.square(inverse)
     return (inverse * (g - wide * shared)).astype(x.dtype), None
 

@@ -1,1 +1,1 @@
-"""Matrix products, attention, rotary embeddings and dropout."""
+"""Matrix products, attention, rotary embeddings and dropout, and what only CPUs need (cpu.py)."""

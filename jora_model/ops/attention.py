@@ -1,4 +1,4 @@
-"""Attention under `reach`, and rotary positions. Shape letters: see the glossary of the design."""
+"""Dense reference attention under `reach`, and rotary embeddings. Shape letters: see the glossary of the design."""
 
 import math
 
@@ -7,18 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jora_model.ops.cpu import product, swapped_halves, swapped_halves_last
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.rope import llama3_frequencies
 
 
 def visible(reach: Int[Array, "B S"]) -> Bool[Array, "B T S"]:
-    """Who sees whom: query i sees key j exactly when `j <= i < reach[j]`.
+    """The attention mask: query i sees key j exactly when `j <= i < reach[j]`.
 
     `reach[j]` is the end of position j's subtree in a depth-first forest of token tries. A plain causal sequence
     that ends at n has reach n throughout; padding has `reach[j] = j + 1` and sees itself only.
     """
-    place = jnp.arange(reach.shape[1], dtype=jnp.int32)
-    i, j = place[None, :, None], place[None, None, :]
+    index = jnp.arange(reach.shape[1], dtype=jnp.int32)
+    i, j = index[None, :, None], index[None, None, :]
     return (j <= i) & (i < reach[:, None, :])
 
 
@@ -30,17 +31,15 @@ def attend(
 ) -> Float[Array, "B T N H"]:
     """Dense grouped-query attention; operands in their dtype, scores and softmax in float32.
 
-    Keys and values are not repeated for their group of queries. Every query must see at least one key.
+    Keys and values are not repeated for the query heads of a group. Every query must see at least one key.
     """
     B, T, N, H = q.shape
     K = k.shape[2]
     q = (q.astype(jnp.float32) / math.sqrt(H)).astype(q.dtype).reshape(B, T, K, N // K, H)
-    precision = jax.lax.Precision.HIGHEST if q.dtype == jnp.float32 else None
-    scores = jnp.einsum("btkgh,bskh->bkgts", q, k, precision=precision, preferred_element_type=jnp.float32)
+    scores = product("btkgh,bskh->bkgts", q, k)
     scores = jnp.where(mask[:, None, None, :, :], scores, jnp.float32(-1e30))
     weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype)
-    out = jnp.einsum("bkgts,bskh->btkgh", weights, v, precision=precision, preferred_element_type=jnp.float32)
-    return out.astype(q.dtype).reshape(B, T, N, H)
+    return product("bkgts,bskh->btkgh", weights, v).astype(q.dtype).reshape(B, T, N, H)
 
 
 def rope_frequencies(config: ModelConfig) -> np.ndarray:
@@ -62,11 +61,11 @@ def rotate(x: Float[Array, "*b H T"], cos: Float[Array, "*b H T"], sin: Float[Ar
     """Rotate the two halves of each head (Hugging Face's `rotate_half` convention); the result is float32.
 
     Args:
-        cos, sin: of `rotary`, shaped to fit x. With the sine negated it turns back, which is also its gradient.
+        cos, sin: of `rotary`, broadcast to x. With the sine negated this is the inverse, and also the gradient.
     """
-    # The halves change places in a product, which is exact: moved, XLA's CPU backend takes them number by number.
-    eye = np.eye(x.shape[-2] // 2, dtype=np.float32)
-    swap = jnp.asarray(np.block([[0 * eye, -eye], [eye, 0 * eye]]), x.dtype)
-    precision = jax.lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
-    swapped = jnp.einsum("ij,...jt->...it", swap, x, precision=precision, preferred_element_type=jnp.float32)
-    return x.astype(jnp.float32) * cos + swapped * sin
+    return x.astype(jnp.float32) * cos + swapped_halves(x) * sin
+
+
+def rotate_last(x: Float[Array, "*b H"], cos: Float[Array, "*b H"], sin: Float[Array, "*b H"]) -> Array:
+    """`rotate` with the head's dim last; float32."""
+    return x.astype(jnp.float32) * cos + swapped_halves_last(x) * sin

@@ -1,16 +1,14 @@
-"""Attention under `reach` in tiles, with its own gradient: nothing of size [T, S] exists, and what is hidden is
-skipped.
+"""Attention under `reach` in tiles, with a custom gradient: no array of size [T, S], and no work on hidden tiles.
 
-The same numbers as `attention.attend` under `attention.visible` (tested). A loop goes over the heads and blocks of
-queries, and one within over the tiles of a block that hold a visible pair (`tiles.py`), so time follows the visible
+Same numbers as `attention.attend` under `attention.visible` (tested). The outer loop runs over heads and blocks of
+queries, the inner one over the tiles of a block that hold a visible pair (`tiles.py`), so time follows the visible
 pairs, memory is O(S), and the program's size depends on neither. Forward keeps a running maximum and sum, backward
 starts from the saved log-sum-exp (FlashAttention, arXiv 2205.14135).
 
 Every product takes bf16 operands and sums in float32 in both directions, and one key/value head's tile stays in the
-cache. Two traps of XLA's CPU backend decide the layout: a product with a transposed left operand silently becomes a
-float32 product of a fifth of the speed, so scores are kept as [keys, queries] and positions come last within the loops;
-and bf16 arrays that a loop carries may be widened to float32, so they are carried as bits. A row is turned on the way
-in and out as a whole, between two loops: fused with something else, that would take three times as long.
+cache. The CPU backend decides the layout (cpu.py): scores are [keys, queries] and positions come last within the loops,
+so that no product has a transposed left operand; bf16 arrays that a loop carries are carried as bits. A row is
+transposed before and after the loops, on its own: fused with another operation that would take three times as long.
 """
 
 import math
@@ -25,19 +23,18 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jora_model.ops.attention import rotate
-from jora_model.ops.exponential import LOG2_E, exp2
-from jora_model.ops.linear import as_bits, as_float, contract
+from jora_model.ops.cpu import LOG2_E, as_bits, as_float, contract, exp2
 from jora_model.packing.tiles import Tiles, block_size, causal_tiles, padded_length
 
 SAVED = "attention"
-QUERY_BLOCKS, TILES = "query_blocks", "tiles"  # its loops, in the compiled program
+QUERY_BLOCKS, TILES = "query_blocks", "tiles"  # names of the two loops in the compiled program
 _HIDDEN = -1e30
 
 Rope = tuple[Float[Array, "B blocks H M"], Float[Array, "B blocks H M"]]
 
 
 def block_rope(rope: tuple[Float[Array, "B H T"], Float[Array, "B H T"]], group: int) -> Rope:
-    """`attention.rotary` as the loops below take it: block by block, repeated for each query head of a group."""
+    """`attention.rotary` in blocks, repeated for each query head of a group, as `attend_blocked` takes it."""
 
     def parts(x: Array) -> Array:
         B, H, T = x.shape
@@ -58,17 +55,17 @@ def attend_blocked(
     tiles: Tiles | None = None,
     mesh: Mesh | None = None,
 ) -> Float[Array, "B T N H"]:
-    """Grouped-query attention of rows over themselves: query i sees key j exactly when `j <= i < reach[j]`.
+    """Grouped-query self-attention of rows: query i sees key j exactly when `j <= i < reach[j]`.
 
-    Keys and values are not repeated for their group of queries. Every query must see itself. The blocks behind a row's
-    last tile are not computed; they are 0.
+    Keys and values are not repeated for the query heads of a group. Every query must see itself. Blocks after a row's
+    last tile are not computed; their output is 0.
 
     Args:
-        q, k: not rotated yet; within a block that costs next to nothing.
+        q, k: not rotated; rotating within a block costs almost nothing.
         rope: `block_rope` of the positions, for groups of N / K.
-        tiles: those of `reach` (`tiles.visible_tiles`); without them every tile of a causal row is computed.
-        mesh: rows are split over its axes `data` and `fsdp`, heads over `tp`. Where key/value heads are too few to be
-            split, each device gets a copy of the one that its query heads need.
+        tiles: `tiles.visible_tiles` of the rows; None computes every tile of a causal row.
+        mesh: rows are split over its axes `data` and `fsdp`, heads over `tp`. Key/value heads fewer than `tp` are
+            replicated: each device gets a copy of the one that its query heads need.
     """
     if tiles is None:
         tiles = Tiles(*map(jnp.asarray, causal_tiles(*reach.shape)))
@@ -76,10 +73,10 @@ def attend_blocked(
 
 
 def over_mesh(attend: Callable[..., Array], mesh: Mesh | None, qkv: tuple[Array, Array, Array], rest: Any) -> Array:
-    """`attend(*qkv, *rest)`, on a mesh by each device for its own rows and heads.
+    """`attend(*qkv, *rest)`; on a mesh, each device computes its own rows and heads.
 
     Args:
-        rest: of rows, the same for every head.
+        rest: arrays of rows, the same for every head.
     """
     if mesh is None:
         return attend(*qkv, *rest)
@@ -87,15 +84,15 @@ def over_mesh(attend: Callable[..., Array], mesh: Mesh | None, qkv: tuple[Array,
     copies = mesh.shape["tp"] // k.shape[2] if k.shape[2] % mesh.shape["tp"] else 1
     k, v = (jnp.repeat(x, copies, axis=2) for x in (k, v))
     rows = ("data", "fsdp")
-    heads, whole = PartitionSpec(rows, None, "tp"), PartitionSpec(rows)
-    # Each device loops over the tiles of its own rows; left to the compiler, the loop would gather all rows first.
-    places = (heads, heads, heads, *(whole for _ in rest))
-    local = jax.shard_map(attend, mesh=mesh, in_specs=places, out_specs=heads, check_vma=False)
+    heads, by_row = PartitionSpec(rows, None, "tp"), PartitionSpec(rows)
+    # Each device loops over the tiles of its own rows; the compiler would gather all rows before the loop.
+    specs = (heads, heads, heads, *(by_row for _ in rest))
+    local = jax.shard_map(attend, mesh=mesh, in_specs=specs, out_specs=heads, check_vma=False)
     return local(q, k, v, *rest)
 
 
 def used_blocks(ends: Int[Array, "*b ends"]) -> Int[Array, "*b"]:
-    """Blocks before a row's padding, from `Tiles.ends`."""
+    """Number of blocks before a row's padding, from `Tiles.ends`."""
     return jnp.sum((ends[..., 1:] > ends[..., :-1]).astype(jnp.int32), axis=-1)
 
 
@@ -115,7 +112,7 @@ def _attend_rows(q: Array, k: Array, v: Array, rope: Rope, reach: Array, tiles: 
 
 
 def _blocks(x: Array, heads: int) -> Array:
-    """`[T, N, H]` -> `[K, blocks, H, group * queries]`: positions last, queries of a group side by side."""
+    """`[T, N, H]` -> `[K, blocks, H, group * queries]`: positions last, queries of a group adjacent."""
     T, N, H = x.shape
     size = block_size(T)
     parts = x.reshape(T // size, size, heads, N // heads, H)
@@ -123,17 +120,17 @@ def _blocks(x: Array, heads: int) -> Array:
 
 
 def _positions(x: Array, size: int) -> Array:
-    """The opposite: `[K, blocks, H, group * queries]` -> `[T, N, H]`."""
+    """The inverse: `[K, blocks, H, group * queries]` -> `[T, N, H]`."""
     K, blocks, H, M = x.shape
     parts = x.reshape(K, blocks, H, M // size, size)
     return jnp.transpose(parts, (1, 4, 0, 3, 2)).reshape(blocks * size, -1, H)
 
 
 def _hide(scores: Array, reach: Array, span: Array) -> Array:
-    """Scores `[keys, group * queries]` of a tile, with what is not visible far below everything."""
+    """Scores `[keys, group * queries]` of a tile, masked."""
     size, M = scores.shape
-    # From the span, not from the loop over blocks: the compiler would keep the queries' places as an array, and reading
-    # that for every score takes several times longer than counting.
+    # From the span, not from the loop over blocks: the compiler would keep the queries' positions as an array, and
+    # reading that for every score takes several times longer than counting.
     i = (span[0] + jnp.arange(size, dtype=jnp.int32))[None, :]
     j = (span[1] + jnp.arange(size, dtype=jnp.int32))[:, None]
     ends = lax.dynamic_slice_in_dim(reach, span[1], size)[:, None]
@@ -142,56 +139,56 @@ def _hide(scores: Array, reach: Array, span: Array) -> Array:
     return jnp.where(seen, scores, jnp.float32(_HIDDEN))
 
 
-def _keys_of(whole: Array, head: Array, start: Array, size: int, dim: int) -> Array:
-    """`[K, H, T]` or `[K, T, H]` -> the keys of a tile, of one head; `dim` is that of the keys in the result."""
-    one = lax.dynamic_index_in_dim(whole, head, keepdims=False)
+def _keys_of(x: Array, head: Array, start: Array, size: int, dim: int) -> Array:
+    """`[K, H, T]` or `[K, T, H]` -> the keys of a tile of one head; `dim` is the keys' dim in the result."""
+    one = lax.dynamic_index_in_dim(x, head, keepdims=False)
     return as_float(lax.dynamic_slice_in_dim(one, start, size, axis=dim))
 
 
-def _block_of(whole: Array, head: Array, block: Array) -> Array:
-    return as_float(lax.dynamic_slice(whole, _start(whole, head, block), (1, 1, *whole.shape[2:]))[0, 0])
+def _block_of(x: Array, head: Array, block: Array) -> Array:
+    return as_float(lax.dynamic_slice(x, _start(x, head, block), (1, 1, *x.shape[2:]))[0, 0])
 
 
-def _with_block(whole: Array, part: Array, head: Array, block: Array) -> Array:
-    """`whole` with one block replaced, in place within a loop."""
-    return lax.dynamic_update_slice(whole, as_bits(part)[None, None], _start(whole, head, block))
+def _with_block(x: Array, part: Array, head: Array, block: Array) -> Array:
+    """x with one block replaced; in place within a loop."""
+    return lax.dynamic_update_slice(x, as_bits(part)[None, None], _start(x, head, block))
 
 
-def _start(whole: Array, head: Array, block: Array) -> tuple[Array, ...]:
-    return (head, block, *(jnp.int32(0) for _ in whole.shape[2:]))
+def _start(x: Array, head: Array, block: Array) -> tuple[Array, ...]:
+    return (head, block, *(jnp.int32(0) for _ in x.shape[2:]))
 
 
-def _add_keys(whole: Array, part: Array, head: Array, start: Array) -> Array:
+def _add_keys(x: Array, part: Array, head: Array, start: Array) -> Array:
     """`[K, H, T]` with `[H, keys]` of a head added; in place within a loop."""
     begin = (head, jnp.int32(0), start)
-    old = lax.dynamic_slice(whole, begin, (1, *part.shape))
-    return lax.dynamic_update_slice(whole, old + part[None], begin)
+    old = lax.dynamic_slice(x, begin, (1, *part.shape))
+    return lax.dynamic_update_slice(x, old + part[None], begin)
 
 
-def _turned(x: Array, rope: Rope, block: Array, back: bool = False) -> Array:
-    """`[H, M]` of a block, or its keys `[H, size]`, rotated in float32 or turned back."""
+def _rotated(x: Array, rope: Rope, block: Array, back: bool = False) -> Array:
+    """`[H, M]` of a block, or its keys `[H, size]`, rotated in float32, or rotated back."""
     cos, sin = (lax.dynamic_index_in_dim(part, block, keepdims=False)[:, : x.shape[1]] for part in rope)
     return rotate(x, cos, -sin if back else sin)
 
 
-def _turned_keys(whole: Array, rope: Rope, size: int, dtype: Any, back: bool = False) -> Array:
-    """`[K, H, T]`, rotated or turned back, as bits of `dtype`; in a loop, so that it is not fused with a transposition,
-    which would make both slow."""
-    K, _, T = whole.shape
+def _rotated_keys(x: Array, rope: Rope, size: int, dtype: Any, back: bool = False) -> Array:
+    """`[K, H, T]`, rotated or rotated back, as bits of `dtype`. In a loop: fused with a transposition, both would be
+    slow."""
+    K, H, T = x.shape
 
-    def turn(number: Array, done: Array) -> Array:
+    def rotate_block(number: Array, done: Array) -> Array:
         block = number % (T // size)
-        place = (number // (T // size), jnp.int32(0), block * size)
-        part = as_float(lax.dynamic_slice(whole, place, (1, whole.shape[1], size))[0]).astype(dtype)
-        turned = _turned(part, rope, block, back).astype(dtype)
-        return lax.dynamic_update_slice(done, as_bits(turned)[None], place)
+        start = (number // (T // size), jnp.int32(0), block * size)
+        part = as_float(lax.dynamic_slice(x, start, (1, H, size))[0]).astype(dtype)
+        rotated = _rotated(part, rope, block, back).astype(dtype)
+        return lax.dynamic_update_slice(done, as_bits(rotated)[None], start)
 
-    return lax.fori_loop(0, K * (T // size), turn, as_bits(jnp.zeros(whole.shape, dtype)))
+    return lax.fori_loop(0, K * (T // size), rotate_block, as_bits(jnp.zeros(x.shape, dtype)))
 
 
 def _queries(part: Array, rope: Rope, block: Array) -> Array:
-    """`[H, M]` rotated and scaled, so that a score is a power of two."""
-    return (_turned(part, rope, block) * (LOG2_E / math.sqrt(len(part)))).astype(part.dtype)
+    """`[H, M]` rotated and scaled by log2(e) / sqrt(H): scores are exponents of 2."""
+    return (_rotated(part, rope, block) * (LOG2_E / math.sqrt(len(part)))).astype(part.dtype)
 
 
 @jax.custom_vjp
@@ -200,13 +197,13 @@ def _attend(q: Array, k: Array, v: Array, rope: Rope, reach: Array, spans: Array
 
 
 def _forward(q: Array, k: Array, v: Array, rope: Rope, reach: Array, spans: Array, ends: Array) -> tuple[Array, Any]:
-    """q `[T, N, H]`, k and v `[T, K, H]` -> out like q, and what the backward pass needs."""
+    """q `[T, N, H]`, k and v `[T, K, H]` -> out like q, and the residuals."""
     T, K, H = k.shape
     size = block_size(T)
     blocks, M = T // size, q.shape[1] // K * size
     all_queries = _blocks(as_bits(q), K)
-    keys = _turned_keys(jnp.transpose(as_bits(k), (1, 2, 0)), rope, size, k.dtype).swapaxes(1, 2)
-    # A row of ones: the product with the weights then holds their sum too.
+    keys = _rotated_keys(jnp.transpose(as_bits(k), (1, 2, 0)), rope, size, k.dtype).swapaxes(1, 2)
+    # A row of ones: the product with the weights then includes their sum.
     values = jnp.transpose(as_bits(v), (1, 2, 0))
     values = jnp.concatenate((values, jnp.broadcast_to(as_bits(jnp.ones((), v.dtype)), (K, 1, T))), axis=1)
 
@@ -220,7 +217,7 @@ def _forward(q: Array, k: Array, v: Array, rope: Rope, reach: Array, spans: Arra
             out, top = sums
             span = spans[tile]
             scores = _hide(contract(_keys_of(keys, head, span[1], size, 0), queries, 1, 0), reach, span)
-            # A query that saw nothing so far has sums of nonsense; its factor is 0 once it sees itself.
+            # The sums of a query that has seen no key are garbage; their factor is 0 once it sees itself.
             new_top = jnp.maximum(top, jnp.max(scores, axis=0))
             weights = exp2(scores - new_top[None], q.dtype)
             shares = contract(_keys_of(values, head, span[1], size, 1), weights, 1, 0)
@@ -236,7 +233,7 @@ def _forward(q: Array, k: Array, v: Array, rope: Rope, reach: Array, spans: Arra
     start = (jnp.zeros_like(all_queries), jnp.zeros((K, blocks, M), jnp.float32))
     with jax.named_scope(QUERY_BLOCKS):
         out_bits, log_sums = lax.fori_loop(0, K * used, attend_block, start)
-    # Named, so that a layer that is computed again in the backward pass does not compute its attention again.
+    # Named, so that rematerialization of a layer does not compute its attention again.
     out_bits, log_sums = checkpoint_name(out_bits, SAVED), checkpoint_name(log_sums, SAVED)
     return as_float(_positions(out_bits, size)), (q, k, v, rope, reach, spans, ends, out_bits, log_sums)
 
@@ -245,15 +242,15 @@ def _backward(residuals: Any, g: Array) -> tuple[Any, ...]:
     q, k, v, rope, reach, spans, ends, out_bits, log_sums = residuals
     T, K, _ = k.shape
     size, used = block_size(T), used_blocks(ends)
-    all_queries, all_errors = (_blocks(as_bits(x), K) for x in (q, g))
-    keys_T = _turned_keys(jnp.transpose(as_bits(k), (1, 2, 0)), rope, size, k.dtype)
+    all_queries, all_cotangents = (_blocks(as_bits(x), K) for x in (q, g))
+    keys_T = _rotated_keys(jnp.transpose(as_bits(k), (1, 2, 0)), rope, size, k.dtype)
     keys, values = keys_T.swapaxes(1, 2), as_bits(v).swapaxes(0, 1)
 
     def attend_block(number: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         head, block = number // used, number % used
         queries = _queries(_block_of(all_queries, head, block), rope, block)
-        errors, out, log_sum = (_block_of(x, head, block) for x in (all_errors, out_bits, log_sums))
-        own = jnp.sum(errors.astype(jnp.float32) * out.astype(jnp.float32), axis=0)
+        cotangents, out, log_sum = (_block_of(x, head, block) for x in (all_cotangents, out_bits, log_sums))
+        own = jnp.sum(cotangents.astype(jnp.float32) * out.astype(jnp.float32), axis=0)
 
         def add(tile: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
             dq, dk, dv = sums
@@ -261,26 +258,26 @@ def _backward(residuals: Any, g: Array) -> tuple[Any, ...]:
             first = span[1]
             scores = contract(_keys_of(keys, head, first, size, 0), queries, 1, 0) - log_sum[None]
             weights = exp2(_hide(scores, reach, span), q.dtype)
-            errors_in = contract(_keys_of(values, head, first, size, 0), errors, 1, 0) - own[None]
-            dscores = (weights.astype(jnp.float32) * errors_in).astype(q.dtype)
+            dweights = contract(_keys_of(values, head, first, size, 0), cotangents, 1, 0) - own[None]
+            dscores = (weights.astype(jnp.float32) * dweights).astype(q.dtype)
             dq = dq + contract(_keys_of(keys_T, head, first, size, 1), dscores, 1, 0)
             dk = _add_keys(dk, contract(queries, dscores, 1, 1), head, first)
-            return dq, dk, _add_keys(dv, contract(errors, weights, 1, 1), head, first)
+            return dq, dk, _add_keys(dv, contract(cotangents, weights, 1, 1), head, first)
 
         dqs, dk, dv = carry
         start = (jnp.zeros(queries.shape, jnp.float32), dk, dv)
         with jax.named_scope(TILES):
             dq, dk, dv = lax.fori_loop(ends[block], ends[block + 1], add, start)
-        dq = _turned((dq / math.sqrt(len(dq))).astype(q.dtype), rope, block, back=True).astype(q.dtype)
+        dq = _rotated((dq / math.sqrt(len(dq))).astype(q.dtype), rope, block, back=True).astype(q.dtype)
         return _with_block(dqs, dq, head, block), dk, dv
 
-    nothing = jnp.zeros((K, v.shape[2], T), jnp.float32)
-    start = (jnp.zeros_like(all_queries), nothing, nothing)
+    zeros = jnp.zeros((K, v.shape[2], T), jnp.float32)
+    start = (jnp.zeros_like(all_queries), zeros, zeros)
     with jax.named_scope(QUERY_BLOCKS):
         dq_bits, dk, dv = lax.fori_loop(0, K * used, attend_block, start)
-    # The queries are scaled for powers of two; what the keys get of them is not.
+    # The queries were scaled by log2(e); the gradient of the keys is not.
     dk = dk * (1.0 / LOG2_E)
-    dk = as_float(jnp.transpose(_turned_keys(dk, rope, size, k.dtype, back=True), (2, 0, 1)))
+    dk = as_float(jnp.transpose(_rotated_keys(dk, rope, size, k.dtype, back=True), (2, 0, 1)))
     dv = jnp.transpose(dv, (2, 0, 1)).astype(v.dtype)
     return as_float(_positions(dq_bits, size)), dk, dv, None, None, None, None
 

@@ -1,5 +1,5 @@
-"""Dropout's draws: of each row, layer, linear and block of positions its own, so that they are the same however rows
-are split over devices and positions over blocks."""
+"""Dropout masks keyed by row, layer, linear and block of positions: they are the same however rows are split over
+devices and positions over blocks."""
 
 from typing import NamedTuple
 
@@ -11,18 +11,18 @@ from jora_model.ops.position_blocks import positions_of_block
 
 
 class Draws(NamedTuple):
-    """Where one linear's draws come from.
+    """Source of one linear's dropout masks.
 
     Attributes:
         keys: a key for each row, `[B]`.
-        block: which block of positions `x` is; None for all of them.
+        block: number of the block of positions that `x` holds; None if it holds all.
     """
 
     keys: Array
     block: Array | None = None
 
     def keep(self, x: Float[Array, "B T I"], rate: float) -> Float[Array, "B T I"]:
-        """Factors in x's dtype: 0 at this rate, else 1 / (1 - rate)."""
+        """Factors in x's dtype: 0 with probability `rate`, else 1 / (1 - rate)."""
         B, T, width = x.shape
         size = T if self.block is not None else positions_of_block(T)
         blocks = jnp.arange(T // size, dtype=jnp.int32) if self.block is None else self.block[None]
@@ -38,7 +38,7 @@ class Draws(NamedTuple):
 
 
 def draws_of(keys: Array | None, names: tuple[str, ...], block: Array | None = None) -> dict[str, Draws | None]:
-    """A layer's draws by linear, from a key for each row; all None where dropout is off."""
+    """A layer's draws by linear, from a key for each row; all None if dropout is off."""
     if keys is None:
         return dict.fromkeys(names)
     return {

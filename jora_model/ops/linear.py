@@ -1,7 +1,7 @@
-"""Matrix products at the machine's speed: operands in the compute dtype, sums in float32, in both directions.
+"""Linear layers with LoRA: operands in the compute dtype, sums in float32, in both directions.
 
-Left to itself, the transpose of a bf16 product with a float32 sum multiplies a float32 cotangent by bf16 weights,
-which silently becomes a float32 product of half the speed; hence the custom gradients.
+JAX's own transpose of a bf16 product with a float32 sum multiplies a float32 cotangent by bf16 weights, which silently
+becomes a float32 product of half the speed; hence the custom gradient.
 """
 
 from functools import partial
@@ -9,39 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-# What the backward pass may find under this name instead of multiplying again (`Remat`, settings.py).
+from jora_model.ops.cpu import as_bits, as_float, contract
+
+# Name under which `Remat` "dots" (settings.py) saves the results of products.
 PRODUCT = "product"
-
-
-def as_float(weight: Array) -> Array:
-    """bf16 weights are held as uint16 bit patterns: inside a scan, XLA's CPU backend widens a whole stack of
-    bf16 weights to float32 ahead of the loop (twice the weights in temporaries); bits it leaves alone."""
-    return lax.bitcast_convert_type(weight, jnp.bfloat16) if weight.dtype == jnp.uint16 else weight
-
-
-def as_bits(weight: Array) -> Array:
-    """The opposite of `as_float`, for bf16; other dtypes stay as they are."""
-    return lax.bitcast_convert_type(weight, jnp.uint16) if weight.dtype == jnp.bfloat16 else weight
-
-
-def contract(x: Array, w: Array, x_dim: int, w_dim: int) -> Array:
-    """Sum over one dim of each; operands as they are, the sum and the result in float32. Where x has more than two
-    dims, it is its last that is summed over."""
-    if x.ndim > 2:
-        # As a matrix: of three dims, XLA's CPU backend would first copy w, turned.
-        assert x_dim in (-1, x.ndim - 1), f"cannot sum over dim {x_dim} of {x.shape}"
-        return contract(x.reshape(-1, x.shape[-1]), w, 1, w_dim).reshape(*x.shape[:-1], w.shape[1 - w_dim])
-    return lax.dot_general(
-        x,
-        w,
-        (((x_dim % x.ndim,), (w_dim % w.ndim,)), ((), ())),
-        precision=lax.Precision.HIGHEST if x.dtype == jnp.float32 else None,
-        preferred_element_type=jnp.float32,
-    )
 
 
 def linear(
@@ -57,7 +31,7 @@ def linear(
 
     Args:
         adapter: A `[R, I]` and B transposed `[R, O]`, float32: multiplied in x's dtype, gradients summed in float32.
-        keep: the dropout's factors for the adapter's input, in x's dtype.
+        keep: dropout factors of the adapter's input, in x's dtype.
     """
     return _linear(scale, x, kernel, adapter, keep)
 
@@ -71,7 +45,7 @@ def _linear(scale: float, x: Array, kernel: Array, adapter: Any, keep: Any) -> A
 
 
 def _low(scale: float, x: Array, a: Array, keep: Array | None) -> Array:
-    """The adapter's inner states, scaled, `[B, T, R]`."""
+    """The adapter's rank-R states, scaled, `[B, T, R]`."""
     x = x if keep is None else x * keep
     return (contract(x, a.astype(x.dtype), -1, 1) * jnp.float32(scale)).astype(x.dtype)
 
@@ -92,8 +66,7 @@ def _linear_backward(scale: float, residuals: Any, g: Array) -> tuple[Array, Non
     dlow = (contract(g, b, -1, 1) * factor).astype(g.dtype)
     dropped = contract(dlow, a, -1, 0)
     dx = dx + (dropped if keep is None else dropped * keep.astype(jnp.float32))
-    # Both narrow states again, with their positions last: XLA's CPU backend is slow at a product whose left operand is
-    # transposed, and the sums over positions would be such.
+    # Both narrow states again, with positions last: else sums over positions had a transposed left operand (cpu.py).
     x, g = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
     low, dlow = ((contract(*pair, 1, 1) * factor).astype(g.dtype) for pair in ((a, x), (b, g)))
     return dx.astype(g.dtype), None, (contract(dlow, x, 1, 0), contract(low, g, 1, 0)), None

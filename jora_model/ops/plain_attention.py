@@ -1,8 +1,8 @@
 """Attention by `jax.nn.dot_product_attention`: cuDNN's on an NVIDIA GPU, where a loop over tiles would be slow.
 
-The same numbers as `attend_blocked` (tested on a CPU, with JAX's own implementation in cuDNN's place). cuDNN takes no
-`reach`: where every row is one plain sequence, causality says it all; elsewhere it gets a bias of [S, S] for each row,
-the same for all heads and layers, that is far below everything where nothing is visible.
+Same numbers as `attend_blocked` (tested on a CPU, with JAX's own implementation instead of cuDNN's). cuDNN takes no
+`reach`: rows of one plain sequence need only its causal mask; other rows get a bias [S, S] each, the same for all heads
+and layers, with a large negative value where the mask is False.
 """
 
 from collections.abc import Iterable
@@ -17,20 +17,19 @@ from jaxtyping import Array, Float, Int
 
 from jora_model.ops.attention import rotate, visible
 from jora_model.ops.blocked_attention import over_mesh
-from jora_model.packing.tiles import last_place
 
 # "tiles" is `attend_blocked`; the others are implementations of JAX's function, with or without a bias for `reach`.
-# "xla" has no use but tests.
+# "xla" is for tests only.
 Attention = Literal["tiles", "cudnn", "cudnn with bias", "xla", "xla with bias"]
 _HIDDEN = -1e9
 _WIDEST = 128  # of a head; more only on some GPUs
-_OLDEST = 8  # major compute capability, Ampere: JAX lets older GPUs through, and then cuDNN has nothing to run
+_OLDEST = 8  # major compute capability, Ampere: JAX accepts older GPUs, for which cuDNN has no kernel
 
 
 def backend_name() -> str:
     """JAX's name of the backend, but "cuda" for NVIDIA's GPUs: "gpu" may be AMD's, which have no cuDNN.
 
-    Those too old for cuDNN's attention have their compute capability behind it ("cuda 7.5").
+    For GPUs too old for cuDNN's attention the compute capability is appended ("cuda 7.5").
     """
     device = jax.devices()[0]
     if "cuda" not in device.client.platform_version:
@@ -42,11 +41,11 @@ def backend_name() -> str:
 def choose_attention(
     backend: str, compute_dtype: str, head_dim: int, reaches: Iterable[np.ndarray]
 ) -> tuple[Attention, str]:
-    """Which attention a run takes, and why.
+    """Choose the attention of a run; returns it and the reason.
 
     Args:
         backend: of `backend_name`.
-        reaches: of all rows of the run, [B, S] each; read as far as the answer needs.
+        reaches: `reach` of all rows of the run, [B, S] each; read only as far as needed.
     """
     if backend.startswith("cuda "):
         return "tiles", f"cuDNN takes GPUs from compute capability {_OLDEST}.0 on, and this is {backend}"
@@ -63,12 +62,12 @@ def choose_attention(
 
 def is_plain(reach: np.ndarray) -> bool:
     """Whether each row of `reach`, [B, S], is one causal sequence and then padding, or nothing but padding."""
-    ends = last_place(reach)[:, None]
-    return bool(np.all((reach == ends) | (np.arange(reach.shape[1]) >= ends)))
+    end, itself = reach[:, :1], np.arange(1, reach.shape[1] + 1)
+    return bool(np.all(reach == np.where(itself <= end, end, itself)))
 
 
 def reach_bias(reach: Int[Array, "B S"], dtype: Any) -> Float[Array, "B 1 T S"]:
-    """What is added to a score: 0 where query i sees key j (`attention.visible`), else far below everything."""
+    """Bias of the scores: 0 where query i sees key j (`attention.visible`), else -1e9."""
     return jnp.where(visible(reach), jnp.zeros((), dtype), jnp.full((), _HIDDEN, dtype))[:, None]
 
 
@@ -81,15 +80,15 @@ def attend_plain(
     bias: Float[Array, "B 1 T T"] | None = None,
     mesh: Mesh | None = None,
 ) -> Float[Array, "B T N H"]:
-    """Causal grouped-query attention of rows over themselves.
+    """Causal grouped-query self-attention of rows.
 
-    Without a bias, padding stands behind its row's sequence, so nothing sees it; it sees the sequence itself, and what
-    it gets nobody reads: its errors are 0, and so are its gradients (tested).
+    Without a bias, padding comes after its row's sequence, so no token sees it. It sees the sequence, but its output is
+    not used: its cotangents are 0, and so are its gradients (tested).
 
     Args:
-        q, k: not rotated yet.
+        q, k: not rotated.
         rope: `attention.rotary` of the positions.
-        bias: `reach_bias`, where rows are more than one plain sequence.
+        bias: `reach_bias`, for rows that are not one plain sequence.
         mesh: see `attend_blocked`.
     """
     implementation = attention.split()[0]
@@ -102,7 +101,7 @@ def _attend(
 ) -> Array:
     q, k = (_rotated(x, cos, sin) for x in (q, k))
     T = q.shape[1]
-    # JAX refuses cuDNN's gradient for an odd length; a place behind all others changes nothing.
+    # JAX refuses cuDNN's gradient for an odd length; one more position at the end changes nothing.
     q, k, v = (jnp.pad(x, ((0, 0), (0, T % 2), (0, 0), (0, 0))) for x in (q, k, v))
     if bias is not None and T % 2:
         bias = jnp.pad(bias, ((0, 0), (0, 0), (0, 1), (0, 1)))
@@ -110,5 +109,5 @@ def _attend(
 
 
 def _rotated(x: Float[Array, "B T N H"], cos: Array, sin: Array) -> Array:
-    turned = rotate(jnp.transpose(x, (0, 2, 3, 1)), cos[:, None], sin[:, None])
-    return jnp.transpose(turned, (0, 3, 1, 2)).astype(x.dtype)
+    rotated = rotate(jnp.transpose(x, (0, 2, 3, 1)), cos[:, None], sin[:, None])
+    return jnp.transpose(rotated, (0, 3, 1, 2)).astype(x.dtype)

@@ -1,1 +1,1 @@
-"""Token sequences become prefix tries, rows and tiles; arrays only."""
+"""Packs token sequences into prefix tries, rows and tiles; NumPy arrays only."""

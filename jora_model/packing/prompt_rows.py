@@ -1,40 +1,43 @@
-"""Rows of prompts: what prompts share at their beginning stands once, as the examples of training do (tries.py).
+"""Rows of prompts: prefixes that prompts share are stored once (forest.py).
 
     prompt 1   a b c d       row        a b c d e f
     prompt 2   a b c e f     position   0 1 2 3 3 4
-                             reach      6 6 6 4 6 6      and the prompts end at the places 3 and 5
+                             reach      6 6 6 4 6 6      and the prompts end at positions 3 and 5 of the row
 
-A prompt's last token is always its own, so that each ends at a place of its own. Pure NumPy.
+A prompt's last token is never shared, so each prompt has an end of its own. Pure NumPy.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from jora_model.packing.forest import Forest, build_forest, common_prefix
 
 _SHORTEST_BUCKET = 64
 
 
 @dataclass(frozen=True)
 class PromptRow:
-    """A forest of prompts in depth-first order, int32 [S] each, filled up to a `bucket_length`.
+    """A forest of prompts, int32 [S] each, padded to a `bucket_length`.
 
     Attributes:
         tokens, positions: position is the depth in the trie; padding is 0.
         reach: end of each position's subtree (`attention.visible`); padding reaches itself only.
-        ends: where each prompt's last token stands, in the order in which the prompts were given.
+        ends: index of each prompt's last token, in the order in which the prompts were given.
+        used: how many of the positions hold a token.
     """
 
     tokens: np.ndarray
     positions: np.ndarray
     reach: np.ndarray
     ends: np.ndarray
+    used: int
 
     def seen_from(self, ends: np.ndarray) -> np.ndarray:
-        """Which places the prompts that end at `ends` [M] consist of, bool [M, S]."""
-        place = np.arange(len(self.reach))[None]
-        return (place <= ends[:, None]) & (ends[:, None] < self.reach[None])
+        """Mask of the tokens of the prompts that end at `ends` [M], bool [M, S]."""
+        index = np.arange(len(self.reach))[None]
+        return (index <= ends[:, None]) & (ends[:, None] < self.reach[None])
 
 
 def bucket_length(length: int) -> int:
@@ -49,67 +52,34 @@ def bucket_length(length: int) -> int:
     return -(-length // step) * step
 
 
-def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
-    """How many tokens two prompts share at their beginning, less than either has."""
-    length = min(len(a), len(b)) - 1
-    differ = np.flatnonzero(a[:length] != b[:length])
-    return int(differ[0]) if len(differ) else length
-
-
-def sorted_places(prompts: Sequence[np.ndarray]) -> list[int]:
-    """Places of the prompts in such an order that those which share the most stand side by side."""
-    # Big-endian bytes sort like the tokens.
-    keys = [prompt.astype(">i4").tobytes() for prompt in prompts]
-    return sorted(range(len(prompts)), key=lambda place: (keys[place], place))
-
-
 def families(prompts: Sequence[np.ndarray]) -> list[list[int]]:
-    """Places of prompts that belong together: neighbours that share more than half of the shorter one.
+    """Indices of prompts that belong together: neighbors that share more than half of the shorter one.
 
     A system prompt that all share does not make one family of them; a common context does.
     """
-    order = sorted_places(prompts)
-    found: list[list[int]] = []
-    for before, place in zip([None, *order], order, strict=False):
-        if before is not None and belong_together(prompts[before], prompts[place]):
-            found[-1].append(place)
-        else:
-            found.append([place])
-    return found
+    forest = _forest(prompts)
+    lengths = np.array([len(prompt) for prompt in prompts], np.int64)
+    return [forest.order[a:b] for a, b in forest.groups(lengths, 0, len(prompts)) if a < b]
 
 
 def belong_together(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two prompts share more than half of the shorter one."""
-    return 2 * common_prefix(a, b) > min(len(a), len(b))
+    return 2 * common_prefix(a[:-1], b[:-1]) > min(len(a), len(b))
 
 
 def row_size(prompts: Sequence[np.ndarray]) -> int:
-    """Places that a row of these prompts takes, before padding."""
-    if not prompts:
-        return 0
-    order = sorted_places(prompts)
-    shared = sum(common_prefix(prompts[a], prompts[b]) for a, b in itertools.pairwise(order))
-    return sum(len(prompt) for prompt in prompts) - shared
+    """Positions that a row of these prompts takes, before padding."""
+    return _forest(prompts).size()
 
 
 def pack_row(prompts: Sequence[np.ndarray]) -> PromptRow:
     """All prompts in one row."""
-    order = sorted_places(prompts)
-    found = [prompts[place] for place in order]
-    shared = [0, *(common_prefix(a, b) for a, b in itertools.pairwise(found))]
-    starts = np.concatenate([[0], np.cumsum([len(p) - s for p, s in zip(found, shared, strict=True)])])
-    used = int(starts[-1])
-    length = bucket_length(used)
-    tokens, positions = np.zeros(length, np.int32), np.zeros(length, np.int32)
-    reach = np.arange(1, length + 1, dtype=np.int32)
+    forest = _forest(prompts)
     ends = np.zeros(len(prompts), np.int32)
-    for place, prompt, share, start, end in zip(order, found, shared, starts, starts[1:], strict=False):
-        tokens[start:end] = prompt[share:]
-        positions[start:end] = np.arange(share, len(prompt))
-        ends[place] = end - 1
-    # By depth: where the first later prompt begins that leaves a place of this depth.
-    leaves = np.full(max(len(prompt) for prompt in prompts), used, np.int32)
-    for prompt, share, start in reversed(list(zip(found, shared, starts, strict=False))):
-        reach[start : start + len(prompt) - share] = leaves[share : len(prompt)]
-        leaves[share:] = start
-    return PromptRow(tokens, positions, reach, ends)
+    ends[forest.order] = forest.starts[1:] - 1
+    used = forest.size()
+    return PromptRow(*forest.layout(bucket_length(used)), ends, used)
+
+
+def _forest(prompts: Sequence[np.ndarray]) -> Forest:
+    return build_forest(prompts, [len(prompt) - 1 for prompt in prompts])

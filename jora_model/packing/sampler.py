@@ -1,4 +1,4 @@
-"""Which examples make an update: a fixed number of them, families together, in an order that the seed alone decides."""
+"""Draws the examples of each update: a fixed number, families together, in an order that depends on the seed only."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import numpy as np
 from jora_model.packing.sequences import Sequence
 from jora_model.packing.tries import Family, families
 
-# Units among which a choice that fills an update exactly is looked for.
+# Units searched for a subset that fills an update exactly.
 _WINDOW = 64
 
 
@@ -17,8 +17,8 @@ class Sampler:
     """Updates by number, so that the position in the data is one integer.
 
     Attributes:
-        families: places of the examples that share most of their prefix.
-        updates_per_epoch: every update holds `examples_per_update`; the last of an epoch may hold fewer.
+        families: indices of examples that share most of their prefix (`tries.families`).
+        updates_per_epoch: every update has `examples_per_update` examples; the last of an epoch may have fewer.
     """
 
     def __init__(self, sequences: Seq[Sequence], examples_per_update: int, seed: int):
@@ -31,7 +31,7 @@ class Sampler:
         self._updates: list[list[int]] = []
 
     def update(self, number: int) -> list[int]:
-        """Places of the examples of update `number` (from 0, over all epochs)."""
+        """Indices of the examples of update `number` (from 0, over all epochs)."""
         epoch, inside = divmod(number, self.updates_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._updates = epoch, self._shuffle(epoch)
@@ -42,17 +42,17 @@ class Sampler:
         return [unit.tolist() for unit in units]
 
     def _units(self, family: Family, random: np.random.Generator) -> list[np.ndarray]:
-        """A family in random order, in parts of at most an update's size."""
+        """A family in random order, in units of at most an update's size."""
         if isinstance(family[0], int):
             return [random.permutation(np.array(family, np.int64))]
         units = [unit for member in family for unit in self._units(member, random)]
-        return fill_updates([units[place] for place in random.permutation(len(units))], self.examples_per_update)
+        return fill_updates([units[index] for index in random.permutation(len(units))], self.examples_per_update)
 
 
 def fill_updates(units: Iterable[np.ndarray], size: int) -> list[np.ndarray]:
-    """Join units to updates of exactly `size` examples, in their order; the last one takes what is left.
+    """Join units, in order, into updates of exactly `size` examples; the last one takes what is left.
 
-    A unit that does not fit waits for the next update. One is cut only when no choice among the next ones fills the
+    A unit that does not fit waits for the next update. One is split only when no subset of the next ones fills the
     update exactly.
     """
     coming = deque(units)
@@ -60,9 +60,9 @@ def fill_updates(units: Iterable[np.ndarray], size: int) -> list[np.ndarray]:
     while coming:
         parts = [coming.popleft()]
         room = size - len(parts[0])
-        # As many units as an update has examples can fill it, whatever their sizes.
+        # An update may need as many units as it has examples.
         window = [coming.popleft() for _ in range(min(max(_WINDOW, size), len(coming)))] if room else []
-        # Bit r of sums[n]: some of window[n:] hold r examples together.
+        # Bit r of sums[n]: some subset of window[n:] has r examples in total.
         sums = [1]
         for unit in reversed(window):
             sums.append(sums[-1] | sums[-1] << len(unit))

@@ -1,60 +1,50 @@
-"""The seam with the data: sequences of tokens with a mask of what is learnt, as files."""
+"""Training examples as token sequences with a loss mask, read from the files that `data` writes."""
 
 import functools
-import itertools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
+from jora_model.packing.token_files import read_arrays
 from user_error import UserError
+
+_REMEDY = "build the dataset again"
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """One example: tokens int32 [T]; loss_mask bool [T], True where the token is learnt."""
+    """One example: tokens int32 [T]; loss_mask bool [T], True where the token is trained on."""
 
     id: str
     tokens: np.ndarray
     loss_mask: np.ndarray
 
     @functools.cached_property
-    def learnt(self) -> np.ndarray:
-        """Positions that predict a learnt token, int64, ascending."""
+    def predict_at(self) -> np.ndarray:
+        """Positions that predict a token trained on, int64, ascending."""
         return np.flatnonzero(self.loss_mask[1:])
 
     @property
     def first_prediction(self) -> int:
-        """The first of them; only what stands before it may be shared with other examples."""
-        return int(self.learnt[0])
+        """The first of `predict_at`; only the tokens before it may be shared with other examples."""
+        return int(self.predict_at[0])
 
 
 def read_sequences(folder: Path) -> list[Sequence]:
-    """Read sequences.safetensors (tokens, loss_mask, offsets) and sequences.json (ids).
+    """Read a folder of sequences.safetensors {tokens, loss_mask, offsets} and sequences.json {"ids"}.
 
     Raises:
-        UserError: a file is missing or damaged, an example has nothing to learn, or its first token is to be learnt,
-            which nothing predicts (named).
+        UserError: a file is missing or damaged, or an example (named) has no token to train on, or trains on its first
+            token, which nothing predicts.
     """
-    folder = Path(folder)
-    try:
-        ids = json.loads((folder / "sequences.json").read_text(encoding="utf-8"))["ids"]
-        arrays = load_file(folder / "sequences.safetensors")
-        tokens, mask, offsets = arrays["tokens"], arrays["loss_mask"].astype(bool), arrays["offsets"]
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise UserError(f"the sequences in {folder} cannot be read ({error}); build the dataset again") from None
-    if not len(offsets) - 1 == len(ids) or not offsets[-1] == len(tokens) == len(mask):
-        raise UserError(f"the sequences in {folder} do not fit together; build the dataset again")
-    spans = [slice(int(a), int(b)) for a, b in itertools.pairwise(offsets)]
-    found = [Sequence(name, tokens[span], mask[span]) for name, span in zip(ids, spans, strict=True)]
-    if not found:
-        raise UserError(f"the sequences in {folder} are none; build a dataset with examples")
-    for sequence in found:
-        if not sequence.learnt.size:
-            raise UserError(f"example {sequence.id} has no token to learn; remove it from the dataset")
+    ids, arrays = read_arrays(folder, "sequences", ("tokens", "loss_mask"), _REMEDY)
+    if not ids:
+        raise UserError(f"{folder} holds no sequence; build a dataset with examples")
+    sequences = [Sequence(name, tokens, mask.astype(bool)) for name, (tokens, mask) in zip(ids, arrays, strict=True)]
+    for sequence in sequences:
+        if not sequence.predict_at.size:
+            raise UserError(f"example {sequence.id} has no token to train on; remove it from the dataset")
         if sequence.loss_mask[0]:
-            raise UserError(f"example {sequence.id} is to learn its first token, which nothing predicts; unmask it")
-    return found
+            raise UserError(f"example {sequence.id} trains on its first token, which nothing predicts; mask it")
+    return sequences

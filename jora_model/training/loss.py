@@ -10,8 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jora_model.model.transformer import Llama
-from jora_model.ops.exponential import LOG2_E, exp2
-from jora_model.ops.linear import contract
+from jora_model.ops.cpu import LOG2_E, contract, exp2
 
 CHUNK = 128
 

@@ -247,7 +247,9 @@ class Trainer:
 
 def arrays_of(rows: Rows) -> dict[str, np.ndarray]:
     """The arrays of a microbatch that a program takes."""
-    return {**vars(rows), **visible_tiles(rows.reach)._asdict(), "row": np.arange(len(rows), dtype=np.int32)}
+    arrays = {**vars(rows), **visible_tiles(rows.reach, rows.lengths)._asdict()}
+    del arrays["lengths"]  # the tiles cover it
+    return {**arrays, "row": np.arange(len(rows), dtype=np.int32)}
 
 
 def _name(rows: Rows) -> str:

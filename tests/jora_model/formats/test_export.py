@@ -203,7 +203,7 @@ def test_an_export_that_computes_something_else_is_refused(tmp_path):
     assert found["adapter"]["difference"] == 0 < found["merged"]["difference"]
     config = json.loads((whole / "adapter" / "adapter_config.json").read_text())
     (whole / "adapter" / "adapter_config.json").write_text(json.dumps(config | {"use_rslora": True}))
-    with pytest.raises(ValueError, match="the exported adapter model gives other logits than the trained one"):
+    with pytest.raises(ValueError, match="the exported adapter model has other logits than the trained one"):
         probe(job)
     shutil.copy(base / "model.safetensors", whole / "merged" / "model.safetensors")
     with pytest.raises(ValueError, match=r"exported merged model .* and 0\.05 is allowed"):

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jora_model.formats.lora import write_adapter
 from jora_model.generation import engine as engine_module
 from jora_model.generation.decode import Decoder
 from jora_model.generation.engine import Engine, Request, load_adapter
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import load_model
 from jora_model.spec.settings import ALL_LINEAR, GenerationSettings, LoraSettings
+from testing.adapters import nonzero_adapter
 from testing.tiny_models import VOCAB, hf_folder
 
 SETTINGS = GenerationSettings(max_new_tokens=10)
@@ -37,12 +37,8 @@ def adapters(base, tmp_path_factory):
             "some": LoraSettings(rank=5, alpha=2.0, target_modules=("k_proj", "down_proj")),
         }.items()
     ):
-        random = np.random.default_rng(seed)
-        fresh = adapter_factors(load_model(base, lora=lora))
-        factors = {target: (a, random.normal(0, 0.3, b.shape).astype(np.float32)) for target, (a, b) in fresh.items()}
         folder = tmp_path_factory.mktemp("adapters") / name
-        write_adapter(folder, factors, lora, "base")
-        found[name] = folder
+        found[name] = nonzero_adapter(folder, base, lora, seed=seed, spread=0.3)
     return found
 
 
@@ -67,7 +63,7 @@ def finish(engine, seen=None):
                 assert number not in ends
                 ends[number] = finished
         if seen is not None:
-            seen.append((engine.seated, engine.waiting))
+            seen.append((engine.active, engine.waiting))
     return answers, ends
 
 
@@ -134,10 +130,10 @@ def test_a_slot_is_free_as_soon_as_its_answer_ends(model):
     assert [len(answer) for answer in expected] == [one.max_new_tokens for one in settings]
     assert set(ends.values()) == {"length"}
     # No slot stands empty while somebody waits.
-    assert all(waiting == 0 or seated >= 1 for seated, waiting in seen)
+    assert all(waiting == 0 or active >= 1 for active, waiting in seen)
     # Tokens that were drawn in slots, at two a step at most.
     assert len(seen) <= sum(one.max_new_tokens - 1 for one in settings) / 2 + 12
-    assert engine.waiting == engine.seated == 0
+    assert engine.waiting == engine.active == 0
     assert engine.step() == []
 
 
@@ -180,7 +176,7 @@ def test_cancelled_requests_leave_and_the_others_do_not_notice(model):
     engine.cancel(seated)
     engine.cancel(seated)
     engine.cancel(12345)
-    assert engine.seated == 1
+    assert engine.active == 1
     answers, _ = finish(engine)
     for number, tokens in answers.items():
         got.setdefault(number, []).extend(tokens)
@@ -218,7 +214,7 @@ def test_adapters_side_by_side_answer_as_each_alone(base, model, adapters):
     assert mixed == found[2::3] + found[1::3]
 
 
-def test_draws_depend_on_seed_and_place_alone(model):
+def test_draws_depend_on_seed_and_number_only(model):
     prompts = prompts_of(families=2, questions=2)
     kinds = [
         {"temperature": 0.9, "top_k": 20, "top_p": 0.9},
@@ -227,14 +223,14 @@ def test_draws_depend_on_seed_and_place_alone(model):
         {"temperature": 1.3},
     ]
     requests = [
-        Request(prompt, GenerationSettings(max_new_tokens=8, **kind), (), place=place)
-        for place, (prompt, kind) in enumerate(zip(prompts, kinds, strict=True))
+        Request(prompt, GenerationSettings(max_new_tokens=8, **kind), (), draw=number)
+        for number, (prompt, kind) in enumerate(zip(prompts, kinds, strict=True))
     ]
     expected = alone(model, requests)
     assert answer_all(model, requests) == expected
     assert answer_all(model, requests[::-1], slots=2) == expected[::-1]
     for request, answer in zip(requests, expected, strict=True):
-        moved = answer_all(model, [replace(request, place=request.place + 1)])[0]
+        moved = answer_all(model, [replace(request, draw=request.draw + 1)])[0]
         assert (moved == answer) == (request.settings.temperature == 0)
 
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 import transformers
 
-from jora_model.formats.lora import write_adapter
 from jora_model.generation import decode_programs
 from jora_model.generation.decode import Decoder
 from jora_model.generation.generate import generate
 from jora_model.generation.prompt_files import read_tokens, write_tokens
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import load_model
 from jora_model.packing.prompt_rows import bucket_length, pack_row
 from jora_model.spec.job import GenerateJob
 from jora_model.spec.settings import ALL_LINEAR, GenerationSettings, LoraSettings
+from testing.adapters import nonzero_adapter
 from testing.tiny_models import VOCAB, hf_folder, hf_model
 
 QUESTIONS = [
@@ -89,14 +89,23 @@ def test_greedy_equals_transformers_with_odd_constants(tiny, batch_size):
     assert sum(finished) == len(prompts)
 
 
+@pytest.mark.parametrize("lengths", [[256, 1], [1] * 257])
+def test_a_one_token_prompt_in_a_block_of_its_own_is_not_padding(tiny, lengths):
+    """The row's last prompt is one token at position 256, where a block of queries begins."""
+    prompts = random_prompts(lengths)
+    prompts[0][0], prompts[-1][0] = 3, VOCAB - 1  # sorted last
+    settings = GenerationSettings(max_new_tokens=4)
+    ours = generate(load_model(tiny, compute_dtype=jnp.float32), prompts, settings, [])
+    theirs = hf_model()
+    for number in (0, -1):
+        np.testing.assert_array_equal(ours[number], reference(theirs, prompts[number], 4))
+
+
 def test_unmerged_adapter_equals_peft(tiny, tmp_path):
     import peft
 
     lora = LoraSettings(rank=3, alpha=7.5, target_modules=ALL_LINEAR)
-    random = np.random.default_rng(1)
-    fresh = adapter_factors(load_model(tiny, lora=lora))
-    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in fresh.items()}
-    write_adapter(tmp_path / "adapter", factors, lora, str(tiny))
+    nonzero_adapter(tmp_path / "adapter", tiny, lora)
     prompts = random_prompts([12, 30])
     model = load_model(tiny, adapter=tmp_path / "adapter", compute_dtype=jnp.float32)
     ours = generate(model, prompts, GenerationSettings(max_new_tokens=12), [])
@@ -185,7 +194,7 @@ def test_bf16_stays_close_to_float32(tiny):
         packed = pack_row(prompts)
         logits, _, row = decoder.prefill(packed)
         seen = [np.asarray(logits)]
-        groups = decoder.seated([(row, dict(enumerate(packed.ends.tolist())))])
+        groups = decoder.group([(row, dict(enumerate(packed.ends.tolist())))])
         for step, tokens in enumerate(random_prompts([2, 2, 2], seed=3)):
             ages = np.full(2, step + 1, np.int32)
             logits, _ = decoder.step(tokens, np.array([30, 17], np.int32) + step, np.zeros(2, np.int32), ages, groups)
@@ -198,7 +207,7 @@ def test_bf16_stays_close_to_float32(tiny):
     ("prompts", "settings", "message"),
     [
         ([[3], []], {}, "prompt 1 has no token"),
-        ([[3] * 500], {"max_new_tokens": 13}, "prompt 0 has 500 tokens.*more than the model's 512 positions"),
+        ([[3] * 500], {"max_new_tokens": 13}, "prompt 0 has 500 tokens.*more than the 512 positions allowed"),
     ],
 )
 def test_refuses(tiny, prompts, settings, message):

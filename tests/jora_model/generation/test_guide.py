@@ -57,7 +57,7 @@ def answers_of(engine, requests):
 def test_an_answer_stays_within_its_grammar_whatever_is_drawn(model, grammars, drawn):
     settings = GenerationSettings(max_new_tokens=24, **drawn)
     prompts = [np.array(prompt, np.int32) for prompt in prompts_of(6)]
-    answers = generate(model, prompts, settings, [END], guide=lambda place: grammars.guide(COLOURS))
+    answers = generate(model, prompts, settings, [END], guide=lambda index: grammars.guide(COLOURS))
     texts = {smollm2().decode(answer.tolist()) for answer in answers}
     assert texts <= {f"The wheel is {colour}." for colour in ("red", "green", "blue")}
     assert all(answer[-1] == END for answer in answers), "the end is allowed where the grammar ends, and only there"
@@ -101,7 +101,7 @@ def test_an_answer_that_can_be_held_no_more_goes_on_free_and_says_so(grammars, c
     assert guide.allowed is None and guide.overruled is None
     guide.take(zebra, zebra)
     (line,) = caplog.messages
-    assert line.startswith("an answer is no longer held to its grammar: ")
+    assert line.startswith("an answer continues without its grammar: ")
 
 
 def test_what_is_overruled_is_counted(grammars):
@@ -122,8 +122,8 @@ def test_what_cannot_be_used_is_said_in_one_line_and_holds_nothing(tmp_path, gra
     (tmp_path / "tokenizer.json").write_text('{"model": 1}')
     assert Grammars(tmp_path, 100, (2,)).guide(COLOURS) is None
     beginnings = [
-        "an answer is held to no grammar, since it cannot be used: ",
-        *["answers are held to no grammar: "] * 2,
+        "a grammar cannot be used, its answers are unconstrained: ",
+        *["answers are unconstrained: "] * 2,
     ]
     assert len(caplog.messages) == 3
     for line, beginning in zip(caplog.messages, beginnings, strict=True):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from jora_model.formats.lora import write_adapter
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import load_model
 from jora_model.runtime.sharding import check_divisible, make_mesh, replicated_note
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import ALL_LINEAR, LoraSettings, MeshSettings
+from testing.adapters import nonzero_adapter
 from testing.tiny_models import VOCAB, hf_folder, hf_model
 
 LLAMA3 = {
@@ -90,10 +90,7 @@ def test_adapter_equals_peft(tmp_path):
 
     hf_folder(tmp_path / "base")
     lora = LoraSettings(rank=3, alpha=7.5, target_modules=ALL_LINEAR)
-    fresh = adapter_factors(load_model(tmp_path / "base", lora=lora, seed=5))
-    random = np.random.default_rng(1)
-    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in fresh.items()}
-    write_adapter(tmp_path / "adapter", factors, lora, str(tmp_path / "base"))
+    nonzero_adapter(tmp_path / "adapter", tmp_path / "base", lora)
     batch = tokens((2, 33))
     theirs = peft.PeftModel.from_pretrained(hf_model(), tmp_path / "adapter").eval()
     with torch.no_grad():
@@ -109,9 +106,8 @@ def test_dropout_is_live_and_off_without_key(tmp_path):
 
     hf_folder(tmp_path / "base")
     lora = LoraSettings(rank=3, dropout=0.5)
-    fresh = adapter_factors(load_model(tmp_path / "base", lora=lora))
-    write_adapter(tmp_path / "a", {n: (a, np.ones_like(b)) for n, (a, b) in fresh.items()}, lora, "base")
-    model = load_model(tmp_path / "base", adapter=tmp_path / "a", compute_dtype=jnp.float32)
+    adapter = nonzero_adapter(tmp_path / "adapter", tmp_path / "base", lora)
+    model = load_model(tmp_path / "base", adapter=adapter, compute_dtype=jnp.float32)
     inputs = plain(tokens((1, 20)))
     off = np.asarray(model.hidden_states(*inputs))
     one, two = (

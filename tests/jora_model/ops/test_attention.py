@@ -11,17 +11,20 @@ from jora_model.packing.tiles import (
     Tiles,
     block_size,
     causal_tiles,
-    last_place,
     most_tiles,
     padded_length,
     visible_tiles,
 )
 
 
+def used_length(length: int) -> int:
+    """Positions before the padding of `random_reach`."""
+    return length - length // 10
+
+
 def random_reach(length: int, seed: int) -> np.ndarray:
     """`reach` of a random depth-first forest, its last tenth padding."""
     random = np.random.default_rng(seed)
-    used = length - length // 10
     reach = np.arange(1, length + 1, dtype=np.int32)
 
     def grow(start: int, end: int) -> None:
@@ -32,7 +35,7 @@ def random_reach(length: int, seed: int) -> np.ndarray:
             grow(start + run, stop)
             start = stop
 
-    grow(0, used)
+    grow(0, used_length(length))
     return reach
 
 
@@ -59,7 +62,8 @@ def test_blocked_equals_dense(length, dtype, tolerance, tiled):
     q, k, v = (jnp.asarray(random.normal(size=(2, length, heads, 16)), dtype) for heads in (6, 2, 2))
     reach = np.stack([random_reach(length, 0), random_reach(length, 1)])
     # Nothing is asked of padding, whose blocks are skipped.
-    real = np.arange(length)[None] < last_place(reach)[:, None]
+    lengths = np.full(2, used_length(length))
+    real = np.arange(length)[None] < lengths[:, None]
     probe = jnp.asarray(random.normal(size=q.shape) * real[:, :, None, None], jnp.float32)
     reach = jnp.asarray(reach)
     rope = rotary(jnp.asarray(random.integers(0, 99, (2, length)), jnp.int32), np.array([1.0, 0.3, 0.1] * 3)[:8])
@@ -68,7 +72,7 @@ def test_blocked_equals_dense(length, dtype, tolerance, tiled):
         q, k = (rotated(x, rope) for x in (q, k))
         return attend(q, k, v, visible(reach))
 
-    tiles = Tiles(*map(jnp.asarray, visible_tiles(np.asarray(reach)))) if tiled else None
+    tiles = Tiles(*map(jnp.asarray, visible_tiles(np.asarray(reach), lengths))) if tiled else None
 
     def blocked(q, k, v):
         return attend_blocked(q, k, v, block_rope(rope, 3), reach, tiles)
@@ -110,7 +114,8 @@ def test_blocks_stay_when_a_row_is_padded():
 @pytest.mark.parametrize("length", [50, 128, 300, 448, 768, 1280])
 def test_tiles_hold_every_visible_pair_once(length):
     reach = random_reach(length, length)[None]
-    tiles, block, whole = visible_tiles(reach), block_size(length), padded_length(length)
+    used, block, whole = used_length(length), block_size(length), padded_length(length)
+    tiles = visible_tiles(reach, np.array([used]))
     found = np.zeros((whole, whole), int)
     for number, (start, end) in enumerate(zip(tiles.ends[0], tiles.ends[0, 1:], strict=False)):
         for first, key, low in tiles.spans[0, start:end]:
@@ -118,7 +123,7 @@ def test_tiles_hold_every_visible_pair_once(length):
             assert 0 <= key <= whole - block
             found[first : first + block, max(key, low) : key + block] += 1
     # Blocks that hold nothing but padding have no tiles.
-    used = -(-last_place(reach)[0] // block) * block
+    used = -(-used // block) * block
     seen = np.array(visible(jnp.asarray(reach))[0])
     seen[used:] = False
     assert found.max() == 1
@@ -129,8 +134,15 @@ def test_tiles_hold_every_visible_pair_once(length):
 def test_hidden_tiles_are_skipped():
     """Two sequences of half a row each: a quarter of the pairs is visible, and little more is computed."""
     reach = np.repeat(np.array([1024, 2048], np.int32), 1024)[None]
-    assert visible_tiles(reach).ends[0, -1] == 20
+    assert visible_tiles(reach, np.array([2048])).ends[0, -1] == 20
     assert causal_tiles(1, 2048).ends[0, -1] == most_tiles(2048) == 36
+
+
+def test_a_last_sequence_of_one_token_has_a_tile():
+    """At position 256, where a block begins; `reach` is the same as that of padding."""
+    reach = np.array([[256] * 256 + list(range(257, 513))], np.int32)
+    for length, tiles in ((256, 1), (257, 2)):
+        assert visible_tiles(reach, np.array([length])).ends[0].tolist() == [0, 1, tiles]
 
 
 @pytest.mark.parametrize("length", [50, 256])

@@ -1,6 +1,7 @@
 """Attention by JAX's function: chosen for rows of one plain sequence on an NVIDIA GPU, and the same as our own."""
 
 import logging
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import jax
@@ -12,7 +13,7 @@ from jora_model.model.load import load_model
 from jora_model.ops.attention import rotary
 from jora_model.ops.blocked_attention import attend_blocked, block_rope
 from jora_model.ops.plain_attention import attend_plain, backend_name, choose_attention, is_plain, reach_bias
-from jora_model.packing.tiles import Tiles, last_place, visible_tiles
+from jora_model.packing.tiles import Tiles, visible_tiles
 from jora_model.packing.tries import pack
 from jora_model.runtime.sharding import make_mesh
 from jora_model.spec.settings import MeshSettings
@@ -26,7 +27,7 @@ PLAIN = np.array([[3, 3, 3, 4, 5]], np.int32)
 BRANCHED = np.array([[5, 4, 3, 4, 5]], np.int32)
 
 
-def reach_of(used: list[int], length: int) -> np.ndarray:
+def reach_of(used: Sequence[int], length: int) -> np.ndarray:
     """Rows of one plain sequence of so many tokens each, then padding."""
     places = np.arange(length, dtype=np.int32)
     return np.stack([np.where(places < count, count, places + 1).astype(np.int32) for count in used])
@@ -78,12 +79,12 @@ def test_plain_rows():
     assert not is_plain(pack(sequences, 64).reach)
 
 
-def branched_reach(length: int) -> np.ndarray:
-    """Four rows of tries, and padding behind some."""
+def branched_rows(length: int) -> tuple[np.ndarray, np.ndarray]:
+    """`reach` of four rows of tries, some of them padded, and their lengths."""
     sequences = random_sequences(1, count=24)
     rows = pack(sequences, length).slice(0, 4)
     assert not is_plain(rows.reach)
-    return rows.reach
+    return rows.reach, rows.lengths
 
 
 @pytest.mark.parametrize("branched", [False, True])
@@ -93,11 +94,14 @@ def test_the_same_as_tiles(mesh, branched):
     length = 301
     random = np.random.default_rng(0)
     q, k, v = (jnp.asarray(random.normal(size=(4, length, heads, 16)), jnp.float32) for heads in (12, 4, 4))
-    reach = branched_reach(length) if branched else reach_of([301, 187, 2, 0], length)
-    real = np.arange(length) < last_place(reach)[:, None]
+    lengths = np.array([301, 187, 2, 0])
+    reach = reach_of(lengths, length)
+    if branched:
+        reach, lengths = branched_rows(length)
+    real = np.arange(length) < lengths[:, None]
     probe = jnp.asarray(random.normal(size=q.shape) * real[:, :, None, None], jnp.float32)
     rope = rotary(jnp.asarray(np.arange(length, dtype=np.int32) * real), np.array([1.0, 0.3, 0.1] * 3)[:8])
-    tiles = Tiles(*map(jnp.asarray, visible_tiles(reach)))
+    tiles = Tiles(*map(jnp.asarray, visible_tiles(reach, lengths)))
     placed = make_mesh(mesh) if mesh else None
 
     def plain(q, k, v):

@@ -11,8 +11,8 @@ from jora_model.packing.sequences import Sequence, read_sequences
 from jora_model.packing.tries import Rows, families, pack, pack_evenly, row_lengths
 
 
-def sequence(name: str, prompt: list[int], answer: list[int], learnt: list[int] | None = None) -> Sequence:
-    mask = [False] * len(prompt) + [True] * len(answer) if learnt is None else learnt
+def sequence(name: str, prompt: list[int], answer: list[int], trained: list[int] | None = None) -> Sequence:
+    mask = [False] * len(prompt) + [True] * len(answer) if trained is None else trained
     return Sequence(name, np.array(prompt + answer, np.int32), np.array(mask, bool))
 
 
@@ -75,7 +75,7 @@ def test_three_levels():
         sequence("c", [*shared, 7], [9, 9]),
     ]
     rows = pack(sequences, 32)
-    assert rows.used == 2 + 2 + 2 + 2 + 3
+    assert rows.used == rows.lengths.sum() == 2 + 2 + 2 + 2 + 3
     # Depth first: the shared 1 2, then 7 9 9, then 3 4 with its two branches.
     assert rows.tokens[0][:11].tolist() == [1, 2, 7, 9, 9, 3, 4, 5, 9, 6, 9]
     assert rows.reach[0][:12].tolist() == [11, 11, 5, 5, 5, 11, 11, 9, 9, 11, 11, 12]
@@ -150,11 +150,12 @@ def test_files_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("mask", "offsets", "ids", "message"),
     [
-        ([0, 1, 0, 0, 0], [0, 2, 5], ["a", "b"], "example b has no token to learn"),
-        ([0, 1, 1, 1, 1], [0, 2, 5], ["a", "b"], "example b is to learn its first token"),
-        ([0, 1, 0, 0, 1], [0, 2, 5], ["a"], "do not fit together"),
-        ([0, 1, 0, 0, 1], [0, 2, 6], ["a", "b"], "do not fit together"),
-        ([], [0], [], "are none"),
+        ([0, 1, 0, 0, 0], [0, 2, 5], ["a", "b"], "example b has no token to train on"),
+        ([0, 1, 1, 1, 1], [0, 2, 5], ["a", "b"], "example b trains on its first token"),
+        ([0, 1, 0, 0, 1], [0, 2, 5], ["a"], "3 offsets do not fit 1 ids and 5 tokens; build the dataset again"),
+        ([0, 1, 0, 0, 1], [0, 2, 6], ["a", "b"], "3 offsets do not fit 2 ids and 5 tokens; build the dataset again"),
+        ([0, 1, 0, 0], [0, 2, 5], ["a", "b"], "do not fit 2 ids"),
+        ([], [0], [], "holds no sequence; build a dataset with examples"),
     ],
 )
 def test_files_that_are_wrong(tmp_path, mask, offsets, ids, message):

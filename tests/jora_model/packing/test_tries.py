@@ -19,7 +19,7 @@ from testing.tiny_models import hf_folder
 def unpack(rows) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Every root-to-leaf path of the rows: (tokens seen, then learnt tokens by place), read by `reach` alone."""
     found = []
-    for tokens, positions, reach, at, targets, weights in zip(*vars(rows).values(), strict=True):
+    for tokens, positions, reach, at, targets, weights, _ in zip(*vars(rows).values(), strict=True):
         learnt = list(zip(at[weights > 0].tolist(), targets[weights > 0].tolist(), strict=True))
         assert (weights[: len(learnt)] == 1).all()
         for place, target in learnt:
@@ -55,7 +55,7 @@ def test_prefixes_are_stored_once():
 
 
 def test_worked_example():
-    """The example of the module's docstring."""
+    """The example of forest.py's docstring, with answers of two tokens."""
     mask = np.array([False, False, False, True, True])
     one, two = (Sequence(n, np.array(t, np.int32), mask) for n, t in (("1", [5, 6, 7, 8, 9]), ("2", [5, 6, 7, 3, 4])))
     rows = pack([one, two], 10)
