@@ -1,11 +1,10 @@
-"""From a SQuAD file to a finished dataset, embeddings excluded: how long, and whether it can be trusted.
+"""Time and checks of building a dataset from a SQuAD file, embeddings excluded.
 
     .venv/bin/python -m bench.build_dataset --squad FILE [--base FOLDER] [--quick]
 
-The stages of the pipeline run as they are, without Prefect's server. Texts are embedded once before, and the clock runs
-over the second pass, in which vectors come from memory: documents, chunks, index, grounding, split, examples, leak
-check, every format and the report. Then the written files are looked at: each quote must stand letter for letter in
-the context of its record.
+Runs the stages of the pipeline without Prefect's server, twice. The first pass embeds the texts; the second, which is
+timed, takes the vectors from memory: documents, chunks, index, grounding, split, examples, leak check, all formats and
+the report. Then checks the written files: each quote must occur verbatim in the context of its record.
 """
 
 import argparse
@@ -29,35 +28,35 @@ from tasks.stages.package import read_leaks
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
-# What is done once for all corpora, and no part of building a dataset.
+# Done once for all corpora, so not part of building a dataset.
 _ONCE = ("snapshot-base", "import-base", "snapshot-embedder")
 
 
-class Remembered:
-    """Vectors by text: the embedder is asked once for each."""
+class CachedEmbedder:
+    """Embeds each text once and keeps its vector."""
 
     def __init__(self) -> None:
         self.vectors: dict[str, np.ndarray] = {}
-        self.asked = 0
+        self.embedded = 0
         self._embed = Embedder.embed
 
     def embed(self, embedder: Embedder, texts: Sequence[str], progress: bool = False) -> np.ndarray:
-        """As `Embedder.embed`."""
+        """Same as `Embedder.embed`."""
         missing = [text for text in dict.fromkeys(texts) if text not in self.vectors]
-        self.asked += len(missing)
+        self.embedded += len(missing)
         self.vectors.update(zip(missing, self._embed(embedder, missing), strict=True))
         return np.stack([self.vectors[text] for text in texts]) if texts else self._embed(embedder, texts)
 
 
 def build(config: RunConfig) -> tuple[Store, dict[str, Any], dict[str, float]]:
-    """Every stage as far as the packaged dataset: the store, the artifacts, and the seconds of each stage."""
+    """Run the stages up to the packaged dataset; return the store, the artifacts, and each stage's seconds."""
     seconds: dict[str, float] = {}
 
     def call(stage: Stage[Any], *arguments: Any) -> Artifact:
         begun = time.monotonic()
-        made = stage.fn(*arguments)
+        artifact = stage.fn(*arguments)
         seconds[stage.name] = time.monotonic() - begun
-        return made
+        return artifact
 
     pipeline = Pipeline(Store(config.work_dir), config, call)
     pipeline.dataset()
@@ -65,45 +64,45 @@ def build(config: RunConfig) -> tuple[Store, dict[str, Any], dict[str, float]]:
 
 
 def verbatim(records: Sequence[AlpacaRecord], texts: dict[str, str]) -> tuple[int, int]:
-    """How many quotes stand in the context of their record, and how many there are."""
-    found = total = 0
+    """Return the number of quotes that occur in the context of their record, and the number of all quotes."""
+    matched = total = 0
     for record in records:
         shown = [fold_space(texts[id]) for id in record.context_ids]
         for quote in parse_output(record.output).quotes:
             total += 1
-            found += any(fold_space(quote) in text for text in shown)
-    return found, total
+            matched += any(fold_space(quote) in text for text in shown)
+    return matched, total
 
 
 def main() -> None:
-    """Build twice, the second time with all vectors at hand, and print the figures."""
+    """Build twice, the second time with all vectors cached, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--squad", required=True, help="a SQuAD file")
     parser.add_argument("--base", default="embedded", help="base model, for its tokenizer")
-    parser.add_argument("--quick", action="store_true", help="the same: it takes less than three minutes")
+    parser.add_argument("--quick", action="store_true", help="no effect: takes less than three minutes")
     arguments = parser.parse_args()
     print(describe_machine("datasets", "sentence-transformers", "transformers"))
     options = {"corpus": arguments.squad, "questions": arguments.squad, "base_model": arguments.base}
-    remembered = Remembered()
-    Embedder.embed = lambda self, texts, progress=False: remembered.embed(self, texts, progress)  # type: ignore[method-assign]
+    cached = CachedEmbedder()
+    Embedder.embed = lambda self, texts, progress=False: cached.embed(self, texts, progress)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory(prefix="jora-bench-") as folder:
         begun = time.monotonic()
         build(load_config(None, options | {"work_dir": f"{folder}/first"}))
-        print(f"first pass, with {remembered.asked} texts embedded: {time.monotonic() - begun:.1f} s")
-        remembered.asked = 0
+        print(f"first pass, with {cached.embedded} texts embedded: {time.monotonic() - begun:.1f} s")
+        cached.embedded = 0
         store, made, seconds = build(load_config(None, options | {"work_dir": f"{folder}/second"}))
-        assert remembered.asked == 0, "a text was embedded while the clock ran"
+        assert cached.embedded == 0, "a text was embedded in the timed pass"
         for name, taken in seconds.items():
             print(f"{name:<20} {taken:6.2f} s")
         package = store.path(made["package"])
         texts = {chunk.id: chunk.text for chunk in open_chunks(store, made["chunks"])}
         records = [r for path in sorted((package / "data").glob("*.jsonl")) for r in read_jsonl(path, AlpacaRecord)]
-        found, total = verbatim(records, texts)
+        matched, total = verbatim(records, texts)
         leaks = sum(len(part["leaks"]) for part in read_leaks(store, made["dataset"]))
         print(f"{made['raw_questions'].count('questions')} questions, {len(texts)} chunks, {total} quotes")
         print(f"figure seconds {sum(taken for name, taken in seconds.items() if name not in _ONCE):.1f}")
         print(f"figure examples {len(records)}")
-        print(f"figure quotes_verbatim_percent {100 * found / total:.2f}")
+        print(f"figure quotes_verbatim_percent {100 * matched / total:.2f}")
         print(f"figure leaks {leaks}")
 
 

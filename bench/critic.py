@@ -1,17 +1,17 @@
-"""What the critic rejects: of good questions (should be none) and of spoiled ones (should be all).
+"""What the critic rejects of good questions (ideally none) and of corrupted ones (ideally all).
 
     .venv/bin/python -m bench.critic --squad FILE [--quick]
 
-The questions of a SQuAD file (XQuAD's English part is a good one) are good: people wrote them and others checked them.
-Judged as a teacher's would be, with the default settings, what is rejected of them is a false positive. Then the same
-questions are spoiled in one way each, and the share that is caught is printed:
+The questions of a SQuAD file (such as the English part of XQuAD) are good: people wrote and checked them. The critic
+judges them with the default settings as if a teacher had written them; each rejection is a false positive. Then the
+same questions are corrupted, one way at a time, and the share that is caught is printed:
 
-    slips       one or two letters of the quote changed: repaired to the very sentence
-    rewritten   the quote in other words (a third of its words left out or exchanged): rejected
+    slips       one or two letters of the quote changed: repaired to the original sentence
+    rewritten   a third of the quote's words removed or replaced: rejected
     swapped     the answer of a question about another document: not supported by the quote
     pointing    "According to the passage, ...", "... in the text?": not self-contained
-    cosine      good and swapped answers that `critic.answer_cosine` lets pass where words are not counted
-    repeated    asked twice, the second time with other words for its first one: one of the two goes
+    cosine      good and swapped answers that pass `critic.answer_cosine` alone
+    repeated    asked twice, the second time with its first word paraphrased: one of the two is rejected
 """
 
 import argparse
@@ -56,7 +56,7 @@ COSINES = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 class Bench:
-    """A corpus and the critic over it; each text is embedded once."""
+    """A corpus and its critic; embeds each text once."""
 
     def __init__(self, squad: Path, quick: bool) -> None:
         self.documents = squad_documents(squad)[: 12 if quick else None]
@@ -85,34 +85,34 @@ class Bench:
 
 
 def slip(quote: str, rng: random.Random) -> str:
-    """One or two letters inside words replaced, left out or put in."""
+    """Return the quote with one or two letters inside words replaced, removed or inserted."""
     characters = list(quote)
-    places = [i for i in range(1, len(quote) - 1) if quote[i - 1 : i + 2].isalpha()]
-    for place in sorted(rng.sample(places, min(rng.choice((1, 2)), len(places))), reverse=True):
-        letter = rng.choice([x for x in "abcdefghijklmnopqrstuvwxyz" if x != quote[place].lower()])
-        characters[place : place + 1] = rng.choice(([letter], [], [letter, quote[place]]))
+    inner = [i for i in range(1, len(quote) - 1) if quote[i - 1 : i + 2].isalpha()]
+    for index in sorted(rng.sample(inner, min(rng.choice((1, 2)), len(inner))), reverse=True):
+        letter = rng.choice([x for x in "abcdefghijklmnopqrstuvwxyz" if x != quote[index].lower()])
+        characters[index : index + 1] = rng.choice(([letter], [], [letter, quote[index]]))
     return "".join(characters)
 
 
 def rewrite(quote: str, rng: random.Random) -> str:
-    """A third of the words left out or exchanged with another."""
+    """Return the quote with a third of its words removed or replaced by others."""
     words = quote.split()
-    for place in sorted(rng.sample(range(len(words)), max(2, len(words) // 3)), reverse=True):
+    for index in sorted(rng.sample(range(len(words)), max(2, len(words) // 3)), reverse=True):
         if rng.random() < 0.5:
-            del words[place]
+            del words[index]
         else:
-            words[place] = rng.choice(words)
+            words[index] = rng.choice(words)
     return " ".join(words)
 
 
 def other_words(question: str) -> str:
-    """The question with a small change of wording."""
+    """Return the question with slightly different wording."""
     changed = (question.replace(old, new, 1) for old, new in REPEATS if old in question)
     return next(changed, f"Please tell: {question}")
 
 
 def swap_answers(raws: Sequence[RawQuestion], rng: random.Random) -> list[RawQuestion]:
-    """Each question with the answer of one about another document."""
+    """Return each question with the answer of a question about another document."""
     swapped = []
     for raw in raws:
         others = [other for other in rng.sample(raws, 50) if other.document != raw.document]
@@ -120,34 +120,34 @@ def swap_answers(raws: Sequence[RawQuestion], rng: random.Random) -> list[RawQue
     return swapped
 
 
-def percent(part: int, whole: int) -> float:
-    return round(100 * part / whole, 1)
+def percent(part: int, total: int) -> float:
+    return round(100 * part / total, 1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What the critic rejects of good and of spoiled questions.")
+    parser = argparse.ArgumentParser(description="What the critic rejects of good and of corrupted questions.")
     parser.add_argument("--squad", type=Path, required=True, help="a SQuAD-format file")
-    parser.add_argument("--quick", action="store_true", help="The first 12 articles only.")
+    parser.add_argument("--quick", action="store_true", help="only the first 12 articles")
     args = parser.parse_args()
     print(describe_machine("numpy", "py3langid", "sentence-transformers"))
     bench, settings, rng = Bench(args.squad, args.quick), CriticSettings(), random.Random(0)
     good = bench.good
-    whole = len(good)
+    total = len(good)
     figures: dict[str, float] = {}
 
     begun = time.monotonic()
     judged = bench.judge(good, settings)
     seconds = time.monotonic() - begun
-    print(f"{whole} good questions, judged in {seconds:.1f} s (question and chunk embeddings excluded)")
+    print(f"{total} good questions, judged in {seconds:.1f} s (question and chunk embeddings excluded)")
     for row in judged.funnel:
-        share = percent(row.rejected, whole)
+        share = percent(row.rejected, total)
         print(f"  {row.filter:<18} rejects {row.rejected:4}  {share:5.1f}%")
         figures[f"false_positive_{row.filter.replace('-', '_')}_percent"] = share
     for rejected in judged.rejected:
         print(f"    {rejected.reason}: {rejected.question} ({rejected.detail[:100]})")
-    figures["false_positive_percent"] = percent(len(judged.rejected), whole)
+    figures["false_positive_percent"] = percent(len(judged.rejected), total)
 
-    # Only the filter that is meant is asked, so that it is not helped by the others.
+    # Only the filter under test runs, so that the others cannot help it.
     alone = {"self_contained": False, "answer_recall": None, "strict_numbers": False, "near_duplicate": None}
     quoted = [raw for raw in good if raw.quotes and raw.answer in raw.quotes[0]]
     fair = CriticSettings(**alone, languages=())
@@ -157,7 +157,7 @@ def main() -> None:
     judged = bench.judge(slipped, fair)
     true = {raw.question: " ".join(raw.quotes[0].split()) for raw in quoted}
     exact = sum(" ".join(" ".join(q.quotes).split()) == true[q.question] for q in judged.questions)
-    print(f"slips: {exact} of {len(kept)} repaired to the very sentence; {Counter(r.reason for r in judged.rejected)}")
+    print(f"slips: {exact} of {len(kept)} repaired correctly; {Counter(r.reason for r in judged.rejected)}")
     figures["repaired_quotes_percent"] = percent(exact, len(kept))
     figures["repaired_to_another_place"] = len(judged.questions) - exact
 
@@ -169,7 +169,7 @@ def main() -> None:
     judged = bench.judge(swapped, support)
     figures["swapped_answers_caught_percent"] = percent(len(judged.rejected), len(quoted))
 
-    # By the cosine alone: it has no default, since an answer of a word is far from its sentence.
+    # The cosine alone. It has no default, since a one-word answer is far from its sentence.
     for threshold in COSINES:
         near = fair.model_copy(update={"answer_cosine": threshold})
         for name, raws in (("good", quoted), ("swapped", swapped)):
@@ -182,7 +182,7 @@ def main() -> None:
     ]
     judged = bench.judge(pointing, fair.model_copy(update={"self_contained": True}))
     caught = sum(rejected.reason == "not self-contained" for rejected in judged.rejected)
-    figures["pointing_questions_caught_percent"] = percent(caught, whole)
+    figures["pointing_questions_caught_percent"] = percent(caught, total)
 
     once = {q.question for q in bench.judge(good, fair.model_copy(update={"near_duplicate": 0.9})).questions}
     pairs = {raw.question: replace(raw, question=other_words(raw.question)) for raw in good if raw.question in once}

@@ -1,7 +1,7 @@
 """Embedding throughput: `python -m bench.embedding --squad FILE [--quick]` (two minutes; quick: half a minute).
 
-The paragraphs of a SQuAD file through our `Embedder` and through plain `SentenceTransformer.encode`, both with all
-cores, in turns within one process. The peer's batch size is the best of several, found first; the best runs count.
+Embeds the paragraphs of a SQuAD file with our `Embedder` and with `SentenceTransformer.encode`, both on all cores, in
+turns within one process. The peer uses the fastest of several batch sizes; the fastest run of each side counts.
 """
 
 import argparse
@@ -23,7 +23,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 def main() -> None:
     """Print a line for each run, then the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--squad", type=Path, required=True, help="SQuAD JSON whose paragraphs are embedded")
+    parser.add_argument("--squad", type=Path, required=True, help="SQuAD JSON, the source of the paragraphs")
     parser.add_argument("--quick", action="store_true", help="60 paragraphs and two turns")
     options = parser.parse_args()
     print(describe_machine("torch", "transformers", "sentence-transformers"), flush=True)
@@ -40,16 +40,16 @@ def main() -> None:
         )
         return vectors
 
-    first, expected = ours.embed(texts), encode(32)  # and both are warm
+    first, expected = ours.embed(texts), encode(32)  # also warms up both
     tries = {size: seconds(partial(encode, size)) for size in BATCH_SIZES}
     for size, taken in tries.items():
-        print(f"encode, batch size {size:>2}: {len(texts) / taken:6.1f} texts a second", flush=True)
+        print(f"encode, batch size {size:>2}: {len(texts) / taken:6.1f} texts/s", flush=True)
     best = min(tries, key=lambda size: tries[size])
     turns = [
         (seconds(partial(ours.embed, texts)), seconds(partial(encode, best))) for _ in range(2 if options.quick else 4)
     ]
     for mine, theirs in turns:
-        print(f"ours {len(texts) / mine:6.1f}, encode ({best}) {len(texts) / theirs:6.1f} texts a second", flush=True)
+        print(f"ours {len(texts) / mine:6.1f}, encode ({best}) {len(texts) / theirs:6.1f} texts/s", flush=True)
     mine, theirs = (min(turn[side] for turn in turns) for side in (0, 1))
     again = ours.embed(texts[::-1])[::-1]
     print(f"figure embedding_texts_per_second {len(texts) / mine:.1f}")

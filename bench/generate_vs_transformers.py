@@ -1,11 +1,11 @@
 """Answers per second against transformers: `python -m bench.generate_vs_transformers --squad FILE [--unshared]`.
 
-The same questions over contexts of five paragraphs (bench/generation_workload.py), SmolLM2-135M, greedy, at most 64
-new tokens. Ours: `jora_model.generation.generate`, which evaluations run, bf16, in 32 slots (`batch_size`). Peer:
-`transformers.generate`, SDPA, its best of bf16 and float32 and of batch sizes 1 to 32 (tried first, on a few of the
-prompts), sorted by length and padded on the left. Each side lives in a process of its own with all cores; they take
-turns and the medians of answers per second are compared. Compiling is not counted. The tokens of both sides are
-compared: in bf16 they round differently, so some answers part; `bench.greedy_parity` compares them in float32.
+Both sides answer the same questions over contexts of five paragraphs (bench/generation_workload.py): SmolLM2-135M,
+greedy, at most 64 new tokens. Ours: `jora_model.generation.generate`, which evaluation uses, bf16, 32 slots
+(`batch_size`). Peer: `transformers.generate`, SDPA, the fastest of bf16 and float32 and of batch sizes 1 to 32 (tried
+first on a few prompts), sorted by length and left-padded. Each side runs in its own process on all cores; they
+alternate and the medians of answers per second are compared. Compilation is not counted. The answers are compared too:
+rounding differs in bf16, so some differ; the drill greedy_parity compares them in float32.
 
 About 10 minutes on two free cores; --quick about 2.
 """
@@ -33,12 +33,12 @@ SLOTS = 32
 
 
 def main() -> None:
-    """Write the prompts, start both sides, let them take turns."""
+    """Write the prompts, start both sides, run them in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--squad", type=Path, help="a SQuAD-format file")
-    parser.add_argument("--unshared", action="store_true", help="no two questions share a context")
+    parser.add_argument("--unshared", action="store_true", help="no two prompts share a context")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=("ours", "peer"), help="one side alone, for profiling")
+    parser.add_argument("--only", choices=("ours", "peer"), help="run one side only, for profiling")
     parser.add_argument("--slots", type=int, default=SLOTS)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -93,17 +93,17 @@ def _compare(workers: dict[str, Worker], turns: int) -> None:
     answers: dict[str, dict[str, list[int]]] = {}
     for _ in range(turns):
         for side, worker in workers.items():
-            found = worker.call("run")
-            answers[side] = found["answers"]
-            count, tokens = len(found["answers"]), sum(map(len, found["answers"].values()))
-            speeds[side].append(count / found["seconds"])
+            run = worker.call("run")
+            answers[side] = run["answers"]
+            count, tokens = len(run["answers"]), sum(map(len, run["answers"].values()))
+            speeds[side].append(count / run["seconds"])
             print(
-                f"{side}: {count} answers of {tokens / count:.1f} tokens in {found['seconds']:.1f} s: "
+                f"{side}: {count} answers of {tokens / count:.1f} tokens in {run['seconds']:.1f} s: "
                 f"{speeds[side][-1]:.3f} answers/s",
                 flush=True,
             )
-    for side, found in speeds.items():
-        print(f"figure answers_per_second_{side} {statistics.median(found):.3f}")
+    for side, values in speeds.items():
+        print(f"figure answers_per_second_{side} {statistics.median(values):.3f}")
     if len(workers) == 2:
         shared = answers["ours"].keys() & answers["peer"].keys()
         equal = sum(answers["ours"][id] == answers["peer"][id] for id in shared)
@@ -124,12 +124,12 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 
     def run() -> dict[str, Any]:
         started = time.monotonic()
-        found = generate(model, prompts, generation, (settings["end_id"],))
+        generated = generate(model, prompts, generation, (settings["end_id"],))
         seconds = time.monotonic() - started
-        return {"seconds": seconds, "answers": {id: answer.tolist() for id, answer in zip(ids, found, strict=True)}}
+        return {"seconds": seconds, "answers": {id: answer.tolist() for id, answer in zip(ids, generated, strict=True)}}
 
     def warm() -> str:
-        return f"ours: the first time, with compiling, {run()['seconds']:.1f} s"
+        return f"ours: first run, with compilation, {run()['seconds']:.1f} s"
 
     return {"warm": warm, "run": run}
 
@@ -143,29 +143,29 @@ def _peer(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     chosen = order[: settings["peer_prompts"]].tolist()
     best: dict[str, Any] = {}
 
-    def timed(peer: TransformersAnswers, places: list[int], size: int) -> tuple[float, list[list[int]]]:
+    def timed(peer: TransformersAnswers, indices: list[int], size: int) -> tuple[float, list[list[int]]]:
         started = time.monotonic()
-        found = peer.answer([prompts[place] for place in places], size)
-        return time.monotonic() - started, found
+        answers = peer.answer([prompts[index] for index in indices], size)
+        return time.monotonic() - started, answers
 
     def warm() -> str:
-        told = []
+        speeds = []
         for dtype in settings["dtypes"]:
             peer = TransformersAnswers(folder / "base", dtype, settings["end_id"], MAX_NEW_TOKENS)
             timed(peer, chosen[:1], 1)
             for size in settings["batch_sizes"]:
-                places = order[: max(size, 4)].tolist()
-                speed = len(places) / timed(peer, places, size)[0]
-                told.append(f"{dtype} {size}: {speed:.3f}")
+                indices = order[: max(size, 4)].tolist()
+                speed = len(indices) / timed(peer, indices, size)[0]
+                speeds.append(f"{dtype} {size}: {speed:.3f}")
                 if speed > best.get("speed", 0.0):
                     best.update(speed=speed, size=size, peer=peer)
                 elif size >= 4 and speed < best["speed"] / 2:
-                    break  # float32, where bf16 is fast: larger batches do not make up for that
-        return f"peer: answers/s by dtype and batch size: {', '.join(told)}"
+                    break  # such as float32 on a CPU with fast bf16; larger batches cannot catch up
+        return f"peer: answers/s by dtype and batch size: {', '.join(speeds)}"
 
     def run() -> dict[str, Any]:
-        seconds, found = timed(best["peer"], chosen, best["size"])
-        return {"seconds": seconds, "answers": dict(zip([ids[place] for place in chosen], found, strict=True))}
+        seconds, answers = timed(best["peer"], chosen, best["size"])
+        return {"seconds": seconds, "answers": dict(zip([ids[index] for index in chosen], answers, strict=True))}
 
     return {"warm": warm, "run": run}
 

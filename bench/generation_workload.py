@@ -1,7 +1,7 @@
-"""Prompts of generation benchmarks: the questions of a SQuAD file, each over five paragraphs of its article.
+"""Prompts of generation benchmarks: the questions of a SQuAD file, each with five paragraphs of its article.
 
-Paragraphs are chunks. Shared: five neighbouring paragraphs in order, asked all their questions, as evaluation does
-over what it retrieves. With `shared=False` each question sees them in an order of its own: no two share a context.
+Paragraphs are chunks. Shared: all questions of five neighbouring paragraphs get these paragraphs in order. With
+`shared=False` each question gets them in a random order, so that no two prompts share a context.
 """
 
 import json
@@ -22,7 +22,7 @@ SAMPLES = Path(__file__).parents[1] / "data" / "samples" / "questions.jsonl"
 def squad_prompts(
     squad: Path, tokenizer: Tokenizer, *, shared: bool = True, articles: int | None = None, context: int = CONTEXT
 ) -> list[TokenPrompt]:
-    """All questions of the first `articles` articles, those of a context side by side."""
+    """Return prompts for all questions of the first `articles` articles, grouped by context."""
     data = json.loads(Path(squad).read_text(encoding="utf-8"))["data"][:articles]
     random = np.random.default_rng(0)
     ids, prompts = [], []
@@ -33,10 +33,10 @@ def squad_prompts(
             make_document(f"{article['title']} {n}.txt", paragraph["context"], article["title"])
             for n, paragraph in enumerate(paragraphs)
         ]
-        found: dict[str, list[Chunk]] = {}
+        by_path: dict[str, list[Chunk]] = {}
         for chunk in chunk_documents(documents, tokenizer.count_tokens, settings):
-            found.setdefault(chunk.document_path, []).append(chunk)
-        chunks = [found[document.path][0] for document in documents]
+            by_path.setdefault(chunk.document_path, []).append(chunk)
+        chunks = [by_path[document.path][0] for document in documents]
         for start in range(0, len(paragraphs), context):
             first = max(0, min(start, len(paragraphs) - context))
             window = chunks[first : first + context]
@@ -49,7 +49,7 @@ def squad_prompts(
 
 
 def sample_prompts(tokenizer: Tokenizer, count: int) -> list[TokenPrompt]:
-    """Questions of the samples, closed-book."""
+    """Return closed-book prompts for the first `count` questions of the samples."""
     lines = SAMPLES.read_text(encoding="utf-8").splitlines()[:count]
     questions = [json.loads(line)["question"] for line in lines]
     prompts = [closed_book_prompt(question) for question in questions]

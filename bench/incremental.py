@@ -1,13 +1,12 @@
-"""One document more: `python -m bench.incremental --squad FILE [--quick]` (full: some ten minutes; quick: two).
+"""Time of adding one document: `python -m bench.incremental --squad FILE [--quick]` (about ten minutes; quick: two).
 
-10,000 documents (quick: 1,000), made of the sentences of a SQuAD file by seed, go through snapshot, chunks and index in
-a work directory: once from nothing, then with one document added, then with one removed. With --quick the index after
-the addition is compared, byte for byte, with one built from nothing in a work directory of its own. The stages run
-without Prefect, whose own seconds would come on top of both.
+10,000 documents (quick: 1,000), made of random sentences of a SQuAD file, go through snapshot, chunking and indexing in
+a work directory: first all but one, then with that document added, then with one removed. With --quick the index after
+the addition is compared, byte for byte, with one built from scratch in another work directory. The stages run without
+Prefect, whose overhead would add to both.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -15,38 +14,38 @@ from pathlib import Path
 import numpy as np
 
 from bench.machine import describe_machine
+from bench.squad_workload import squad_sentences
 from data.documents.chunks import ChunkSettings
 from data.documents.documents import DocumentSettings
 from data.retrieval.embeddings import EmbeddingSettings
 from data.retrieval.index_kinds import IndexSettings
-from data.text.sentences import sentence_spans
 from tasks.stages.retrieval import cut_chunks, index_chunks
 from tasks.stages.sources import import_base, snapshot_base, snapshot_documents, snapshot_embedder
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
-SENTENCES = 4  # of a document
+SENTENCES = 4  # per document
 
 
 def main() -> None:
     """Print a line for each build, then the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--squad", type=Path, required=True, help="SQuAD JSON whose sentences make the documents")
+    parser.add_argument("--squad", type=Path, required=True, help="SQuAD JSON, the source of the sentences")
     parser.add_argument("--quick", action="store_true", help="1,000 documents")
-    parser.add_argument("--documents", type=int, help="another number of documents")
+    parser.add_argument("--documents", type=int, help="number of documents")
     options = parser.parse_args()
     count = options.documents or (1_000 if options.quick else 10_000)
     print(describe_machine("faiss-cpu", "torch", "sentence-transformers"), flush=True)
     with tempfile.TemporaryDirectory(prefix="jora-incremental-") as scratch:
         corpus = Path(scratch) / "documents"
         write_corpus(corpus, options.squad, count)
-        one = Workplace(Path(scratch) / "work")
-        spared = corpus / "spared.txt"
-        (corpus / "00000.txt").rename(spared.with_suffix(".hidden"))
+        one = WorkDir(Path(scratch) / "work")
+        later = corpus / "spared.txt"
+        (corpus / "00000.txt").rename(later.with_suffix(".hidden"))
         full, _ = one.build(corpus)
-        spared.with_suffix(".hidden").rename(spared)
+        later.with_suffix(".hidden").rename(later)
         added, grown = one.build(corpus)
-        anew = Workplace(Path(scratch) / "anew").build(corpus)[1] if options.quick else None
+        rebuilt = WorkDir(Path(scratch) / "rebuilt").build(corpus)[1] if options.quick else None
         (corpus / "00001.txt").unlink()
         removed, _ = one.build(corpus)
     print(f"figure incremental_documents {count}")
@@ -54,12 +53,12 @@ def main() -> None:
     print(f"figure incremental_added_seconds {added:.2f}")
     print(f"figure incremental_removed_seconds {removed:.2f}")
     print(f"figure incremental_ratio {full / added:.0f}")
-    if anew is not None:
-        print(f"figure incremental_index_equals_one_from_nothing {int(grown == anew)}")
+    if rebuilt is not None:
+        print(f"figure incremental_index_equals_one_from_nothing {int(grown == rebuilt)}")
 
 
-class Workplace:
-    """A work directory with the base model's tokenizer and the embedder at hand."""
+class WorkDir:
+    """A work directory with the base model's tokenizer and the embedder."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder)
@@ -67,7 +66,7 @@ class Workplace:
         self.embedder = snapshot_embedder.fn(self.store, "embedded")
 
     def build(self, corpus: Path) -> tuple[float, Artifact]:
-        """Seconds, and the index: an artifact is equal to another where their bytes are."""
+        """Return seconds and the index; artifacts are equal if their bytes are."""
         store = self.store
         times = [time.monotonic()]
         documents = snapshot_documents.fn(store, str(corpus), DocumentSettings())
@@ -85,15 +84,13 @@ class Workplace:
 
 
 def write_corpus(folder: Path, squad: Path, count: int) -> None:
-    """Text files of real sentences, drawn by a seed."""
-    articles = json.loads(squad.read_text(encoding="utf-8"))["data"]
-    contexts = [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
-    sentences = [text[start:end] for text in contexts for start, end in sentence_spans(text)]
+    """Write text files of randomly drawn real sentences."""
+    sentences = squad_sentences(squad)
     rng = np.random.default_rng(0)
     folder.mkdir()
     for number in range(count):
         chosen = rng.choice(len(sentences), SENTENCES, replace=False).tolist()
-        text = " ".join(sentences[place] for place in chosen) + "\n"
+        text = " ".join(sentences[index] for index in chosen) + "\n"
         (folder / f"{number:05}.txt").write_text(text, encoding="utf-8")
 
 

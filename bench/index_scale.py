@@ -1,12 +1,11 @@
-"""The default index at size: `python -m bench.index_scale --squad FILE [--quick]` (full: some ten minutes).
+"""The default index with many vectors: `python -m bench.index_scale --squad FILE [--quick]` (about ten minutes).
 
-1,000,000 vectors (quick: 100,000) of 384 numbers, made from the embedded sentences of a SQuAD file: a sentence, drawn
-by seed, plus noise of half its length, normalized. The index that `index.kind=auto` takes at that size is built, saved,
-and read mapped into memory; recall@10 is over fresh queries, made in the same way, against exact search.
+1,000,000 vectors (quick: 100,000) of dimension 384, made from the embedded sentences of a SQuAD file: a random sentence
+plus noise of half its norm, normalized. Builds the index that `index.kind=auto` chooses at that size, saves it and
+loads it memory-mapped; recall@10 is measured against exact search, over new queries made in the same way.
 """
 
 import argparse
-import json
 import resource
 import tempfile
 import time
@@ -16,12 +15,12 @@ import faiss
 import numpy as np
 
 from bench.machine import describe_machine
+from bench.squad_workload import squad_sentences
 from data.retrieval.embeddings import Embedder, resolve_embedder
 from data.retrieval.index import ChunkIndex
 from data.retrieval.index_kinds import IndexSettings
-from data.text.sentences import sentence_spans
 
-NOISE = 0.5  # the noise's length, of a sentence's; two neighbours of one sentence have a cosine of 0.8
+NOISE = 0.5  # norm of the noise relative to the sentence's; two vectors of one sentence have a cosine of 0.8
 QUERIES = 1_000
 BLOCK = 50_000
 
@@ -70,15 +69,12 @@ def main() -> None:
 
 
 def embedded(squad: Path) -> np.ndarray:
-    """The vectors of all sentences, float32 [N, 384]."""
-    articles = json.loads(squad.read_text(encoding="utf-8"))["data"]
-    contexts = [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
-    sentences = [text[start:end] for text in contexts for start, end in sentence_spans(text)]
-    return Embedder(resolve_embedder("embedded")).embed(sentences)
+    """Return the vectors of all sentences, float32 [N, 384]."""
+    return Embedder(resolve_embedder("embedded")).embed(squad_sentences(squad))
 
 
 def noisy(sentences: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Sentences drawn, with noise, normalized; float32 [count, D]."""
+    """Return randomly drawn sentences with noise, normalized; float32 [count, D]."""
     noise = rng.standard_normal((count, sentences.shape[1]), np.float32)
     noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
     noise += sentences[rng.integers(0, len(sentences), count)]

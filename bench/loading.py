@@ -1,8 +1,8 @@
 """Peak host memory of loading a model: `python -m bench.loading [--quick] [--model FOLDER]` (a minute; quick: less).
 
-SmolLM2-135M in five shards of at most 64 MB, or any folder of safetensors, loaded by processes of their own: by one for
-one device, by one for two, and by two that hold half of it each. What counts is the growth of a process's resident
-memory at its peak, mapped files included, against its largest shard plus what its devices hold (here, host memory too).
+SmolLM2-135M in five shards of at most 64 MB, or any folder of safetensors, loaded in separate processes: one process
+with one device, one with two, and two that hold half of the model each. Compares the peak growth of a process's
+resident memory, mapped files included, with the largest shard plus what its devices hold (here also host memory).
 """
 
 import argparse
@@ -21,7 +21,7 @@ def main() -> None:
     """Print a line for each process, then the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the two processes only")
-    parser.add_argument("--model", type=Path, help="a folder of safetensors in place of SmolLM2-135M")
+    parser.add_argument("--model", type=Path, help="a folder of safetensors instead of SmolLM2-135M")
     options = parser.parse_args()
     print(describe_machine("jax", "jaxlib", "safetensors"))
     figures: dict[str, float] = {}

@@ -1,10 +1,10 @@
 """Loss on held-out examples against PEFT's: `python -m bench.loss_parity --squad FILE [--quick]`.
 
-The same RAFT examples of a SQuAD file in the same order, the same first adapter, the same number of updates of AdamW
-with clipping at 1; SmolLM2-135M in bf16, rank 16 on all linears, adapters in float32. Ours: the Trainer that `jora
-train` runs. Peer: transformers and PEFT under bf16 autocast, one example a batch, the loss of an update the mean over
-its learnt tokens. Both adapters are then measured by one yardstick: our forward pass in float32 over examples of other
-contexts. The question is whether the difference lies within the spread that another seed (adapter and order) makes.
+Both sides train on the same RAFT examples of a SQuAD file in the same order, from the same initial adapter, for equally
+many AdamW updates with clipping at 1: SmolLM2-135M in bf16, rank 16 on all linears, adapters in float32. Ours: the
+Trainer of `jora train`. Peer: transformers and PEFT under bf16 autocast, one example per batch; the loss of an update
+is the mean over its target tokens. Both adapters are then evaluated by our forward pass in float32 on examples of other
+contexts. Their difference should be within the spread between seeds (initial adapter and order).
 
 About 12 minutes; --quick (fewer and shorter) about 3.
 """
@@ -38,7 +38,7 @@ ROW_LENGTH = 2560
 
 
 def main() -> None:
-    """Train both on each seed, measure both, and print the figures."""
+    """Train and evaluate both sides for each seed, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--squad", type=Path, required=True, help="a SQuAD-format file")
     parser.add_argument("--quick", action="store_true")
@@ -46,15 +46,15 @@ def main() -> None:
     provide_cpu_devices(MESH)
     print(describe_machine("jax", "jaxlib", "torch", "transformers", "peft"), flush=True)
     seeds, updates, size, held_out = (2, 3, 8, 16) if arguments.quick else (3, 6, 16, 64)
-    found = []
+    results = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sequences = _prepare(folder, arguments.squad)
-        groups = [sequences[place] for family in families(sequences, len(sequences)) for place in _flat(family)]
+        groups = [sequences[index] for family in families(sequences, len(sequences)) for index in _flat(family)]
         evaluation, training = groups[:held_out], groups[held_out:]
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(len(training))[: updates * size]
-            batches = [[training[place] for place in part] for part in order.reshape(updates, size)]
+            batches = [[training[index] for index in part] for part in order.reshape(updates, size)]
             settings = TrainSettings(
                 seed=seed, learning_rate=4e-4, schedule="constant", warmup_fraction=0.0, row_length=ROW_LENGTH
             )
@@ -66,9 +66,9 @@ def main() -> None:
             write_adapter(ours, adapter_factors(trainer.model), LORA, "base")
             _train_peer(folder / "base", start, batches, settings, peer)
             losses = [_measure(folder / "base", adapter, evaluation) for adapter in (start, ours, peer)]
-            print("seed {}: at first {:.4f}, ours {:.4f}, peer {:.4f}".format(seed, *losses), flush=True)
-            found.append(losses)
-    ours_losses, peer_losses = [loss[1] for loss in found], [loss[2] for loss in found]
+            print("seed {}: initial {:.4f}, ours {:.4f}, peer {:.4f}".format(seed, *losses), flush=True)
+            results.append(losses)
+    ours_losses, peer_losses = [loss[1] for loss in results], [loss[2] for loss in results]
     differences = [a - b for a, b in zip(ours_losses, peer_losses, strict=True)]
     print(f"figure evaluation_loss_ours {statistics.mean(ours_losses):.4f}")
     print(f"figure evaluation_loss_peer {statistics.mean(peer_losses):.4f}")
@@ -87,7 +87,7 @@ def _prepare(folder: Path, squad: Path) -> list[Sequence]:
 
 
 def _flat(family: Any) -> list[int]:
-    return [family] if isinstance(family, int) else [place for member in family for place in _flat(member)]
+    return [family] if isinstance(family, int) else [index for member in family for index in _flat(member)]
 
 
 def _train_ours(trainer: Trainer, batches: Seq[Seq[Sequence]]) -> None:
@@ -106,9 +106,9 @@ def _train_peer(base: Path, adapter: Path, batches: Seq[Seq[Sequence]], settings
 
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, attn_implementation="sdpa")
     model = peft.PeftModel.from_pretrained(model, adapter, is_trainable=True, autocast_adapter_dtype=True).train()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    assert all(parameter.dtype == torch.float32 for parameter in trained)
-    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert all(parameter.dtype == torch.float32 for parameter in trainable)
+    optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     rates = np.asarray(learning_rate_at(settings, len(batches))(np.arange(len(batches), dtype=np.float32)))
     for rate, batch in zip(rates.tolist(), tqdm(batches, desc="peer", unit="update"), strict=True):
         for group in optimizer.param_groups:
@@ -117,18 +117,18 @@ def _train_peer(base: Path, adapter: Path, batches: Seq[Seq[Sequence]], settings
         optimizer.zero_grad()
         for sequence in batch:
             ids = torch.from_numpy(sequence.tokens.astype(np.int64))[None]
-            places = torch.from_numpy(sequence.predict_at.astype(np.int64))
+            positions = torch.from_numpy(sequence.predict_at.astype(np.int64))
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = model(input_ids=ids).logits[0, places].float()
-            wanted = ids[0, places + 1]
-            (torch.nn.functional.cross_entropy(logits, wanted, reduction="sum") / tokens).backward()
-        torch.nn.utils.clip_grad_norm_(trained, settings.clip_norm)
+                logits = model(input_ids=ids).logits[0, positions].float()
+            targets = ids[0, positions + 1]
+            (torch.nn.functional.cross_entropy(logits, targets, reduction="sum") / tokens).backward()
+        torch.nn.utils.clip_grad_norm_(trainable, settings.clip_norm)
         optimizer.step()
     model.save_pretrained(out)
 
 
 def _measure(base: Path, adapter: Path, sequences: Seq[Sequence]) -> float:
-    """Mean loss over the learnt tokens, in float32."""
+    """Return the mean loss over the target tokens, in float32."""
     model = load_model(base, adapter=adapter, mesh=make_mesh(MESH), compute_dtype="float32")
     trainer = Trainer(model, TrainSettings(row_length=ROW_LENGTH, compute_dtype="float32"), 1)
     rows = pack_evenly(sequences, ROW_LENGTH, MESH.devices)

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: versions and machine."""
+"""The machine that a benchmark runs on: description, peak FLOP/s, memory of a process."""
 
 import os
 import platform
@@ -8,16 +8,22 @@ from pathlib import Path
 
 
 def describe_machine(*packages: str) -> str:
-    """One line: processor, cores, memory, Python and the versions of the packages."""
+    """Return one line: processor, cores, memory, Python and the versions of the packages."""
     processors = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     name = processors[0].split(":", 1)[1].strip() if processors else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    found = ", ".join(f"{package} {version(package)}" for package in packages)
-    return f"{name}, {len(processors)} cores, {memory:.0f} GiB; Python {platform.python_version()}, {found}"
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    return f"{name}, {len(processors)} cores, {memory:.0f} GiB; Python {platform.python_version()}, {versions}"
+
+
+def peak_bytes(pid: int) -> int:
+    """Return a running process's peak resident memory so far, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def product_peak() -> float:
-    """Operations a second of a bf16 product with float32 sums, on all of JAX's devices at once."""
+    """Return FLOP/s of a bf16 product that accumulates in float32, on all of JAX's devices at once."""
     import jax
     import jax.numpy as jnp
 

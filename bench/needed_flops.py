@@ -1,4 +1,4 @@
-"""What the arithmetic of rows needs, whatever program does it: products only, nothing that is computed again."""
+"""FLOPs of the matrix products that rows need, without recomputation."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from jora_model.spec.settings import LoraSettings
 
 
 def needed_flops(config: ModelConfig, lora: LoraSettings, rows: Rows) -> dict[str, float]:
-    """Operations for rows: "layers" without attention's over visible pairs, "all" with them."""
-    # A plain row of S sees (S + 1) / 2 keys on average: of one half a key, and of one.
+    """Return FLOPs: "layers" excludes attention over visible pairs, "all" includes it."""
+    # A causal row of length S sees (S + 1) / 2 keys on average: half a key at length 0, one at length 1.
     half, one = (model_flops(config, lora, length) for length in (0, 1))
     pair = 2 * (one.per_token - half.per_token)
     layers = (one.per_token - pair) * rows.used + one.per_answer_token * float(rows.weights.sum())

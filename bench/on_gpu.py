@@ -1,18 +1,17 @@
-"""The training engine on an NVIDIA GPU beside PEFT: `python -m bench.on_gpu --sequences FOLDER [--shapes smollm2,1b]`.
+"""The training engine on an NVIDIA GPU against PEFT: `python -m bench.on_gpu --sequences FOLDER [--shapes smollm2,1b]`.
 
-FOLDER is what `python -m bench.on_gpu --squad FILE --prepare FOLDER` writes: the RAFT sequences of
-bench/squad_workload.py, with shared contexts (shared/) and with a context for each question (unshared/). Weights are
-random, of the shapes of SmolLM2-135M and Llama-3.2-1B, so that nothing is downloaded; speed and memory do not depend on
-their values.
+`python -m bench.on_gpu --squad FILE --prepare FOLDER` writes FOLDER: the RAFT sequences of bench/squad_workload.py,
+with shared contexts (shared/) and with one context per question (unshared/). Weights are random, with the shapes of
+SmolLM2-135M and Llama-3.2-1B, so that nothing is downloaded; speed and memory do not depend on their values.
 
-Each part is a process of its own: `check` compares cuDNN's attention and the whole model with references on the GPU
+Each part runs in its own process: `check` compares cuDNN's attention and the whole model with references on the GPU
 (bench/on_gpu_check.py), `jobs` trains twice from one job file and generates (bench/on_gpu_jobs.py), `ours` measures the
 Trainer that `jora train` runs, `peer` transformers and PEFT (bench/on_gpu_peer.py). Rank 16 on all linears, 64 examples
-an update. Compiling is not counted. "unshared" packs examples that share nothing, "plain" gives each a row of its own.
+per update. Compilation is not counted. "unshared" packs examples that share nothing, "plain" puts each in its own row.
 
-The figures compare the fastest run of each side with its own memory, and, apart, the run of each side that takes the
-least. Memory is what a side's own allocator had at most; JAX's maximum cannot be reset, so that a run shows that of the
-runs before where they took more. `--profile` lists the kernels that take most of the time.
+The figures compare the fastest run of each side, and separately the run of each side that needs the least memory.
+Memory is the peak of each side's allocator; JAX's peak cannot be reset, so a run reports that of earlier runs if it was
+higher. `--profile` lists the kernels that take the most time.
 """
 
 import argparse
@@ -41,7 +40,7 @@ SHAPES: dict[str, tuple[int, int, int, int, int, int]] = {  # hidden, feed-forwa
     "smollm2": (576, 1536, 30, 9, 3, 49152),
     "1b": (2048, 8192, 16, 32, 8, 128256),
 }
-# Which sequences, row length, rows of a microbatch, remat, and the attention if it is not the engine's own choice.
+# Sequences, row length, rows per microbatch, remat, and the attention (empty: the engine's choice).
 Run = tuple[str, int, int, str, str]
 RUNS: tuple[Run, ...] = (
     ("shared", 3328, 1, "full", ""),
@@ -55,14 +54,14 @@ RUNS: tuple[Run, ...] = (
 
 
 def main() -> None:
-    """Run the parts, one process after another, and print ratios."""
+    """Run the parts one after another, and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=Path)
     parser.add_argument("--squad", type=Path)
     parser.add_argument("--prepare", type=Path)
     parser.add_argument("--shapes", default="smollm2,1b")
     parser.add_argument("--parts", default="check,jobs,ours,peer")
-    parser.add_argument("--limit", type=float, default=300.0, help="seconds for each part")
+    parser.add_argument("--limit", type=float, default=300.0, help="time limit per part, in seconds")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -100,8 +99,8 @@ def _all(arguments: argparse.Namespace) -> None:
                 command += ["--worker", f"{part}:{shape}:{Path(name) / shape}"]
                 command += ["--profile"] if arguments.profile else []
                 print(f"== {part} {shape}", flush=True)
-                how = "over its limit"
-                with contextlib.suppress(subprocess.TimeoutExpired):  # the other parts still tell something
+                how = "timed out"
+                with contextlib.suppress(subprocess.TimeoutExpired):  # go on with the other parts
                     how = f"exit {subprocess.run(command, env=environment, timeout=arguments.limit).returncode}"
                 print(f"== {part} {shape}: {how}, {time.monotonic() - begun:.0f} s", flush=True)
         _print_figures([json.loads(line) for line in results.read_text().splitlines()] if results.exists() else [])
@@ -120,7 +119,7 @@ def _print_figures(results: list[dict[str, Any]]) -> None:
                 print(f"figure {shape}_{kind}_{name}_speed_ratio {mine['speed'] / theirs['speed']:.2f}")
                 print(f"figure {shape}_{kind}_{name}_memory_ratio {mine['mib'] / max(theirs['mib'], 1):.3f}")
         if ours and tiles:
-            # The second loss is that of an adapter after an update: gradients are compared as well.
+            # The second loss is that after an update, so it compares gradients too.
             for number, (a, b) in enumerate(zip(ours[0]["losses"], tiles[0]["losses"], strict=True), 1):
                 print(f"figure {shape}_{kind}_loss_{number}_against_tiles {a - b:+.5f}")
 
@@ -135,31 +134,28 @@ def _work(part: str, shape: str, base: Path, arguments: argparse.Namespace) -> N
     elif part == "jobs":
         from bench.on_gpu_jobs import generates_alike, trains_alike
 
-        _patiently("training twice", partial(trains_alike, base, arguments.sequences / "shared"))
-        untied = base.with_name("untied")  # tied random weights say their last token again and again
+        _attempt("training twice", partial(trains_alike, base, arguments.sequences / "shared"))
+        untied = base.with_name("untied")  # tied random weights repeat their last token
         make_model(shape, untied, tied=False)
-        _patiently("generating", partial(generates_alike, untied, arguments.sequences / "shared"))
+        _attempt("generating", partial(generates_alike, untied, arguments.sequences / "shared"))
     elif part == "ours":
         peak = _peak()
         print(f"bf16 products: {peak / 1e12:.3g} TFLOP/s", flush=True)
         for run in RUNS:
-            _patiently(f"ours {shape} {run}", partial(_ours, shape, base, arguments, run, peak))
+            _attempt(f"ours {shape} {run}", partial(_ours, shape, base, arguments, run, peak))
     else:
         for kind, checkpointing, size, compiled in PEER_RUNS:
             name = f"peer {shape} {kind}, batch {size}"
             name += f"{', checkpointing' if checkpointing else ''}{', torch.compile' if compiled else ''}"
-            _patiently(
-                name, partial(_peer, shape, name, base, arguments.sequences / kind, checkpointing, size, compiled)
-            )
+            _attempt(name, partial(_peer, shape, name, base, arguments.sequences / kind, checkpointing, size, compiled))
 
 
 def _peer(shape: str, name: str, base: Path, folder: Path, *how: Any) -> None:
-
     _note(side="peer", shape=shape, kind=folder.name, **measure_peer(name, base, folder, *how))
 
 
-def _patiently(name: str, act: Callable[[], None]) -> None:
-    """What does not fit into the GPU's memory is said; the other runs still tell something."""
+def _attempt(name: str, act: Callable[[], None]) -> None:
+    """Run, and print an error such as out of memory, so that the other runs go on."""
     try:
         act()
     except Exception as error:
@@ -172,7 +168,7 @@ def _note(**result: Any) -> None:
 
 
 def make_model(shape: str, base: Path, *, tied: bool = True) -> None:
-    """Random weights in bf16, as a Hugging Face folder."""
+    """Write a Hugging Face folder with random weights in bf16."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -215,7 +211,7 @@ def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run, peak:
     lora = LoraSettings(rank=RANK, alpha=ALPHA, target_modules=("all-linear",))
     sequences = read_sequences(arguments.sequences / ("unshared" if kind == "plain" else kind))
     sampler = Sampler(sequences, EXAMPLES, 0)
-    members = [[sequences[place] for place in sampler.update(number)] for number in range(4)]
+    members = [[sequences[index] for index in sampler.update(number)] for number in range(4)]
     packed = [_alone(some, length) if kind == "plain" else pack_evenly(some, length, count) for some in members]
     model = load_model(base, lora=lora)
     attention, _ = choose_attention(backend_name(), "bfloat16", model.config.head_dim, [r.reach for r in packed])
@@ -231,22 +227,22 @@ def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run, peak:
         loss = float(trainer.apply(sums)[0])
         return time.monotonic() - begun, loss
 
-    first, turns = (2, 1) if forced else (len(packed), 8)  # the first: each shape is compiled
-    found = [update(number % first) for number in range(first + turns)]
-    seconds = statistics.median(seconds for seconds, _ in found[first:])
+    first, turns = (2, 1) if forced else (len(packed), 8)  # the first updates compile each shape
+    updates = [update(number % first) for number in range(first + turns)]
+    seconds = statistics.median(seconds for seconds, _ in updates[first:])
     tokens = statistics.mean(sum(len(member.tokens) for member in some) for some in members)
     needed = statistics.mean(needed_flops(model.config, lora, rows)["all"] for rows in packed)
     mib = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0) / 2**20
-    side, losses = "tiles" if forced else "ours", [loss for _, loss in found[:2]]
+    side, losses = "tiles" if forced else "ours", [loss for _, loss in updates[:2]]
     _note(
         side=side, shape=shape, kind=kind.replace("plain", "unshared"), speed=EXAMPLES / seconds, mib=mib, losses=losses
     )
     print(
         f"ours {shape} {kind}, {count} of {len(packed[0])} rows of {packed[0].tokens.shape[1]}, remat {remat}, "
         f"{trainer.attention}: {EXAMPLES / seconds:.1f} examples/s, {tokens / seconds:,.0f} tokens/s, "
-        f"{1000 * seconds:.0f} ms an update, {100 * needed / seconds / peak:.1f}% of the peak, peak memory "
+        f"{1000 * seconds:.0f} ms per update, {100 * needed / seconds / peak:.1f}% of the peak, peak memory "
         f"{mib:,.0f} MiB so far, losses {losses[0]:.4f} {losses[1]:.4f}, "
-        f"first updates {sum(spent for spent, _ in found[:first]):.1f} s",
+        f"first updates {sum(spent for spent, _ in updates[:first]):.1f} s",
         flush=True,
     )
     if arguments.profile and not forced:
@@ -254,7 +250,7 @@ def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run, peak:
 
 
 def _alone(some: Seq[Any], length: int) -> Any:
-    """A row for each sequence."""
+    """Return rows with one sequence each."""
     from jora_model.packing.tries import Rows, pack
 
     rows = [vars(pack([one], length)) for one in some]
@@ -262,7 +258,7 @@ def _alone(some: Seq[Any], length: int) -> Any:
 
 
 def _profile(act: Callable[[], object]) -> None:
-    """The kernels that take most of the time."""
+    """Print the kernels that take the most time."""
     import jax
 
     with tempfile.TemporaryDirectory() as name:
@@ -281,13 +277,13 @@ def _profile(act: Callable[[], object]) -> None:
 
 
 def _peak() -> float:
-    """Operations a second of one program of products in a row, which allocates nothing while it is timed."""
+    """Return FLOP/s of one program of consecutive products, which allocates nothing while it is timed."""
     import jax
     import jax.numpy as jnp
 
     n, turns = (8192, 20) if jax.default_backend() != "cpu" else (256, 2)
     x, y = (jax.random.normal(jax.random.key(seed), (n, n), jnp.bfloat16) for seed in range(2))
-    y = y * n**-0.5  # so that products stay as large as x
+    y = y * n**-0.5  # keeps the products at the scale of x
     product = jax.jit(lambda x, y: jax.lax.fori_loop(0, turns, lambda _, x: x @ y, x))
     jax.block_until_ready(product(x, y))
     spent = []

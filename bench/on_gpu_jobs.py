@@ -1,4 +1,4 @@
-"""Does the GPU do the same again, and does it generate what transformers does? See bench/on_gpu.py."""
+"""Reproducibility of training on the GPU, and generation against transformers; see bench/on_gpu.py."""
 
 import json
 import subprocess
@@ -15,25 +15,25 @@ from jora_model.spec.hf_files import ADAPTER_WEIGHTS
 from jora_model.spec.settings import GenerationSettings
 
 UPDATES, PROMPTS, NEW_TOKENS = 6, 4, 24
-_NO_END = -1  # no token ends an answer: all have the same length
+_NO_END = -1  # no end token, so that all answers have the same length
 
 
 def trains_alike(base: Path, sequences: Path) -> None:
-    """A job of `jora_model.training.train`, once in one process and once stopped half-way: the same bytes?"""
+    """Compare the bytes of a training job run twice, and of one killed half-way and resumed."""
     with tempfile.TemporaryDirectory() as name:
-        whole, again, parted = (Path(name) / run for run in ("whole", "again", "parted"))
-        _train(base, sequences, whole)
+        full, again, resumed = (Path(name) / run for run in ("full", "again", "resumed"))
+        _train(base, sequences, full)
         _train(base, sequences, again)
-        _train(base, sequences, parted, stop_after=3)
-        _train(base, sequences, parted)
-        adapters = [(run / "out" / ADAPTER_WEIGHTS).read_bytes() for run in (whole, again, parted)]
-        facts = json.loads((parted / "out" / "training.json").read_text())
-        losses = [_losses(run / "out" / "metrics.jsonl") for run in (whole, again, parted)]
+        _train(base, sequences, resumed, stop_after=3)
+        _train(base, sequences, resumed)
+        adapters = [(run / "out" / ADAPTER_WEIGHTS).read_bytes() for run in (full, again, resumed)]
+        facts = json.loads((resumed / "out" / "training.json").read_text())
+        losses = [_losses(run / "out" / "metrics.jsonl") for run in (full, again, resumed)]
     apart = max(abs(a - b) for other in losses[1:] for a, b in zip(losses[0], other, strict=True))
     print(
-        f"a training of {UPDATES} updates again: {'the same bytes' if adapters[0] == adapters[1] else 'OTHER BYTES'}; "
-        f"killed, and gone on with after update {UPDATES - facts['updates_in_this_process']}: "
-        f"{'the same bytes' if adapters[0] == adapters[2] else 'OTHER BYTES'}; losses at most {apart:.2e} apart",
+        f"training of {UPDATES} updates repeated: {'same bytes' if adapters[0] == adapters[1] else 'DIFFERENT BYTES'}; "
+        f"killed and resumed after update {UPDATES - facts['updates_in_this_process']}: "
+        f"{'same bytes' if adapters[0] == adapters[2] else 'DIFFERENT BYTES'}; losses differ by at most {apart:.2e}",
         flush=True,
     )
 
@@ -43,7 +43,7 @@ def _losses(path: Path) -> list[float]:
 
 
 def _train(base: Path, sequences: Path, run: Path, stop_after: int | None = None) -> None:
-    """Run a job to its end, or kill it when so many updates are written."""
+    """Run a job to its end, or kill it after `stop_after` updates."""
     run.mkdir(exist_ok=True)
     training = {"row_length": 3328, "examples_per_update": 16, "max_updates": UPDATES, "checkpoint_every": 1}
     job: dict[str, object] = {
@@ -71,7 +71,7 @@ def _train(base: Path, sequences: Path, run: Path, stop_after: int | None = None
 
 
 def generates_alike(base: Path, folder: Path) -> None:
-    """Greedy answers in float32 against transformers', and in bfloat16 how far they agree."""
+    """Compare greedy answers in float32 and bfloat16 with those of transformers in float32."""
     import jax
     import torch
     from transformers import AutoModelForCausalLM
@@ -96,7 +96,7 @@ def generates_alike(base: Path, folder: Path) -> None:
         agreed = [int((a == b).cumprod().sum()) for a, b in zip(ours, theirs, strict=True)]
         distinct = len(set(np.concatenate(theirs).tolist()))
         print(
-            f"generated in {dtype}: the first {agreed} of {NEW_TOKENS} tokens are transformers' in float32, which has "
-            f"{distinct} distinct ones",
+            f"generated in {dtype}: the first {agreed} of {NEW_TOKENS} tokens equal those of transformers in float32, "
+            f"{distinct} of which are distinct",
             flush=True,
         )

@@ -26,7 +26,7 @@ PEER_RUNS = (
 def measure_peer(
     name: str, base: Path, folder: Path, checkpointing: bool, size: int, compiled: bool
 ) -> dict[str, float]:
-    """Print examples a second and peak memory, and return them."""
+    """Measure, print and return examples per second and peak memory."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -35,11 +35,11 @@ def measure_peer(
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
-        torch.cuda.empty_cache()  # of the run before
+        torch.cuda.empty_cache()  # frees the previous run's memory
         torch.cuda.reset_peak_memory_stats()
     sequences = read_sequences(folder)
     chosen = np.random.default_rng(0).permutation(len(sequences))[:EXAMPLES]
-    examples = sorted((sequences[place] for place in chosen), key=lambda sequence: -len(sequence.tokens))
+    examples = sorted((sequences[index] for index in chosen), key=lambda sequence: -len(sequence.tokens))
     base_model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, attn_implementation="sdpa")
     base_model = base_model.to(device)
     if checkpointing:
@@ -49,8 +49,8 @@ def measure_peer(
     model = get_peft_model(base_model, config, autocast_adapter_dtype=False)
     model.train()
     run = torch.compile(model, dynamic=True) if compiled else model
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=device == "cuda")
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=1e-4, fused=device == "cuda")
 
     def batch(some: list[Any]) -> dict[str, Any]:
         shape = (len(some), max(len(sequence.tokens) for sequence in some))
@@ -79,7 +79,7 @@ def measure_peer(
     mib = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
     tokens = sum(len(sequence.tokens) for sequence in examples)
     print(
-        f"{name}: {EXAMPLES / seconds:.1f} examples/s, {tokens / seconds:,.0f} tokens/s, {1000 * seconds:.0f} ms an "
+        f"{name}: {EXAMPLES / seconds:.1f} examples/s, {tokens / seconds:,.0f} tokens/s, {1000 * seconds:.0f} ms per "
         f"update, peak memory {mib:,.0f} MiB",
         flush=True,
     )

@@ -1,13 +1,13 @@
-"""Is a plan true? `python -m bench.plan_accuracy [--quick]` (10 minutes; quick: one row length, 3 minutes).
+"""Error of `jora plan`: `python -m bench.plan_accuracy [--quick]` (10 minutes; quick: one row length, 3 minutes).
 
-SmolLM2-135M, rank 16 on q and v, full rows: the total that `jora plan` predicts against what a real training process
-(`jora_model.training.train`) grows to over two updates. Its peak resident memory (VmHWM, when the second update is
-logged) has the interpreter, the libraries and the traced program in it, which no plan counts; they are measured as the
-peak of the same process on a model of 0.1 MB, and taken off. Programs come from a warm compilation cache, since
-compiling is not training; the peak with compiling is printed beside it.
+SmolLM2-135M, rank 16 on q and v, full rows: compares the total that `jora plan` predicts with the memory of a real
+training process (`jora_model.training.train`) over two updates. The peak resident memory (VmHWM, when the second update
+is logged) includes the interpreter, the libraries and the traced program, which the plan does not count; they are
+measured as the peak of the same process on a model of 0.1 MB, and subtracted. Programs come from a warm compilation
+cache; the peak with compilation is printed as well.
 
-Twice: with glibc's allocator as it is, and with the pipeline's settings for it (`tasks.engine.jobs.MEMORY_SETTINGS`),
-which trade memory for speed: what loading the weights has freed is kept and stays resident.
+Measured twice: with glibc's default allocator settings, and with the pipeline's (`tasks.engine.jobs.MEMORY_SETTINGS`),
+which trade memory for speed: memory freed after loading the weights stays resident.
 """
 
 import argparse
@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from bench.machine import describe_machine
+from bench.machine import describe_machine, peak_bytes
 from bench.planning import plan_footprint
 from jora_model.formats.base import resolve_base
 from jora_model.formats.gguf_import import import_gguf
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.hf_files import CONFIG, WEIGHTS, read_object
 from jora_model.spec.job import TrainJob, TrainSettings
 from jora_model.spec.parameters import parameters_of, shape_of
 from jora_model.spec.settings import LoraSettings, MeshSettings
@@ -37,7 +38,7 @@ ROW_LENGTHS = (1024, 2048, 4096)
 LORA = LoraSettings(rank=16, target_modules=("q_proj", "v_proj"))
 ALLOCATORS = {"plain": {}, "pipeline": MEMORY_SETTINGS}
 UPDATES = 2
-SECONDS_BETWEEN_LOOKS = 0.005
+POLL_SECONDS = 0.005
 
 
 def main() -> None:
@@ -51,29 +52,29 @@ def main() -> None:
         folder = Path(name)
         base = folder / "smollm2"
         import_gguf(resolve_base("embedded"), base)
-        tiny = write_tiny(folder / "tiny", json.loads((base / "config.json").read_text()))
+        tiny = write_tiny(folder / "tiny", read_object(base / CONFIG))
         for length in lengths:
             plan = plan_footprint(str(base), LORA, MeshSettings(), settings(length))
             small = plan_footprint(str(tiny), LORA, MeshSettings(), settings(length))
             peaks = measure_peaks(base, folder / f"base-{length}", length)
-            # The tiny model has bytes of its own, which its plan knows.
+            # The tiny model's own bytes are in its plan.
             tiny_peaks = measure_peaks(tiny, folder / f"tiny-{length}", length)
             parts = (plan.total, plan.weights, plan.temporaries, peaks["compiling"])
             print(
                 "{:>5} tokens: planned {:,.0f} MB (weights {:,.0f}, temporaries {:,.0f}); peak of a run that also "
                 "compiles {:,.0f}".format(length, *(size / 1e6 for size in parts))
             )
-            for allocator, found in errors.items():
+            for allocator, relative in errors.items():
                 process = tiny_peaks[allocator] - small.total
                 grown = peaks[allocator] - process
-                found.append(plan.total / grown - 1)
-                sizes = (grown / 1e6, peaks[allocator] / 1e6, process / 1e6, found[-1])
+                relative.append(plan.total / grown - 1)
+                sizes = (grown / 1e6, peaks[allocator] / 1e6, process / 1e6, relative[-1])
                 line = "measured {:,.0f} MB = peak {:,.0f} - process {:,.0f}; plan {:+.1%}".format(*sizes)
                 print(f"             allocator {allocator}: {line}", flush=True)
-    for allocator, found in errors.items():
-        for length, error in zip(lengths, found, strict=True):
+    for allocator, relative in errors.items():
+        for length, error in zip(lengths, relative, strict=True):
             print(f"figure plan_accuracy_{allocator}_{length} {error:.3f}")
-        print(f"figure plan_accuracy_{allocator}_worst {max(map(abs, found)):.3f}")
+        print(f"figure plan_accuracy_{allocator}_worst {max(map(abs, relative)):.3f}")
 
 
 def settings(row_length: int) -> TrainSettings:
@@ -82,7 +83,7 @@ def settings(row_length: int) -> TrainSettings:
 
 
 def write_tiny(folder: Path, config: dict) -> Path:
-    """A model with nothing in it: one layer, 64 wide, of the same family."""
+    """Write a minimal model of the same family: one layer, 64 wide."""
     folder.mkdir()
     config |= {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 128}
     config |= {
@@ -92,7 +93,7 @@ def write_tiny(folder: Path, config: dict) -> Path:
         "bos_token_id": 1,
         "pad_token_id": 2,
     }
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / CONFIG).write_text(json.dumps(config))
     facts = ModelConfig.from_hf(config)
     random = np.random.default_rng(0)
     tensors = {}
@@ -100,12 +101,12 @@ def write_tiny(folder: Path, config: dict) -> Path:
         shape = shape_of(parameter, facts)[1 if parameter.stacked else 0 :]
         for name in parameter.hf_names(facts.num_layers):
             tensors[name] = random.normal(size=shape).astype(np.float32)
-    save_file(tensors, folder / "model.safetensors")
+    save_file(tensors, folder / WEIGHTS)
     return folder
 
 
 def measure_peaks(base: Path, folder: Path, row_length: int) -> dict[str, int]:
-    """Peak resident bytes of a training process that compiles, and of one that does not for each allocator."""
+    """Return peak resident bytes of a training process that compiles, and per allocator of one that does not."""
     folder.mkdir()
     write_rows(folder / "sequences", row_length)
     peaks = {}
@@ -127,7 +128,7 @@ def measure_peaks(base: Path, folder: Path, row_length: int) -> dict[str, int]:
 
 
 def write_rows(folder: Path, row_length: int) -> None:
-    """Two examples that each fill a row and learn all but their first token."""
+    """Write two examples that each fill a row and train on all but their first token."""
     folder.mkdir()
     tokens = np.random.default_rng(0).integers(3, 100, UPDATES * row_length).astype(np.int32)
     mask = np.tile(np.arange(row_length) > 0, UPDATES)
@@ -137,26 +138,19 @@ def write_rows(folder: Path, row_length: int) -> None:
 
 
 def peak_of(job: Path, metrics: Path, allocator: Mapping[str, str]) -> int:
-    """Run a training job; its peak resident bytes when the last update is logged, before it writes its results."""
+    """Run a training job and return its peak resident bytes when the last update is logged, before the export."""
     command = [sys.executable, "-m", "jora_model.training.train", str(job)]
     with subprocess.Popen(command, env={**os.environ, **allocator}, stderr=subprocess.PIPE) as process:
         peak = 0
         while process.poll() is None:
             if not peak and metrics.exists() and metrics.read_text().count("\n") == UPDATES:
-                peak = _high_water(process.pid)
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+                peak = peak_bytes(process.pid)
+            time.sleep(POLL_SECONDS)
         assert process.stderr is not None
         said = process.stderr.read().decode()
     if process.returncode or not peak:
         raise RuntimeError(f"training ended with {process.returncode}: {said[-2000:]}")
     return peak
-
-
-def _high_water(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"process {pid} has no VmHWM")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A plan from a benchmark: in a process of its own, as `jora plan` does."""
+"""Memory plans for benchmarks, computed in a separate process as `jora plan` does."""
 
 import logging
 import tempfile
@@ -11,7 +11,7 @@ from tasks.engine.jobs import run_job
 
 
 def plan_footprint(model: str, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings) -> Footprint:
-    """What one device holds; see `jora_model.planning.footprint`."""
+    """Return the memory of one device; see `jora_model.planning.footprint`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         output = Path(folder) / "answer.json"

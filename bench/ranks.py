@@ -1,8 +1,8 @@
-"""Quality against cost over ranks: `python -m bench.ranks [--quick] [--ranks 4,16,64] [--work-dir DIR]`.
+"""Quality and cost of ranks: `python -m bench.ranks [--quick] [--ranks 4,16,64] [--work-dir DIR]`.
 
-`jora sweep rank` on the sample corpus with the demo's settings (data/samples/raft.yaml), as a person would run it, in a
-work directory of its own, so that every step is timed here; then the same command again, which finds all of it cached.
-Quick: 4 updates of 8 examples instead of an epoch, and 8 questions, which shows the way and not the quality.
+Runs `jora sweep rank` on the sample corpus with the demo's settings (data/samples/raft.yaml) in a new work directory,
+so that every stage is timed; then runs it again, with everything cached. Quick: 4 updates of 8 examples instead of an
+epoch, and 8 questions, which tests the command but not the quality.
 """
 
 import argparse
@@ -20,11 +20,11 @@ QUICK = ("training.max_updates=4", "training.examples_per_update=8", "evaluation
 
 
 def main() -> None:
-    """Run the sweep twice, then print the figures: of each rank its costs and its scores in percent."""
+    """Run the sweep twice, then print each rank's costs and its scores in percent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="4 small updates and 8 questions")
-    parser.add_argument("--ranks", default="4,16,64", help="with commas between them")
-    parser.add_argument("--work-dir", help="keep what is built there; what it holds already is not run again")
+    parser.add_argument("--ranks", default="4,16,64", help="ranks, separated by commas")
+    parser.add_argument("--work-dir", help="keep results there, and reuse those that exist")
     arguments = parser.parse_args()
     print(describe_machine("jax", "jaxlib", "flax", "optax", "prefect"), flush=True)
     with tempfile.TemporaryDirectory(prefix="jora-ranks-") as folder:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def sweep(options: list[str]) -> float:
-    """Run the command, and return how long it took."""
+    """Run the command and return its seconds."""
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "flows.cli.main", "sweep", "rank", *options], check=True)
     return time.monotonic() - started

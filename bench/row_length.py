@@ -1,10 +1,10 @@
-"""Step time and memory against row length: `python -m bench.row_length [--quick] [--plot FILE]` (about 8 minutes).
+"""Step time and memory by row length: `python -m bench.row_length [--quick] [--plot FILE]` (about 8 minutes).
 
-SmolLM2-135M, rank 16 on all linears, one device. A row holds 8 branches of 32 learnt tokens over one prefix, which is
-all that grows: from 248 tokens to 7,928. Measured for attention in blocks and for the dense reference
-(`attention.attend`) in its place: the gradient of one row (median of 3), and the temporaries of its compiled program.
-The slope is that of a line through the logarithms: 1 is cost in proportion to the row, 2 to its square. The dense
-reference is compiled for every length, but run up to 2,048 tokens only; quick: rows up to 1,024.
+SmolLM2-135M, rank 16 on all linears, one device. A row has 8 branches of 32 target tokens on one prefix, and only the
+prefix grows: from 248 tokens to 7,928. Measures blocked attention and, in its place, the dense reference
+(`attention.attend`): the time of one row's gradient (median of 3), and the temporaries of its compiled program. The
+slope is that of a line through the logarithms: 1 means linear cost, 2 quadratic. The dense reference is compiled for
+every length, but run only up to 2,048 tokens. Quick: rows up to 1,024.
 """
 
 import argparse
@@ -38,12 +38,12 @@ from tasks.engine.jobs import MEMORY_SETTINGS
 
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 LONGEST_DENSE = 2048
-BRANCHES, LEARNT = 8, 32
+BRANCHES, TARGETS = 8, 32
 LORA = LoraSettings(rank=16, target_modules=("all-linear",))
 
 
 class Cost(NamedTuple):
-    """Of one row's gradient; seconds is None where it was only compiled."""
+    """Cost of one row's gradient; seconds is None if it was only compiled."""
 
     seconds: float | None
     mib: float
@@ -65,30 +65,29 @@ def main() -> None:
     provide_cpu_devices(MeshSettings())
     with tempfile.TemporaryDirectory() as folder:
         import_gguf(resolve_base("embedded"), Path(folder))
-        found = {"blocked": measure(Path(folder), lengths, lengths[-1])}
+        costs = {"blocked": measure(Path(folder), lengths, lengths[-1])}
         attend_densely()
-        found["dense"] = measure(Path(folder), lengths, LONGEST_DENSE)
+        costs["dense"] = measure(Path(folder), lengths, LONGEST_DENSE)
     print(f"{'tokens':>7} {'blocked s':>10} {'dense s':>10} {'blocked MiB':>12} {'dense MiB':>12}")
-    for place, length in enumerate(lengths):
-        blocked, dense = found["blocked"][place], found["dense"][place]
+    for length, blocked, dense in zip(lengths, costs["blocked"], costs["dense"], strict=True):
         print(f"{length:>7,} {_seconds(blocked):>10} {_seconds(dense):>10} {blocked.mib:>12,.0f} {dense.mib:>12,.0f}")
     arguments.plot.parent.mkdir(parents=True, exist_ok=True)
-    draw(lengths, found, arguments.plot)
+    draw(lengths, costs, arguments.plot)
     print(f"plot: {arguments.plot}")
-    for name, costs in found.items():
-        timed = [(length, cost.seconds) for length, cost in zip(lengths, costs, strict=True) if cost.seconds]
+    for name, row in costs.items():
+        timed = [(length, cost.seconds) for length, cost in zip(lengths, row, strict=True) if cost.seconds]
         print(f"figure row_length_time_slope_{name} {slope(timed):.2f}")
-        sizes = [(length, cost.mib) for length, cost in zip(lengths, costs, strict=True)]
+        sizes = [(length, cost.mib) for length, cost in zip(lengths, row, strict=True)]
         print(f"figure row_length_memory_slope_{name} {slope(sizes):.2f}")
     last, seconds = timed[-1]
-    faster = seconds / (found["blocked"][lengths.index(last)].seconds or 1.0)
+    faster = seconds / (costs["blocked"][lengths.index(last)].seconds or 1.0)
     print(f"figure row_length_time_dense_over_blocked_{last} {faster:.2f}")
-    smaller = found["dense"][-1].mib / found["blocked"][-1].mib
+    smaller = costs["dense"][-1].mib / costs["blocked"][-1].mib
     print(f"figure row_length_memory_dense_over_blocked_{lengths[-1]} {smaller:.2f}")
 
 
 def measure(base: Path, lengths: Seq[int], longest: int) -> list[Cost]:
-    """The cost of each length, run where it is at most `longest`."""
+    """Return the cost of each length; lengths over `longest` are compiled but not run."""
     model = load_model(base, lora=LORA)
     costs = []
     for length in tqdm(lengths, desc="rows", unit="length"):
@@ -101,12 +100,12 @@ def measure(base: Path, lengths: Seq[int], longest: int) -> list[Cost]:
 
 
 def branched_row(length: int) -> Rows:
-    """One full row: branches over a prefix, whose last token is kept once for each branch, since it predicts."""
+    """Return one full row: branches on a prefix whose last token is stored per branch, since it predicts."""
     random = np.random.default_rng(0)
-    prefix = random.integers(1000, 40_000, length - BRANCHES * (LEARNT + 1), np.int32)
+    prefix = random.integers(1000, 40_000, length - BRANCHES * (TARGETS + 1), np.int32)
     examples = []
     for number in range(BRANCHES):
-        tokens = np.concatenate([prefix, random.integers(1000, 40_000, LEARNT, np.int32)])
+        tokens = np.concatenate([prefix, random.integers(1000, 40_000, TARGETS, np.int32)])
         examples.append(Sequence(str(number), tokens, np.arange(len(tokens)) >= len(prefix)))
     rows = pack_evenly(examples, length)
     assert len(rows) == 1 and rows.used == length - 1
@@ -120,38 +119,38 @@ def _time(trainer: Trainer, rows: Rows) -> float:
         begun = time.monotonic()
         jax.block_until_ready(trainer.accumulate(sums, rows, 0, number))
         times.append(time.monotonic() - begun)
-    return statistics.median(times[1:])  # the first one compiles
+    return statistics.median(times[1:])  # the first run compiles
 
 
 def attend_densely() -> None:
-    """From here on, models attend by the reference."""
+    """Replace blocked attention by the dense reference from now on."""
 
     def dense(q: Array, k: Array, v: Array, rope: Any, reach: Array, **_: Any) -> Array:
-        def turned(x: Array) -> Array:
-            rotated = rotate(x.transpose(0, 2, 3, 1), rope[0][:, None], rope[1][:, None])
-            return rotated.transpose(0, 3, 1, 2).astype(x.dtype)
+        def rotated(x: Array) -> Array:
+            halves = rotate(x.transpose(0, 2, 3, 1), rope[0][:, None], rope[1][:, None])
+            return halves.transpose(0, 3, 1, 2).astype(x.dtype)
 
-        return attend(turned(q), turned(k), v, visible(reach))
+        return attend(rotated(q), rotated(k), v, visible(reach))
 
     jora_model.model.transformer.block_rope = lambda rope, _: rope  # type: ignore[assignment]
     jora_model.model.transformer.attend_blocked = dense  # type: ignore[assignment]
 
 
 def slope(points: Seq[tuple[int, float]]) -> float:
-    """Of a line through the logarithms."""
+    """Return the slope of a line through the logarithms."""
     lengths, costs = np.log(np.asarray(points, np.float64)).T
     return float(np.polyfit(lengths, costs, 1)[0])
 
 
-def draw(lengths: Seq[int], found: dict[str, list[Cost]], picture: Path) -> None:
-    """Time and memory against the row, all axes logarithmic. Writes a PNG."""
+def draw(lengths: Seq[int], costs: dict[str, list[Cost]], picture: Path) -> None:
+    """Write a PNG of time and memory by row length, all axes logarithmic."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, field, label in zip(panels, Cost._fields, ("seconds", "temporaries (MiB)"), strict=True):
-        for name, costs in found.items():
-            points = [(n, getattr(cost, field)) for n, cost in zip(lengths, costs, strict=True)]
+        for name, row in costs.items():
+            points = [(n, getattr(cost, field)) for n, cost in zip(lengths, row, strict=True)]
             axes.plot(*zip(*((n, cost) for n, cost in points if cost), strict=True), marker="o", label=name)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log", base=2)

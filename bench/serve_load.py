@@ -1,10 +1,10 @@
-"""`jora serve` under load: many clients for a minute, some hang up, some send garbage; every answer is compared.
+"""`jora serve` under load: many clients, some disconnect, some send invalid requests; all answers are checked.
 
-    .venv/bin/python -m bench.serve_load --work-dir .jora       # the models of a run; without one, a small one is made
+    .venv/bin/python -m bench.serve_load --work-dir .jora       # a run's models; default: a small new run
     .venv/bin/python -m bench.serve_load --quick                # a tiny model, 15 seconds
 
-What is right is what `jora ask` says: each question alone, in this process, before the server starts. Both compute in
-float32, where no token depends on who is answered beside it.
+The expected answers are those of `jora ask`: one question at a time, in this process, before the server starts. Both
+compute in float32, where batching does not change any token.
 """
 
 import argparse
@@ -50,7 +50,7 @@ _GARBAGE: dict[str, tuple[dict[str, Any], int]] = {
 
 @dataclass
 class Seen:
-    """What the clients saw."""
+    """Counts of what the clients saw."""
 
     answers: int = 0
     hung_up: int = 0
@@ -61,9 +61,9 @@ class Seen:
 
 
 def main() -> None:
-    """Print the figures; exit code 1 where something is not as it must be."""
+    """Print the figures; exit with 1 on a wrong answer, an unexpected status or a leaked slot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work-dir", type=Path, help="of a finished run")
+    parser.add_argument("--work-dir", type=Path, help="work directory of a finished run")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--questions", type=int, default=16)
@@ -75,15 +75,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="jora-serve-") as folder:
         work_dir = given.work_dir or _make(Path(folder))
         expected = _expected(work_dir, given.questions, given.max_tokens)
-        print(f"{len(expected)} answers of jora ask; {len(set(expected.values()))} of them differ", flush=True)
+        print(f"{len(expected)} answers of jora ask, {len(set(expected.values()))} distinct", flush=True)
         with _server(work_dir, Path(folder) / "log") as (url, process):
             seen, memory = asyncio.run(_load(url, process.pid, expected, given.clients, seconds, given.max_tokens))
             leaked = _leaked(url)
             process.send_signal(signal.SIGTERM)
             code = process.wait(60)
-    quarter = max(1, len(memory) // 4)  # the first one compiles what had not been asked before
+    quarter = max(1, len(memory) // 4)  # the first one includes compilation
     growth = median(memory[-quarter:]) - median(memory[quarter : 2 * quarter])
-    print("resident MB, eight times in equal steps:", *(f"{memory[n * (len(memory) - 1) // 7]:.0f}" for n in range(8)))
+    print("resident MB, at eight equal steps:", *(f"{memory[n * (len(memory) - 1) // 7]:.0f}" for n in range(8)))
     for problem in seen.wrong[:5]:
         print(problem)
     for what, count in seen.improper.items():
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def _make(folder: Path) -> Path:
-    """The work directory of a tiny run."""
+    """Return the work directory of a small new run."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla"))
     from testing.asked_runs import finished_run
 
@@ -112,7 +112,7 @@ def _make(folder: Path) -> Path:
 
 
 def _expected(work_dir: Path, count: int, max_tokens: int) -> dict[tuple[str, str], str]:
-    """(model, question) -> what `jora ask` says, one at a time."""
+    """Return (model, question) -> the answer of `jora ask`, one at a time."""
     from flows.serving.opening import open_last_run
     from tasks.answering.answering import answer_together
 
@@ -144,7 +144,7 @@ def _server(work_dir: Path, log: Path) -> Iterator[tuple[str, "subprocess.Popen[
 async def _load(
     url: str, pid: int, expected: dict[tuple[str, str], str], clients: int, seconds: float, max_tokens: int
 ) -> tuple[Seen, list[float]]:
-    """What was seen, and the server's resident memory over time, in MB."""
+    """Return the clients' counts, and the server's resident memory over time in MB."""
     seen, memory = Seen(), []
     end = time.monotonic() + seconds
     limits = httpx.Limits(max_connections=clients * 2)
@@ -173,7 +173,7 @@ async def _client(
     end: float,
     max_tokens: int,
 ) -> None:
-    """One after another until the time is over; a tenth hang up, a tenth is garbage."""
+    """Send requests one after another until the time is over; 10% disconnect, 10% are invalid."""
     pairs = list(expected)
     while time.monotonic() < end:
         kind, pair = draw.random(), draw.choice(pairs)
@@ -205,7 +205,7 @@ async def _ask(chat: openai.AsyncOpenAI, body: dict[str, Any], *, stream: bool) 
 
 
 async def _hang_up(raw: httpx.AsyncClient, body: dict[str, Any], draw: random.Random, seen: Seen) -> None:
-    """At once, while it waits, or after some of the answer."""
+    """Disconnect at once, while waiting, or after part of the answer."""
     if draw.random() < 0.5:
         with suppress(httpx.ReadTimeout):
             await raw.post(CHAT, json=body, timeout=httpx.Timeout(120, read=draw.choice([0.01, 0.1, 1.0])))
@@ -225,7 +225,7 @@ async def _send_garbage(raw: httpx.AsyncClient, body: dict[str, Any], draw: rand
     headers = {"content-type": "application/json", **sent.get("headers", {})}
     answer = await raw.post(CHAT, **{**sent, "headers": headers})
     seen.garbage += 1
-    # There may be no room even to be refused for what was sent.
+    # A full queue answers 429 before the request is checked.
     if answer.status_code not in (status, 429) or not _is_error(answer):
         seen.improper[f"{what}: {answer.status_code} {answer.text[:100]}"] += 1
 
@@ -238,7 +238,7 @@ def _is_error(answer: Any) -> bool:
 
 
 async def _wait(answer: Any, draw: random.Random, seen: Seen, end: float) -> None:
-    """Try again when the server says so, in good time for the end."""
+    """Wait as long as Retry-After says, or until the end."""
     wait = answer.headers.get("retry-after", "")
     if not wait.isdigit() or not _is_error(answer):
         seen.improper[f"429 without Retry-After or body: {wait!r}"] += 1
@@ -246,7 +246,7 @@ async def _wait(answer: Any, draw: random.Random, seen: Seen, end: float) -> Non
 
 
 def _leaked(url: str) -> int:
-    """Places, slots and waiting requests that are not free when nobody asks any more."""
+    """Return the number of slots and queue entries that stay in use after the last request."""
     state: dict[str, Any] = {}
 
     def free() -> bool:

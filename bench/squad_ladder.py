@@ -1,12 +1,12 @@
-"""The evaluation ladder on a SQuAD file: RAFT against DSF and the base model on articles that training never saw.
+"""The evaluation ladder on a SQuAD file: RAFT, DSF and the base model on held-out articles.
 
     .venv/bin/python -m bench.squad_ladder --squad FILE [--quick] [--work-dir DIR]
 
 A paragraph is a chunk, an article a document. The titles, sorted and shuffled with random.Random(0), are split four to
-one (XQuAD's 48: 38 and 10); retrieval finds the best 5 of all paragraphs. SmolLM2-135M learns from the questions of the
-training articles by RAFT, and from the same questions without documents by DSF; all questions of the other articles are
-asked. What was built is kept in the work directory: a run that was killed goes on where it stood. Quick: 40 updates and
-60 questions. The order RAFT > DSF + retrieval > base + retrieval is 1 where each paired interval excludes a loss.
+one (XQuAD's 48: 38 and 10); retrieval returns the top 5 of all paragraphs. SmolLM2-135M is trained on the questions of
+the training articles with RAFT, and on the same questions without documents (DSF); evaluation uses all questions of the
+other articles. Results are kept in the work directory, so that a killed run continues. Quick: 40 updates and 60
+questions. The figure paper_order is 1 if RAFT > DSF + retrieval > base + retrieval, with each paired interval above 0.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from tasks.store.artifacts import Artifact, BrokenArtifact
 from tasks.store.store import Store
 
 DSF = "DSF + retrieval"
-# One title of so many is for evaluation, rounded up.
+# One title in this many is held out for evaluation, rounded up.
 EVALUATION_SHARE = 5
 SETTINGS = (
     "chunking.near_duplicate=null",
@@ -66,10 +66,10 @@ QUICK = ("training.max_updates=40", "evaluation.max_questions=60", "raft.passes=
 
 
 class SquadPipeline(Pipeline):
-    """The way of the data from a SQuAD file; from the dataset on it is the usual one."""
+    """The pipeline with documents, chunks and split from a SQuAD file; unchanged from the dataset on."""
 
     def __init__(self, store: Store, config: RunConfig, squad: Path) -> None:
-        super().__init__(store, config, self._kept)
+        super().__init__(store, config, self._cached)
         self.squad = squad
 
     def examples(self, trains: bool = True) -> None:
@@ -99,8 +99,7 @@ class SquadPipeline(Pipeline):
 
     def _questions(self, documents: list[Document], chunks: list[Chunk]) -> dict[str, list[Question]]:
         a = self.artifacts
-        found = (a["chunks"], a["index"], a["embedder"], None)
-        retriever = open_retriever(self.store, *found, self.config.retrieval)
+        retriever = open_retriever(self.store, a["chunks"], a["index"], a["embedder"], None, self.config.retrieval)
         grounded, rejected = ground_questions(
             read_questions(self.squad),
             documents,
@@ -123,8 +122,8 @@ class SquadPipeline(Pipeline):
         )
         return parts
 
-    def _kept(self, stage: Stage[Any], store: Store, *args: Any) -> Artifact:
-        """Run a stage, or take what an earlier run of this benchmark has built; without Prefect."""
+    def _cached(self, stage: Stage[Any], store: Store, *args: Any) -> Artifact:
+        """Return a stage's artifact, from an earlier run of this benchmark if there is one; without Prefect."""
         if not stage.cache:
             return stage.fn(store, *args)
         record = store.work_dir / "bench" / f"{stage.key(store, *args)}.json"
@@ -143,7 +142,7 @@ class SquadPipeline(Pipeline):
 
 
 def paragraph_chunks(documents: list[Document], squad: Path) -> list[Chunk]:
-    """A chunk for each paragraph, under the title of its article."""
+    """Return a chunk for each paragraph, with the title of its article as heading."""
     content = json.loads(squad.read_text(encoding="utf-8"))
     by_title = {document.title: document for document in documents}
     chunks, offset = [], dict.fromkeys(by_title, 0)
@@ -169,11 +168,11 @@ def paragraph_chunks(documents: list[Document], squad: Path) -> list[Chunk]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="RAFT, DSF and the base model on a SQuAD file's unseen articles.")
+    parser = argparse.ArgumentParser(description="RAFT, DSF and the base model on a SQuAD file's held-out articles.")
     parser.add_argument("--squad", type=Path, required=True, help="a SQuAD-format file")
-    parser.add_argument("--quick", action="store_true", help="40 updates on one pass, 60 questions")
-    parser.add_argument("--work-dir", type=Path, default=Path(".jora-squad"), help="what was built is kept here")
-    parser.add_argument("--set", action="append", default=[], metavar="GROUP.KEY=VALUE", help="another setting")
+    parser.add_argument("--quick", action="store_true", help="40 updates of one pass, 60 questions")
+    parser.add_argument("--work-dir", type=Path, default=Path(".jora-squad"), help="results are kept here")
+    parser.add_argument("--set", action="append", default=[], metavar="GROUP.KEY=VALUE", help="override a setting")
     args = parser.parse_args()
     print(describe_machine("jax", "numpy", "sentence-transformers"))
     config = load_config(None, {"work_dir": str(args.work_dir)}, (*SETTINGS, *(QUICK if args.quick else ()), *args.set))

@@ -1,7 +1,7 @@
-"""The workload of training benchmarks: RAFT sequences from the training articles of a SQuAD file, by our own builder.
+"""Workloads from a SQuAD file: RAFT sequences of its training articles, and its sentences.
 
-Each paragraph is a chunk. Contexts of 5 paragraphs, a fifth of the examples without their oracle, seed 0. With
-`shared=False` every question gets a context of its own, in an order of its own, so that no two share a prefix.
+Each paragraph is a chunk. Contexts have 5 paragraphs, a fifth of the examples lack their oracle, the seed is 0. With
+`shared=False` every question gets its context in a random order, so that no two examples share a prefix.
 """
 
 import json
@@ -21,13 +21,21 @@ from data.raft.sequences import TokenSequence, encode_records
 from data.raft.settings import RaftSettings
 from data.retrieval.embeddings import Embedder, resolve_embedder
 from data.retrieval.index import ChunkIndex
+from data.text.sentences import sentence_spans
 
-# Every fourth article is for evaluation.
+# Every fourth article is held out for evaluation.
 EVALUATION_SHARE = 4
 
 
+def squad_sentences(squad: Path) -> list[str]:
+    """Return all sentences of the paragraphs of a SQuAD file."""
+    articles = json.loads(squad.read_text(encoding="utf-8"))["data"]
+    contexts = [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
+    return [text[start:end] for text in contexts for start, end in sentence_spans(text)]
+
+
 def squad_sequences(squad: Path, base: Path, *, shared: bool = True) -> list[TokenSequence]:
-    """Sequences of all training questions, examples of a context side by side.
+    """Return the sequences of all training questions, grouped by context.
 
     Args:
         base: folder of the base model, for its tokenizer.

@@ -1,4 +1,4 @@
-"""The peer of generation benchmarks: `transformers.generate`, greedy, sorted by length and padded on the left."""
+"""The peer of generation benchmarks: `transformers.generate`, greedy, sorted by length, left-padded."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class TransformersAnswers:
-    """SmolLM2 in a dtype, SDPA, every core."""
+    """A model of transformers in a dtype, with SDPA on all cores."""
 
     def __init__(self, base: Path, dtype: str, end_id: int, max_new_tokens: int):
         import torch
@@ -22,13 +22,13 @@ class TransformersAnswers:
         self.end_id, self.max_new_tokens = end_id, max_new_tokens
 
     def answer(self, prompts: Sequence[np.ndarray], batch_size: int) -> list[list[int]]:
-        """Tokens of each answer, the end token included, in the order of the prompts."""
-        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        """Return the tokens of each answer, end token included, in the order of the prompts."""
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers: list[list[int]] = [[] for _ in prompts]
         for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            for place, answer in zip(places, self._batch([prompts[p] for p in places]), strict=True):
-                answers[place] = answer
+            batch = order[start : start + batch_size]
+            for index, answer in zip(batch, self._batch([prompts[i] for i in batch]), strict=True):
+                answers[index] = answer
         return answers
 
     def _batch(self, prompts: Sequence[np.ndarray]) -> list[list[int]]:
@@ -41,7 +41,7 @@ class TransformersAnswers:
             ids[row, length - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
             mask[row, length - len(prompt) :] = 1
         with torch.inference_mode():
-            found = self.model.generate(
+            generated = self.model.generate(
                 ids,
                 attention_mask=mask,
                 max_new_tokens=self.max_new_tokens,
@@ -50,13 +50,13 @@ class TransformersAnswers:
                 pad_token_id=self.end_id,
             )
         answers = []
-        for row in found[:, length:].tolist():
+        for row in generated[:, length:].tolist():
             end = row.index(self.end_id) + 1 if self.end_id in row else len(row)
             answers.append(row[:end])
         return answers
 
     def gap(self, prompt: np.ndarray, answer: Sequence[int], ours: int, theirs: int) -> float:
-        """How far apart the logits of two tokens are after a prompt and the beginning of its answer."""
+        """Return the difference of two tokens' logits after a prompt and a prefix of its answer."""
         import torch
 
         ids = torch.from_numpy(np.concatenate([prompt, np.array(answer, np.int32)]).astype(np.int64))[None]

@@ -1,8 +1,8 @@
-"""What a run costs when nothing has changed: `python -m bench.warm_rerun [--quick]`.
+"""Time of a fully cached run: `python -m bench.warm_rerun [--quick]`.
 
-The sample corpus, the embedded models, few updates and questions; run once, then again and again, each time as a new
-process. Beside it, in turns, a Prefect flow that does nothing: with no server anywhere (it starts one for itself), and
-with a server that is there (`jora run` then goes through its flow). Start to finish, medians. Quick: 3 turns, not 7.
+The sample corpus with the embedded models, few updates and few questions: run once, then repeatedly, each time in a new
+process. Alternates with an empty Prefect flow, both without a server (each starts its own) and with a running server.
+Medians of the wall time. Quick: 3 turns instead of 7.
 """
 
 import argparse
@@ -29,7 +29,7 @@ EMPTY = ("-c", "from prefect import flow\n@flow\ndef empty(): pass\nempty()")
 
 
 def main() -> None:
-    """Run once, then measure in turns, then print the figures."""
+    """Run once, measure in turns, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="3 turns")
     arguments = parser.parse_args()
@@ -38,9 +38,9 @@ def main() -> None:
         box = Box(Path(name))
         warm = (*RUN, "--work-dir", f"{name}/work")
         alone = {key: value for key, value in box.environment.items() if key != "PREFECT_API_URL"}
-        print(f"the first run: {_seconds(warm, alone):.0f} s", flush=True)
+        print(f"first run: {_seconds(warm, alone):.0f} s", flush=True)
         box.start_server()
-        found: dict[str, list[float]] = {}
+        measured: dict[str, list[float]] = {}
         try:
             for _ in range(3 if arguments.quick else 7):
                 for key, command, environment in (
@@ -49,10 +49,10 @@ def main() -> None:
                     ("warm_with_server", warm, box.environment),
                     ("empty_flow_with_server", EMPTY, box.environment),
                 ):
-                    found.setdefault(key, []).append(_seconds(command, environment))
+                    measured.setdefault(key, []).append(_seconds(command, environment))
         finally:
             box.stop()
-    medians = {key: statistics.median(seconds) for key, seconds in found.items()}
+    medians = {key: statistics.median(seconds) for key, seconds in measured.items()}
     for key, seconds in medians.items():
         print(f"figure {key}_seconds {seconds:.2f}")
     ours = medians["warm_with_server"] - medians["empty_flow_with_server"]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.machine import peak_bytes
+
 
 class Worker:
     """The process of one side."""
@@ -41,9 +43,8 @@ class Worker:
         return json.loads(line)
 
     def peak_mb(self) -> int:
-        """Peak resident memory of the process so far, in MiB."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+        """Return the process's peak resident memory so far, in MiB."""
+        return peak_bytes(self._process.pid) // 2**20
 
     def __enter__(self) -> "Worker":
         return self

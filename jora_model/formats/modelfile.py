@@ -1,5 +1,7 @@
 """Ollama Modelfile: the GGUF file, the prompt template, and greedy decoding without penalties."""
 
+from user_error import UserError
+
 # Ollama's own default silently truncates longer prompts.
 _MOST_CONTEXT = 8192
 

@@ -5,10 +5,12 @@ import json
 
 import huggingface_hub
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from jora_model.formats import base
 from jora_model.formats.base import base_license, hub_id, resolve_base
 from testing.tiny_models import hf_folder
+from user_error import UserError
 
 
 def complete(folder):
@@ -53,6 +55,36 @@ def test_folder_lacks_a_shard(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match=r"lacks model-00001-of-00002\.safetensors"):
         resolve_base(str(tmp_path))
+
+
+def swap_files(folder):
+    """Two shards, and an index that assigns each tensor to the other one."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    for file, name in (("a", "model.norm.weight"), ("b", "model.embed_tokens.weight")):
+        save_file({name: tensors[name]}, folder / f"{file}.safetensors")
+    return json.dumps(
+        {"weight_map": {"model.norm.weight": "b.safetensors", "model.embed_tokens.weight": "a.safetensors"}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (lambda _: "version https://git-lfs.github.com/spec/v1\n", r"index\.json is not JSON"),
+        (lambda _: "[]", r"index\.json must hold a JSON object; it holds list"),
+        (lambda _: '{"metadata": {}}', r"index\.json has no weight_map"),
+        (lambda _: '{"weight_map": {"a": 1}}', r"index\.json has no weight_map"),
+        (swap_files, r"b\.safetensors lacks tensor model\.norm\.weight, which model\.safetensors\.index\.json assigns"),
+    ],
+)
+def test_a_broken_index_is_one_line(tmp_path, index, message):
+    text = index(complete(tmp_path))
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        resolve_base(str(tmp_path))
+    assert "\n" not in str(error.value)
+    assert str(tmp_path) in str(error.value)
 
 
 @pytest.mark.parametrize(
