@@ -5,10 +5,10 @@ bench/squad_workload.py, with shared contexts (shared/) and with a context for e
 random, of the shapes of SmolLM2-135M and Llama-3.2-1B, so that nothing is downloaded; speed and memory do not depend on
 their values.
 
-Each part is a process of its own: `check` compares cuDNN's attention and the whole model with references on the GPU
-(bench/on_gpu_check.py), `jobs` trains twice from one job file and generates (bench/on_gpu_jobs.py), `ours` measures the
-Trainer that `jora train` runs, `peer` transformers and PEFT (bench/on_gpu_peer.py). Rank 16 on all linears, 64 examples
-an update. Compiling is not counted. "unshared" packs examples that share nothing, "plain" gives each a row of its own.
+Each part is a process of its own: `ours` measures the Trainer that `jora train` runs, `peer` transformers and PEFT
+(bench/on_gpu_peer.py). Whether the GPU computes the same is for tests/drills/test_gpu.py. Rank 16 on all linears, 64
+examples an update. Compiling is not counted. "unshared" packs examples that share nothing, "plain" gives each a row of
+its own.
 
 The figures compare the fastest run of each side with its own memory, and, apart, the run of each side that takes the
 least. Memory is what a side's own allocator had at most; JAX's maximum cannot be reset, so that a run shows that of the
@@ -35,12 +35,8 @@ from typing import Any
 import numpy as np
 
 from bench.on_gpu_peer import ALPHA, EXAMPLES, PEER_RUNS, RANK, measure_peer
+from testing.random_models import make_model
 
-SHAPES: dict[str, tuple[int, int, int, int, int, int]] = {  # hidden, feed-forward, layers, heads, key/value heads, V
-    "tiny": (64, 128, 2, 4, 2, 49152),
-    "smollm2": (576, 1536, 30, 9, 3, 49152),
-    "1b": (2048, 8192, 16, 32, 8, 128256),
-}
 # Which sequences, row length, rows of a microbatch, remat, and the attention if it is not the engine's own choice.
 Run = tuple[str, int, int, str, str]
 RUNS: tuple[Run, ...] = (
@@ -61,7 +57,7 @@ def main() -> None:
     parser.add_argument("--squad", type=Path)
     parser.add_argument("--prepare", type=Path)
     parser.add_argument("--shapes", default="smollm2,1b")
-    parser.add_argument("--parts", default="check,jobs,ours,peer")
+    parser.add_argument("--parts", default="ours,peer")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for each part")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -128,17 +124,6 @@ def _print_figures(results: list[dict[str, Any]]) -> None:
 def _work(part: str, shape: str, base: Path, arguments: argparse.Namespace) -> None:
     if part == "make":
         make_model(shape, base)
-    elif part == "check":
-        from bench.on_gpu_check import check
-
-        check(base, arguments.sequences)
-    elif part == "jobs":
-        from bench.on_gpu_jobs import generates_alike, trains_alike
-
-        _patiently("training twice", partial(trains_alike, base, arguments.sequences / "shared"))
-        untied = base.with_name("untied")  # tied random weights say their last token again and again
-        make_model(shape, untied, tied=False)
-        _patiently("generating", partial(generates_alike, untied, arguments.sequences / "shared"))
     elif part == "ours":
         peak = _peak()
         print(f"bf16 products: {peak / 1e12:.3g} TFLOP/s", flush=True)
@@ -169,33 +154,6 @@ def _patiently(name: str, act: Callable[[], None]) -> None:
 def _note(**result: Any) -> None:
     with Path(os.environ["ON_GPU_RESULTS"]).open("a") as file:
         file.write(json.dumps(result) + "\n")
-
-
-def make_model(shape: str, base: Path, *, tied: bool = True) -> None:
-    """Random weights in bf16, as a Hugging Face folder."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    hidden, inner, layers, heads, kv_heads, vocabulary = SHAPES[shape]
-    config = LlamaConfig(
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        head_dim=hidden // heads,
-        vocab_size=vocabulary,
-        max_position_embeddings=8192,
-        tie_word_embeddings=tied,
-        initializer_range=0.04,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        model = LlamaForCausalLM(config).to(torch.bfloat16)
-    model.save_pretrained(base)
-    print(f"{shape}: {sum(parameter.numel() for parameter in model.parameters()):,} parameters")
 
 
 def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run, peak: float) -> None:
