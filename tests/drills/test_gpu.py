@@ -157,7 +157,7 @@ def _their_logits(base: Path, sequences: list[Sequence]) -> list[np.ndarray]:
     with torch.no_grad():
         for sequence in sequences:
             tokens = torch.from_numpy(sequence.tokens[None].astype(np.int64)).to(device)
-            found.append(model(tokens).logits[0].float().cpu().numpy()[sequence.learnt])
+            found.append(model(tokens).logits[0].float().cpu().numpy()[_predicts(sequence)])
     return found
 
 
@@ -175,11 +175,16 @@ def _their_answers(base: Path, prompts: list[np.ndarray]) -> list[np.ndarray]:
     return found
 
 
+def _predicts(sequence: Sequence) -> np.ndarray:
+    """The positions that predict a token of the answer."""
+    return np.flatnonzero(sequence.loss_mask[1:])
+
+
 def _positions(rows: Rows, sequences: list[Sequence]) -> list[tuple[int, np.ndarray]]:
     """Row and positions that predict the answer's tokens of each sequence."""
     found = []
     for sequence in sequences:
-        answer = sequence.tokens[sequence.learnt + 1]
+        answer = sequence.tokens[_predicts(sequence) + 1]
         for row in range(len(rows)):
             real = rows.weights[row] > 0
             targets, at = rows.targets[row][real], rows.predict_at[row][real]

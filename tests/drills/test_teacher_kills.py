@@ -77,11 +77,7 @@ class Runs:
             with self._start(work) as process:
                 self._await_calls(max(moment, len(self.server.bodies) + 1), process)
                 time.sleep(self.moments.uniform(0, SECONDS))
-                if process.poll() is not None:
-                    raise RuntimeError(
-                        "the run ended before it was killed: "
-                        + work.with_suffix(".log").read_text(encoding="utf-8")[-4000:]
-                    )
+                assert process.poll() is None, "it ended before it was killed: " + _end_of_log(work)
                 if everything:
                     children = _teacher_processes(process.pid)
                     assert children, "no process makes the calls"
@@ -90,8 +86,7 @@ class Runs:
                 process.send_signal(signal.SIGKILL)
             print(f"{work.name}: killed after {len(self.server.bodies)} calls", flush=True)
         with self._start(work) as process:
-            if process.wait(LIMIT) != 0:
-                raise RuntimeError(work.with_suffix(".log").read_text(encoding="utf-8")[-4000:])
+            assert process.wait(LIMIT) == 0, _end_of_log(work)
         print(f"{work.name}: finished with {len(self.server.bodies)} calls", flush=True)
         artifacts = json.loads((work / "latest" / "run.json").read_bytes())["artifacts"]
         return {name: artifacts[name]["digest"] for name in ("raw_questions", "questions", "dataset")}
@@ -110,6 +105,10 @@ class Runs:
         command = ["build-dataset", "--corpus", str(self.corpus), "--work-dir", str(work), *options]
         with work.with_suffix(".log").open("ab") as log:
             return subprocess.Popen([*JORA, *command], env=self.environment, stdout=log, stderr=log)
+
+
+def _end_of_log(work: Path) -> str:
+    return work.with_suffix(".log").read_text(encoding="utf-8")[-4000:]
 
 
 def _teacher_processes(parent: int) -> list[int]:
