@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from data.evaluation.ladder import TUNED
 from data.files.jsonl import write_jsonl
-from data.scoring.evaluated import Answered
 from data.scoring.scores import METRICS
 from tasks.records.models import ModelRecord, Registry, describe_model
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
+from testing.answered import answered
 
 SETTINGS = {"base_model": "tiny", "raft": {"prompt_style": "chat"}}
 
@@ -29,9 +29,10 @@ def evaluation_of(store: Store, scores: Sequence[float]) -> Artifact:
     rung = {"name": TUNED, "questions": len(scores)} | dict.fromkeys(METRICS)
     value = sum(scores) / len(scores)
     rung["token_f1"] = {"value": value, "low": value, "high": value}
+    answers = [answered(TUNED, number, f1, oracle_ids=("c",)) for number, f1 in enumerate(scores)]
     with store.build("evaluation") as build:
         (build.folder / "summary.json").write_text(json.dumps([rung]))
-        write_jsonl(build.folder / "answers.jsonl", [_answered(number, f1) for number, f1 in enumerate(scores)])
+        write_jsonl(build.folder / "answers.jsonl", answers)
     return build.artifact
 
 
@@ -45,22 +46,3 @@ def model(store: Store, name: str, scores: Sequence[float] | None = None, run: s
     if scores is not None:
         made["evaluation"] = evaluation_of(store, scores)
     return Registry(store.work_dir).register(store, describe_model(store, made, SETTINGS, run=run))
-
-
-def _answered(number: int, f1: float) -> Answered:
-    return Answered(
-        rung=TUNED,
-        question_id=f"q{number}",
-        question="Who?",
-        expected="She",
-        output="She",
-        answer="She",
-        quotes=(),
-        context_ids=(),
-        context_places=(),
-        oracle_ids=("c",),
-        exact_match=float(f1 == 1),
-        token_f1=f1,
-        verbatim_quotes=0,
-        cites_oracle=False,
-    )

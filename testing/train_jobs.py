@@ -26,7 +26,7 @@ def without_devices() -> dict[str, str]:
     return {**os.environ, "XLA_FLAGS": " ".join(flags)}
 
 
-def job(base: Path, data: Path, folder: Path, validation: Path | None = None, **changes) -> TrainJob:
+def job(base: Path, data: Path, folder: Path, validation: Path | None = None, **changes: object) -> TrainJob:
     """Twelve updates of six of 24 examples, with the changes to SETTINGS."""
     return TrainJob(
         base=str(base),

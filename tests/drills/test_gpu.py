@@ -4,7 +4,6 @@ On a machine without one the drill runs the same code on the CPU, with a tiny mo
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +24,7 @@ from jora_model.packing.sequences import Sequence
 from jora_model.packing.tries import Rows, pack
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import GenerationSettings
+from testing.command_line import Started
 from testing.random_models import make_model
 from testing.sequences import write_sequences
 
@@ -218,7 +218,7 @@ def _train(base: Path, sequences: Path, run: Path, stop_after: int | None = None
     (run / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "jora_model.training.train", str(run / "job.json")]
     metrics = run / "out" / "metrics.jsonl"
-    with (run / "log").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (run / "log").open("a") as log, Started(command, stdout=log, stderr=log) as process:
         while stop_after and process.poll() is None:
             if metrics.exists() and len(metrics.read_text().splitlines()) >= stop_after:
                 process.kill()

@@ -12,12 +12,11 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-from testing.command_line import JORA
+from testing.command_line import JORA, Started
 from testing.small_runs import SAMPLES
 from testing.teacher_server import TeacherServer, serve, wait_for
 
@@ -91,10 +90,10 @@ class Runs:
         artifacts = json.loads((work / "latest" / "run.json").read_bytes())["artifacts"]
         return {name: artifacts[name]["digest"] for name in ("raw_questions", "questions", "dataset")}
 
-    def _await_calls(self, calls: int, process: "subprocess.Popen[bytes]") -> None:
+    def _await_calls(self, calls: int, process: Started) -> None:
         wait_for(lambda: len(self.server.bodies) >= calls or process.poll() is not None, LIMIT)
 
-    def _start(self, work: Path) -> "subprocess.Popen[bytes]":
+    def _start(self, work: Path) -> Started:
         sets = {
             "kind": "endpoint",
             "base_url": self.server.base_url,
@@ -104,7 +103,7 @@ class Runs:
         options = [part for name, value in sets.items() for part in ("--set", f"teacher.{name}={value}")]
         command = ["build-dataset", "--corpus", str(self.corpus), "--work-dir", str(work), *options]
         with work.with_suffix(".log").open("ab") as log:
-            return subprocess.Popen([*JORA, *command], env=self.environment, stdout=log, stderr=log)
+            return Started([*JORA, *command], env=self.environment, stdout=log, stderr=log)
 
 
 def _end_of_log(work: Path) -> str:

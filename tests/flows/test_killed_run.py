@@ -6,14 +6,13 @@ Its index is damaged meanwhile, which is noticed and repaired, and changes nothi
 import json
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from tasks.store.store import Store
-from testing.command_line import start_jora
+from testing.command_line import Started, start_jora
 from testing.jobs_here import share_programs
 from testing.small_runs import SMALL, as_options, small_sources
 
@@ -25,7 +24,7 @@ TRAINING = (f"training.max_updates={UPDATES}", "training.epochs=20", "training.c
 def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: Path) -> None:
     options = as_options(small_sources(tmp_path), (*SMALL, *TRAINING))
 
-    def start(work: Path) -> "subprocess.Popen[bytes]":
+    def start(work: Path) -> Started:
         log = work.with_suffix(".log")
         return start_jora("train", *options, "--work-dir", work, prefect=prefect_server, log=log)
 

@@ -23,6 +23,7 @@ from tasks.store.artifacts import Artifact, Outcome
 from tasks.store.store import Store
 from tasks.workdir import run_report
 from tasks.workdir.run_report import gather, write_report
+from testing.answered import answered
 from testing.command_line import jora
 from testing.registered import file_artifact, model
 
@@ -36,20 +37,15 @@ def lines(*items: Any) -> str:
     return "".join(json.dumps(item) + "\n" for item in items)
 
 
-def answered(rung: str, **more: Any) -> dict[str, Any]:
-    return {
-        "rung": rung,
-        "question_id": "q",
+def answer(rung: str, **more: Any) -> dict[str, Any]:
+    texts = {
         "question": f"When? {NASTY}",
         "expected": "1931",
         "output": "half a character \ud800",
         "answer": "1950 \ud800",
-        "quotes": [ARABIC],
-        "context_ids": ["c"],
-        "oracle_ids": ["c"],
-        "exact_match": 0.0,
-        **more,
     }
+    shown = {"question_id": "q", "quotes": (ARABIC,), "context_ids": ("c",), "oracle_ids": ("c",)}
+    return asdict(answered(rung, 0, 0.0, **texts | shown | more))
 
 
 def made(store: Store) -> dict[str, Artifact]:
@@ -82,8 +78,8 @@ def made(store: Store) -> dict[str, Artifact]:
         "evaluation": {
             "summary.json": json.dumps(rungs),
             "answers.jsonl": lines(
-                answered("base + retrieval", cause="wrong"),
-                answered("tuned + retrieval", cause="wrong", output_tokens=4321),
+                answer("base + retrieval", cause="wrong"),
+                answer("tuned + retrieval", cause="wrong", output_tokens=4321),
             ),
             "comparisons.json": json.dumps([{**paired, "difference": 12.5, "low": -1.0, "high": 26.0, "p": 0.04}]),
             "breakdown.json": json.dumps({"by_document": part, "by_kind": {}}),
