@@ -1,9 +1,10 @@
-# make demo: set up and run the whole pipeline on the sample corpus.  make test: set up and run the tests.
+# make demo: run the full pipeline on the sample corpus.  make test: the fast tests.  make test-all: all tests.
+# make drills: kill runs, fill disks, damage files and see that runs recover; ARGS=--full takes an hour, ARGS="-k races" runs one.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test mutants check format clean
+.PHONY: setup demo test test-all drills mutants check format clean
 
 setup: $(STAMP)
 
@@ -20,6 +21,12 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -m ''
+
+drills: $(STAMP)
+	$(BIN)/python -m pytest tests/drills -n 0 -s $(ARGS)
 
 # Faults that the tests must catch, each applied to a copy of the tree.
 mutants: $(STAMP)

@@ -63,8 +63,8 @@ def main() -> None:
 
 
 def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    from bench.generation_workload import squad_prompts
     from data.prompting.tokenizer import load_tokenizer
+    from testing.generation_workload import squad_prompts
 
     import_gguf(resolve_base("embedded"), folder / "base")
     tokenizer = load_tokenizer(folder / "base")
@@ -135,7 +135,7 @@ def _ours(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
 
 
 def _peer(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    from bench.transformers_answers import TransformersAnswers
+    from testing.transformers_answers import TransformersAnswers
 
     folder = Path(settings["folder"])
     ids, prompts = read_tokens(folder / "prompts", "prompts")

@@ -4,10 +4,10 @@
 with shared contexts (shared/) and with one context per question (unshared/). Weights are random, with the shapes of
 SmolLM2-135M and Llama-3.2-1B, so that nothing is downloaded; speed and memory do not depend on their values.
 
-Each part runs in its own process: `check` compares cuDNN's attention and the whole model with references on the GPU
-(bench/on_gpu_check.py), `jobs` trains twice from one job file and generates (bench/on_gpu_jobs.py), `ours` measures the
-Trainer that `jora train` runs, `peer` transformers and PEFT (bench/on_gpu_peer.py). Rank 16 on all linears, 64 examples
-per update. Compilation is not counted. "unshared" packs examples that share nothing, "plain" puts each in its own row.
+Each part runs in its own process: `ours` measures the Trainer that `jora train` runs, `peer` transformers and PEFT
+(bench/on_gpu_peer.py). tests/drills/test_gpu.py checks that the GPU computes the same. Rank 16 on all linears, 64
+examples per update. Compilation is not counted. "unshared" packs examples that share nothing, "plain" puts each in its
+own row.
 
 The figures compare the fastest run of each side, and separately the run of each side that needs the least memory.
 Memory is the peak of each side's allocator; JAX's peak cannot be reset, so a run reports that of earlier runs if it was
@@ -34,12 +34,8 @@ from typing import Any
 import numpy as np
 
 from bench.on_gpu_peer import ALPHA, EXAMPLES, PEER_RUNS, RANK, measure_peer
+from testing.random_models import make_model
 
-SHAPES: dict[str, tuple[int, int, int, int, int, int]] = {  # hidden, feed-forward, layers, heads, key/value heads, V
-    "tiny": (64, 128, 2, 4, 2, 49152),
-    "smollm2": (576, 1536, 30, 9, 3, 49152),
-    "1b": (2048, 8192, 16, 32, 8, 128256),
-}
 # Sequences, row length, rows per microbatch, remat, and the attention (empty: the engine's choice).
 Run = tuple[str, int, int, str, str]
 RUNS: tuple[Run, ...] = (
@@ -60,7 +56,7 @@ def main() -> None:
     parser.add_argument("--squad", type=Path)
     parser.add_argument("--prepare", type=Path)
     parser.add_argument("--shapes", default="smollm2,1b")
-    parser.add_argument("--parts", default="check,jobs,ours,peer")
+    parser.add_argument("--parts", default="ours,peer")
     parser.add_argument("--limit", type=float, default=300.0, help="time limit per part, in seconds")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -127,17 +123,6 @@ def _print_figures(results: list[dict[str, Any]]) -> None:
 def _work(part: str, shape: str, base: Path, arguments: argparse.Namespace) -> None:
     if part == "make":
         make_model(shape, base)
-    elif part == "check":
-        from bench.on_gpu_check import check
-
-        check(base, arguments.sequences)
-    elif part == "jobs":
-        from bench.on_gpu_jobs import generates_alike, trains_alike
-
-        _attempt("training twice", partial(trains_alike, base, arguments.sequences / "shared"))
-        untied = base.with_name("untied")  # tied random weights repeat their last token
-        make_model(shape, untied, tied=False)
-        _attempt("generating", partial(generates_alike, untied, arguments.sequences / "shared"))
     elif part == "ours":
         peak = _peak()
         print(f"bf16 products: {peak / 1e12:.3g} TFLOP/s", flush=True)
@@ -165,33 +150,6 @@ def _attempt(name: str, act: Callable[[], None]) -> None:
 def _note(**result: Any) -> None:
     with Path(os.environ["ON_GPU_RESULTS"]).open("a") as file:
         file.write(json.dumps(result) + "\n")
-
-
-def make_model(shape: str, base: Path, *, tied: bool = True) -> None:
-    """Write a Hugging Face folder with random weights in bf16."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    hidden, inner, layers, heads, kv_heads, vocabulary = SHAPES[shape]
-    config = LlamaConfig(
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        head_dim=hidden // heads,
-        vocab_size=vocabulary,
-        max_position_embeddings=8192,
-        tie_word_embeddings=tied,
-        initializer_range=0.04,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        model = LlamaForCausalLM(config).to(torch.bfloat16)
-    model.save_pretrained(base)
-    print(f"{shape}: {sum(parameter.numel() for parameter in model.parameters()):,} parameters")
 
 
 def _ours(shape: str, base: Path, arguments: argparse.Namespace, run: Run, peak: float) -> None:

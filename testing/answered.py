@@ -8,7 +8,7 @@ from data.scoring.evaluated import Answered
 
 def answered(rung: str, number: int, f1: float, **more: Any) -> Answered:
     """The answer of a rung to the question `q<number>`."""
-    fields = {
+    fields: dict[str, Any] = {
         "rung": rung,
         "question_id": f"q{number}",
         "question": f"Who is {number}?",

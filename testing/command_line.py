@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +24,20 @@ def jora(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
     return int(ended.value.code or 0), errors[0] if errors else ""
 
 
-def start_jora(*arguments: object, prefect: str | None, log: Path, **environment: str) -> "subprocess.Popen[bytes]":
-    """A process of its own, as a person starts it, that reports to the server at the URL `prefect`; None: its own."""
+class Started(subprocess.Popen[bytes]):
+    """A process that is killed when its `with` block fails, which would wait for its end otherwise."""
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *error)
+
+
+def start_jora(*arguments: object, prefect: str | None, log: Path, **environment: str) -> Started:
+    """Start `jora` as a person does, with the Prefect server at the URL `prefect`; None: it starts its own."""
     environment = {**os.environ, **environment}
     environment.pop("PREFECT_API_URL", None)
     if prefect is not None:
         environment["PREFECT_API_URL"] = prefect
     with log.open("wb") as file:
-        return subprocess.Popen([*JORA, *map(str, arguments)], env=environment, cwd=ROOT, stdout=file, stderr=file)
+        return Started([*JORA, *map(str, arguments)], env=environment, cwd=ROOT, stdout=file, stderr=file)

@@ -14,11 +14,9 @@ from tasks.store.store import Store
 def small_settings(folder: Path, documents: int = 2) -> dict[str, Any]:
     """Values of a `RunConfig` without a work directory; the files lie in `folder`."""
     from flows.settings.config import load_config
-    from testing.small_runs import SMALL, copy_samples, tiny_base
+    from testing.small_runs import SMALL, small_sources
 
-    corpus, questions = copy_samples(folder, documents)
-    given = {"corpus": str(corpus), "questions": str(questions), "base_model": str(tiny_base(folder / "base"))}
-    return load_config(None, given, (*SMALL, "training.max_updates=2")).model_dump()
+    return load_config(None, small_sources(folder, documents), (*SMALL, "training.max_updates=2")).model_dump()
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +55,36 @@ def tiny_base(folder: Path, seed: int = 0) -> Path:
     hf_folder(folder, seed, vocab_size=len(tokenizer), max_position_embeddings=1024, num_hidden_layers=2)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def small_sources(folder: Path, count: int = 2) -> dict[str, str]:
+    """The options of a small run whose files are all below `folder`; it compiles what no test has compiled before."""
+    from testing.jobs_here import share_programs
+
+    documents, questions = copy_samples(folder, count)
+    share_programs(Store(folder / "work"))
+    paths = {
+        "corpus": documents,
+        "questions": questions,
+        "base_model": tiny_base(folder / "base"),
+        "work_dir": folder / "work",
+    }
+    return {name: str(path) for name, path in paths.items()}
+
+
+def as_options(sources: dict[str, str], sets: Sequence[str]) -> list[str]:
+    """The same sources, and settings, as words of a command line."""
+    words = [word for name, value in sources.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return words + [word for item in sets for word in ("--set", item)]
+
+
+def as_parameters(sources: dict[str, str], sets: Sequence[str]) -> dict[str, Any]:
+    """The same sources, and settings, as parameters of a deployment."""
+    parameters: dict[str, Any] = dict(sources)
+    for item in sets:
+        (group, name), value = item.split("=")[0].split("."), json.loads(item.split("=")[1])
+        parameters.setdefault(group, {})[name] = value
+    return parameters
 
 
 def foreign_adapter(folder: Path, config: ModelConfig, rank: int = 4, spread: float = 0.1) -> Path:

@@ -1,16 +1,17 @@
 """Tiny random models of the real Hugging Face classes, with odd constants: no default can pass for a reading."""
 
 from pathlib import Path
-
-import torch
-import transformers
+from typing import Any
 
 VOCAB = 97
 
 
-def hf_model(seed: int = 0, **changes: object) -> transformers.PreTrainedModel:
+def hf_model(seed: int = 0, **changes: object) -> Any:
     """A random LlamaForCausalLM: theta 12,345, epsilon 3e-4, 4 query and 2 key/value heads, head size not D / N."""
-    facts: dict = {
+    import torch
+    import transformers
+
+    facts: dict[str, object] = {
         "vocab_size": VOCAB + 7,
         "hidden_size": 48,
         "intermediate_size": 80,

@@ -27,7 +27,7 @@ def without_devices() -> dict[str, str]:
     return {**os.environ, "XLA_FLAGS": " ".join(flags)}
 
 
-def job(base: Path, data: Path, folder: Path, validation: Path | None = None, **changes) -> TrainJob:
+def job(base: Path, data: Path, folder: Path, validation: Path | None = None, **changes: object) -> TrainJob:
     """A job by SETTINGS with changes: of 24 examples, twelve updates of six."""
     return TrainJob(
         base=str(base),

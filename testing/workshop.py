@@ -10,8 +10,7 @@ from flows.settings.config import RunConfig, load_config
 from tasks.engine.cache import Stage
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
-from testing.jobs_here import share_programs
-from testing.small_runs import SMALL, copy_samples, tiny_base
+from testing.small_runs import SMALL, small_sources
 
 # How far the pipeline must go for a stage; the others belong to the examples.
 GOALS = {
@@ -29,18 +28,11 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.given = small_sources(folder, 3)
         self.store = Store(folder / "work")
-        share_programs(self.store)
         self.kept: dict[str, Artifact] = {}
-        documents, questions = copy_samples(folder, 3)
-        _spoil_some(questions)
-        _nearly_repeat(documents)
-        self.given = {
-            "corpus": str(documents),
-            "questions": str(questions),
-            "base_model": str(tiny_base(folder / "base")),
-            "work_dir": str(self.store.work_dir),
-        }
+        _spoil_some(Path(self.given["questions"]))
+        _nearly_repeat(Path(self.given["corpus"]))
 
     def config(self, *sets: str) -> RunConfig:
         return load_config(None, self.given, (*SMALL, *sets))

@@ -1,7 +1,11 @@
-"""Settings that catch whole classes of bugs, set before anything imports JAX; one Prefect server for all tests."""
+"""Settings that catch many kinds of bugs, set before anything imports JAX; and what all tests share.
+
+What is expensive is made once a session: folders for both workers, under a lock; a Prefect server for each worker.
+"""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,3 +59,47 @@ def prefect_server() -> Iterator[str]:
         url = PREFECT_API_URL.value()
         assert url
         yield url
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that makes a named folder once for all workers; nobody may write to it afterwards."""
+    from tasks.store.locks import flocked
+
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def make_once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with flocked(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()  # fails where the other worker's attempt failed
+                make(folder)
+                done.touch()
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(scope="session")
+def smollm2(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """SmolLM2-135M-Instruct as a Hugging Face folder."""
+    from jora_model.formats.base import resolve_base
+    from jora_model.formats.gguf_import import import_gguf
+
+    return once("smollm2", lambda folder: import_gguf(resolve_base("embedded"), folder))
+
+
+@pytest.fixture(scope="session")
+def finished(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The work directory of a small finished run whose model is the champion; copy it before you write to it."""
+    from testing.asked_runs import finished_run
+
+    return once("finished", finished_run) / "work"
+
+
+@pytest.fixture
+def finished_copy(finished: Path, tmp_path: Path) -> Path:
+    """The same work directory, copied elsewhere."""
+    return Path(shutil.copytree(finished, tmp_path / "copied", symlinks=True))

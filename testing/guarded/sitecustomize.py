@@ -7,15 +7,16 @@ import os
 import pickle
 import socket
 import sys
+from typing import Any, NoReturn
 
 _HERE = (None, "", "127.0.0.1", "::1", "localhost")
 
 
-def _refuse(*args, **kwargs):
+def _refuse(*args: object, **kwargs: object) -> NoReturn:
     raise AssertionError("something was unpickled")
 
 
-def _stay_here(event, arguments):
+def _stay_here(event: str, arguments: Any) -> None:
     if event == "socket.connect" and arguments[0].family in (socket.AF_INET, socket.AF_INET6):
         host = arguments[1][0]
     elif event == "socket.getaddrinfo":  # without a network there is no address to connect to
@@ -30,7 +31,8 @@ def _stay_here(event, arguments):
 
 
 sys.addaudithook(_stay_here)
-pickle.load = pickle.loads = pickle._load = pickle._loads = _refuse
-# Still classes of their kinds: torch and others make their own of them when they are imported.
-pickle.Unpickler = type("Unpickler", (pickle.Unpickler,), {"load": _refuse})
-pickle._Unpickler = type("_Unpickler", (pickle._Unpickler,), {"load": _refuse})
+for _name in ("load", "loads", "_load", "_loads"):
+    setattr(pickle, _name, _refuse)
+# They remain classes: torch and others derive from them when they are imported.
+for _name in ("Unpickler", "_Unpickler"):
+    setattr(pickle, _name, type(_name, (getattr(pickle, _name),), {"load": _refuse}))

@@ -8,27 +8,20 @@ from flows.pipeline.stages import Pipeline
 from flows.settings.config import load_config
 from jora_model.spec.config import ModelConfig
 from tasks.store.store import Store
-from testing.jobs_here import run_jobs_here, share_programs
-from testing.small_runs import SMALL, copy_samples, foreign_adapter, tiny_base
+from testing.jobs_here import run_jobs_here
+from testing.small_runs import SMALL, foreign_adapter, small_sources
 
 
 @pytest.fixture
 def given(tmp_path, monkeypatch):
     run_jobs_here(monkeypatch)
-    documents, questions = copy_samples(tmp_path, 3)
-    base = tiny_base(tmp_path / "base")
-    foreign_adapter(tmp_path / "adapter", ModelConfig.read(base))
-    return {
-        "corpus": str(documents),
-        "questions": str(questions),
-        "base_model": str(base),
-        "work_dir": str(tmp_path / "work"),
-    }
+    sources = small_sources(tmp_path, 3)
+    foreign_adapter(tmp_path / "adapter", ModelConfig.read(tmp_path / "base"))
+    return sources
 
 
 def test_taken_as_it_is_and_trained_further(tmp_path, given):
     store = Store(tmp_path / "work")
-    share_programs(store)
     stages = []
 
     def call(stage, *args):

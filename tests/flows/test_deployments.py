@@ -18,10 +18,8 @@ import pytest
 import yaml
 
 from tasks.store.locks import flocked
-from tasks.store.store import Store
 from testing.box import ROOT, Box, wait_for
-from testing.jobs_here import share_programs
-from testing.small_runs import SMALL, copy_samples, tiny_base
+from testing.small_runs import SMALL, as_parameters, small_sources
 
 UPDATES = 60
 
@@ -47,19 +45,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
 @pytest.fixture(scope="module")
 def given(box: Box) -> dict[str, Any]:
     """Parameters of a run that takes seconds, in one work directory for all."""
-    documents, questions = copy_samples(box.folder / "samples", 2)
-    work = box.folder / "work"
-    share_programs(Store(work))
-    given: dict[str, Any] = {
-        "corpus": str(documents),
-        "questions": str(questions),
-        "base_model": str(tiny_base(box.folder / "base")),
-        "work_dir": str(work),
-    }
-    for item in SMALL:
-        (group, name), value = item.split("=")[0].split("."), json.loads(item.split("=")[1])
-        given.setdefault(group, {})[name] = value
-    return given
+    return as_parameters(small_sources(box.folder), SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +88,7 @@ def materialized(box: Box) -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.slow
 def test_the_weekly_deployment_runs_on_the_samples(box: Box, given: dict[str, Any], silent: str) -> None:
     """All but the ladder, which is most of the time of a run this short, and has its own tests."""
     listed = {line["name"] for line in json.loads(box.command("prefect", "deployment", "ls", "-o", "json"))}
@@ -124,6 +111,7 @@ def test_the_weekly_deployment_runs_on_the_samples(box: Box, given: dict[str, An
     assert any(line["message"].startswith("attention: ") for line in logged), "the log of the job is there too"
 
 
+@pytest.mark.slow
 def test_a_killed_run_heals_and_a_cancelled_one_can_go_on(box: Box, given: dict[str, Any]) -> None:
     long = {"max_updates": UPDATES, "epochs": 30, "checkpoint_every": 1}
     parameters = {**given, "training": {**given["training"], **long}}
@@ -154,6 +142,7 @@ def test_a_killed_run_heals_and_a_cancelled_one_can_go_on(box: Box, given: dict[
     assert summary["updates_in_this_process"] < summary["updates"] == UPDATES
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled_where_another_trains(box: Box, given: dict[str, Any]) -> None:
     (lock,) = (Path(given["work_dir"]) / "locks").glob("turn-*.lock")
     with flocked(lock):
@@ -183,6 +172,7 @@ def chat() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_bad_values_are_one_line_and_a_chat_is_told(box: Box, given: dict[str, Any], chat: Any) -> None:
     """What the form's schema knows is refused when a run is asked for; the rest is the state of the run."""
     address, told = chat
@@ -200,6 +190,7 @@ def test_bad_values_are_one_line_and_a_chat_is_told(box: Box, given: dict[str, A
     assert told[0]["text"].endswith(f"failed: {message}")
 
 
+@pytest.mark.slow
 def test_a_minutely_schedule_gets_its_runs(box: Box, silent: str) -> None:
     """With some versions of SQLAlchemy it never does, and nobody says so."""
     schedule = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
@@ -212,6 +203,7 @@ def test_a_minutely_schedule_gets_its_runs(box: Box, silent: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+@pytest.mark.slow
 def test_templates_are_taken(box: Box, kind: str) -> None:
     if kind not in KINDS:
         pytest.skip(f"prefect-{kind} is not installed")
@@ -248,6 +240,7 @@ def known(client: Any, manifest: dict[str, Any]) -> Any:
     return keep(manifest, {"Job": "V1Job", "Service": "V1Service"}[manifest["kind"]])
 
 
+@pytest.mark.slow
 def test_a_run_that_fell_silent_is_crashed_then_started_again(box: Box, silent: str) -> None:
     wait_for(lambda: "AwaitingRetry" in states(box, silent), 150, "the automations")
     assert states(box, silent).count("Crashed") == 1

@@ -1,4 +1,4 @@
-"""The flow `raft-finetune` on real parts, in short: sample documents, SmolLM2, MiniLM; the same work directory twice.
+"""`jora run` as a process, twice on one work directory: with a tiny random model, and (slow) with SmolLM2.
 
 Then what README promises of the result: the adapter loads in PEFT by its six lines, the merged model in transformers.
 """
@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from tasks.records.models import Registry
 from tasks.records.records import list_runs
-from tasks.store.store import Store
 from testing.command_line import ROOT, start_jora
-from testing.jobs_here import share_programs
-from testing.small_runs import copy_samples
+from testing.small_runs import SMALL, as_options, small_sources
 
 SETTINGS = (
     "chunking.max_tokens=128",
@@ -33,7 +30,7 @@ SETTINGS = (
     "evaluation.max_questions=2",
 )
 # No process of a run, its jobs included, may unpickle (Prefect's server does, what it wrote itself) or talk to others.
-GUARDED = ROOT / "tests" / "support" / "guarded"
+GUARDED = ROOT / "testing" / "guarded"
 # Sources are looked at every time; everything else is kept.
 SNAPSHOTS = {"snapshot-documents", "snapshot-questions", "snapshot-base", "snapshot-embedder"}
 STAGES = {
@@ -56,10 +53,11 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Run:
-    """A work directory, the server's URL, and what the first and the second run printed."""
+    """A work directory, the server's URL, the stages, and what the first and the second run printed."""
 
     work_dir: Path
     server: str
+    stages: set[str]
     first: str
     second: str
 
@@ -81,21 +79,21 @@ def test_the_guard_guards(code: str, says: bytes) -> None:
     assert says in done.stderr
 
 
-@pytest.fixture(scope="module")
-def run(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("run")
-    documents, questions = copy_samples(folder, 6)
-    share_programs(Store(folder / "work"))
-    sets = [part for item in SETTINGS for part in ("--set", item)]
-    command = ["run", "--corpus", documents, "--questions", questions, "--work-dir", folder / "work", *sets]
+@pytest.fixture(scope="module", params=["tiny", pytest.param("smollm2", marks=pytest.mark.slow)])
+def run(request: pytest.FixtureRequest, prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder, real = tmp_path_factory.mktemp("run"), request.param == "smollm2"
+    sources = small_sources(folder, 6 if real else 2)
+    if real:
+        del sources["base_model"]
+    options = as_options(sources, SETTINGS if real else (*SMALL, "evaluation.max_questions=2"))
     printed = []
     for name in ("first", "second"):
         log = folder / f"{name}.log"
-        with start_jora(*command, prefect=prefect_server, log=log, PYTHONPATH=str(GUARDED)) as process:
+        with start_jora("run", *options, prefect=prefect_server, log=log, PYTHONPATH=str(GUARDED)) as process:
             code = process.wait()
         printed.append(log.read_text())
         assert code == 0, printed[-1]
-    return Run(folder / "work", prefect_server, *printed)
+    return Run(folder / "work", prefect_server, STAGES if real else STAGES - {"import-base"}, *printed)
 
 
 def ask(server: str, path: str) -> list[dict]:
@@ -110,21 +108,22 @@ def stages(printed: str, what: str) -> set[str]:
 
 
 def test_every_stage_is_built_once_then_there_is_nothing_to_do(run: Run) -> None:
-    assert stages(run.first, "built") == STAGES
-    assert "19 stages: 0 cached, 19 built" in run.first
+    assert stages(run.first, "built") == run.stages
+    count = len(run.stages) + 2  # prompts and answers are built twice: for the base model and for the tuned one
+    assert f"{count} stages: 0 cached, {count} built" in run.first
     # The comparison with a champion is no stage of the way; what it would say has been said.
-    assert run.second.count("nothing to do: all 18 stages are as the last run left them") == 2
+    assert run.second.count(f"nothing to do: all {count - 1} stages are as the last run left them") == 2
     assert not stages(run.second, "built")
     records = list_runs(run.work_dir)
     assert [record.state for record in records] == ["completed", "nothing to do"]
-    assert [len(record.stages) for record in records] == [19, 18]
+    assert [len(record.stages) for record in records] == [count, count - 1]
     assert all(stage.peak_bytes for stage in records[0].stages)
     found = {(item["name"], item["state_name"]) for item in ask(run.server, "flow_runs/filter")}
     assert {"jax", "prefect"} <= set(records[0].packages)
     dataset = records[0].artifacts["dataset"].digest[:8]
     pages = {item["key"] for item in ask(run.server, "artifacts/filter")}
     assert {"run", "data", "evaluation", "report", "training", "answers"} <= pages
-    name = f"raft-finetune documents embedded {dataset}"
+    name = f"raft-finetune documents {'embedded' if 'import-base' in run.stages else 'base'} {dataset}"
     assert {(name, "Completed"), (name, "NothingToDo")} <= found
 
 
@@ -170,6 +169,8 @@ def test_the_adapter_loads_by_the_lines_of_the_readme(run: Run) -> None:
     ):
         assert there in snippet
         snippet = snippet.replace(there, str(here))
+    import torch
+
     names: dict = {}
     exec(snippet, names)
     tokens = names["tokenizer"]("Who keeps the keys?", return_tensors="pt").input_ids
@@ -181,7 +182,9 @@ def test_the_adapter_loads_by_the_lines_of_the_readme(run: Run) -> None:
     assert (tuned != plain).any(), "one update has changed the adapter"
 
 
+@pytest.mark.parametrize("run", [pytest.param("smollm2", marks=pytest.mark.slow)], indirect=True)
 def test_the_merged_model_loads_in_transformers(run: Run) -> None:
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = run.work_dir / "latest" / "merged"

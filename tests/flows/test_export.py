@@ -9,27 +9,18 @@ from safetensors.numpy import load_file
 from flows.settings.config import load_config
 from tasks.records.models import Registry, describe_model
 from tasks.records.runs import read_latest
-from tasks.store.store import Store
 from testing.command_line import jora
-from testing.jobs_here import run_jobs_here, share_programs
-from testing.small_runs import SMALL, copy_samples, run_here, tiny_base
+from testing.jobs_here import run_jobs_here
+from testing.small_runs import SMALL, run_here, small_sources
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """A finished run without an evaluation, whose model is registered."""
-    folder = tmp_path_factory.mktemp("run")
-    documents, questions = copy_samples(folder, 3)
-    given = {
-        "corpus": str(documents),
-        "questions": str(questions),
-        "base_model": str(tiny_base(folder / "base")),
-        "work_dir": str(folder / "work"),
-    }
-    share_programs(Store(folder / "work"))
+    sources = small_sources(tmp_path_factory.mktemp("run"), 3)
     with pytest.MonkeyPatch.context() as patch:
         run_jobs_here(patch)
-        store = run_here(load_config(None, given, (*SMALL, "export.data_license=cc-by-4.0")), "export")
+        store = run_here(load_config(None, sources, (*SMALL, "export.data_license=cc-by-4.0")), "export")
     artifacts, settings = read_latest(store.work_dir)
     Registry(store.work_dir).register(store, describe_model(store, artifacts, settings, run=None))
     return store.work_dir

@@ -9,28 +9,27 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tasks.store.store import Store
-from testing.command_line import start_jora
+from testing.command_line import Started, start_jora
 from testing.jobs_here import share_programs
-from testing.small_runs import SMALL, copy_samples, tiny_base
+from testing.small_runs import SMALL, as_options, small_sources
 
 UPDATES = 40
 TRAINING = (f"training.max_updates={UPDATES}", "training.epochs=20", "training.checkpoint_every=1")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: Path) -> None:
-    documents, questions = copy_samples(tmp_path, 2)
-    sets = [part for item in (*SMALL, *TRAINING) for part in ("--set", item)]
-    names = ["--corpus", documents, "--questions", questions, "--base-model", tiny_base(tmp_path / "base")]
+    options = as_options(small_sources(tmp_path), (*SMALL, *TRAINING))
 
-    def start(work: Path):
-        return start_jora(
-            "train", *names, "--work-dir", work, *sets, prefect=prefect_server, log=work.with_suffix(".log")
-        )
+    def start(work: Path) -> Started:
+        log = work.with_suffix(".log")
+        return start_jora("train", *options, "--work-dir", work, prefect=prefect_server, log=log)
 
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for work in (whole, parts):
-        share_programs(Store(work))
+    whole, parts = tmp_path / "work", tmp_path / "parts"
+    share_programs(Store(parts))
     with start(whole) as process:
         assert process.wait() == 0, whole.with_suffix(".log").read_text()
     with start(parts) as process:
@@ -56,15 +55,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: P
     assert not list((parts / "scratch").iterdir()), "checkpoints are gone once they have served"
 
 
+@pytest.mark.slow
 def test_a_terminated_run_leaves_no_process(tmp_path: Path) -> None:
     """Neither the trainer nor the server that the run started for itself."""
-    documents, questions = copy_samples(tmp_path, 2)
-    sets = [part for item in (*SMALL, *TRAINING) for part in ("--set", item)]
-    names = ["--corpus", documents, "--questions", questions, "--base-model", tiny_base(tmp_path / "base")]
-    work, home = tmp_path / "work", str(tmp_path / "prefect")
-    share_programs(Store(work))
-    log = tmp_path / "log"
-    with start_jora("train", *names, "--work-dir", work, *sets, prefect=None, log=log, PREFECT_HOME=home) as process:
+    options = as_options(small_sources(tmp_path), (*SMALL, *TRAINING))
+    work, home, log = tmp_path / "work", str(tmp_path / "prefect"), tmp_path / "log"
+    with start_jora("train", *options, prefect=None, log=log, PREFECT_HOME=home) as process:
         while lines_of_metrics(work) < 2:
             assert process.poll() is None, log.read_text()
             time.sleep(0.01)

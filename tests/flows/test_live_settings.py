@@ -342,7 +342,9 @@ def all_settings() -> set[str]:
 
 def rows_of_training() -> set[str]:
     """The settings that the training tests `test_every_setting...` have parameters for, each {name: other value}."""
-    spec = importlib.util.spec_from_file_location("training_tests", TESTS / "jora_model" / "test_training.py")
+    spec = importlib.util.spec_from_file_location(
+        "training_tests", TESTS / "jora_model" / "training" / "test_training.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,15 +1,10 @@
 """Decisions about models reach a webhook: a real server with its automations, and a receiver on the loopback."""
 
 import json
-import os
 import queue
-import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,42 +13,20 @@ import pytest
 
 from tasks.records.models import Registry
 from tasks.store.store import Store
-from testing.command_line import ROOT, start_jora
+from testing.box import ROOT, Box
+from testing.command_line import start_jora
 from testing.registered import model
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a server of this test's own, with what the other tests switch off."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    env = {
-        **os.environ,
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "true",
-        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(
-        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as process:
-        try:
-            for _ in range(360):
-                try:
-                    urllib.request.urlopen(f"{env['PREFECT_API_URL']}/health", timeout=2).close()
-                    break
-                except OSError:
-                    assert process.poll() is None
-                    time.sleep(0.25)
-            yield env
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+    box = Box(tmp_path)
+    try:
+        box.start_server()
+        yield box.environment
+    finally:
+        box.stop()
 
 
 @pytest.fixture
@@ -79,6 +52,7 @@ def received() -> Iterator[tuple[str, "queue.Queue[dict]"]]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_promotion_and_a_rollback_reach_the_webhook(server, received, tmp_path: Path) -> None:
     address, bodies = received
     notify = [sys.executable, "deploy/notify.py"]

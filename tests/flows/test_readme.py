@@ -81,7 +81,9 @@ def test_job_file_and_its_commands() -> None:
     """The job has known fields, and each command names its process, or the cluster that does."""
     (job,) = (text for language, text in BLOCK.findall(README) if language == "json")
     assert TrainJob.model_validate_json(job).mesh.devices == 2
-    found = re.findall(r"^(?:srun )?\.venv/bin/python -m jora_model\.train job\.json (.*?) +#", README, re.MULTILINE)
+    found = re.findall(
+        r"^(?:srun )?\.venv/bin/python -m jora_model\.training\.train job\.json (.*?) +#", README, re.MULTILINE
+    )
     assert len(found) == 2
     for arguments in found:
         options, rest = several.OPTIONS.parse_known_args(shlex.split(arguments))

@@ -10,20 +10,16 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from data.documents.chunks import ChunkSettings
 from data.raft.settings import RaftSettings
 from flows.raft import build_dataset
-from testing.small_runs import copy_samples, tiny_base
+from testing.small_runs import small_sources
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_rebuild_tells_what_changed(tmp_path: Path) -> None:
-    documents, questions = copy_samples(tmp_path, 3)
-    base = tiny_base(tmp_path / "base")
-    facts = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps(facts | {"max_position_embeddings": 4096}))
+    sources = small_sources(tmp_path, 3)
+    config = tmp_path / "base" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 4096}))
     arguments = {
-        "corpus": str(documents),
-        "questions": str(questions),
-        "base_model": str(base),
-        "work_dir": str(tmp_path / "work"),
+        **sources,
         "chunking": ChunkSettings(max_tokens=96),
         "raft": RaftSettings(context_chunks=2, max_tokens=512),
     }
@@ -31,7 +27,7 @@ def test_a_rebuild_tells_what_changed(tmp_path: Path) -> None:
     assert {"dataset", "package"} <= set(first.paths) and "diff" not in first.paths
     again = build_dataset(**arguments)
     assert "diff" not in again.paths, "nothing changed"
-    (documents / "new.md").write_text("# New\n\nNobody asks about this.\n")
+    (tmp_path / "documents" / "new.md").write_text("# New\n\nNobody asks about this.\n")
     rebuilt = build_dataset(**arguments)
     told = json.loads((rebuilt.paths["diff"] / "diff.json").read_text())
     assert told["documents_added"] == ["new.md"] and told["documents_kept"] == 3

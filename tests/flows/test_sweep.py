@@ -14,10 +14,9 @@ from flows.settings.config import RunConfig, load_config
 from flows.settings.sweep_values import read_values
 from flows.sweep import SweepResults, ValueRun, raft_sweep
 from tasks.records.records import list_runs
-from tasks.store.store import Store
 from testing.command_line import jora, start_jora
-from testing.jobs_here import run_jobs_here, share_programs
-from testing.small_runs import SMALL, copy_samples, tiny_base
+from testing.jobs_here import run_jobs_here
+from testing.small_runs import SMALL, small_sources
 
 SNAPSHOTS = {"snapshot-documents", "snapshot-questions", "snapshot-base", "snapshot-embedder"}
 SETTINGS = (*SMALL, "training.max_updates=3")
@@ -38,17 +37,9 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("sweep")
-    documents, questions = copy_samples(folder, 2)
-    options = {
-        "corpus": str(documents),
-        "questions": str(questions),
-        "base_model": str(tiny_base(folder / "base")),
-        "work_dir": str(folder / "work"),
-    }
-    share_programs(Store(folder / "work"))
     with pytest.MonkeyPatch.context() as patch:
         run_jobs_here(patch)
-        config = load_config(None, options, SETTINGS)
+        config = load_config(None, small_sources(folder), SETTINGS)
         (folder / "raft.yaml").write_text(config.model_dump_json())  # JSON is YAML
         yield Shop(config, folder / "raft.yaml")
 

@@ -13,26 +13,19 @@ from flows.cli.main import app
 from flows.settings.config import RunConfig, load_config
 from tasks.records.runs import read_latest
 from testing.jobs_here import run_jobs_here
-from testing.small_runs import SMALL, copy_samples, run_here, tiny_base
+from testing.small_runs import SMALL, as_options, run_here, small_sources
 from testing.teacher_server import serve
 
 
-def config(folder: Path, *sets: str) -> RunConfig:
-    given = {
-        "corpus": str(folder / "documents"),
-        "questions": str(folder / "there_is_no_such_file.jsonl"),
-        "base_model": str(folder / "base"),
-        "work_dir": str(folder / "work"),
-    }
-    return load_config(None, given, (*SMALL, *sets))
-
-
 def test_a_teacher_of_each_kind_to_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy_samples(tmp_path, 3)
-    tiny_base(tmp_path / "base")
+    sources = small_sources(tmp_path, 3) | {"questions": str(tmp_path / "there_is_no_such_file.jsonl")}
+
+    def config(*sets: str) -> RunConfig:
+        return load_config(None, sources, (*SMALL, *sets))
+
     with serve() as server:
         sets = ("teacher.kind=endpoint", f"teacher.base_url={server.base_url}", "teacher.model=m")
-        store = run_here(config(tmp_path, *sets, "teacher.kinds.unanswerable=4"), "dataset")
+        store = run_here(config(*sets, "teacher.kinds.unanswerable=4"), "dataset")
     artifacts, _ = read_latest(store.work_dir)
     questions = [
         question
@@ -59,20 +52,18 @@ def test_a_teacher_of_each_kind_to_a_dataset(tmp_path: Path, monkeypatch: pytest
     # A local teacher: this one is random, and its answers are of no use.
     run_jobs_here(monkeypatch)
     with pytest.raises(ValueError, match="the teacher wrote no question that can be used"):
-        run_here(config(tmp_path, "teacher.kind=local", "teacher.max_tokens=4", "teacher.max_questions=3"), "dataset")
+        run_here(config("teacher.kind=local", "teacher.max_tokens=4", "teacher.max_questions=3"), "dataset")
     # No teacher: the file of questions is read.
     with pytest.raises(ValueError, match="there_is_no_such_file"):
-        run_here(config(tmp_path, "teacher.kind=given"), "dataset")
+        run_here(config("teacher.kind=given"), "dataset")
 
 
 def test_a_dry_run_asks_nothing(tmp_path: Path) -> None:
-    copy_samples(tmp_path, 2)
-    tiny_base(tmp_path / "base")
+    sources = small_sources(tmp_path)
+    del sources["questions"]
     for kind in ("endpoint", "local"):
         sets = [f"teacher.kind={kind}", "teacher.base_url=http://127.0.0.1:1/v1", "teacher.model=embedded", *SMALL]
-        options = [part for item in sets for part in ("--set", item)]
-        names = ["--corpus", tmp_path / "documents", "--base-model", tmp_path / "base", "--work-dir", tmp_path / "work"]
-        result = CliRunner().invoke(app, ["build-dataset", "--dry-run", *map(str, names), *options])
+        result = CliRunner().invoke(app, ["build-dataset", "--dry-run", *as_options(sources, sets)])
         assert result.exit_code == 0, result.output
         assert ("ask-teacher" if kind == "endpoint" else "teacher-prompts") in result.output
         assert "write-questions" in result.output

@@ -22,6 +22,7 @@ RUN = RunFacts(
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")
 @pytest.mark.parametrize(("scheme", "background"), [(0, (0x14, 0x18, 0x1D)), (1, (0xFF, 0xFF, 0xFF))])
+@pytest.mark.slow
 def test_the_page_is_drawn_in_the_readers_colours(tmp_path: Path, scheme: int, background: tuple[int, ...]) -> None:
     page, picture = tmp_path / "report.html", tmp_path / "report.png"
     page.write_text(run_page(RUN), encoding="utf-8")

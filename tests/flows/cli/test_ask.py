@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,6 @@ from data.prompting.prompts import BEGIN_QUOTE, REASON, raft_output
 from flows.cli import main as cli
 from flows.cli.ask import _Printer
 from flows.serving.opening import open_last_run
-from flows.settings.config import load_config
 from jora_model.generation.guide import Grammars, Guide
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import GenerationSettings
@@ -23,27 +21,20 @@ from tasks.answering.answering import PreparedQuestion, answer_together
 from tasks.answering.asked_models import AskedModel
 from tasks.records.models import Registry
 from tasks.store.artifacts import Artifact
-from testing.asked_runs import finished_run
 from testing.command_line import jora
-from testing.small_runs import SMALL, copy_samples, foreign_adapter, run_here, tiny_base
+from testing.small_runs import foreign_adapter
 from testing.small_tokenizers import smollm2
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The work directory of a run that built a dataset."""
-    folder = tmp_path_factory.mktemp("ask")
-    documents, questions = copy_samples(folder, 2)
-    names = {"corpus": documents, "questions": questions, "base_model": tiny_base(folder / "base")}
-    options = {name: str(path) for name, path in {**names, "work_dir": folder / "work"}.items()}
-    return run_here(load_config(None, options, SMALL), "dataset").work_dir
-
-
 @pytest.fixture
-def work(made: Path, tmp_path: Path) -> Path:
-    """A copy of it elsewhere: a work directory may be moved."""
-    shutil.copytree(made, tmp_path / "moved", symlinks=True)
-    return tmp_path / "moved"
+def work(finished_copy: Path) -> Path:
+    """The work directory of a run that built a dataset and nothing after it, moved."""
+    path = finished_copy / "latest" / "run.json"
+    record = json.loads(path.read_text())
+    for name in ("adapter", "evaluation", "export"):
+        del record["artifacts"][name]
+    path.write_text(json.dumps(record))
+    return finished_copy
 
 
 def test_base_answers_from_a_moved_work_directory(monkeypatch, capsys, work):
@@ -96,12 +87,6 @@ def test_only_a_tuned_model_that_is_to_quote_verbatim_is_held() -> None:
         held.take(token, token)
     (it,), (she,) = tokenizer.encode("It"), tokenizer.encode("She")
     assert [bool(held.allowed[token // 8] >> (token % 8) & 1) for token in (it, she)] == [True, False]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The work directory of a run with a registered champion."""
-    return finished_run(tmp_path_factory.mktemp("finished"))
 
 
 def run(monkeypatch, capfd, *arguments: object) -> str:

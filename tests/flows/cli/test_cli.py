@@ -99,10 +99,11 @@ def broken_line(folder: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("dry", [True, False])
-def test_bad_input(monkeypatch, capsys, tmp_path, corpus, spoil, arguments, message, dry):
+def test_bad_input(monkeypatch, capsys, tmp_path, corpus, smollm2, spoil, arguments, message, dry):
     spoil(corpus)
     arguments = [str(argument).format(folder=tmp_path) for argument in arguments]
-    given = ["--corpus", corpus, "--questions", tmp_path / "questions.jsonl", "--work-dir", tmp_path / "work"]
+    given = ["--corpus", corpus, "--questions", tmp_path / "questions.jsonl", "--base-model", smollm2]
+    given += ["--work-dir", tmp_path / "work"]
     code, line = jora(monkeypatch, capsys, "run", *given, *arguments, *(["--dry-run"] if dry else []))
     assert code == 2
     assert message.format(folder=tmp_path) in line

@@ -20,7 +20,6 @@ from jora_model.generation.engine import Engine
 from jora_model.spec.settings import GenerationSettings
 from tasks.answering.answering import Answering, answer_together
 from tasks.records.models import Registry
-from testing.asked_runs import finished_run
 from testing.chat_servers import body, client, hang_up, health, serving, wait_until
 from testing.command_line import JORA, ROOT, jora
 
@@ -30,8 +29,8 @@ LONG = {"max_tokens": 700}
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finished_run(tmp_path_factory.mktemp("serve"), "generation.max_new_tokens=24")
+def work(finished: Path) -> Path:
+    return finished
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import pytest
 from data.documents.chunks import Chunk
 from data.prompting.prompts import Parsed
 from data.report.answer_page import answer_html, context_html
-from testing.asked_runs import finished_run
 from testing.chat_servers import wait_until
 from testing.command_line import JORA, ROOT
 
@@ -23,13 +22,13 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("gradio")
     folder = tmp_path_factory.mktemp("ui")
-    work, log = finished_run(folder), folder / "log"
+    log = folder / "log"
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment["PREFECT_HOME"] = str(folder / "prefect")
-    command = [*JORA, "ui", "--work-dir", str(work), "--port", "0"]
+    command = [*JORA, "ui", "--work-dir", str(finished), "--port", "0"]
     with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stderr=file, env=environment) as process:
         try:
             wait_until(lambda: process.poll() is not None or b"serving" in log.read_bytes(), 120)
@@ -54,6 +53,7 @@ def page(url: str) -> Iterator[Any]:
         browser.close()
 
 
+@pytest.mark.slow
 def test_asks_and_compares_in_the_browser(page: Any, url: str, tmp_path: Path) -> None:
     page.get_by_label("Question").fill("Who broke a collarbone?")
     page.get_by_label("Compare with the base model").check()
@@ -66,6 +66,7 @@ def test_asks_and_compares_in_the_browser(page: Any, url: str, tmp_path: Path) -
     assert {one for one in page.strangers if not one.startswith((url.rstrip("/"), "data:", "blob:"))} == set()
 
 
+@pytest.mark.slow
 def test_what_went_wrong_is_shown(page: Any) -> None:
     page.get_by_role("button", name="Ask", exact=True).click()
     page.get_by_text("the question is empty").first.wait_for()

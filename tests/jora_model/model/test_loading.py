@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from jora_model.formats.hf_weights import Checkpoint
 from jora_model.model.load import load_model
@@ -11,6 +12,7 @@ from testing.loading import in_shards, loaded
 GOAL = 1.3  # times the largest shard plus what the devices hold
 
 
+@pytest.mark.slow
 def test_memory_of_loading(smollm2: Path, tmp_path: Path) -> None:
     """Two processes with half of SmolLM2-135M each, from five shards: the peaks of their resident memory."""
     folder = in_shards(smollm2, tmp_path)

@@ -1,5 +1,6 @@
 """Attention by JAX's function: chosen for rows of one plain sequence on an NVIDIA GPU, and the same as our own."""
 
+import itertools
 import logging
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -124,9 +125,16 @@ def test_the_same_as_tiles(mesh, branched):
         assert not found[~real].any()
 
 
-@pytest.mark.parametrize("other", ["xla", "xla with bias"])
-@pytest.mark.parametrize("mesh", [None, MeshSettings(data=4), MeshSettings(data=2, tp=2)])
-@pytest.mark.parametrize("remat", ["full", "none"])
+ALONE, DATA, BOTH = None, MeshSettings(data=4), MeshSettings(data=2, tp=2)
+# Each value of each of the three in a fast test; the other pairs are slow.
+FAST_STEPS = [(ALONE, "full", "xla"), (DATA, "none", "xla"), (BOTH, "full", "xla with bias")]
+STEPS = [
+    pytest.param(*step, marks=() if step in FAST_STEPS else pytest.mark.slow)
+    for step in itertools.product((ALONE, DATA, BOTH), ("full", "none"), ("xla", "xla with bias"))
+]
+
+
+@pytest.mark.parametrize(("mesh", "remat", "other"), STEPS)
 def test_a_step_is_the_same(tmp_path, mesh, remat, other):
     """Of plain rows and one that is all padding, or of tries: the loss, the gradient's norm and the adapter after an
     update."""

@@ -94,6 +94,7 @@ def lost_line(lost: int, here: int) -> tuple[int, str]:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bytes_of_one_killed_or_not(parts, tmp_path):
     """kill -9 of one in the middle of a run ends the other; both again go on to what one process gives by itself."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -159,6 +160,7 @@ def run_both(job_file: Path) -> None:
         assert [ended(process)[0] for process in processes] == [0, 0]
 
 
+@pytest.mark.slow
 def test_process_0_is_missed_as_well(parts, tmp_path):
     """With it goes JAX's own service, which would end the other one in its own words."""
     with both_started(write_job(parts, tmp_path / "run", MeshSettings(tp=2))) as processes:

@@ -18,7 +18,7 @@ from tasks.stages.critic import ask_again, ask_server_again, keep_answered
 from tasks.stages.loading import open_questions, open_tokenizer
 from tasks.stages.teaching import ask_server
 from tasks.store.store import Store
-from testing.small_runs import SMALL, copy_samples, tiny_base
+from testing.small_runs import SMALL, small_sources
 from testing.teacher_runs import teacher_at
 from testing.teacher_server import Reply, completion, serve
 
@@ -34,10 +34,7 @@ ENDPOINT = (
 def run(tmp_path_factory) -> Pipeline:
     """A small run as far as the dataset."""
     folder = tmp_path_factory.mktemp("run")
-    documents, questions = copy_samples(folder, 2)
-    base = tiny_base(folder / "base")
-    given = {"corpus": str(documents), "questions": str(questions), "base_model": str(base)}
-    config = load_config(None, {**given, "work_dir": str(folder / "work")}, (*SMALL, "critic.judge=all"))
+    config = load_config(None, small_sources(folder), (*SMALL, "critic.judge=all"))
     pipeline = Pipeline(Store(folder / "work"), config, lambda stage, *args: stage.fn(*args))
     pipeline.dataset()
     return pipeline

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.settings.config import load_config
 from testing.small_files import pdf
-from testing.small_runs import SMALL, copy_samples, run_here, tiny_base
+from testing.small_runs import SMALL, run_here, small_sources
 
 
 def lines_of(work: Path, kind: str, name: str) -> list[dict]:
@@ -15,7 +15,8 @@ def lines_of(work: Path, kind: str, name: str) -> list[dict]:
 
 
 def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path):
-    documents, questions = copy_samples(tmp_path, 3)
+    sources = small_sources(tmp_path, 3)
+    documents, questions = Path(sources["corpus"]), Path(sources["questions"])
     original = min(documents.iterdir())
     copied = documents / f"zz-copy{original.suffix}"
     shutil.copy(original, copied)
@@ -27,9 +28,7 @@ def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path
             item["document"] = copied.name
     asked.append({"question": "Who travels free of charge?", "answer": "Dogs", "document": "notice.pdf"})
     questions.write_text("".join(json.dumps(item) + "\n" for item in asked))
-    given = {"corpus": documents, "questions": questions, "base_model": tiny_base(tmp_path / "base")}
-    options = {name: str(path) for name, path in {**given, "work_dir": tmp_path / "work"}.items()}
-    work = run_here(load_config(None, options, SMALL), "dataset").work_dir
+    work = run_here(load_config(None, sources, SMALL), "dataset").work_dir
 
     (unread,) = lines_of(work, "documents", "unreadable.jsonl")
     assert unread["path"] == "broken.pdf" and unread["reason"].startswith("a broken PDF")

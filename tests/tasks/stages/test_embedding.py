@@ -54,6 +54,7 @@ def indexed(work: Path, embedding: EmbeddingSettings) -> tuple[Store, Artifact, 
     return store, index, len(planned)
 
 
+@pytest.mark.slow
 def test_dask_workers_make_the_same_vectors(tmp_path, prefect_server, few_in_a_shard):
     from distributed import LocalCluster
 

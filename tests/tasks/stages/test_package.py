@@ -20,7 +20,7 @@ from tasks.stages.package import package_dataset, read_leaks
 from tasks.stages.sources import snapshot_documents
 from tasks.store.store import Store
 from testing.command_line import jora
-from testing.small_runs import SMALL, copy_samples, run_here, tiny_base
+from testing.small_runs import SMALL, run_here, small_sources
 
 SETS = (*SMALL, "split.validation_fraction=0.3", "raft.mix_fraction=0.1")
 
@@ -28,16 +28,9 @@ SETS = (*SMALL, "split.validation_fraction=0.3", "raft.mix_fraction=0.1")
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> RunConfig:
     folder = tmp_path_factory.mktemp("package")
-    documents, questions = copy_samples(folder, 4)
     general = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in range(40)]
     (folder / "general.json").write_text(json.dumps(general))
-    options = {
-        "corpus": str(documents),
-        "questions": str(questions),
-        "base_model": str(tiny_base(folder / "base")),
-        "work_dir": str(folder / "work"),
-    }
-    return load_config(None, options, (*SETS, f"raft.mix_file={folder / 'general.json'}"))
+    return load_config(None, small_sources(folder, 4), (*SETS, f"raft.mix_file={folder / 'general.json'}"))
 
 
 @pytest.fixture(scope="module")

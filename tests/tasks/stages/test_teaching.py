@@ -261,6 +261,7 @@ def base_artifact(store: Store, folder: Path) -> Artifact:
     return build.artifact
 
 
+@pytest.mark.slow
 def test_smollm2_behind_a_real_server(tmp_path: Path) -> None:
     """`transformers serve` over the OpenAI protocol. The model is too small for good questions; the way counts."""
     model = tmp_path / "smollm2"

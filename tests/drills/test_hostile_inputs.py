@@ -1,26 +1,22 @@
-"""Hostile documents through the real snapshot and the real chunking, each alone beside a good one, then all together.
-
-    .venv/bin/python -m bench.hostile_inputs [--quick]
+"""Hostile documents through the real snapshot and the real chunking, each beside a good one, then all together.
 
 Every file must become a document or be listed with its reason; nothing may end the run, nothing may be written outside
-the work directory, and what is forbidden must not be read. --quick leaves out the run of all together.
+the work directory, and what is forbidden must not be read. Quick: every fourth file, and none together.
 """
 
-from __future__ import annotations
-
-import argparse
 import json
 import logging
 import os
 import resource
 import shutil
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.machine import describe_machine
+import pytest
+
 from data.documents.chunks import ChunkSettings
 from data.documents.documents import DocumentSettings
 from tasks.stages.retrieval import cut_chunks
@@ -91,33 +87,33 @@ def tree(folder: Path, without: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def main() -> int:
-    """Make, run, compare, clean up."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="leave out the run of all together")
-    options = parser.parse_args()
-    print(describe_machine("pypdf", "python-docx", "python-pptx", "trafilatura", "charset-normalizer", "pyarrow"))
+def test_hostile_files_are_read_or_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    # Whatever is written to the current directory, the temporary directory or the home shows as well.
+    for name in ("here", "home", "tmp", "corpora", "all"):
+        (tmp_path / name).mkdir()
+    store = Store(tmp_path / "work")
+    base = import_base.fn(store, snapshot_base.fn(store, "embedded"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.chdir(tmp_path / "here")
     logging.disable(logging.WARNING)
-    root = Path(tempfile.mkdtemp(prefix="hostile-"))
-    here = Path.cwd()
     try:
-        # Whatever is written to the current folder, the temporary folder or the home shows as well.
-        for name in ("here", "home", "tmp", "corpora", "all"):
-            (root / name).mkdir()
-        store = Store(root / "work")
-        base = import_base.fn(store, snapshot_base.fn(store, "embedded"))
-        os.environ |= {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp")}
-        tempfile.tempdir = None
-        os.chdir(root / "here")
-        return _measure(root, store, base, everything=not options.quick)
+        wrong, outside, figures = _measure(tmp_path, store, base, HOSTILE if full else HOSTILE[::4], together=full)
     finally:
-        os.chdir(here)
-        shutil.rmtree(root)
+        logging.disable(logging.NOTSET)
+    for name, value in figures.items():
+        print(f"figure {name} {value}")
+    assert not wrong and not outside
+    assert figures["crashes"] == figures["neither"] == figures["forbidden_read"] == 0
 
 
-def _measure(root: Path, store: Store, base: Artifact, everything: bool) -> int:
+def _measure(
+    root: Path, store: Store, base: Artifact, files: Sequence[Hostile], *, together: bool
+) -> tuple[list[str], list[str], dict[str, float]]:
+    """Return the names of files that came out otherwise than expected, what was written outside, and the figures."""
     corpora = []
-    for number, hostile in enumerate(HOSTILE):
+    for number, hostile in enumerate(files):
         corpus = root / "corpora" / f"{number:02}"
         corpus.mkdir()
         (corpus / "good.md").write_text(f"# Good\n\n{PROSE}")
@@ -128,14 +124,14 @@ def _measure(root: Path, store: Store, base: Artifact, everything: bool) -> int:
     before = tree(root, without=store.work_dir)
     wrong = []
     results = []
-    for hostile, corpus in zip(HOSTILE, corpora, strict=True):
+    for hostile, corpus in zip(files, corpora, strict=True):
         result = run(store, base, corpus, (hostile.absent,))
         results.append(result)
         expected = result.outcome == hostile.outcome and not result.forbidden
         if not expected:
             wrong.append(hostile.name)
         print(_line(hostile, result, expected), flush=True)
-    if everything:
+    if together:
         _together(root, store, base, corpora, wrong)
     after = tree(root, without=store.work_dir)
     outside = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
@@ -156,9 +152,7 @@ def _measure(root: Path, store: Store, base: Artifact, everything: bool) -> int:
         "written_outside": len(outside),
         "slowest_seconds": round(max(result.seconds for result in results), 1),
     }
-    for name, value in figures.items():
-        print(f"figure {name} {value}")
-    return 1 if wrong or outside else 0
+    return wrong, outside, figures
 
 
 def _together(root: Path, store: Store, base: Artifact, corpora: list[Path], wrong: list[str]) -> None:
@@ -180,7 +174,3 @@ def _line(hostile: Hostile, result: Result, expected: bool) -> str:
     why = result.crash or "; ".join(dict.fromkeys(result.reasons))
     mark = "" if expected else f"  EXPECTED {hostile.outcome}{', forbidden text' if result.forbidden else ''}"
     return f"{hostile.name:<40} {result.outcome:<7}{result.seconds:6.1f} s  {why[:110]}{mark}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

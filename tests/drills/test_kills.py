@@ -1,24 +1,23 @@
-"""Runs that are killed and heal by themselves: `python -m bench.kills [--quick] [--seed N]`.
+"""Runs that are killed recover without help.
 
-A deployment trains a tiny model on a few sample documents under a worker, once in peace. Then the run's flow, its
-trainer, the worker, the server, and the whole machine but its server (worker, flow and trainer at once), are killed by
-SIGKILL, at each stage boundary and at random moments, several times a run. Worker and server are started again, as
-systemd would; nobody touches the run. It must complete, with the same adapter and dataset bytes. Quick: flow, worker
-and server twice in a run each, the trainer once.
+A deployment trains a tiny model on a few sample documents under a worker, first undisturbed. Then the run's flow, its
+trainer, the worker, the server, and all but the server at once (worker, flow and trainer), are killed by SIGKILL, at
+each stage boundary and at random moments, several times a run. Worker and server are started again, as systemd would;
+nobody touches the run. It must complete, with the same adapter and dataset bytes. Quick: 7 kills in 4 runs: flow,
+worker and server twice in a run each, the trainer once.
 """
 
-import argparse
-import json
 import random
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.machine import describe_machine
+from tasks.store.store import Store
 from testing.box import Box, wait_for
+from testing.jobs_here import share_programs
+from testing.small_runs import SMALL, as_parameters, small_sources
 
 DEPLOYMENT = "train-adapter/on-demand"
 UPDATES = 60
@@ -36,50 +35,35 @@ VICTIMS = {
 }
 
 
-def main() -> None:
-    """One run in peace, then the killed ones, then the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="7 kills in 4 runs")
-    parser.add_argument("--seed", type=int, help="of the moments; without it they differ from run to run")
-    arguments = parser.parse_args()
-    print(describe_machine("prefect", "jax"), flush=True)
-    seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
-    print(f"moments drawn with --seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="jora-kills-") as name:
-        # Without the name of the work directory in the keys of compiled programs.
-        box = Box(Path(name), JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES="none")
-        try:
-            box.start_server()
-            box.command("deploy/set_up.py")
-            box.start_worker()
-            runs = Runs(box, random.Random(seed))
-            runs.in_peace()
-            for number, (victim, moments) in enumerate(plan(runs, arguments.quick)):
-                runs.killed(f"{number:02d}-{victim}", victim, moments)
-        finally:
-            box.stop()
+def test_killed_runs_complete_with_the_same_bytes(box: Box, moments: random.Random, full: bool) -> None:
+    runs = Runs(box, moments)
+    runs.undisturbed()
+    for number, (victim, when) in enumerate(plan(runs, full)):
+        runs.killed(f"{number:02d}-{victim}", victim, when)
     print(f"figure kills {runs.kills}")
     print(f"figure runs {runs.count}")
     print(f"figure completed {runs.completed}")
     print(f"figure identical {runs.identical}")
+    assert runs.kills >= 5, "the processes were gone before they could be killed"
+    assert runs.count == runs.completed == runs.identical
 
 
 Moment = int | float | None  # artifacts that are there, or seconds since the run (re)started; None: soon, in training
 
 
-def plan(runs: "Runs", quick: bool) -> Iterator[tuple[str, Sequence[Moment]]]:
+def plan(runs: "Runs", full: bool) -> Iterator[tuple[str, Sequence[Moment]]]:
     """Which process is killed in a run, and when."""
     draw = runs.moments
     boundaries = range(1, runs.artifacts)  # the last artifact is the adapter
     for victim in ("flow", "worker", "server"):
-        if quick:
+        if not full:
             yield victim, sorted(draw.sample(range(1, runs.artifacts), 2))
             continue
         for first in range(0, len(boundaries), KILLS_A_RUN):
             yield victim, boundaries[first : first + KILLS_A_RUN]
-    for _ in range(1 if quick else TRAINER_KILLS):
+    for _ in range(TRAINER_KILLS if full else 1):
         yield "trainer", [None]
-    if quick:
+    if not full:
         return
     for _ in range(MACHINE_KILLS):
         yield "machine", [draw.uniform(2, runs.seconds * 0.8)]
@@ -95,21 +79,20 @@ class Runs:
         self.box = box
         self.moments = moments
         self.parameters = _parameters(box.folder)
-        self.programs = box.folder / "xla"  # compiled once
-        self.programs.mkdir()
         self.kills = self.count = self.completed = self.identical = 0
         self.bytes: dict[str, bytes] = {}
         self.artifacts, self.seconds = 0, 0.0
 
-    def in_peace(self) -> None:
-        """What the others are compared with: bytes, number of artifacts, seconds."""
+    def undisturbed(self) -> None:
+        """Make what the others are compared with: bytes, number of artifacts, seconds."""
         start = time.monotonic()
-        work = self.box.folder / "peace"
+        work = self.box.folder / "undisturbed"
         run = self._start(work)
         self.box.wait(run, "Completed", "Failed", "Crashed", seconds=LIMIT)
         self.seconds = time.monotonic() - start
         self.bytes, self.artifacts = _results(work), _artifacts(work)
-        print(f"in peace: {self.box.state(run)} in {self.seconds:.0f} s, {self.artifacts} artifacts", flush=True)
+        assert self.box.state(run) == "Completed" and len(self.bytes) == 2, self.box.log("worker")[-3000:]
+        print(f"undisturbed: {self.box.state(run)} in {self.seconds:.0f} s, {self.artifacts} artifacts", flush=True)
 
     def killed(self, name: str, victim: str, moments: Sequence[Moment]) -> None:
         """One run, in which a process is killed at each of these moments, as long as the run is on."""
@@ -141,8 +124,7 @@ class Runs:
         shutil.rmtree(work)
 
     def _start(self, work: Path) -> str:
-        work.mkdir()
-        (work / "xla").symlink_to(self.programs)
+        share_programs(Store(work))
         return self.box.run(DEPLOYMENT, {**self.parameters, "work_dir": str(work)})
 
     def _await(self, run: str, work: Path, victims: tuple[str, ...], moment: Moment) -> bool:
@@ -185,22 +167,8 @@ def _results(work: Path) -> dict[str, bytes]:
 
 
 def _parameters(folder: Path) -> dict[str, Any]:
-    """Of a run that takes seconds: a tiny base model, two documents, few of everything; a checkpoint each update."""
-    from testing.small_runs import SMALL, copy_samples, tiny_base
-
-    documents, questions = copy_samples(folder / "samples", 2)
-    parameters: dict[str, Any] = {
-        "corpus": str(documents),
-        "questions": str(questions),
-        "base_model": str(tiny_base(folder / "base")),
-    }
+    """Parameters of a run that takes seconds, with a checkpoint each update."""
     training = (f"training.max_updates={UPDATES}", "training.epochs=20", "training.checkpoint_every=1")
-    for item in (*SMALL, *training):
-        (group, name), value = item.split("=")[0].split("."), json.loads(item.split("=")[1])
-        if group != "evaluation":
-            parameters.setdefault(group, {})[name] = value
+    parameters = as_parameters(small_sources(folder), (*SMALL, *training))
+    del parameters["evaluation"]
     return parameters
-
-
-if __name__ == "__main__":
-    main()

@@ -1,44 +1,27 @@
-"""Scheduled runs that have nothing to do: `python -m bench.empty_runs [--quick]`.
+"""Scheduled runs that have nothing to do stay quick and small.
 
 One local server, one worker, a deployment over a few sample documents and a tiny model; one run that builds, then 200
-(quick: 20) that have nothing to do, each started through the server and waited for, in batches of ten; in turns with
-them as many runs of a deployment whose flow is empty. What grows from the first half to the second: the server's and
-the worker's memory, the database for each run of either kind, and the work directory.
+(quick: 10) that have nothing to do, each started through the server and waited for, in batches of five; in turns with
+them as many runs of a deployment whose flow is empty. Measured: the longest run; the growth of the server's and the
+worker's memory in the second half; what each kind of run adds to the database; and the size of a record.
 """
 
-import argparse
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from bench.machine import describe_machine
 from testing.box import Box
+from testing.small_runs import small_sources
 
 OURS, EMPTY = "build-dataset/on-demand", "empty/empty"
-BATCH = 10
+BATCH = 5
+# Of the longest run; of server or worker in the second half; of a record; of the database for each run.
+LONGEST_SECONDS, GROWTH_MB, RECORD_KB, DATABASE_KB = 60.0, 50.0, 100.0, 1000.0
 
 
-def main() -> None:
-    """Build once, run in turns, then print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="20 runs of each kind")
-    arguments = parser.parse_args()
-    print(describe_machine("prefect"), flush=True)
-    count = 20 if arguments.quick else 200
-    with tempfile.TemporaryDirectory(prefix="jora-empty-") as name:
-        box = Box(Path(name))
-        try:
-            box.start_server()
-            box.command("deploy/set_up.py")
-            _deploy_empty(box)
-            box.start_worker()
-            _measure(box, count)
-        finally:
-            box.stop()
-
-
-def _measure(box: Box, count: int) -> None:
+def test_empty_runs_stay_quick_and_small(box: Box, full: bool) -> None:
+    count = 200 if full else 10
+    _deploy_empty(box)
     parameters = _parameters(box.folder)
     first = box.run(OURS, parameters)
     box.wait(first, "Completed", "Failed", "Crashed")
@@ -61,12 +44,18 @@ def _measure(box: Box, count: int) -> None:
     middle = memory[len(memory) // 2]
     print(f"figure runs {count}")
     print(f"figure longest_seconds {longest:.1f}")
-    for name in ("server", "worker"):
-        print(f"figure {name}_growth_in_second_half_mb {(memory[-1][name] - middle[name]) / 1e6:.1f}")
+    growth = {name: (memory[-1][name] - middle[name]) / 1e6 for name in ("server", "worker")}
+    for name, grown in growth.items():
+        print(f"figure {name}_growth_in_second_half_mb {grown:.1f}")
     print(f"figure database_kb_a_run {rows[OURS] / count / 1e3:.1f}")
     print(f"figure database_kb_an_empty_flow {rows[EMPTY] / count / 1e3:.1f}")
     size = sum(path.lstat().st_size for path in (box.folder / "work" / "runs").rglob("*"))
-    print(f"figure records_kb_a_run {size / (count + 1) / 1e3:.1f}")
+    record = size / (count + 1) / 1e3
+    print(f"figure records_kb_a_run {record:.1f}")
+    assert longest < LONGEST_SECONDS
+    assert max(growth.values()) < GROWTH_MB
+    assert record < RECORD_KB
+    assert rows[OURS] / count / 1e3 < DATABASE_KB
 
 
 def _deploy_empty(box: Box) -> None:
@@ -80,17 +69,8 @@ def _deploy_empty(box: Box) -> None:
 
 
 def _parameters(folder: Path) -> dict[str, Any]:
-    from testing.small_runs import copy_samples, tiny_base
-
-    corpus, questions = copy_samples(folder, 3)
-    return {
-        "corpus": str(corpus),
-        "questions": str(questions),
-        "base_model": str(tiny_base(folder / "base")),
-        "work_dir": str(folder / "work"),
-        "chunking": {"max_tokens": 96},
-        "raft": {"context_chunks": 2, "max_tokens": 384},
-    }
+    small = {"chunking": {"max_tokens": 96}, "raft": {"context_chunks": 2, "max_tokens": 384}}
+    return small_sources(folder, 3) | small
 
 
 def _database(box: Box) -> int:
@@ -103,7 +83,3 @@ def _resident(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-if __name__ == "__main__":
-    main()
