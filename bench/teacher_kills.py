@@ -126,7 +126,7 @@ def _teacher_processes(parent: int) -> list[int]:
     """The processes below a process that make the calls."""
     children = Path(f"/proc/{parent}/task").glob("*/children")
     pids = [int(pid) for file in children for pid in file.read_text().split()]
-    return [pid for pid in pids if b"tasks.stages.teacher_job" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in pids if b"tasks.stages.endpoint_job" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 if __name__ == "__main__":
