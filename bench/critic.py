@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.machine import describe_machine
-from data.critic.critique import Judged, judge_questions
+from data.critic.critique import CriticResult, filter_questions
 from data.critic.settings import CriticSettings
 from data.documents.chunks import ChunkSettings, chunk_documents
 from data.questions.question_files import read_questions, squad_documents
@@ -77,11 +77,11 @@ class Bench:
         self.vectors.update(zip(fresh, self.model.embed(fresh), strict=True))
         return np.stack([self.vectors[text] for text in texts]) if texts else self.model.embed(texts)
 
-    def judge(self, raws: Sequence[RawQuestion], settings: CriticSettings) -> Judged:
+    def judge(self, raws: Sequence[RawQuestion], settings: CriticSettings) -> CriticResult:
         def search(texts: Sequence[str], k: int) -> list[list[str]]:
             return self.index.search(self.embed(texts), k)[1]
 
-        return judge_questions(raws, self.documents, self.chunks, QuestionSettings(), settings, self.embed, search)
+        return filter_questions(raws, self.documents, self.chunks, QuestionSettings(), settings, self.embed, search)
 
 
 def slip(quote: str, rng: random.Random) -> str:

@@ -22,9 +22,9 @@ from data.documents.chunks import Chunk
 from data.documents.documents import Document
 from data.evaluation.ladder import BASE, TUNED
 from data.files.jsonl import write_jsonl
-from data.questions.grounding import ground_questions, tell_reasons
+from data.questions.grounding import ground_questions
 from data.questions.question_files import read_questions, squad_documents
-from data.questions.questions import Question, QuestionSettings
+from data.questions.questions import Question, QuestionSettings, describe_reasons
 from data.scoring.evaluated import Comparison
 from flows.pipeline.stages import Pipeline
 from flows.settings.config import RunConfig, load_config
@@ -118,7 +118,7 @@ class SquadPipeline(Pipeline):
         }
         print(
             f"{len(documents)} articles, {len(chunks)} paragraphs; {len(parts['train'])} questions to train on, "
-            f"{len(parts['eval'])} about {len(ids)} other articles; rejected: {tell_reasons(rejected) or 'none'}"
+            f"{len(parts['eval'])} about {len(ids)} other articles; rejected: {describe_reasons(rejected) or 'none'}"
         )
         return parts
 

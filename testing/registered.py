@@ -30,7 +30,8 @@ def evaluation_of(store: Store, scores: Sequence[float]) -> Artifact:
     rung = {"name": TUNED, "questions": len(scores)} | dict.fromkeys(METRICS)
     value = sum(scores) / len(scores)
     rung["token_f1"] = {"value": value, "low": value, "high": value}
-    answers = [answered(TUNED, number, f1, oracle_ids=("c",), output="She", answer="She") for number, f1 in enumerate(scores)]
+    said = {"oracle_ids": ("c",), "output": "She", "answer": "She"}
+    answers = [answered(TUNED, number, f1, **said) for number, f1 in enumerate(scores)]
     with store.build("evaluation") as build:
         (build.folder / "summary.json").write_text(json.dumps([rung]))
         write_jsonl(build.folder / "answers.jsonl", answers)

@@ -1,25 +1,24 @@
-"""The critic: which questions are kept, and for each of the others why not.
+"""The critic: keeps the good questions, and rejects each of the others with a reason.
 
     RawQuestion --length, self-contained--> RawQuestion --grounding (quotes repaired)--> Question
                 --language, support, numbers, near-duplicates--> Question
 
-What can be seen in the wording comes first, since grounding costs more; what needs the document, the quotes and the
-oracle comes after it. The round trip, which costs generation, is a step of its own (round_trip.py).
+Filters that need only the wording run first, since grounding costs more; those that need the document, the quotes and
+the oracle run after it. The round trip, which costs generation, is a separate step (round_trip.py).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from data.critic.filters import (
-    Fault,
+    Reason,
     language_filter,
-    length_fault,
+    length_reason,
     number_filter,
-    reference_fault,
+    reference_reason,
     repetition_filter,
     support_filter,
 )
@@ -31,17 +30,17 @@ from data.questions.grounding import Embed, Search, ground_questions
 from data.questions.questions import Question, QuestionSettings, RawQuestion, Rejected
 from data.questions.repair import Repaired, Repairs
 
-#: The filter that comes last: a question that nearly repeats a held-out one.
+#: The last filter: questions that nearly repeat a held-out one.
 SPLIT = "split"
 
 AnyQuestion = TypeVar("AnyQuestion", RawQuestion, Question)
-#: Wording of the questions that are judged -> where they were read.
+#: Wording of each question that the critic checks -> where it was read.
 Sources = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Filtered:
-    """What one filter did."""
+class FilterCount:
+    """How many questions one filter kept and rejected."""
 
     filter: str
     kept: int
@@ -49,23 +48,23 @@ class Filtered:
 
 
 @dataclass(slots=True)
-class Judged:
-    """What the critic left.
+class CriticResult:
+    """The questions that the critic kept and rejected.
 
     Attributes:
-        questions: in their first order.
-        rejected: by the order of the filters, within a filter in their first order.
-        repaired: quotes that became the document's own words.
+        questions: in input order.
+        rejected: in the order of the filters, within a filter in input order.
+        repaired: quotes that were replaced by the document's own words.
         funnel: the filters that ran, in order.
     """
 
     questions: list[Question] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     repaired: list[Repaired] = field(default_factory=list)
-    funnel: list[Filtered] = field(default_factory=list)
+    funnel: list[FilterCount] = field(default_factory=list)
 
 
-def judge_questions(
+def filter_questions(
     raw_questions: Sequence[RawQuestion],
     documents: Sequence[Document],
     chunks: Sequence[Chunk],
@@ -74,66 +73,60 @@ def judge_questions(
     embed: Embed,
     search: Search,
     duplicates: Sequence[Duplicate] = (),
-) -> Judged:
-    """Grounds the questions and keeps the good ones.
+) -> CriticResult:
+    """The grounded questions that pass every filter, and the rejected ones with their reasons.
 
     Args:
-        embed, search, duplicates: as of `ground_questions`.
+        embed, search, duplicates: see `ground_questions`.
     """
-    judged = Judged()
-    sources = judged_sources(raw_questions, settings)
+    result = CriticResult()
+    sources = checked_sources(raw_questions, settings)
     raws = list(raw_questions)
     if sources:
-        raws = _sift(judged, sources, "length", raws, lambda raw: length_fault(raw, settings))
+        raws = _sift(result, sources, "length", raws, lambda raw: length_reason(raw, settings))
     if sources and settings.self_contained:
-        raws = _sift(judged, sources, "self-contained", raws, reference_fault)
+        raws = _sift(result, sources, "self-contained", raws, reference_reason)
 
     repairs = Repairs(settings.repair_edits)
-    judged.questions, untied = ground_questions(raws, documents, chunks, grounding, embed, search, duplicates, repairs)
-    judged.repaired = repairs.done
-    judged.rejected += untied
-    judged.funnel.append(Filtered("grounding", len(judged.questions), len(untied)))
+    result.questions, untied = ground_questions(raws, documents, chunks, grounding, embed, search, duplicates, repairs)
+    result.repaired = repairs.done
+    result.rejected += untied
+    result.funnel.append(FilterCount("grounding", len(result.questions), len(untied)))
 
-    def sift(name: str, fault_of: Callable[[Question], Fault]) -> None:
-        judged.questions = _sift(judged, sources, name, judged.questions, fault_of)
+    def sift(name: str, reason_of: Callable[[Question], Reason]) -> None:
+        result.questions = _sift(result, sources, name, result.questions, reason_of)
 
     if sources and settings.languages:
         sift("language", language_filter(documents, settings))
     if sources and (settings.answer_recall is not None or settings.answer_cosine is not None):
-        sift("support", support_filter(judged.questions, settings, embed))
+        sift("support", support_filter(result.questions, settings, embed))
     if sources and settings.strict_numbers:
         sift("numbers", number_filter(chunks))
     if sources and settings.near_duplicate is not None:
-        sift("near-duplicates", repetition_filter(judged.questions, settings.near_duplicate, embed, sources))
-    return judged
+        sift("near-duplicates", repetition_filter(result.questions, settings.near_duplicate, embed, sources))
+    return result
 
 
-def judged_sources(raw_questions: Sequence[RawQuestion], settings: CriticSettings) -> Sources:
-    """The questions that are judged, with the (first) place where each was read."""
+def checked_sources(raw_questions: Sequence[RawQuestion], settings: CriticSettings) -> Sources:
+    """The questions that the critic checks, each with the location where it was first read."""
     chosen = [raw for raw in raw_questions if settings.judge == "all" or (settings.judge == "written" and raw.written)]
     return {raw.question: raw.source for raw in reversed(chosen)}
 
 
-def count_reasons(rejected: Sequence[Rejected]) -> dict[str, int]:
-    """Reason -> how many, the commonest first and then by name."""
-    counts = Counter(item.reason for item in rejected)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
 def _sift(
-    judged: Judged,
+    result: CriticResult,
     sources: Sources,
     name: str,
     items: Sequence[AnyQuestion],
-    fault_of: Callable[[AnyQuestion], Fault],
+    reason_of: Callable[[AnyQuestion], Reason],
 ) -> list[AnyQuestion]:
-    """The questions without fault; the others go to the rejected ones, and both are counted."""
+    """The questions that pass a filter; adds the others to the rejected ones, and counts both."""
     kept = []
     for item in items:
         source = sources.get(item.question)
-        if source is None or (fault := fault_of(item)) is None:
+        if source is None or (reason := reason_of(item)) is None:
             kept.append(item)
         else:
-            judged.rejected.append(Rejected(item.question, *fault, source=source))
-    judged.funnel.append(Filtered(name, len(kept), len(items) - len(kept)))
+            result.rejected.append(Rejected(item.question, *reason, source=source))
+    result.funnel.append(FilterCount(name, len(kept), len(items) - len(kept)))
     return kept

@@ -1,6 +1,6 @@
-"""The critic's filters: each a function from a question to what is wrong with it, or None.
+"""The critic's filters: functions that return the reason to reject a question, or None.
 
-Those over `RawQuestion` look at the wording. Those over `Question` are made for a list of questions, since they embed
+Those over `RawQuestion` look at the wording. Those over `Question` are built for a list of questions, since they embed
 all of them at once or compare them with one another.
 """
 
@@ -18,60 +18,60 @@ from data.questions.grounding import Embed
 from data.questions.questions import Question, RawQuestion
 from data.text.support import answer_recall, split_words, strange_numbers
 
-# What is wrong: a fixed phrase, so that it can be counted, and what exactly.
-Fault = tuple[str, str] | None
+# A fixed phrase, so that reasons can be counted, and the details.
+Reason = tuple[str, str] | None
 
-# Of near-duplicates the one with the surest quote is kept; of these the first.
-_SUREST = {"given": 0, "sentence": 1, "nearest": 2}
-_BLOCK = 1024  # rows of cosines held at once
+# Of near-duplicates the one with the most reliable quote is kept; of several such, the first.
+_LEAST_RELIABLE = {"given": 0, "sentence": 1, "nearest": 2}
+_BLOCK = 1024  # rows of cosines in memory at once
 
 
-def length_fault(raw: RawQuestion, settings: CriticSettings) -> Fault:
-    """Too short or too long; an answer that is missing altogether is for grounding to tell."""
+def length_reason(raw: RawQuestion, settings: CriticSettings) -> Reason:
+    """Rejects questions and answers that are too short or too long; grounding rejects missing answers."""
     for what, text, (fewest, most) in (
         ("question", raw.question.strip(), settings.question_length),
         ("answer", raw.answer.strip(), settings.answer_length),
     ):
         if text and not fewest <= len(text) <= most:
-            return f"length of the {what}", f"{len(text)} characters; {fewest} to {most} are allowed"
+            return f"length of the {what}", f"{len(text)} characters; allowed: {fewest} to {most}"
     return None
 
 
-def reference_fault(raw: RawQuestion) -> Fault:
-    """Points outside itself."""
+def reference_reason(raw: RawQuestion) -> Reason:
+    """Rejects questions that refer to something outside themselves."""
     words = outside_reference(raw.question)
-    return ("not self-contained", f"{words!r} points outside the question") if words else None
+    return ("not self-contained", f"{words!r} refers to something outside the question") if words else None
 
 
-def language_filter(documents: Sequence[Document], settings: CriticSettings) -> Callable[[Question], Fault]:
-    """Surely in another language than those allowed."""
+def language_filter(documents: Sequence[Document], settings: CriticSettings) -> Callable[[Question], Reason]:
+    """Rejects questions that are in another language than those allowed, with enough confidence."""
     from data.text.languages import language_of
 
     texts = {document.id: document.text for document in documents}
-    told: dict[str, str] = {}  # document id -> language
+    languages: dict[str, str] = {}  # by document id
 
-    def fault(question: Question) -> Fault:
+    def reason(question: Question) -> Reason:
         allowed = set(settings.languages)
         language, probability = language_of(question.question)
         if probability < settings.language_confidence or language in allowed:
             return None
         if SAME_AS_DOCUMENT in allowed:
             name = question.document_id
-            if name not in told:
-                told[name] = language_of(texts[name])[0]
-            if language == told[name]:
+            if name not in languages:
+                languages[name] = language_of(texts[name])[0]
+            if language == languages[name]:
                 return None
-            allowed.add(told[name])
+            allowed.add(languages[name])
         wanted = " or ".join(sorted(allowed - {SAME_AS_DOCUMENT}))
-        return "another language", f"{language} ({probability:.2f} sure) instead of {wanted}"
+        return "another language", f"{language} (probability {probability:.2f}) instead of {wanted}"
 
-    return fault
+    return reason
 
 
 def support_filter(
     questions: Sequence[Question], settings: CriticSettings, embed: Embed
-) -> Callable[[Question], Fault]:
-    """The quotes do not support the answer: too few of its words stand there, and they do not mean the same either."""
+) -> Callable[[Question], Reason]:
+    """Rejects answers that their quotes do not support: too few shared words, and too low a cosine."""
     quoted = [question for question in questions if question.quotes]
     recalls = {question.id: answer_recall(question.answer, " ".join(question.quotes)) for question in quoted}
     least = settings.answer_recall
@@ -81,40 +81,40 @@ def support_filter(
         answers = embed([question.answer for question in doubtful])
         quotes = embed([" ".join(question.quotes) for question in doubtful])
         cosines = {q.id: float(a @ b) for q, a, b in zip(doubtful, answers, quotes, strict=True)}
-    faults: dict[str, Fault] = {}
+    reasons: dict[str, Reason] = {}
     for question in doubtful:
         if settings.answer_cosine is None or cosines[question.id] < settings.answer_cosine:
-            seen = f"{recalls[question.id]:.0%} of the words of {question.answer!r} stand in the quotes"
+            seen = f"the quotes hold {recalls[question.id]:.0%} of the words of {question.answer!r}"
             cosine = f", cosine {cosines[question.id]:.2f}" if question.id in cosines else ""
-            faults[question.id] = ("answer not supported", seen + cosine)
-    return lambda question: faults.get(question.id)
+            reasons[question.id] = ("answer not supported", seen + cosine)
+    return lambda question: reasons.get(question.id)
 
 
-def number_filter(chunks: Sequence[Chunk]) -> Callable[[Question], Fault]:
-    """A number of the answer stands nowhere in the oracle chunks, their headings included."""
+def number_filter(chunks: Sequence[Chunk]) -> Callable[[Question], Reason]:
+    """Rejects answers with a number that is not in the oracle chunks, headings included."""
     by_id = {chunk.id: chunk for chunk in chunks}
 
-    def fault(question: Question) -> Fault:
+    def reason(question: Question) -> Reason:
         if not question.quotes:
             return None
         evidence = "\n".join(by_id[oracle_id].search_text for oracle_id in question.oracle_ids)
         strange = strange_numbers(question.answer, evidence)
         return ("number not in the oracle", f"{', '.join(strange)} in {question.answer!r}") if strange else None
 
-    return fault
+    return reason
 
 
 def repetition_filter(
-    questions: Sequence[Question], at_least: float, embed: Embed, judged: Collection[str]
-) -> Callable[[Question], Fault]:
-    """Nearly repeats a better question, of whatever document.
+    questions: Sequence[Question], at_least: float, embed: Embed, checked: Collection[str]
+) -> Callable[[Question], Reason]:
+    """Rejects questions that nearly repeat a better one, of any document.
 
     To an embedder "When was it founded?" and "Who founded it?" are near, and so are two years: questions that differ in
-    a number, or are answered in other words, are not the same. That the documents do not answer a question is no other
-    answer: of two such questions one is wrong, and the answered one is kept.
+    a number, or have other words in their answers, are not the same. An abstention does not count as another answer: of
+    an answered and an unanswerable question that repeat each other one is wrong, and the answered one is kept.
 
     Args:
-        judged: wordings of those that may be rejected; the others come first.
+        checked: wordings of the questions that may be rejected; the others are preferred.
     """
     vectors = embed([question.question for question in questions])
     numbers = [[w for w in split_words(question.question) if w[0].isdecimal()] for question in questions]
@@ -123,25 +123,25 @@ def repetition_filter(
     for first in range(0, len(questions), _BLOCK):
         cosines = vectors[first : first + _BLOCK] @ vectors.T
         for row, column in np.argwhere(cosines >= at_least).tolist():
-            place = first + row
-            if place != column and numbers[place] == numbers[column] and _alike(answers[place], answers[column]):
-                near.setdefault(place, []).append(column)
+            index = first + row
+            if index != column and numbers[index] == numbers[column] and _alike(answers[index], answers[column]):
+                near.setdefault(index, []).append(column)
 
-    def worse(place: int) -> tuple[bool, bool, int, int]:
-        question = questions[place]
-        return question.question in judged, not question.quotes, _SUREST[question.quote_source], place
+    def badness(index: int) -> tuple[bool, bool, int, int]:
+        question = questions[index]
+        return question.question in checked, not question.quotes, _LEAST_RELIABLE[question.quote_source], index
 
-    faults: dict[str, Fault] = {}
+    reasons: dict[str, Reason] = {}
     kept: set[int] = set()
-    for place in sorted(range(len(questions)), key=worse):
-        better = [other for other in near.get(place, ()) if other in kept]
-        if better and worse(place)[0]:
-            faults[questions[place].id] = ("near-duplicate question", f"of {questions[better[0]].question!r}")
+    for index in sorted(range(len(questions)), key=badness):
+        better = [other for other in near.get(index, ()) if other in kept]
+        if better and badness(index)[0]:
+            reasons[questions[index].id] = ("near-duplicate question", f"of {questions[better[0]].question!r}")
         else:
-            kept.add(place)
-    return lambda question: faults.get(question.id)
+            kept.add(index)
+    return lambda question: reasons.get(question.id)
 
 
 def _alike(words: set[str], others: set[str]) -> bool:
-    """More than half of the words of the shorter answer stand in the other, or one has none."""
+    """Whether the two share more than half of the words of the shorter, or one is empty."""
     return not words or not others or 2 * len(words & others) > min(len(words), len(others))

@@ -1,6 +1,6 @@
-"""The round trip: a question is asked again over its oracle, and kept when a model gives the same answer.
+"""The round trip: a model answers each question over its oracle, and the question is kept if the answer is the same.
 
-What nobody can answer from the chunk that is said to prove it would teach a model to make things up.
+Training on a question that cannot be answered from its oracle would teach a model to invent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from data.text.support import split_words
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """One question asked again, for a person to look at.
+    """The answer of a model to one question over its oracle.
 
     Attributes:
         token_f1: of the output's answer against the expected one, 0 to 1.
@@ -31,19 +31,19 @@ class RoundTrip:
 
 
 def oracle_prompt(question: Question, oracles: Sequence[Chunk]) -> Prompt:
-    """The question over the chunks that prove its answer and no others, as an untuned model is asked."""
+    """The question over the chunks that prove its answer, without distractors, as an untuned model is asked."""
     return retrieval_prompt(oracles, question.question)
 
 
 def agreement(question: Question, output: str) -> RoundTrip:
-    """How far an output gives the question's answer; by pairs of characters where no spaces stand between words."""
+    """An output compared with the question's answer; by pairs of characters in scripts without spaces."""
     given, expected = (" ".join(split_words(text)) for text in (parse_output(output).answer, question.answer))
     return RoundTrip(question.id, question.question, question.answer, output, token_f1(given, expected))
 
 
 def disagreement(trip: RoundTrip, at_least: float, source: str) -> Rejected | None:
-    """The question as rejected, when the answer came back as another one."""
+    """The question as rejected if the answers agree less than `at_least`, else None."""
     if trip.token_f1 >= at_least:
         return None
-    detail = f"asked over its oracle the answer was {trip.output.strip()[:200]!r} instead of {trip.expected!r}"
+    detail = f"over its oracle the model answered {trip.output.strip()[:200]!r} instead of {trip.expected!r}"
     return Rejected(trip.question, "another answer on the round trip", detail, source)

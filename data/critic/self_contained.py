@@ -1,22 +1,22 @@
-"""Whether a question can be understood by someone who has not seen the text that it was written from.
+"""Questions that cannot be understood without the text that they were written from.
 
-A retriever sees the question alone: "What does the author say about it?" finds nothing. Two kinds are known here, each
-by its patterns: words for the text itself ("according to the passage"), in several languages, and English pronouns
-that nothing before them explains ("What did he do?"). A language without patterns is never held against a question.
+A retriever sees the question alone: "What does the author say about it?" retrieves nothing useful. Two kinds are
+detected, each by patterns: references to the text itself ("according to the passage"), in several languages, and
+English pronouns without an antecedent ("What did he do?"). Questions in languages without patterns always pass.
 """
 
 from __future__ import annotations
 
 import re
 
-# Words for the text, and those that may as well be a thing in the corpus: "the document that Luther nailed to a door".
-# "The text editor" and "the context switch" are things too.
+# Words for the text, and words that may also name a thing in the corpus: "the document that Luther nailed to a door".
+# "The text editor" and "the context switch" are such things as well.
 _TEXT = (
     r"(?:text(?!\s+(?:editor|file|message|box|field|column|area|encoder|decoder|model|layer|string|node|format|mode))|passage|paragraph|excerpt|snippet|extract"
     r"|context(?=\W*$|[,.?]|\s+(?:above|below|given|provided|explain|say|state|mention|describe)))s?"
 )
 _THING = r"(?:document|article|section|chapter|report|story|page|essay|author|writer|narrator|source|chunk|material)s?"
-# What comes after it says which one is meant.
+# Not followed by words that say which one is meant.
 _UNNAMED = r"(?!['’]?\w|[ -](?:of|that|which|who|whose|on|about|by|for|from|to|called|named|titled|entitled|[A-Z\d]))"
 _SHOWN = r"(?:above|below|following|given|provided|preceding|previous|present|accompanying|quoted)"
 _SAYS = (
@@ -61,13 +61,13 @@ _BE_OR_DO = (
 # "What do they call ...": everybody does. "Which school has its origins ...": its own.
 _NOT_OWN = r"(?<!\bha[sd] )(?<!\bhave )"
 _PERSONAL = rf"(?:he|she|they(?!\s+(?:call|say)\b)|him|them|this|these|those|{_NOT_OWN}(?:his|her|their))"
-# "How long does it take to ...", "Is it true that ...": nothing is meant by it.
-_MEANS_NOTHING = r"(?!(?:\s+[\w'’-]+){0,4}\s+(?:to|that|when|if|for|like|since|from|until|because)\b|\s+takes?\s+\w)"
-_IT = rf"(?:it{_MEANS_NOTHING}|{_NOT_OWN}its)"
+# "How long does it take to ...", "Is it true that ...": this "it" refers to nothing.
+_NOT_EXPLETIVE = r"(?!(?:\s+[\w'’-]+){0,4}\s+(?:to|that|when|if|for|like|since|from|until|because)\b|\s+takes?\s+\w)"
+_IT = rf"(?:it{_NOT_EXPLETIVE}|{_NOT_OWN}its)"
 _PRONOUNS = tuple(
     re.compile(pattern)
     for pattern in (
-        # In lower case up to the pronoun: a name before it would explain it.
+        # Lower case up to the pronoun: a name before it would be its antecedent.
         rf"^\W*(?i:(?:and|but|so|then|in|on|at|by|for|from|to|with|of)\s+)?{_ASK}"
         rf"(?:\s+(?!to\b)[a-z'’-]+){{0,3}}?\s+{_BE_OR_DO}\s+(?:{_PERSONAL}|{_IT})\b",
         rf"^\W*(?i:{_BE_OR_DO})\s+(?:{_PERSONAL}|{_IT})\b",
@@ -78,7 +78,7 @@ _PRONOUNS = tuple(
 
 
 def outside_reference(question: str) -> str | None:
-    """The words of a question that point outside it ("according to the passage"), or None when it stands alone."""
+    """The words of a question that refer outside it ("according to the passage"), or None if there are none."""
     for pattern in (*_REFERENCES, *_PRONOUNS):
         if match := pattern.search(question):
             return match[0].strip()

@@ -1,4 +1,4 @@
-"""What calls of a teacher have taken and may take: nothing is begun that could go over the budget."""
+"""The budget of calls to a server: no call starts that could exceed it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from data.endpoint.settings import EndpointSettings
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of prompts and of answers."""
+    """Numbers of tokens of prompts and of answers."""
 
     prompts: int = 0
     answers: int = 0
@@ -22,7 +22,7 @@ class Tokens:
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """The sum of both."""
         return self.prompts + self.answers
 
 
@@ -30,30 +30,30 @@ _NOTHING = Tokens()
 
 
 def estimated_tokens(text: str) -> int:
-    """Of a text whose tokens nobody told: a quarter of its bytes."""
+    """A text's number of tokens if the server does not report it: a quarter of its bytes."""
     return len(text.encode("utf-8", "replace")) // 4
 
 
 class Budget:
-    """Counts what is spent, and what the calls that are on their way may still take."""
+    """Counts the tokens that are spent, and those that calls in flight may still take."""
 
     def __init__(self, settings: EndpointSettings, spent: Tokens, lost: Tokens = _NOTHING) -> None:
         """
         Args:
-            spent: by the answers that are kept already.
-            lost: by attempts of before that came to nothing.
+            spent: by answers that are kept already.
+            lost: by earlier attempts that failed.
         """
         self.settings = settings
-        self.spent = spent + lost  # all of it
+        self.spent = spent + lost  # in total
         self.lost = lost
         self.reserved = Tokens()
 
     def worst(self, prompt: str) -> Tokens:
-        """The most that a call can take: half a token a byte is more than any tokenizer makes of usual texts."""
+        """The most that a call can take: half a token per byte is more than any tokenizer produces of usual texts."""
         return Tokens(len(prompt.encode("utf-8", "replace")) // 2, self.settings.max_tokens)
 
     def reserve(self, tokens: Tokens) -> bool:
-        """Set tokens aside for a call; False where they might not be there."""
+        """Reserve tokens for a call; False if the budget might not cover them."""
         asked = self.spent + self.reserved + tokens
         limit, money = self.settings.budget_tokens, self.settings.budget_cost
         if limit is not None and asked.total > limit:
@@ -64,7 +64,7 @@ class Budget:
         return True
 
     def settle(self, reserved: Tokens, taken: Tokens) -> None:
-        """A call has ended: it took so much of what was set aside for it."""
+        """Replace the reservation of a call that ended by the tokens that it took."""
         self.reserved -= reserved
         self.spent += taken
 

@@ -1,8 +1,8 @@
-"""A teacher or a judge behind an OpenAI-compatible server: several calls at once, repeated, each kept on disk.
+"""Concurrent calls to an OpenAI-compatible server, with retries and a budget; each answer is kept on disk.
 
-What helps: 429 (as late as the server says), 5xx, time-outs, broken connections, answers that are no completion. What a
-person must correct (400, 401, 403, 404) stops everything with one line. However the asking stops, the calls that are on
-their way come to their end first: they are paid. An attempt that a server took and did not answer counts as well.
+Retried: 429 (after the time that the server asks for), 5xx, time-outs, broken connections, malformed answers. Errors
+that a person must correct (400, 401, 403, 404) stop everything with one line. Before stopping for any reason, calls in
+flight are awaited, since they are paid. Failed attempts that the server may charge for count as spent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.endpoint.budget import Budget, Tokens, estimated_tokens
 from data.endpoint.failures import RETRIED, Failed, backoff, cause, message, never_sent, retry_after, turned_away
-from data.endpoint.kept_answers import ANSWERED, AnswerBook, Call, TeacherAnswer, call_body
+from data.endpoint.kept_answers import ANSWERED, AnswerBook, Call, EndpointAnswer, call_body
 from data.endpoint.settings import EndpointSettings
 from data.prompting.prompts import fold_space
 from user_error import UserError
@@ -28,46 +28,46 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, str], object]
 
-CONNECT_SECONDS = 10.0  # at most half of a call's time: what runs out later was sent
-LONGEST_RETRY_AFTER_SECONDS = 600.0  # one that asks for more time will not be waited for
-SHORTEST_SECRET = 8  # what is shorter is no key but a placeholder ("none"), and may stand in any text
-NO_KEY = "none"  # the client wants one; servers without keys do not look at it
-_SHOWN = 200  # characters of a server's own words
+CONNECT_SECONDS = 10.0  # at most half of a call's time: a call that times out later was sent
+LONGEST_RETRY_AFTER_SECONDS = 600.0  # do not wait for a server that asks for more
+SHORTEST_SECRET = 8  # anything shorter is a placeholder ("none") that may occur in any text
+NO_KEY = "none"  # the openai client needs a key; servers without keys ignore it
+_SHOWN = 200  # most characters of a server's message
 
 
 class Interrupted(Exception):
-    """The asking was told to stop; what was asked is kept."""
+    """`Endpoint.stop` was called; answers so far are kept."""
 
 
 class Endpoint:
-    """Asks a server; `ask` runs once."""
+    """Sends calls to a server; `ask` runs once."""
 
     def __init__(self, settings: EndpointSettings, book: AnswerBook, api_key: str | None) -> None:
         """
         Raises:
-            UserError: the key cannot stand in a header.
+            UserError: the key is not valid in an HTTP header.
         """
         if api_key is not None and not re.fullmatch(r"[!-~]+", api_key):
-            # The HTTP library would repeat it in its error.
+            # The HTTP library would repeat the key in its error.
             held = settings.api_key_secret or settings.api_key_env
-            raise UserError(f"what {held} holds is no key: it has spaces, line breaks or other than ASCII letters")
+            raise UserError(f"{held} holds no valid key: it has spaces, line breaks or characters that are not ASCII")
         self.settings = settings
         self.who, self.group = f"the {settings.WHO}", settings.GROUP
         self.book = book
         self.api_key = api_key
         self.budget = Budget(settings, Tokens())
-        self._total = self._done = 0  # calls, and answers that are kept
-        self._why: Exception | None = None  # the asking stops
-        self._changed = asyncio.Event()  # something ended or stopped
-        self._refused: set[str] = set()  # fields of the body that this server does not take
+        self._total = self._done = 0  # calls, and kept answers
+        self._why: Exception | None = None  # why to stop
+        self._changed = asyncio.Event()  # an attempt ended, or the endpoint stops
+        self._refused: set[str] = set()  # fields of the body that this server does not accept
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, calls: Mapping[str, Call], progress: Progress = lambda answered, spent: None) -> None:
-        """Ask what is not kept yet; when this returns, every answer is kept.
+        """Send the calls whose answers are not kept yet; when this returns, every answer is kept.
 
         Args:
             calls: by their keys (`call_key`).
-            progress: called as calls end with the number of answers that are kept, and what they took, in words.
+            progress: called when a call ends, with the number of kept answers and a description of what is spent.
 
         Raises:
             UserError: the server refuses, does not answer, or the budget is spent; one line.
@@ -91,7 +91,7 @@ class Endpoint:
             raise self._why
 
     def stop(self) -> None:
-        """Begin no further call; `ask` ends when those on their way have. From any thread, at any time."""
+        """Start no further call; `ask` returns when those in flight have ended. Callable from any thread."""
         self._why = self._why or Interrupted()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._changed.set)
@@ -106,33 +106,33 @@ class Endpoint:
         waiting: Iterator[tuple[str, Call]],
         progress: Progress,
     ) -> None:
-        """One of the calls that are on their way at once."""
+        """Send calls one after another; one of several concurrent workers."""
         while self._why is None:
             key, call = next(waiting, ("", None))
             if call is None:
                 return
             try:
                 await self._answer(client, key, call)
-            except Exception as error:  # raised at the end, not now: the calls of the other workers are paid
+            except Exception as error:  # raised at the end: calls of the other workers are paid
                 self._stop(error)
             try:
                 progress(self._done, self.budget.describe())
-            except Exception as error:  # such as a pipe that nobody reads any more
+            except Exception as error:  # such as a broken pipe
                 self._stop(error)
 
     async def _reserve(self, tokens: Tokens) -> bool:
-        """Set aside what a call may take, if need be when others have taken less; False where the asking stops."""
+        """Reserve what a call may take, waiting for other calls to take less if needed; False if the endpoint stops."""
         while self._why is None:
             if self.budget.reserve(tokens):
                 return True
             if not self.budget.reserved.total:
                 left = self._total - self._done
                 self._stop(
-                    ValueError(
-                        f"{self.who}'s budget ends here: {self.budget.describe()} are spent on {self._done} of "
-                        f"{self._total} calls{self._told_lost()}, {left} remain, and the next may take "
-                        f"{tokens.total:,} tokens; raise {self.group}.budget_tokens or {self.group}.budget_cost and "
-                        "run the same command: what is paid is kept"
+                    UserError(
+                        f"{self.who}'s budget is spent: {self.budget.describe()} for {self._done} of {self._total} "
+                        f"calls{self._describe_lost()}; {left} calls remain, and the next may take {tokens.total:,} "
+                        f"tokens: raise {self.group}.budget_tokens or {self.group}.budget_cost and run the same "
+                        "command again; paid answers are kept"
                     )
                 )
                 return False
@@ -140,18 +140,18 @@ class Endpoint:
             await self._changed.wait()
         return False
 
-    def _told_lost(self) -> str:
+    def _describe_lost(self) -> str:
         lost = self.budget.lost.total
-        return f" ({lost:,}, estimated, went into attempts that came to nothing)" if lost else ""
+        return f" (an estimated {lost:,} of them for failed attempts)" if lost else ""
 
     async def _answer(self, client: openai.AsyncOpenAI, key: str, call: Call) -> None:
-        """Keep the answer to a call, after as many attempts as it takes, each within the budget."""
+        """Keep the answer to a call, after as many attempts as needed, each within the budget."""
         failures = 0
         worst = self.budget.worst(call.prompt.message)
         while await self._reserve(worst):
             took = Tokens()
-            # Should this process die now, the next finds what was on its way.
-            self.book.send(key, self._entry(key, "cut off with the process that asked", _unanswered(call), True))
+            # If this process dies now, the next one accounts for the call in flight.
+            self.book.send(key, self._entry(key, "cut off with its process", _unanswered(call), True))
             try:
                 answer = await self._attempt(client, self._body(call), call)
                 if answer is None:  # the body was adapted
@@ -162,7 +162,7 @@ class Endpoint:
                 self._done += 1
                 return
             except asyncio.CancelledError:
-                self.book.note(self._entry(key, "given up", _unanswered(call), True))
+                self.book.note(self._entry(key, "cancelled", _unanswered(call), True))
                 raise
             except Failed as failed:
                 failures += 1
@@ -180,25 +180,25 @@ class Endpoint:
         """Seconds until the next attempt.
 
         Raises:
-            UserError: there were enough of them.
+            UserError: the retries are used up.
         """
         if failures > self.settings.max_retries:
             raise UserError(
-                f"{self.who} at {self.settings.base_url} gave no answer in {failures} attempts (the last: "
-                f"{failed.how}); {self._done} of {self._total} calls are answered and kept: run the same "
-                f"command to go on, or raise {self.group}.max_retries or {self.group}.timeout_seconds"
+                f"{self.who} at {self.settings.base_url} gave no answer in {failures} attempts (last: {failed.how}); "
+                f"{self._done} of {self._total} calls are answered and kept: run the same command to continue, or "
+                f"raise {self.group}.max_retries or {self.group}.timeout_seconds"
             )
         pause = max(failed.pause, backoff(failures))
         if self._why is None:
-            log.warning("%s: %s; trying again in %.0f s", self.settings.WHO, failed.how, pause)
+            log.warning("%s: %s; retrying in %.0f s", self.settings.WHO, failed.how, pause)
         return pause
 
-    async def _attempt(self, client: openai.AsyncOpenAI, body: dict[str, Any], call: Call) -> TeacherAnswer | None:
-        """One request. None where the server does not know a field of the body, which is then left out."""
+    async def _attempt(self, client: openai.AsyncOpenAI, body: dict[str, Any], call: Call) -> EndpointAnswer | None:
+        """Send one request. None if the server does not accept a field of the body, which is then dropped."""
         import openai
 
         try:
-            # Around all of it: the client's own limit begins anew with every byte.
+            # For the complete answer: the client's own time-out restarts with every byte.
             async with asyncio.timeout(self.settings.timeout_seconds):
                 completion = await client.chat.completions.create(**body)
         except TimeoutError:
@@ -209,11 +209,11 @@ class Endpoint:
         except openai.APIStatusError as error:
             if self._adapt(body, error):
                 return None
-            self._judge(error)
+            self._refuse_final(error)
             took = None if turned_away(error) else _unanswered(call)
             raise Failed(f"HTTP {error.status_code}", retry_after(error), took) from None
         except (openai.APIError, ValueError) as error:
-            raise Failed(f"an answer that is no JSON ({type(error).__name__})", took=_unanswered(call)) from None
+            raise Failed(f"an answer that is not JSON ({type(error).__name__})", took=_unanswered(call)) from None
         return self._read(completion, call)
 
     def _body(self, call: Call) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class Endpoint:
         return {name: value for name, value in body.items() if name not in self._refused}
 
     def _adapt(self, body: dict[str, Any], error: openai.APIStatusError) -> bool:
-        """Leave a field out that the server says it does not take; False where the refusal is about something else."""
+        """Drop the field that the server refuses to accept; False if the refusal is about something else."""
         if error.status_code not in (400, 422):
             return False
         words = str(error.body or error.message)
@@ -233,50 +233,50 @@ class Endpoint:
         ):
             if field in body and any(sign in words for sign in signs):
                 if field not in self._refused:
-                    log.info("%s: the server does not take %s; going on without", self.settings.WHO, field)
+                    log.info("%s: the server does not accept %s; continuing without it", self.settings.WHO, field)
                 self._refused.add(field)
                 return True
         return False
 
-    def _judge(self, error: openai.APIStatusError) -> None:
-        """Raise ValueError where no further attempt helps."""
+    def _refuse_final(self, error: openai.APIStatusError) -> None:
+        """Raise UserError if no further attempt can succeed."""
         code, url = error.status_code, self.settings.base_url
-        if code in (401, 403):  # the server's own words may hold the key, or a part of it
+        if code in (401, 403):  # the server's message may hold the key, or a part of it
             held = self.settings.api_key_secret or self.settings.api_key_env
-            what = f"refuses the key in {held}" if self.api_key else f"wants a key, and {held} holds none"
-            raise UserError(f"{self.who} at {url} {what} (HTTP {code}): put the right one there") from None
+            what = f"refuses the key in {held}" if self.api_key else f"needs a key, and {held} holds none"
+            raise UserError(f"{self.who} at {url} {what} (HTTP {code}): put a valid key there") from None
         words = self._words(message(error))
         if code == 429 and error.code == "insufficient_quota":
-            raise UserError(f"the account at {url} has nothing left (HTTP 429): {words}") from None
+            raise UserError(f"the account at {url} has no credit left (HTTP 429): {words}") from None
         if code == 404:
             raise UserError(
-                f"{self.who} at {url} knows no such address or no model {self.settings.model!r} (HTTP 404): correct "
-                f"{self.group}.base_url (it often ends in /v1) or {self.group}.model; it says: {words}"
+                f"{self.who} at {url} has no such address or no model {self.settings.model!r} (HTTP 404): correct "
+                f"{self.group}.base_url (it often ends in /v1) or {self.group}.model; its message: {words}"
             ) from None
         if code not in RETRIED and code < 500:
-            raise UserError(f"{self.who} at {url} refuses the call (HTTP {code}); it says: {words}") from None
+            raise UserError(f"{self.who} at {url} refuses the call (HTTP {code}); its message: {words}") from None
         if (pause := retry_after(error)) > LONGEST_RETRY_AFTER_SECONDS:
             raise UserError(
-                f"{self.who} at {url} asks to be left alone for {pause:.0f} s (HTTP {code}): run the same command then"
+                f"{self.who} at {url} asks to wait {pause:.0f} s (HTTP {code}): run the same command after that"
             ) from None
 
-    def _read(self, completion: Any, call: Call) -> TeacherAnswer:
+    def _read(self, completion: Any, call: Call) -> EndpointAnswer:
         usage = getattr(completion, "usage", None)
         counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-        told = [count for count in counts if isinstance(count, int) and count >= 0]
-        known = len(told) == len(counts)
+        reported = [count for count in counts if isinstance(count, int) and count >= 0]
+        known = len(reported) == len(counts)
         try:
             choice = completion.choices[0]
             text = choice.message.content or ""
             if not isinstance(text, str):
                 raise TypeError
         except (AttributeError, IndexError, TypeError):
-            took = Tokens(*told) if known else _unanswered(call)
-            raise Failed("an answer that is no chat completion", took=took) from None
+            took = Tokens(*reported) if known else _unanswered(call)
+            raise Failed("an answer that is not a chat completion", took=took) from None
         if not known:
-            told = [estimated_tokens(part) for part in (call.prompt.message, text)]
+            reported = [estimated_tokens(part) for part in (call.prompt.message, text)]
         finish = choice.finish_reason if isinstance(choice.finish_reason, str) else ""
-        return TeacherAnswer(_whole(hide_key(text, self.api_key)), told[0], told[1], not known, _whole(finish))
+        return EndpointAnswer(_encodable(hide_key(text, self.api_key)), *reported, not known, _encodable(finish))
 
     def _entry(self, key: str, outcome: str, took: Tokens, estimated: bool) -> dict[str, Any]:
         """A line of the ledger."""
@@ -292,26 +292,26 @@ class Endpoint:
         }
 
     async def _rest(self, seconds: float) -> None:
-        """Sleep, but not longer than the asking goes on."""
+        """Sleep, unless the endpoint stops."""
         end = asyncio.get_running_loop().time() + seconds
         while self._why is None and (left := end - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(min(left, 0.2))
 
     def _words(self, text: str) -> str:
-        """The server's words, short and without the key."""
+        """The server's message, shortened and without the key."""
         return fold_space(hide_key(text, self.api_key))[:_SHOWN]
 
 
 def hide_key(text: str, api_key: str | None) -> str:
-    """The text without the key."""
+    """The text with the key replaced by `[key]`."""
     return text.replace(api_key, "[key]") if api_key and len(api_key) >= SHORTEST_SECRET else text
 
 
-def _whole(text: str) -> str:
-    """The text with a question mark for each half of a surrogate pair, which no file in UTF-8 can hold."""
+def _encodable(text: str) -> str:
+    """The text with a question mark for each unpaired surrogate, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _unanswered(call: Call) -> Tokens:
-    """What a call has taken that was sent and not answered: as far as anybody here can know, its prompt."""
+    """Estimated tokens of a call that was sent and not answered: its prompt."""
     return Tokens(estimated_tokens(call.prompt.message), 0)

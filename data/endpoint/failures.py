@@ -1,7 +1,10 @@
-"""An attempt of a teacher's call that came to nothing: what it took all the same, and when to try again.
+"""Failed attempts of a call: the tokens that they cost, and when to try again.
 
-A server that turns a call away (429, 503) takes nothing. One that was asked and breaks down, hangs, or answers what
-cannot be read has the prompt, and will be paid for it: its tokens are estimated where it says nothing.
+A server that refuses a call (429, 503) charges nothing. One that accepted the prompt and then fails, hangs or sends an
+unreadable answer may charge for it: the tokens are estimated if it does not report them.
+
+The openai client's own retries do not serve here: they hide attempts (of 3 requests to a server that hangs or answers
+500, the caller sees 1), so that budget and ledger would miss what two of them cost.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ _TURNED_AWAY = RETRIED | {503, 529}
 
 
 class Failed(Exception):
-    """One attempt came to nothing, and another may not.
+    """An attempt failed, and another one may succeed.
 
     Attributes:
-        how: in words.
-        pause: seconds for which the server asks to be left alone.
-        took: what the server will want to be paid for.
+        how: what happened, for messages.
+        pause: seconds that the server asks to wait.
+        took: tokens that the server may charge for.
     """
 
     def __init__(self, how: str, pause: float = 0.0, took: Tokens | None = None) -> None:
@@ -41,17 +44,17 @@ class Failed(Exception):
 
 
 def never_sent(error: openai.APIConnectionError) -> bool:
-    """Whether the call failed before there was a connection."""
+    """Whether the call failed before a connection was established."""
     return type(error.__cause__).__name__ in _NOT_CONNECTED
 
 
 def turned_away(error: openai.APIStatusError) -> bool:
-    """Whether the server says that it did not begin; one that broke down on the way has read the prompt."""
+    """Whether the server refused the call before processing it; with other 5xx codes it has read the prompt."""
     return error.status_code in _TURNED_AWAY or error.status_code < 500
 
 
 def message(error: openai.APIStatusError) -> str:
-    """The server's own words, out of the usual wrappings."""
+    """The server's error message, extracted from the usual JSON."""
     body: Any = error.body
     for key in ("error", "message", "detail"):
         if isinstance(body, dict) and key in body:
@@ -60,20 +63,20 @@ def message(error: openai.APIStatusError) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """The innermost reason in words, or its class where it says nothing."""
+    """The message of the innermost exception, or its class if it has none."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
 
 
 def backoff(failures: int) -> float:
-    """1, 2, 4, ... seconds, up to a minute, each up to a half shorter, so that calls do not come back all at once."""
-    share = random.uniform(0.5, 1.0)  # noqa: S311  no secret
+    """Seconds to wait: 1, 2, 4, ... up to 60, each shortened by up to half, so that calls do not return all at once."""
+    share = random.uniform(0.5, 1.0)  # noqa: S311  not for secrets
     return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (failures - 1)) * share
 
 
 def retry_after(error: openai.APIStatusError) -> float:
-    """Seconds, of a header that holds seconds or a date; 0 where there is none that can be read."""
+    """Seconds to wait by the Retry-After header, which holds seconds or a date; 0 if it is missing or unreadable."""
     value = error.response.headers.get("retry-after", "")
     try:
         return max(0.0, float(value))

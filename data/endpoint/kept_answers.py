@@ -1,11 +1,11 @@
-"""Answers of a teacher or a judge, kept on disk by what was asked before anybody uses them, and a ledger.
+"""Answers of a server, kept on disk by the content of the call before they are used, and a ledger of all attempts.
 
     FOLDER/answers/KEY[:2]/KEY.json   one answer with its tokens
-    FOLDER/ledger.jsonl               a line for each attempt of each call, in the order of their ends
-    FOLDER/sent/KEY.json              an attempt on its way: the line that it will be if this process dies
-    FOLDER/lock                       held by the process that asks
+    FOLDER/ledger.jsonl               a line for each attempt of each call, in the order in which they ended
+    FOLDER/sent/KEY.json              an attempt in flight: the ledger's line if this process dies
+    FOLDER/lock                       held by the process that sends calls
 
-An answer is written, synced and renamed, so that it is whole or absent whenever the process dies.
+An answer is written, synced and renamed, so that it is complete or absent whenever the process dies.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from data.endpoint.budget import Tokens
 from data.endpoint.settings import EndpointSettings
 from data.files.whole_files import write_whole
 from data.prompting.prompts import Prompt
-from user_error import UserError
 
-ANSWERED = "answered"  # the outcome of an attempt that came to something
+ANSWERED = "answered"  # outcome of a successful attempt
 
 
 class Call(Protocol):
-    """What is asked: the words, and the JSON schema of the answer; None where it is taken as it is."""
+    """What is sent: the prompt, and the JSON schema of the answer or None for free text."""
 
     @property
     def prompt(self) -> Prompt: ...
@@ -39,13 +38,21 @@ class Call(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherAnswer:
-    """One answer and what it took.
+class PlainCall:
+    """A call as plain data, fit for a file."""
+
+    prompt: Prompt
+    response_format: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAnswer:
+    """An answer and its tokens.
 
     Attributes:
-        tokens_in, tokens_out: of prompt and answer, as the server says.
-        estimated: the server said nothing, and the tokens are a quarter of the bytes.
-        finish: why the answer ended ("stop"; "length" where it was cut at max_tokens).
+        tokens_in, tokens_out: of prompt and answer, as the server reports them.
+        estimated: the server did not report them, and they are estimated as a quarter of the bytes.
+        finish: why the answer ended ("stop"; "length" if it was cut at max_tokens).
     """
 
     text: str
@@ -56,7 +63,7 @@ class TeacherAnswer:
 
     @property
     def tokens(self) -> Tokens:
-        """What it took."""
+        """Both numbers of tokens."""
         return Tokens(self.tokens_in, self.tokens_out)
 
 
@@ -76,13 +83,13 @@ def call_body(call: Call, settings: EndpointSettings) -> dict[str, Any]:
 
 
 def call_key(call: Call, settings: EndpointSettings) -> str:
-    """64 hex digits for what is asked and whom: the server, the model, the messages and the sampling."""
+    """The key of a call, 64 hex digits: a digest of server, model, messages and sampling."""
     asked = {"server": (settings.base_url or "").rstrip("/"), **call_body(call, settings)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 class AnswerBook:
-    """The folder of answers. One process at a time asks (`held`); any may read."""
+    """The directory of answers. One process at a time sends calls (`held`); any may read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -92,17 +99,17 @@ class AnswerBook:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Wait until no other process asks, and keep others waiting; the kernel lets go when this process dies."""
+        """Lock the directory, waiting for other processes; the kernel releases the lock when this process dies."""
         for folder in (self.answers, self.sent):
             folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             _end_line(self.ledger)
-            self._find_lost()
+            self._note_lost()
             yield
 
     def busy(self) -> bool:
-        """Whether another process asks at this moment."""
+        """Whether another process holds the lock."""
         try:
             with (self.folder / "lock").open("r+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,15 +119,15 @@ class AnswerBook:
             return True
         return False
 
-    def get(self, key: str) -> TeacherAnswer | None:
-        """The answer that is kept, or None; a damaged file counts as none."""
+    def get(self, key: str) -> EndpointAnswer | None:
+        """The kept answer, or None if there is none or its file is damaged."""
         try:
-            return TeacherAnswer(**json.loads(self._path(key).read_bytes()))
+            return EndpointAnswer(**json.loads(self._path(key).read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
-    def keep(self, key: str, answer: TeacherAnswer) -> None:
-        """Put an answer on disk; when this returns it outlives the process and the machine."""
+    def keep(self, key: str, answer: EndpointAnswer) -> None:
+        """Write an answer to disk and sync it; it survives a power failure once this returns."""
         write_whole(self._path(key), json.dumps(asdict(answer), sort_keys=True) + "\n", durable=True)
 
     def note(self, entry: Mapping[str, Any]) -> None:
@@ -129,28 +136,28 @@ class AnswerBook:
             file.write(json.dumps(entry, sort_keys=True) + "\n")
 
     def send(self, key: str, entry: Mapping[str, Any]) -> None:
-        """A call is about to be sent; `entry` is what becomes of it when this process dies before `end`."""
+        """Record that a call is about to be sent; `entry` goes to the ledger if this process dies before `end`."""
         (self.sent / f"{key}.json").write_text(json.dumps(entry, sort_keys=True), encoding="utf-8")
 
     def end(self, key: str) -> None:
-        """The attempt has ended, and is in the ledger."""
+        """Record that the attempt has ended and is in the ledger."""
         (self.sent / f"{key}.json").unlink(missing_ok=True)
 
     def lost(self, keys: Collection[str]) -> Tokens:
-        """What attempts of these calls took that came to nothing, by the ledger."""
+        """The tokens of failed attempts of these calls, by the ledger."""
         lost = Tokens()
         with suppress(FileNotFoundError), self.ledger.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                with suppress(ValueError, TypeError, KeyError):  # half a line of a process that was killed
+                with suppress(ValueError, TypeError, KeyError):  # half a line of a killed process
                     entry = json.loads(line)
                     if entry["outcome"] != ANSWERED and entry["call"] in keys:
                         lost += Tokens(int(entry["tokens_in"]), int(entry["tokens_out"]))
         return lost
 
-    def _find_lost(self) -> None:
-        """Attempts of a process that died become lines of the ledger, but for those whose answer it could keep."""
+    def _note_lost(self) -> None:
+        """Add attempts in flight of a process that died to the ledger, unless their answers are kept."""
         for path in sorted(self.sent.glob("*.json")):
-            with suppress(UserError):
+            with suppress(ValueError):  # half-written by a process that was killed
                 entry = json.loads(path.read_bytes())
                 if self.get(path.stem) is None:
                     self.note(entry)
@@ -161,7 +168,7 @@ class AnswerBook:
 
 
 def _end_line(path: Path) -> None:
-    """A line that a dying process left unfinished must not run into the next."""
+    """End a line that a killed process left unfinished, so that the next one starts on its own."""
     if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
         with path.open("a") as file:
             file.write("\n")

@@ -23,15 +23,8 @@ from data.package.exports import Exporter
 from data.package.report_page import Filter, Report, SplitFacts, report_page
 from data.prompting.tokenizer import Tokenizer
 from data.questions.questions import Question
-from data.raft.alpaca import (
-    DATASETS_NAME,
-    DOCUMENTS,
-    AlpacaRecord,
-    as_dataset,
-    read_records,
-    set_fingerprint,
-    to_records,
-)
+from data.raft.alpaca import DOCUMENTS, AlpacaRecord, read_records, to_records
+from data.raft.dataset_folder import DATASETS_NAME, as_dataset, set_fingerprint
 from data.raft.examples import build_examples
 from data.raft.leaks import LEAKS_NAME
 from data.raft.sequences import TokenSequence, encode_records, read_sequences

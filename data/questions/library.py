@@ -1,4 +1,4 @@
-"""The documents as grounding sees them: found by their names, with their chunks, sentences and quotes."""
+"""The documents as grounding reads them: looked up by name, with their chunks, sentences and quotes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import PurePosixPath
 from data.documents.chunks import Chunk, Span
 from data.documents.documents import Document, is_plain
 from data.documents.duplicates import Duplicate
-from data.questions.repair import FoldedText, Place
+from data.questions.repair import FoldedText, QuoteMatch
 from data.text.blocks import lines_of, read_blocks, units_of
 from data.text.sentences import sentence_spans, trim_span
 
-# Words that stand in most documents and prove nothing there.
+# Most documents hold these words, so they prove nothing.
 _YES_NO = frozenset({"yes", "no", "true", "false", "none"})
-_ALIKE = 0.8  # of two sentences that say the same, by their characters
+_ALIKE = 0.8  # least similarity of two sentences that say the same, by their characters
 _LIST_MARK = re.compile(r"(?:[-*+•>]|\d{1,3}[.)])[ \t]+")
 
 
@@ -29,12 +29,12 @@ class DocumentText:
     def __init__(self, document: Document, chunks: list[Chunk], collapsed: Collection[str] = ()) -> None:
         self.document = document
         self.text = document.text
-        self.chunks = chunks  # both their starts and their ends ascend
-        self.collapsed = collapsed  # ids of those that another chunk stands for
+        self.chunks = chunks  # both starts and ends ascend
+        self.collapsed = collapsed  # ids of the chunks that were collapsed into another
 
     @cached_property
     def sentences(self) -> list[Span]:
-        """Sentences that can be quoted: with words, without list marks, no headings."""
+        """Spans of the sentences that can be quoted: with words, without list marks, no headings."""
         spans = []
         for block in read_blocks(self.text, is_plain(self.document.path)):
             for start, end in _quotable(self.text[block.start : block.end]) if not block.level else ():
@@ -45,12 +45,12 @@ class DocumentText:
         return spans
 
     def holders(self, span: Span) -> list[Chunk]:
-        """The chunks that hold the span entirely."""
+        """The chunks that contain the span."""
         first = bisect_left(self.chunks, span[1], key=lambda chunk: chunk.end)
         return self.chunks[first : bisect_right(self.chunks, span[0], key=lambda chunk: chunk.start)]
 
     def cut_at_borders(self, span: Span) -> list[Span]:
-        """The span, or runs of its sentences that each lie in one chunk; nothing when a sentence lies in none."""
+        """The span, or runs of its sentences that one chunk contains each; empty if no chunk contains a sentence."""
         if self.holders(span):
             return [span]
         runs: list[Span] = []
@@ -67,10 +67,9 @@ class DocumentText:
         return runs
 
     def find_quote(self, quote: str) -> Span | None:
-        """Where the quote stands, letter for letter after white-space folding; if it can be, inside one chunk that is
-        not collapsed, else inside one."""
-        pattern = r"\s+".join(map(re.escape, quote.split()))
-        spans = [match.span() for match in re.finditer(pattern, self.text)]
+        """The span of a verbatim quote, whatever the white space: preferably inside a chunk that is not collapsed, else
+        inside any chunk, else the first. None if there is none."""
+        spans = [match.span() for match in re.finditer(_any_space(quote), self.text)]
 
         def worse(span: Span) -> int:
             holders = self.holders(span)
@@ -82,29 +81,29 @@ class DocumentText:
     def _folded(self) -> FoldedText:
         return FoldedText(self.text)
 
-    def near_quote(self, quote: str, most_edits: int) -> list[Place]:
-        """The places nearest to a quote that does not stand here; more than one where nobody can say which is meant."""
-        return self._folded.places(quote, most_edits)
+    def near_quote(self, quote: str, most_edits: int) -> list[QuoteMatch]:
+        """The nearest matches of a quote that is not verbatim; several if they are equally near and differ."""
+        return self._folded.matches(quote, most_edits)
 
     def sentences_with(self, answer: str, within: Span) -> list[Span]:
-        """The sentence, or neighbouring sentences, around each place where the answer stands as whole words."""
+        """The spans of the sentence, or adjacent sentences, around each occurrence of the answer as complete words."""
         words = answer.strip().rstrip(".!?").split()
         if not words or " ".join(words).casefold() in _YES_NO:
             return []
-        # Not inside a word or a number: "3" does not stand in "3.5" nor in "1,300".
-        pattern = r"(?<!\w)(?<!\d[.,])" + r"\s+".join(map(re.escape, words)) + r"(?!\w|[.,]\d)"
-        found: dict[Span, None] = {}
+        # Not inside a word or a number: "3.5" and "1,300" do not hold "3".
+        pattern = r"(?<!\w)(?<!\d[.,])" + _any_space(" ".join(words)) + r"(?!\w|[.,]\d)"
+        spans: dict[Span, None] = {}
         for match in re.compile(pattern, re.IGNORECASE).finditer(self.text, *within):
             first = bisect_right(self.sentences, match.start(), key=lambda span: span[1])
             touched = self.sentences[first : bisect_left(self.sentences, match.end(), key=lambda span: span[0])]
             if touched:
-                found[touched[0][0], touched[-1][1]] = None
-        return list(found)
+                spans[touched[0][0], touched[-1][1]] = None
+        return list(spans)
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A quote, letter for letter as it stands in a chunk of the index."""
+    """A verbatim quote from a chunk of the index."""
 
     chunk: Chunk
     quote: str
@@ -113,7 +112,7 @@ class Proof:
 class Library:
     """Documents by every name that a person may use for them.
 
-    A chunk that was collapsed still marks its place in its document; what it proves, its stand-in proves.
+    A collapsed chunk still has its span in its document; its proofs come from the chunk that was kept for it.
     """
 
     def __init__(
@@ -135,8 +134,8 @@ class Library:
             document.id: DocumentText(document, by_document[document.id], collapsed) for document in documents
         }
         self.chunks = {chunk.id: chunk for chunk in chunks}
-        self._stand_ins = {copy.id: self.chunks[copy.kept_id] for copy in duplicates}
-        # The first of these that knows a name decides.
+        self._kept_for = {copy.id: self.chunks[copy.kept_id] for copy in duplicates}
+        # The first of these that has a name decides.
         self._names = (
             _grouped((document.path, document) for document in documents),
             _grouped((PurePosixPath(document.path).name, document) for document in documents),
@@ -146,24 +145,24 @@ class Library:
 
     def named(self, name: str) -> list[DocumentText]:
         """The documents with this path, or else this file name, stem or title."""
-        found: list[Document] = next((names[name] for names in self._names if name in names), [])
-        return [self.texts[document.id] for document in found]
+        documents: list[Document] = next((names[name] for names in self._names if name in names), [])
+        return [self.texts[document.id] for document in documents]
 
     def proof(self, text: DocumentText, span: Span, answer: str) -> Proof | None:
-        """The first chunk that holds a span of a document, and the span's words.
+        """The first chunk that contains a span of a document, and the span's text.
 
-        Where only a collapsed chunk holds it, they are sought in its stand-in: as they are, or the sentence that is
-        most like them and holds the answer if they do. None where neither is there.
+        If only a collapsed chunk contains it, the text is searched in the chunk that was kept for it: verbatim, or the
+        most similar sentence, which must hold the answer if the text does. None if there is neither.
         """
         holders = text.holders(span)
         quote = text.text[slice(*span)]
-        kept = next((chunk for chunk in holders if chunk.id not in self._stand_ins), None)
+        kept = next((chunk for chunk in holders if chunk.id not in self._kept_for), None)
         if kept is not None:
             return Proof(kept, quote)
-        return self._proof_elsewhere(self._stand_ins[holders[0].id], quote, answer) if holders else None
+        return self._proof_elsewhere(self._kept_for[holders[0].id], quote, answer) if holders else None
 
     def _proof_elsewhere(self, chunk: Chunk, quote: str, answer: str) -> Proof | None:
-        same = re.search(r"\s+".join(map(re.escape, quote.split())), chunk.text, re.IGNORECASE)
+        same = re.search(_any_space(quote), chunk.text, re.IGNORECASE)
         if same:
             return Proof(chunk, same[0])
         needed = answer.casefold() if answer.casefold() in quote.casefold() else ""
@@ -179,8 +178,13 @@ class Library:
         return Proof(chunk, best) if best is not None and alike[best] >= _ALIKE else None
 
 
+def _any_space(words: str) -> str:
+    """A pattern that matches the words with any white space between them."""
+    return r"\s+".join(map(re.escape, words.split()))
+
+
 def _quotable(paragraph: str) -> Iterator[Span]:
-    """The sentences of a paragraph; of a listing its lines, between which it may have been cut."""
+    """Spans of the sentences of a paragraph, or of the lines of a listing, which chunks may separate."""
     for unit in units_of(paragraph):
         text = paragraph[unit.start : unit.end]
         spans = [(at, at + len(line)) for at, line in lines_of(text)] if unit.kind == "lines" else sentence_spans(text)

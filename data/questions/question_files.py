@@ -37,9 +37,9 @@ def read_questions(path: Path) -> list[RawQuestion]:
         else:
             questions = list(_squad_questions(content, path))
     else:
-        raise UserError(f"{path} is no question file: use .jsonl (JSON lines) or .json (Alpaca or SQuAD)")
+        raise UserError(f"Unsupported question file: {path}. Supported: .jsonl (JSON lines), .json (Alpaca or SQuAD)")
     if not questions:
-        raise UserError(f"{path} holds no questions: write at least one")
+        raise UserError(f"{path} holds no questions: give at least one")
     return questions
 
 
@@ -47,7 +47,7 @@ def squad_documents(path: Path) -> list[Document]:
     """The texts of a SQuAD file: one document for each title, its paragraphs joined by blank lines.
 
     Raises:
-        UserError: the file is unreadable or no SQuAD file; names the file and the item.
+        UserError: the file is unreadable or not a SQuAD file; names the file and the item.
     """
     path = Path(path)
     paragraphs: dict[str, list[str]] = {}
@@ -73,7 +73,7 @@ def _read_jsonl(path: Path) -> Iterator[RawQuestion]:
         quotes = item.get("quote") or []
         quotes = [quotes] if isinstance(quotes, str) else quotes
         if not isinstance(quotes, list) or not all(isinstance(quote, str) and quote.strip() for quote in quotes):
-            raise UserError(f'{where}: "quote" must be a text or a list of texts')
+            raise UserError(f'{where}: "quote" must be a string or a list of strings')
         for quote in quotes:
             _check_encodable(quote, "quote", where)
         yield RawQuestion(
@@ -110,21 +110,21 @@ def _squad_questions(content: Any, path: Path) -> Iterator[RawQuestion]:
 
 
 def _squad_paragraphs(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """(title, paragraph, where it stands) of each paragraph of a SQuAD file."""
+    """(title, paragraph, location for messages) of each paragraph of a SQuAD file."""
     if not isinstance(content, dict) or "data" not in content:
         allowed = "a list of objects with instruction, input, output (Alpaca) or an object with data (SQuAD)"
         raise UserError(f"{path} is neither Alpaca nor SQuAD JSON: it must be {allowed}")
     for number, part in enumerate(_list(content, "data", str(path)), start=1):
         where = f"{path} data item {number}"
         title = _text(part, "title", where)
-        for place, paragraph in enumerate(_list(part, "paragraphs", where), start=1):
+        for index, paragraph in enumerate(_list(part, "paragraphs", where), start=1):
             if not isinstance(paragraph, dict):
-                raise UserError(f"{where} paragraph {place} must be an object")
-            yield title, paragraph, f"{where} paragraph {place}"
+                raise UserError(f"{where} paragraph {index} must be an object")
+            yield title, paragraph, f"{where} paragraph {index}"
 
 
 def _quote_around(context: str, answer: str, answer_start: Any) -> tuple[str, ...]:
-    """The sentences that the answer touches; none when it does not stand there (a wrong offset is forgiven)."""
+    """The sentences that overlap the answer, or none if the context lacks it; tolerates a wrong offset."""
     starts = [start for start in range(len(context)) if context.startswith(answer, start)]
     if not starts:
         return ()
@@ -134,7 +134,7 @@ def _quote_around(context: str, answer: str, answer_start: Any) -> tuple[str, ..
 
 
 def _source(where: str, path: Path) -> str:
-    """The place without the folder, so that reports are the same wherever the file lies."""
+    """The location without the directory, so that reports do not depend on where the file is."""
     return where.replace(str(path), path.name, 1)
 
 
@@ -159,14 +159,14 @@ def _check_object(item: Any, allowed: tuple[str, ...], where: str) -> None:
 def _list(item: Any, key: str, where: str) -> list[Any]:
     value = item.get(key) if isinstance(item, dict) else None
     if not isinstance(value, list):
-        raise UserError(f'{where}: "{key}" must be there and be a list')
+        raise UserError(f'{where}: "{key}" must be a list')
     return value
 
 
 def _text(item: Any, key: str, where: str) -> str:
     value = item.get(key) if isinstance(item, dict) else None
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f'{where}: "{key}" must be there and be a text that is not empty')
+        raise UserError(f'{where}: "{key}" must be a non-empty string')
     _check_encodable(value, key, where)
     return value
 
@@ -182,4 +182,4 @@ def _check_encodable(value: str, key: str, where: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UserError(f'{where}: "{key}" holds half of a surrogate pair: correct its \\u escape') from None
+        raise UserError(f'{where}: "{key}" holds an unpaired surrogate: correct its \\u escape') from None

@@ -1,4 +1,4 @@
-"""The kind of a question, by its first question word, whoever wrote it: what the scores are broken down by."""
+"""The kind of a question, by its first question word; scores are broken down by it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from data.questions.questions import Question
 
 UNANSWERABLE, OTHER = "unanswerable", "other"
-# "how many" before "how": the longer comes first.
+# Longer before shorter: "how many" before "how".
 _WORDS = ("how many", "how much", "how long", "how", "who", "whom", "whose", "when", "where", "why", "which", "what")
 _ASKS = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 _SAME = {"whom": "who", "whose": "who", "how much": "how many", "how long": "how many"}
@@ -20,15 +20,15 @@ YES_OR_NO = "yes or no"
 def question_kind(question: Question) -> str:
     """ "who", "what", "which", "when", "where", "why", "how", "how many", "yes or no", "unanswerable" or "other".
 
-    How long and how much count as how many. Questions of other languages than English are "other".
+    "How long" and "how much" count as "how many". Questions in other languages than English are "other".
     """
     if not question.quotes:
         return UNANSWERABLE
     text = " ".join(question.question.split())
     if _YES_OR_NO.match(text):
         return YES_OR_NO
-    found = _ASKS.search(text)
-    if found is None:
+    match = _ASKS.search(text)
+    if match is None:
         return OTHER
-    word = found[1].lower()
+    word = match[1].lower()
     return _SAME.get(word, word)

@@ -1,10 +1,12 @@
-"""Questions: as a person wrote them, as tied to documents and chunks, and as rejected.
+"""Questions: as read from a file, as tied to documents and chunks, and as rejected.
 
 RawQuestion --ground_questions (grounding.py)--> Question | Rejected
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,26 +23,26 @@ class QuestionSettings(BaseModel):
 
     reject_unquoted: bool = Field(
         default=False,
-        description="Reject a question without a quote whose answer does not stand in its document word for word "
-        "(instead of quoting the sentence nearest to question and answer).",
+        description="Reject questions without a quote whose document does not hold the answer word for word "
+        "(default: quote the sentence nearest to question and answer).",
     )
     retrieval_depth: int = Field(
         default=5,
         ge=1,
-        description="A question without a document is tied to the first of this many retrieved chunks that holds its "
-        "answer, or to the first of all when none does.",
+        description="Number of retrieved chunks to search for the answer of a question without a document; the first "
+        "that holds it is the oracle, or the best chunk if none does.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class RawQuestion:
-    """A question as it stands in a file, not yet tied to a document.
+    """A question as read from a file, not yet tied to a document.
 
     Attributes:
         question, answer: the answer may be empty (SQuAD 2.0's impossible questions); grounding rejects those. The
             abstention ("not in the documents") as the answer makes the question an unanswerable one.
-        quotes: sentences said to prove the answer; empty when the file names none. Of an unanswerable question: what
-            it is tied to.
+        quotes: sentences that are said to prove the answer; may be empty. They tie an unanswerable question to its
+            chunk.
         document: path, file name, stem or title of its document, or None.
         reason: why the quotes prove the answer, in words, or None.
         source: where it was read, for reports: "questions.jsonl line 12".
@@ -58,17 +60,17 @@ class RawQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question tied to its document, to verbatim quotes and to the chunks that hold them.
+    """A question tied to its document, to verbatim quotes and to the chunks that hold the quotes.
 
     Attributes:
         id: 16 hex digits, a digest of question, answer and the document's path.
-        quotes: at least one, or none where the answer is the abstention; each equals a slice of its document's text,
+        quotes: at least one, or none if the answer is the abstention; each equals a slice of its document's text,
             line breaks included.
         document_id: `Document.id`.
-        oracle_ids: `Chunk.id` of the chunks that hold the quotes (the first where chunks overlap), in the quotes'
+        oracle_ids: `Chunk.id` of the chunks that hold the quotes (the first of overlapping chunks), in the quotes'
             order, each once.
         quote_source: "given" in the file; the "sentence" that holds the answer; the "nearest" sentence by embedding.
-        tied_by: "given" when the file named the document, "retrieval" when it did not.
+        tied_by: "given" if the file named the document, else "retrieval".
         reason: why the quotes prove the answer, as given, or None.
     """
 
@@ -90,7 +92,7 @@ class Rejected:
     Attributes:
         question: its wording.
         reason: one of a few fixed phrases, so that they can be counted ("quote not in document").
-        detail: what exactly, for a person; may be empty.
+        detail: for a person to read; may be empty.
         source: where it was read.
     """
 
@@ -100,6 +102,26 @@ class Rejected:
     source: str = ""
 
 
+class Unusable(Exception):
+    """Raised when a question cannot be used; its fields are those of `Rejected`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
+    """Reason -> number of questions rejected for it, most frequent first, then by name."""
+    counts = Counter(item.reason for item in rejected)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def describe_reasons(rejected: Iterable[Rejected]) -> str:
+    """The same in one line: `unknown document (3), duplicate (1)`."""
+    return ", ".join(f"{reason} ({count})" for reason, count in count_reasons(rejected).items())
+
+
 def same_wording(question: str) -> str:
-    """A key that questions share when they differ in white space, case and closing marks only."""
+    """A key that is equal for questions that differ only in white space, case and final punctuation."""
     return " ".join(question.casefold().split()).rstrip("?!. ")

@@ -1,8 +1,8 @@
-"""Quotes that stand in a text but for a slip or for typography: where they stand, letter for letter.
+"""Matches quotes with a text up to typing errors and typography, and returns the text's own slice.
 
-A person retypes a sentence, a teacher straightens its quotation marks: the quote is then found by alignment and becomes
-the text's own slice. Curly and straight quotes, dashes, ligatures, accents in one or in two characters and white space
-are the same at no cost; any other character that is replaced, left out or put in is an edit.
+A person retypes a sentence, a teacher straightens its quotation marks: the quote is then located by alignment. Curly
+and straight quotes, dashes, ligatures, composed and combining accents and white space are equal at no cost; any other
+character that is replaced, deleted or inserted is an edit.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from rapidfuzz.distance import Levenshtein
+
 from data.documents.chunks import Span
 
-# A phrase of ten characters may have one edit, of twenty two: in less text than that, an edit makes another phrase.
+# A quote of ten characters may have one edit, of twenty two: in shorter text an edit makes another phrase.
 _CHARACTERS_PER_EDIT = 10
-# A text that repeats itself this often has no one place for a quote.
-_MOST_PLACES = 2000
+_MOST_STARTS = 2000  # a text with more candidates than this is too repetitive for an unambiguous match
 _TYPOGRAPHY = (
     dict.fromkeys("‘’‚‛′´`", "'")
     | dict.fromkeys("“”„‟″«»", '"')
@@ -30,8 +31,8 @@ _SPECIAL = re.compile(rf"\s+|[{re.escape(''.join(_TYPOGRAPHY))}]|[^\s{_MARKS}][{
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a quote stands in a text, and the edits between the two."""
+class QuoteMatch:
+    """The span of a text that matches a quote, and the edits between the two."""
 
     span: Span
     edits: int
@@ -39,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """A quote that became the document's own words, for a person to look at."""
+    """A quote that was replaced by the document's own words, for a person to look at."""
 
     question: str
     given: str
@@ -50,14 +51,14 @@ class Repaired:
 
 @dataclass(slots=True)
 class Repairs:
-    """How far quotes may be repaired, and those that were."""
+    """How far quotes may be repaired, and the repairs that were made."""
 
     most_edits: int
     done: list[Repaired] = field(default_factory=list)
 
 
 class FoldedText:
-    """A text without differences of typography, which knows where each of its characters comes from."""
+    """A text with its typography normalized, and the position of each character in the original."""
 
     def __init__(self, text: str) -> None:
         pieces: list[str] = []
@@ -66,8 +67,8 @@ class FoldedText:
         done = 0
         for match in _SPECIAL.finditer(text):
             self._keep(pieces, text, done, match.start())
-            found = match[0]
-            folded = " " if found.isspace() else _TYPOGRAPHY.get(found, unicodedata.normalize("NFC", found))
+            special = match[0]
+            folded = " " if special.isspace() else _TYPOGRAPHY.get(special, unicodedata.normalize("NFC", special))
             pieces.append(folded)
             self.starts += [match.start()] * len(folded)
             self.ends += [match.end()] * len(folded)
@@ -80,81 +81,55 @@ class FoldedText:
         self.starts += range(start, end)
         self.ends += range(start + 1, end + 1)
 
-    def places(self, quote: str, most_edits: int) -> list[Place]:
-        """The places nearest to the quote, in order: all with the same number of edits, at most `most_edits`.
+    def matches(self, quote: str, most_edits: int) -> list[QuoteMatch]:
+        """The nearest matches of the quote, in text order: all with the same number of edits, at most `most_edits`.
 
-        Places that read the same count once, by the first. More than one place means that nobody can say which one is
-        meant; an end that might be here or there is put where it cuts no word.
+        Matches with the same wording count once, as the first. More than one match means that the quote is ambiguous.
+        Where an end could be moved at no cost, it is placed at a word border.
         """
         sought = FoldedText(quote).folded.strip()
         if not sought:
             return []
         most = min(most_edits, len(sought) // _CHARACTERS_PER_EDIT)
         exact = [(match.start(), match.end(), 0) for match in re.finditer(re.escape(sought), self.folded)]
-        found = exact or list(self._near(sought, most))
-        fewest = min((edits for *_, edits in found), default=0)
+        slices = exact or list(self._near(sought, most))
+        fewest = min((edits for *_, edits in slices), default=0)
         apart: list[tuple[int, int]] = []
-        for start, end, edits in sorted(found, key=lambda place: self._doubt(place, sought)):
+        for start, end, edits in sorted(slices, key=lambda item: self._rank(item, sought)):
             if edits == fewest and not any(start < other[1] and other[0] < end for other in apart):
                 apart.append((start, end))
         by_wording: dict[str, Span] = {}
         for start, end in sorted(apart):
             by_wording.setdefault(self.folded[start:end], (self.starts[start], self.ends[end - 1]))
-        return [Place(span, fewest) for span in by_wording.values()]
+        return [QuoteMatch(span, fewest) for span in by_wording.values()]
 
     def _near(self, sought: str, most: int) -> Iterator[tuple[int, int, int]]:
-        """(start, end, edits) of the slices that are near enough.
+        """(start, end, edits) of the slices within `most` edits.
 
-        Cut into one piece more than there may be edits, one of the quote's pieces stands in the slice unharmed.
+        Cut the quote into `most` + 1 pieces: at least one of them is unedited in the slice (pigeonhole principle).
         """
         if most < 1:
             return
         size = -(-len(sought) // (most + 1))
-        begins: set[int] = set()
+        starts: set[int] = set()
         for offset in range(0, len(sought), size):
             for match in re.finditer(f"(?={re.escape(sought[offset : offset + size])})", self.folded):
-                begins.update(range(match.start() - offset - most, match.start() - offset + most + 1))
-                if len(begins) > _MOST_PLACES:
+                starts.update(range(match.start() - offset - most, match.start() - offset + most + 1))
+                if len(starts) > _MOST_STARTS:
                     return
-        for start in sorted(begins):
+        for start in sorted(starts):
             for end in range(start + len(sought) - most, start + len(sought) + most + 1):
                 if not 0 <= start < end <= len(self.folded):
                     continue
-                found = self.folded[start:end]
-                if found == found.strip() and (edits := edit_distance(sought, found, most)) <= most:
+                text = self.folded[start:end]
+                if text == text.strip() and (edits := Levenshtein.distance(sought, text, score_cutoff=most)) <= most:
                     yield start, end, edits
 
-    def _doubt(self, place: tuple[int, int, int], sought: str) -> tuple[int, int, int, int]:
-        start, end, edits = place
+    def _rank(self, match: tuple[int, int, int], sought: str) -> tuple[int, int, int, int]:
+        """Sorts (start, end, edits) by edits, cut words and difference in length."""
+        start, end, edits = match
         cut_words = sum(
             0 < border < len(self.folded) and self.folded[border - 1].isalnum() and self.folded[border].isalnum()
             for border in (start, end)
         )
         return edits, cut_words, abs(end - start - len(sought)), start
-
-
-def edit_distance(a: str, b: str, most: int) -> int:
-    """Characters replaced, left out or put in between two texts, or `most` + 1 where there are more than `most`."""
-    first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    a, b = a[first:], b[first:]
-    last = next((i for i, (x, y) in enumerate(zip(a[::-1], b[::-1], strict=False)) if x != y), min(len(a), len(b)))
-    a, b = a[: len(a) - last], b[: len(b) - last]
-    if abs(len(a) - len(b)) > most:
-        return most + 1
-    # Only the band of diagonals that `most` edits can reach: row[d] is for a[:i] and b[:i + d - most].
-    far = most + 1
-    row = [d - most if d >= most else far for d in range(2 * most + 1)]
-    for i, x in enumerate(a):
-        following: list[int] = []
-        for d in range(2 * most + 1):
-            j = i + d - most
-            best = row[d] + (x != b[j]) if 0 <= j < len(b) else far
-            if d < 2 * most:
-                best = min(best, row[d + 1] + 1)
-            if d > 0:
-                best = min(best, following[-1] + 1)
-            following.append(best if j + 1 <= len(b) else far)
-        row = following
-        if min(row) > most:
-            return far
-    return min(row[len(b) - len(a) + most], far)

@@ -1,7 +1,7 @@
-"""The RAFT dataset as a whole: the examples of training and validation, what is mixed in, and proof that nothing leaks.
+"""Assembles the RAFT dataset: examples of training and validation, general records, and a check for leaks.
 
 questions by split, chunks --keep_apart--> chunks that a part may show --build_examples--> records, sequences
-what was built --find_leaks--> a report; a leak is an error
+records --find_leaks--> a report; a leak is an error
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 from data.documents.chunks import Chunk
 from data.prompting.tokenizer import Tokenizer
 from data.questions.questions import Question, Rejected
+from data.questions.split import repeats_a_question
 from data.raft.alpaca import AlpacaRecord, to_records
 from data.raft.examples import build_examples
-from data.raft.leaks import Copies, LeakReport, Limits, find_leaks, keep_apart, repeats_a_question
+from data.raft.leaks import Copies, LeakReport, Limits, find_leaks, keep_apart
 from data.raft.mixing import GeneralRecord, mix_in
 from data.raft.sequences import TokenSequence, encode_records
 from data.raft.settings import RaftSettings
@@ -33,7 +34,7 @@ _LEAKY_QUESTION = "question nearly repeats a held-out one"
 
 
 class Part(NamedTuple):
-    """The examples of training or of validation, in three forms that agree, and the report on their leaks."""
+    """The examples of training or of validation as records and as tokens, and the report on their leaks."""
 
     records: list[AlpacaRecord]
     sequences: list[TokenSequence]
@@ -60,9 +61,9 @@ class Assembler:
         Args:
             vectors: of the chunks, normalized, float32 [N, D].
             embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
-            question_cosine: from this on two questions are near-duplicates; that of the split.
+            question_cosine: least cosine of near-duplicate questions, as in the split.
             score: the cross-encoder of `guard_reranker`.
-            copies: where the chunks stood before copies of them were collapsed.
+            copies: documents of the copies that were collapsed into each chunk.
         """
         self.chunks = chunks
         self.vectors = vectors
@@ -76,23 +77,23 @@ class Assembler:
     def build(
         self,
         name: str,
-        asked: Sequence[Question],
+        questions: Sequence[Question],
         held_out: Sequence[Question],
         general: Sequence[GeneralRecord] = (),
     ) -> Part:
-        """A part of the dataset, which is shown nothing of the held-out questions' documents.
+        """A part of the dataset, whose contexts show nothing of the held-out questions' documents.
 
         Args:
-            general: records of which the share `mix_fraction` is mixed in.
+            general: records to mix in, as the share `mix_fraction`.
 
         Raises:
-            UserError: no example can be built, or something that is held out would be shown.
+            UserError: no example can be built, or a record shows something that is held out.
         """
-        settings, held_vectors = self.settings, self._asked_in(held_out)
+        settings, held_vectors = self.settings, self._question_vectors(held_out)
         allowed, kept_out = keep_apart(self.chunks, self.vectors, held_out, self.limits, self.copies)
         own = [chunk for chunk, keep in zip(self.chunks, allowed, strict=True) if keep]
-        usable, rejected = self._usable(asked, held_out, held_vectors, {leak.shown for leak in kept_out})
-        vectors = self._asked_in(usable)
+        usable, rejected = self._usable(questions, held_out, held_vectors, {leak.shown for leak in kept_out})
+        vectors = self._question_vectors(usable)
         built = build_examples(usable, own, self.vectors[allowed], settings, self.tokenizer, self.score, vectors)
         records = to_records(built.examples, own)
         counts = built.counts
@@ -103,9 +104,9 @@ class Assembler:
         texts = sorted({example.question for example in built.examples})
         if general:
 
-            def repeats(asked: Sequence[str]) -> list[bool]:
+            def repeats(prompts: Sequence[str]) -> list[bool]:
                 cosine = self.limits.question_cosine
-                return repeats_a_question(asked, self.embed(asked), held_out, held_vectors, cosine)
+                return repeats_a_question(prompts, self.embed(prompts), held_out, held_vectors, cosine)
 
             mixed = mix_in(
                 general,
@@ -138,18 +139,20 @@ class Assembler:
         counts |= sharing_counts(records, sequences)
         return Part(records, sequences, [*rejected, *built.rejected], counts, leaks)
 
-    def _asked_in(self, questions: Sequence[Question]) -> np.ndarray:
+    def _question_vectors(self, questions: Sequence[Question]) -> np.ndarray:
         return self.embed([question.question for question in questions])
 
     def _usable(
-        self, asked: Sequence[Question], held_out: Sequence[Question], held_vectors: np.ndarray, kept_out: set[str]
+        self, questions: Sequence[Question], held_out: Sequence[Question], held_vectors: np.ndarray, kept_out: set[str]
     ) -> tuple[list[Question], list[Rejected]]:
-        """The questions that give nothing away, and those that would."""
-        texts = [question.question for question in asked]
-        near = repeats_a_question(texts, self._asked_in(asked), held_out, held_vectors, self.limits.question_cosine)
+        """The questions that leak nothing, and the rejected ones that would."""
+        texts = [question.question for question in questions]
+        near = repeats_a_question(
+            texts, self._question_vectors(questions), held_out, held_vectors, self.limits.question_cosine
+        )
         usable: list[Question] = []
         rejected: list[Rejected] = []
-        for question, repeats in zip(asked, near, strict=True):
+        for question, repeats in zip(questions, near, strict=True):
             reason = _LEAKY_QUESTION if repeats else _LEAKY_ORACLE if kept_out & set(question.oracle_ids) else None
             if reason is None:
                 usable.append(question)
@@ -157,14 +160,14 @@ class Assembler:
                 rejected.append(Rejected(question.question, reason, "", f"question {question.id}"))
         if kept_out or rejected:
             log.warning(
-                "%d chunks nearly repeat held-out ones and are kept out; %d questions with them",
+                "kept out %d chunks that nearly repeat held-out ones, and %d questions",
                 len(kept_out),
                 len(rejected),
             )
-        if asked and not usable:
+        if questions and not usable:
             raise UserError(
-                f"no example can be built: all {len(asked)} questions or their oracles nearly repeat held-out ones: "
-                f"raise raft.leak_cosine above {self.settings.leak_cosine}, or choose another split.seed"
+                f"no example can be built: all {len(questions)} questions or their oracles nearly repeat held-out "
+                f"ones: raise raft.leak_cosine above {self.settings.leak_cosine}, or choose another split.seed"
             )
         return usable, rejected
 
@@ -174,6 +177,6 @@ def _refuse(report: LeakReport) -> None:
         first = report.leaks[0]
         raise UserError(
             f"{len(report.leaks)} leaks from held-out documents into {report.part}, the first a {first.kind}: "
-            f"{first.shown!r} gives away {first.held_out!r} (cosine {first.cosine}); lower split.near_duplicate, or "
-            "take one of the two out of the questions"
+            f"{first.shown!r} repeats the held-out {first.held_out!r} (cosine {first.cosine}); lower "
+            "split.near_duplicate, or remove one of the two from the questions"
         )

@@ -1,6 +1,6 @@
-"""What a new corpus changed: the documents and the examples of a dataset against those of the one before.
+"""Compares a dataset with the previous one: documents and examples that are new, changed or gone.
 
-An example is kept when the same question is asked in the same pass; whether it reads as before is counted.
+An example is kept if the same question is asked in the same pass; those whose text changed are counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from data.documents.documents import Document
 from data.raft.alpaca import AlpacaRecord
 
-_TOLD = 10  # names in a line of the table; all of them are in the JSON
+_SHOWN = 10  # names in a row of the table; the JSON has all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class DatasetDiff:
 
     Attributes:
         documents_added, documents_changed, documents_removed: paths.
-        examples_new, examples_gone: ids of examples, each with its split before it: "train/ab12-0".
-        examples_rewritten: those of the kept ones whose prompt or output differs.
+        examples_new, examples_gone: ids of examples, prefixed with their split: "train/ab12-0".
+        examples_rewritten: kept examples whose prompt or output changed.
     """
 
     documents_kept: int
@@ -58,9 +58,9 @@ class DatasetDiff:
         rows = []
         for name, count in self.counts.items():
             value = getattr(self, name)
-            told = "" if isinstance(value, int) else ", ".join(_cell(item) for item in value[:_TOLD])
-            rest = "" if isinstance(value, int) or len(value) <= _TOLD else f", and {len(value) - _TOLD} more"
-            rows.append(f"| {name.replace('_', ' ')} | {count:,} | {told}{rest} |")
+            names = "" if isinstance(value, int) else ", ".join(_cell(item) for item in value[:_SHOWN])
+            rest = "" if isinstance(value, int) or len(value) <= _SHOWN else f", and {len(value) - _SHOWN} more"
+            rows.append(f"| {name.replace('_', ' ')} | {count:,} | {names}{rest} |")
         return "\n".join(["| against the last dataset | | |", "|---|---|---|", *rows]) + "\n"
 
 
@@ -68,11 +68,11 @@ def compare_datasets(
     documents: tuple[Sequence[Document], Sequence[Document]],
     examples: tuple[Mapping[str, Sequence[AlpacaRecord]], Mapping[str, Sequence[AlpacaRecord]]],
 ) -> DatasetDiff:
-    """What changed from the first of each pair to the second.
+    """The differences between the first of each pair and the second.
 
     Args:
-        documents: those of the last dataset, and of this one.
-        examples: the same, by split.
+        documents: of the previous dataset, and of this one.
+        examples: of both, by split.
     """
     texts = [{document.path: document.text for document in side} for side in documents]
     records = [{f"{split}/{record.id}": record for split, part in side.items() for record in part} for side in examples]
@@ -93,7 +93,7 @@ def compare_datasets(
 
 
 def _text(record: AlpacaRecord) -> tuple[str, str, str]:
-    """What a model reads and writes: the ids of chunks change with any edit of their document."""
+    """The text that a model is trained on, without the ids of chunks, which any edit of their document changes."""
     return record.instruction, record.input, record.output
 
 
@@ -102,5 +102,5 @@ def _sorted(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _cell(text: str) -> str:
-    """A name inside a Markdown table, where a bar or a backtick would end the cell or the code."""
+    """A name as code in a Markdown table, without bars and backticks, which would end the cell or the code."""
     return "`" + text.replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"

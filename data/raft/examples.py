@@ -1,8 +1,8 @@
-"""RAFT examples: questions over contexts that hold their oracles, or, for an exact share of them, do not.
+"""RAFT examples: questions over contexts with their oracles or, for an exact share of the examples, without.
 
     questions, chunks, vectors --build_examples--> RaftExample per question and pass
 
-Contexts come from `contexts.py`, wording from `prompts.py`. Whatever cannot be used is rejected with its reason.
+Contexts come from `contexts.py`, wording from `prompts.py`. Questions that cannot be used are rejected with a reason.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RaftExample:
-    """A question, the chunks that it is asked over, and what is to be answered.
+    """A question, its context, and the target answer.
 
     Attributes:
         id: "<question id>-<pass>".
-        group_id: a digest of `context_ids`: the examples with one group_id share their prompt up to the question.
-        context_ids: `Chunk.id` in the order in which the chunks are shown, each once.
+        group_id: a digest of `context_ids`: examples with the same group_id share their prompt up to the question.
+        context_ids: `Chunk.id` in prompt order, each once.
         oracle_ids: `Chunk.id` of the question's oracles.
-        oracle_shown: all oracles are in the context; otherwise none of them is.
-        answer: the abstention when the oracles are not shown and the policy is to abstain.
-        quotes: each stands in a chunk of the context, letter for letter after white-space folding; none when the
-            oracles are not shown.
+        oracle_shown: whether all oracles are in the context; otherwise none is.
+        answer: the abstention if the oracles are not shown and the policy is to abstain.
+        quotes: each is in a chunk of the context, verbatim after white-space folding; empty if the oracles are not
+            shown.
         reason: the words before the quotes, or None for a fixed phrase.
     """
 
@@ -59,12 +59,12 @@ class RaftExample:
 
     @property
     def output(self) -> str:
-        """What the model is to write."""
+        """The target text."""
         return raft_output(self.answer, self.quotes, self.reason)
 
 
 class RaftBuild(NamedTuple):
-    """Examples, the questions that gave none (once for each pass), and counts of everything that was done."""
+    """Examples, the questions without one (once for each pass), and counts for the card."""
 
     examples: list[RaftExample]
     rejected: list[Rejected]
@@ -80,31 +80,31 @@ def build_examples(
     score: Score | None = None,
     question_vectors: np.ndarray | None = None,
 ) -> RaftBuild:
-    """One example for each question and pass, those that share a context next to each other.
+    """One example for each question and pass; examples that share a context are adjacent.
 
     Args:
         questions: of training documents.
         chunks: all chunks of the training documents, and no others.
         vectors: of the chunks, normalized, float32 [N, D].
         tokenizer: the base model's, for the token budget.
-        score: the cross-encoder of `guard_reranker`, as `load_reranker` gives it.
+        score: the cross-encoder of `guard_reranker`, from `load_reranker`.
         question_vectors: of the questions, normalized, float32 [Q, D]; for the order "best_first".
 
     Raises:
-        UserError: no example can be built, with the reason; a question's oracle is not among the chunks.
+        UserError: no example can be built (with the most frequent reason), or an oracle is not among the chunks.
     """
     return _Builder(questions, chunks, vectors, settings, tokenizer, score, question_vectors).build()
 
 
 def shown_count(oracle_fraction: float, examples: int) -> int:
-    """How many of the examples show their oracles: the share of them, halves rounded up."""
-    # The decimal as it was written: 0.145 * 100 is 14.499999999999998 in binary.
+    """The number of examples that show their oracles: that share of them, halves rounded up."""
+    # The decimal as written: 0.145 * 100 is 14.499999999999998 in binary floating point.
     return int(Fraction(str(oracle_fraction)) * examples + Fraction(1, 2))
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """An example on its way, with its chunks as rows."""
+class _ExampleDraft:
+    """An example with its chunks as rows."""
 
     number: int  # of the pass
     question: Question
@@ -132,12 +132,14 @@ class _Builder:
         self.space = ChunkSpace(
             chunks, vectors, settings.near_duplicate, settings.hardness, score, settings.guard_margin
         )
-        self.asked: dict[str, np.ndarray] = {}
+        self.question_vectors: dict[str, np.ndarray] = {}
         if settings.order == "best_first":
             assert question_vectors is not None and len(question_vectors) == len(questions)
-            self.asked = {question.id: vector for question, vector in zip(questions, question_vectors, strict=True)}
+            self.question_vectors = {
+                question.id: vector for question, vector in zip(questions, question_vectors, strict=True)
+            }
         self.rejected: list[Rejected] = []
-        self.replaced = 0  # distractors, by the guard
+        self.replaced = 0  # distractors that the guard refused
         self.shared = 0  # examples without their oracles over a near group's context
 
     def build(self) -> RaftBuild:
@@ -147,11 +149,11 @@ class _Builder:
         drafts = self._hide(shown, [(groups, centres) for _, groups, centres in passes])
         if not drafts:
             raise UserError(self._why_nothing())
-        # Examples of one context side by side, in the order in which the contexts were formed.
-        places: dict[Rows, int] = {}
+        # Examples of one context are adjacent, in the order in which the contexts were formed.
+        ranks: dict[Rows, int] = {}
         for draft in [*shown, *drafts]:
-            places.setdefault(draft.rows, len(places))
-        drafts.sort(key=lambda draft: places[draft.rows])
+            ranks.setdefault(draft.rows, len(ranks))
+        drafts.sort(key=lambda draft: ranks[draft.rows])
         examples = [self._example(draft) for draft in drafts]
         counts = self._count(drafts, examples)
         log.info("%s", ", ".join(f"{value} {name}" for name, value in counts.items()))
@@ -172,8 +174,10 @@ class _Builder:
         self.rejected.append(Rejected(question.question, reason, detail, f"question {question.id}"))
         return False
 
-    def _shown(self, questions: Sequence[Question], number: int) -> tuple[list[_Draft], list[ContextGroup], np.ndarray]:
-        """Every question over its own group's context; the groups of this pass and their centres, float32 [G, D]."""
+    def _shown(
+        self, questions: Sequence[Question], number: int
+    ) -> tuple[list[_ExampleDraft], list[ContextGroup], np.ndarray]:
+        """Every question over its own group's context, the groups of this pass and their mean vectors [G, D]."""
         rng = np.random.default_rng([self.settings.seed, number])
         groups = form_groups(
             self.space,
@@ -185,21 +189,22 @@ class _Builder:
         )
         drafts = []
         for group in groups:
-            for place in group.questions:
-                rows, kept_out = guarded_context(self.space, questions[place], group.rows)
-                self.replaced += kept_out
-                drafts.append(_Draft(number, questions[place], self._ordered(questions[place], rows)))
+            for index in group.questions:
+                question = questions[index]
+                rows, refused = guarded_context(self.space, question, group.rows)
+                self.replaced += refused
+                drafts.append(_ExampleDraft(number, question, self._ordered(question, rows)))
         centres = np.stack([self.space.mean(group.rows) for group in groups]) if groups else np.zeros((0, 0))
         return drafts, groups, centres
 
     def _ordered(self, question: Question, rows: Rows) -> Rows:
-        """The chunks in the order of the settings. Behind the best one the group's order stays, and is shared."""
-        if not self.asked:
+        """The chunks in the order of the settings: after the best one the group's order stays, and is shared."""
+        if not self.question_vectors:
             return rows
-        first = max(rows, key=lambda row: self.space.cosine(self.asked[question.id], row))
+        first = max(rows, key=lambda row: self.space.cosine(self.question_vectors[question.id], row))
         return (first, *(row for row in rows if row != first))
 
-    def _within_budget(self, drafts: Sequence[_Draft]) -> list[_Draft]:
+    def _within_budget(self, drafts: Sequence[_ExampleDraft]) -> list[_ExampleDraft]:
         lengths = self._lengths(drafts)
         kept = []
         for draft, length in zip(drafts, lengths, strict=True):
@@ -211,8 +216,8 @@ class _Builder:
                 kept.append(fitting)
         return kept
 
-    def _shorten(self, draft: _Draft) -> _Draft | None:
-        """Leaves out the distractor farthest from the oracles until the rest fits; None when it never does."""
+    def _shorten(self, draft: _ExampleDraft) -> _ExampleDraft | None:
+        """The draft without its farthest distractors, as many as needed to fit; None if it never fits."""
         oracles = self.space.oracle_rows(draft.question)
         nearness = self.space.nearness(oracles)
         distractors = sorted(set(draft.rows) - set(oracles), key=lambda row: (nearness[row], row))
@@ -224,36 +229,40 @@ class _Builder:
                 return draft
         return None
 
-    def _hide(self, drafts: list[_Draft], passes: Sequence[tuple[Sequence[ContextGroup], np.ndarray]]) -> list[_Draft]:
-        """Takes the oracles from as many examples as `oracle_fraction` says, drawn by the seed.
+    def _hide(
+        self, drafts: list[_ExampleDraft], passes: Sequence[tuple[Sequence[ContextGroup], np.ndarray]]
+    ) -> list[_ExampleDraft]:
+        """The drafts with the oracles removed from a share of 1 - `oracle_fraction`, drawn by the seed.
 
-        Where too few can do without their oracles, some of those that cannot are rejected, so that the share stays.
+        If too few have a context without their oracles, some of those that have none are rejected to keep the share.
         """
         rng = np.random.default_rng([self.settings.seed, self.settings.passes])
-        result: list[_Draft | None] = list(drafts)
+        result: list[_ExampleDraft | None] = list(drafts)
         wanted = len(drafts) - shown_count(self.settings.oracle_fraction, len(drafts))
         hidden = 0
         impossible: list[int] = []
-        for place in rng.permutation(len(drafts)).tolist():
+        for index in rng.permutation(len(drafts)).tolist():
             if hidden == wanted:
                 break
-            without = self._without_oracles(drafts[place], *passes[drafts[place].number])
+            without = self._without_oracles(drafts[index], *passes[drafts[index].number])
             if without is None:
-                impossible.append(place)
+                impossible.append(index)
             else:
-                result[place] = without
+                result[index] = without
                 hidden += 1
         if hidden < wanted:
             total = len(drafts)
             while total - shown_count(self.settings.oracle_fraction, total) > hidden:
                 total -= 1
-                place = impossible.pop(0)
-                self._reject(drafts[place].question, "no context without its oracles")
-                result[place] = None
+                index = impossible.pop(0)
+                self._reject(drafts[index].question, "no context without its oracles")
+                result[index] = None
         return [draft for draft in result if draft is not None]
 
-    def _without_oracles(self, draft: _Draft, groups: Sequence[ContextGroup], centres: np.ndarray) -> _Draft | None:
-        if self.settings.questions_per_context is not None:  # one more would be too many
+    def _without_oracles(
+        self, draft: _ExampleDraft, groups: Sequence[ContextGroup], centres: np.ndarray
+    ) -> _ExampleDraft | None:
+        if self.settings.questions_per_context is not None:  # one more question may exceed it
             groups, centres = (), centres[:0]
         rows, shared = hidden_context(self.space, draft.question, draft.rows, groups, centres)
         if not rows:
@@ -267,8 +276,8 @@ class _Builder:
         self.shared += shared
         return hidden
 
-    def _lengths(self, drafts: Sequence[_Draft]) -> list[int]:
-        """Tokens of prompt and target of each, as training and generation see them."""
+    def _lengths(self, drafts: Sequence[_ExampleDraft]) -> list[int]:
+        """Number of tokens of each draft's prompt and target, as in training and generation."""
         examples = [self._example(draft) for draft in drafts]
         prompts = [self._prompt(draft) for draft in drafts]
         style = self.settings.prompt_style
@@ -276,10 +285,10 @@ class _Builder:
         tails = self.tokenizer.encode_targets([example.output for example in examples], style)
         return [len(head) + len(tail) for head, tail in zip(heads, tails, strict=True)]
 
-    def _prompt(self, draft: _Draft) -> Prompt:
+    def _prompt(self, draft: _ExampleDraft) -> Prompt:
         return raft_prompt([self.chunks[row] for row in draft.rows], draft.question.question)
 
-    def _example(self, draft: _Draft) -> RaftExample:
+    def _example(self, draft: _ExampleDraft) -> RaftExample:
         question, shown = draft.question, draft.oracle_shown
         context_ids = tuple(self.chunks[row].id for row in draft.rows)
         assert len(set(context_ids)) == len(context_ids)
@@ -298,7 +307,7 @@ class _Builder:
             reason=question.reason if shown else None,
         )
 
-    def _count(self, drafts: Sequence[_Draft], examples: Sequence[RaftExample]) -> dict[str, int]:
+    def _count(self, drafts: Sequence[_ExampleDraft], examples: Sequence[RaftExample]) -> dict[str, int]:
         fewest = self.settings.fewest_chunks or self.settings.context_chunks
         counts = {
             "questions": len(self.questions),

@@ -1,12 +1,12 @@
-"""Leaks: what training is shown of the documents and questions that are held out from it. There are to be none.
+"""Leaks: training records that show held-out documents or repeat held-out questions. There must be none.
 
     oracle    a chunk that proves the answer of a held-out question
     document  another chunk of a held-out document
     chunk     a chunk of another document that nearly repeats one of a held-out document
     question  a question that nearly repeats a held-out one
 
-`keep_apart` takes the chunks out before anything is built over them; near questions went at the split (split.py).
-`find_leaks` then looks at what was built, and knows nothing of how.
+`keep_apart` excludes the chunks before anything is built; the split (split.py) already dropped the near questions.
+`find_leaks` checks the result, independently of how it was built.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from data.questions.questions import Question, same_wording
 
 LEAKS_NAME = "leaks.json"
 
-#: Id of a chunk -> the documents in which copies of it stood that were collapsed into it.
+#: Id of a chunk -> the documents of the copies that were collapsed into it.
 Copies = Mapping[str, Collection[str]]
 _NO_COPIES: Copies = MappingProxyType({})
 
 
 class Limits(NamedTuple):
-    """From where on a repetition is a leak: cosine of questions, cosine of chunks, share of a chunk's runs of words."""
+    """Thresholds of a leak: cosine of questions, cosine of chunks, shared runs of words of two chunks (Jaccard)."""
 
     question_cosine: float
     chunk_cosine: float
@@ -39,11 +39,11 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One leak: what is shown, what of the held-out part it gives away, and how near they are.
+    """One leak: what is shown, the held-out item that it repeats, and their similarity.
 
     Attributes:
         kind: "oracle", "document", "chunk" or "question".
-        shown, held_out: ids of chunks, or the wordings of questions.
+        shown, held_out: ids of chunks, or wordings of questions.
     """
 
     kind: str
@@ -55,12 +55,12 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class LeakReport:
-    """What was compared and found, for one part of a dataset against the parts held out from it.
+    """The comparison of one part of a dataset with the parts held out from it.
 
     Attributes:
-        leaks: of what is written; to be empty.
-        kept_out: chunks that were taken out because they would have been leaks.
-        highest: the largest cosines among what remains, and so how near to a leak it comes.
+        leaks: in the records as written; must be empty.
+        kept_out: chunks that were excluded because they would be leaks.
+        highest: the largest remaining cosines, that is, the distance to a leak.
     """
 
     part: str
@@ -83,17 +83,17 @@ def keep_apart(
     limits: Limits,
     copies: Copies = _NO_COPIES,
 ) -> tuple[np.ndarray, list[Leak]]:
-    """Which chunks may be shown: those of other documents than the held-out questions', and near none of theirs.
+    """Which chunks may be shown: those of documents without held-out questions that nearly repeat no held-out chunk.
 
     Args:
         vectors: of the chunks, normalized, float32 [N, D].
-        copies: a chunk that also stands in a held-out document, where it was collapsed, is held out.
+        copies: a chunk with a collapsed copy in a held-out document is held out.
 
     Returns:
-        bool [N], and for each chunk that is kept out as a near-duplicate the one that it repeats.
+        bool [N], and for each near-duplicate that is excluded the chunk that it repeats.
     """
     documents = {question.document_id for question in held_out}
-    own = ~_stands_in(chunks, documents, copies)
+    own = ~_belongs_to(chunks, documents, copies)
     repeats = _repeats(chunks, vectors, own, limits)
     allowed = own.copy()
     allowed[list(repeats)] = False
@@ -118,18 +118,18 @@ def find_leaks(
     kept_out: Sequence[Leak] = (),
     copies: Copies = _NO_COPIES,
 ) -> LeakReport:
-    """Compares what a part of the dataset shows with what is held out from it.
+    """The comparison of a part of the dataset with what is held out from it.
 
     Args:
         part: its name, for the report.
         shown_ids: `Chunk.id` of all contexts of the part.
-        questions: what the part asks, and the instructions of what is mixed in.
+        questions: the part's questions, and the prompts of its general records.
         chunks, vectors: all chunks, and their vectors, normalized, float32 [N, D].
         question_vectors, held_out_vectors: of both lists of questions, float32 [Q, D] and [H, D].
     """
     oracles = {oracle for question in held_out for oracle in question.oracle_ids}
     documents = {question.document_id for question in held_out}
-    held_rows = _stands_in(chunks, documents, copies)
+    held_rows = _belongs_to(chunks, documents, copies)
     shown = np.array([chunk.id in shown_ids for chunk in chunks], np.bool_)
     leaks = [
         Leak("oracle" if chunk.id in oracles else "document", chunk.id, chunk.id)
@@ -138,12 +138,12 @@ def find_leaks(
     ]
     fair = shown & ~held_rows
     leaks += _chunk_leaks(chunks, _repeats(chunks, vectors, fair, limits, held_rows), held_rows)
-    wordings = {same_wording(question.question): place for place, question in enumerate(held_out)}
-    places, cosines = nearest_cosines(question_vectors, held_out_vectors)
-    for text, place, cosine in zip(questions, places.tolist(), cosines.tolist(), strict=True):
+    wordings = {same_wording(question.question): index for index, question in enumerate(held_out)}
+    nearest, cosines = nearest_cosines(question_vectors, held_out_vectors)
+    for text, index, cosine in zip(questions, nearest.tolist(), cosines.tolist(), strict=True):
         same = wordings.get(same_wording(text))
         if same is not None or cosine >= limits.question_cosine:
-            leaks.append(Leak("question", text, held_out[place if same is None else same].question, round(cosine, 4)))
+            leaks.append(Leak("question", text, held_out[index if same is None else same].question, round(cosine, 4)))
     highest = {
         "question_cosine": _highest(cosines),
         "chunk_cosine": _highest(nearest_cosines(vectors[fair], vectors[held_rows])[1]),
@@ -157,17 +157,8 @@ def find_leaks(
     return LeakReport(part, limits._asdict(), compared, leaks, list(kept_out), highest)
 
 
-def repeats_a_question(
-    texts: Sequence[str], vectors: np.ndarray, held_out: Sequence[Question], held_out_vectors: np.ndarray, cosine: float
-) -> list[bool]:
-    """Whether each text has the wording of a held-out question, or this or a larger cosine to one."""
-    wordings = {same_wording(question.question) for question in held_out}
-    nearest = nearest_cosines(vectors, held_out_vectors)[1]
-    return [same_wording(text) in wordings or near >= cosine for text, near in zip(texts, nearest, strict=True)]
-
-
-def _stands_in(chunks: Sequence[Chunk], documents: set[str], copies: Copies) -> np.ndarray:
-    """Which chunks, or collapsed copies of them, stand in these documents, bool [N]."""
+def _belongs_to(chunks: Sequence[Chunk], documents: set[str], copies: Copies) -> np.ndarray:
+    """Which chunks, or collapsed copies of them, belong to these documents, bool [N]."""
     return np.array(
         [chunk.document_id in documents or not documents.isdisjoint(copies.get(chunk.id, ())) for chunk in chunks],
         np.bool_,
@@ -177,24 +168,24 @@ def _stands_in(chunks: Sequence[Chunk], documents: set[str], copies: Copies) -> 
 def _repeats(
     chunks: Sequence[Chunk], vectors: np.ndarray, own: np.ndarray, limits: Limits, others: np.ndarray | None = None
 ) -> dict[int, Repeat]:
-    """Row of each of the own chunks that nearly repeats one of the others -> which, by its place among the others."""
+    """Row of each own chunk that nearly repeats one of the others -> the repetition, by index among the others."""
     others = ~own if others is None else others
     rows, other_rows = np.flatnonzero(own), np.flatnonzero(others)
-    places, cosines = nearest_cosines(vectors[rows], vectors[other_rows])
+    nearest, cosines = nearest_cosines(vectors[rows], vectors[other_rows])
     alike = shared_words(
         [chunks[row].text for row in rows.tolist()],
         [chunks[row].text for row in other_rows.tolist()],
         limits.chunk_words,
     )
-    found: dict[int, Repeat] = {}
+    repeats: dict[int, Repeat] = {}
     for number, row in enumerate(rows.tolist()):
         if number in alike:
-            place, share = alike[number]
-            cosine = float(vectors[row] @ vectors[other_rows[place]])
-            found[row] = Repeat(place, cosine, share)
+            other, share = alike[number]
+            cosine = float(vectors[row] @ vectors[other_rows[other]])
+            repeats[row] = Repeat(other, cosine, share)
         elif cosines[number] >= limits.chunk_cosine:
-            found[row] = Repeat(int(places[number]), float(cosines[number]))
-    return found
+            repeats[row] = Repeat(int(nearest[number]), float(cosines[number]))
+    return repeats
 
 
 def _chunk_leaks(chunks: Sequence[Chunk], repeats: dict[int, Repeat], others: np.ndarray) -> list[Leak]:

@@ -1,7 +1,7 @@
-"""General records that are mixed into the training examples, so that the model keeps what it knew.
+"""General records mixed into the training examples, against forgetting.
 
-They are a share of the training examples, drawn by the seed, and never of validation or evaluation;
-`AlpacaRecord.source` tells them apart. What is too long, or nearly repeats a held-out question, is passed over and
+They are a share of the training examples, drawn by the seed; validation and evaluation have none.
+`AlpacaRecord.source` marks them. Records that are too long, or nearly repeat a held-out question, are skipped and
 counted.
 """
 
@@ -26,7 +26,7 @@ from user_error import UserError
 
 @dataclass(frozen=True, slots=True)
 class GeneralRecord:
-    """A task of an Alpaca set: what is asked (`input` may be empty), and what is to be written."""
+    """A record of an Alpaca dataset; `input` may be empty."""
 
     instruction: str
     input: str
@@ -39,17 +39,17 @@ class GeneralRecord:
 
 
 class Mixed(NamedTuple):
-    """The records that are mixed in, and counts of what was passed over."""
+    """The records that are mixed in, and counts of those that were skipped."""
 
     records: list[AlpacaRecord]
     counts: dict[str, int]
 
 
 def read_general(path: Path) -> list[GeneralRecord]:
-    """The records of an Alpaca file, `.json` (a list) or `.jsonl`; each once, other keys than the three ignored.
+    """The distinct records of an Alpaca file, `.json` (a list) or `.jsonl`; ignores keys other than the three.
 
     Raises:
-        UserError: the file is missing, broken, of another kind or empty; names the item.
+        UserError: the file is missing, broken, of another format or empty; names the item.
     """
     path = Path(path)
     text = decode_utf8(path)
@@ -76,13 +76,14 @@ def mix_in(
     max_tokens: int,
     seed: int,
 ) -> Mixed:
-    """As many general records as make this share of the whole, with the examples that there are; halves rounded up.
+    """Draws general records, as many as make them this share of all records; halves rounded up.
 
     Args:
+        examples: number of RAFT examples.
         repeats: whether each text nearly repeats a held-out question.
 
     Raises:
-        UserError: there are too few that can be used.
+        UserError: too few records can be used.
     """
     share = Fraction(str(fraction))
     wanted = int(examples * share / (1 - share) + Fraction(1, 2))
@@ -90,7 +91,7 @@ def mix_in(
     kept: list[GeneralRecord] = []
     counts = {"mixed in": wanted, "general records over the budget": 0, "general records near a held-out question": 0}
     while len(kept) < wanted and waiting:
-        drawn = [general[place] for place in waiting[: wanted - len(kept)]]
+        drawn = [general[index] for index in waiting[: wanted - len(kept)]]
         del waiting[: len(drawn)]
         heads = tokenizer.encode_prompts([item.prompt for item in drawn], style)
         tails = tokenizer.encode_targets([item.output for item in drawn], style)
@@ -105,8 +106,8 @@ def mix_in(
                 kept.append(item)
     if len(kept) < wanted:
         raise UserError(
-            f"mix_fraction={fraction} of {examples + wanted} training examples wants {wanted} general records, and "
-            f"mix_file has {len(kept)} that can be used: lower it or give more records"
+            f"mix_fraction={fraction} of {examples + wanted} training examples needs {wanted} general records, but "
+            f"mix_file has {len(kept)} usable ones: lower mix_fraction or add records"
         )
     return Mixed([_mixed(item) for item in kept], counts)
 
@@ -131,11 +132,11 @@ def _record(item: Any, where: str) -> GeneralRecord:
     names = ("instruction", "input", "output")
     fields = {name: item.get(name, "") for name in names} if isinstance(item, dict) else {}
     if not fields or not all(isinstance(value, str) for value in fields.values()):
-        raise UserError(f"{where} must be an object with instruction, input and output as texts")
+        raise UserError(f"{where} must be an object with the strings instruction, input and output")
     if not fields["instruction"].strip() or not fields["output"].strip():
         raise UserError(f"{where}: instruction and output must not be empty")
     try:
         "".join(fields.values()).encode()
     except UnicodeEncodeError:
-        raise UserError(f"{where} holds half of a surrogate pair: correct its \\u escape") from None
+        raise UserError(f"{where} holds an unpaired surrogate: correct its \\u escape") from None
     return GeneralRecord(**{name: value.strip() for name, value in fields.items()})

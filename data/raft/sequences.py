@@ -1,15 +1,15 @@
 """Sequences: examples as tokens and loss masks, prompts as tokens, and their files.
 
-A folder of sequences, which training reads, holds
+Training reads a directory of sequences:
 
     sequences.safetensors  tokens int32 [total], loss_mask bool [total], offsets int64 [N + 1]
     sequences.json         {"ids": [...]}, N example ids
 
-where sequence n is tokens[offsets[n]:offsets[n + 1]]. A folder of prompts, which generation reads, holds
-prompts.safetensors and prompts.json in the same way, without loss_mask; generation writes answers.safetensors and
-answers.json like these, with "overruled" beside "ids". Beside the prompts may lie
+where sequence n is tokens[offsets[n]:offsets[n + 1]]. Generation reads a directory of prompts, prompts.safetensors and
+prompts.json in the same format without loss_mask, and writes answers.safetensors and answers.json, with "overruled"
+beside "ids". The directory of prompts may also hold
 
-    grammars.json  {"grammars": [...], "of": [place in grammars or null, for each prompt]}, what answers are held to
+    grammars.json  {"grammars": [...], "of": [index in grammars or null, for each prompt]}, which constrain answers
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SEQUENCES, _PROMPTS, _ANSWERS = "sequences", "prompts", "answers"
 
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
-    """An example as training sees it.
+    """A training example as tokens.
 
     Attributes:
         id: the record's.
         tokens: int32 [T], prompt and target.
-        loss_mask: bool [T], True where the token is learnt: the target, its end-of-turn token included.
+        loss_mask: bool [T], True for tokens of the target, its end-of-turn token included.
     """
 
     id: str
@@ -48,14 +48,14 @@ class TokenSequence:
 
 @dataclass(frozen=True, slots=True)
 class TokenPrompt:
-    """A prompt as generation sees it: tokens int32 [T]."""
+    """A prompt as tokens, int32 [T]."""
 
     id: str
     tokens: np.ndarray
 
 
 def encode_records(records: Sequence[AlpacaRecord], tokenizer: Tokenizer, style: PromptStyle) -> list[TokenSequence]:
-    """Each record's prompt and target, encoded apart and joined, so that training sees what generation sees."""
+    """Each record's prompt and target, encoded separately and joined, so that prompts are as in generation."""
     heads = tokenizer.encode_prompts([record.prompt for record in records], style)
     tails = tokenizer.encode_targets([record.output for record in records], style)
     sequences = []
@@ -68,22 +68,22 @@ def encode_records(records: Sequence[AlpacaRecord], tokenizer: Tokenizer, style:
 def encode_prompts(
     ids: Sequence[str], prompts: Sequence[Prompt], tokenizer: Tokenizer, style: PromptStyle
 ) -> list[TokenPrompt]:
-    """Each prompt with its id."""
+    """The prompts as tokens, with their ids."""
     encoded = tokenizer.encode_prompts(prompts, style)
     return [TokenPrompt(id, np.array(tokens, np.int32)) for id, tokens in zip(ids, encoded, strict=True)]
 
 
 def write_sequences(folder: Path, sequences: Sequence[TokenSequence]) -> None:
-    """Writes both files into an existing folder; same sequences, same bytes."""
+    """Writes both files into an existing directory; the same sequences give the same bytes."""
     masks = [np.zeros(0, np.bool_), *(sequence.loss_mask for sequence in sequences)]
     _write(folder, _SEQUENCES, sequences, {"loss_mask": np.concatenate(masks)})
 
 
 def read_sequences(folder: Path) -> list[TokenSequence]:
-    """What `write_sequences` wrote.
+    """The sequences in a directory.
 
     Raises:
-        UserError: a file is missing or broken; names the folder.
+        UserError: a file is missing or broken; names the directory.
     """
     ids, arrays = _read(folder, _SEQUENCES, ("tokens", "loss_mask", "offsets"))
     spans = _spans(arrays["offsets"])
@@ -92,23 +92,23 @@ def read_sequences(folder: Path) -> list[TokenSequence]:
 
 
 def write_prompts(folder: Path, prompts: Sequence[TokenPrompt]) -> None:
-    """Writes both files into an existing folder; same prompts, same bytes."""
+    """Writes both files into an existing directory; the same prompts give the same bytes."""
     _write(folder, _PROMPTS, prompts, {})
 
 
 def write_grammars(folder: Path, grammars: Sequence[str | None]) -> None:
-    """Writes the grammar of each prompt, each wording once, into an existing folder."""
-    places: dict[str, int] = {}
-    of = [None if grammar is None else places.setdefault(grammar, len(places)) for grammar in grammars]
-    text = json.dumps({"grammars": list(places), "of": of}, ensure_ascii=False)
+    """Writes the grammar of each prompt, each distinct grammar once, into an existing directory."""
+    indices: dict[str, int] = {}
+    of = [None if grammar is None else indices.setdefault(grammar, len(indices)) for grammar in grammars]
+    text = json.dumps({"grammars": list(indices), "of": of}, ensure_ascii=False)
     (Path(folder) / GRAMMARS_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def read_prompts(folder: Path) -> list[TokenPrompt]:
-    """What `write_prompts` wrote.
+    """The prompts in a directory.
 
     Raises:
-        UserError: a file is missing or broken; names the folder.
+        UserError: a file is missing or broken; names the directory.
     """
     ids, arrays = _read(folder, _PROMPTS, ("tokens", "offsets"))
     spans = _spans(arrays["offsets"])
@@ -116,20 +116,20 @@ def read_prompts(folder: Path) -> list[TokenPrompt]:
 
 
 def read_answers(folder: Path) -> list[np.ndarray]:
-    """The tokens that were generated, int32 [T] each, in the order of the prompts.
+    """The generated tokens, int32 [T] each, in the order of the prompts.
 
     Raises:
-        UserError: a file is missing or broken; names the folder.
+        UserError: a file is missing or broken; names the directory.
     """
     _, arrays = _read(folder, _ANSWERS, ("tokens", "offsets"))
     return [arrays["tokens"][span] for span in _spans(arrays["offsets"])]
 
 
 def read_overruled(folder: Path) -> list[int | None]:
-    """How many tokens of each answer the grammar of its prompt overruled; None where it had none.
+    """The number of tokens of each answer that the grammar of its prompt changed; None for prompts without a grammar.
 
     Raises:
-        UserError: the file is missing or broken; names the folder.
+        UserError: the file is missing or broken; names the directory.
     """
     path = Path(folder) / f"{_ANSWERS}.json"
     try:
@@ -140,16 +140,16 @@ def read_overruled(folder: Path) -> list[int | None]:
 
 
 def length_statistics(sequences: Sequence[TokenSequence | TokenPrompt]) -> dict[str, int]:
-    """How long they are, in tokens: total, shortest, median, 95th percentile, longest; answer tokens if any are."""
+    """Lengths in tokens: total, shortest, median, 95th percentile, longest; for training also answer tokens."""
     lengths = np.array([len(sequence.tokens) for sequence in sequences], np.int64)
     statistics = {"sequences": len(lengths), "tokens": int(lengths.sum())}
     if len(lengths):
-        # Lengths that occur, not values between them.
+        # Observed lengths, not interpolated ones.
         quantiles = np.quantile(lengths, (0, 0.5, 0.95, 1), method="inverted_cdf")
         names = ("shortest", "median", "95th percentile", "longest")
         statistics |= {name: int(value) for name, value in zip(names, quantiles, strict=True)}
-    learnt = [int(sequence.loss_mask.sum()) for sequence in sequences if isinstance(sequence, TokenSequence)]
-    return statistics | ({"answer tokens": sum(learnt)} if learnt else {})
+    answers = [int(sequence.loss_mask.sum()) for sequence in sequences if isinstance(sequence, TokenSequence)]
+    return statistics | ({"answer tokens": sum(answers)} if answers else {})
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""What the examples of one context save by sharing it: their common prefix is stored, and computed, once."""
+"""Tokens saved by prefix sharing: the common prefix of the examples of one context is stored and computed once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from data.raft.sequences import TokenSequence
 
 
 def sharing_counts(records: Sequence[AlpacaRecord], sequences: Sequence[TokenSequence]) -> dict[str, int]:
-    """Tokens of all examples, of what they share with others of their group, and of what is stored when that is once.
+    """Number of tokens of all examples, of their shared prefixes, and stored with each shared prefix once.
 
     Args:
         sequences: of the records, in their order.
@@ -31,7 +31,7 @@ def sharing_counts(records: Sequence[AlpacaRecord], sequences: Sequence[TokenSeq
 
 
 def _common_prefix(group: Sequence[np.ndarray]) -> int:
-    """How many first tokens all of them have in common."""
+    """Length of the common prefix."""
     shortest = min(map(len, group))
     same = np.all(np.stack([tokens[:shortest] for tokens in group]) == group[0][:shortest], axis=0)
     return shortest if same.all() else int(same.argmin())

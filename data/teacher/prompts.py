@@ -1,7 +1,7 @@
-"""All wording that a teacher reads, and the JSON that it is asked to write.
+"""The teacher's prompt, and the JSON schema of its answer.
 
-The documents stand in the second part of the prompt and the rules in the first, which is the same for every call: a
-server that keeps prefixes computes it once.
+The rules come first and are the same for every call, then the documents: a server with a prefix cache computes the
+rules once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WANTED: dict[Kind, str] = {
     "unanswerable": "unanswerable: the text does not answer it",
 }
 
-#: What `response_format` asks for, in the form of the OpenAI protocol.
+#: `response_format` of the OpenAI protocol.
 RESPONSE_FORMAT: dict[str, Any] = {
     "type": "json_schema",
     "json_schema": {
@@ -64,7 +64,7 @@ RESPONSE_FORMAT: dict[str, Any] = {
 
 
 def teacher_prompt(chunks: Sequence[Chunk], kinds: Sequence[Kind]) -> Prompt:
-    """Asks for one question of each of the kinds, in their order, over one chunk or over two to compare."""
+    """The prompt for one question of each of the kinds, in order, over one chunk, or over two to compare."""
     texts = "\n\n".join(_shown(chunk, number) for number, chunk in enumerate(chunks, start=1))
     wanted = "\n".join(f"{number}. {_WANTED[kind]}" for number, kind in enumerate(kinds, start=1))
     many = f"{len(kinds)} questions" if len(kinds) > 1 else "one question"

@@ -1,4 +1,4 @@
-"""The teacher's settings: who writes questions and answers, how many, of which kinds, and what that may cost."""
+"""Settings of the teacher: the model, how many questions of which kinds, and the budget."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ Kind = Literal["fact", "why", "how_to", "compare", "unanswerable"]
 
 
 class KindShares(BaseModel):
-    """How often a question of each kind is asked for, relative to the others; 0 for never."""
+    """Relative frequency of each kind of question; 0: never."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fact: float = Field(default=5, ge=0, allow_inf_nan=False, description="Asks for something that the text states.")
-    why: float = Field(default=2, ge=0, allow_inf_nan=False, description="Asks for a reason that the text gives.")
-    how_to: float = Field(default=1, ge=0, allow_inf_nan=False, description="Asks how something is done.")
+    fact: float = Field(default=5, ge=0, allow_inf_nan=False, description="Questions about facts in the text.")
+    why: float = Field(default=2, ge=0, allow_inf_nan=False, description="Questions about reasons that the text gives.")
+    how_to: float = Field(default=1, ge=0, allow_inf_nan=False, description="Questions about how something is done.")
     compare: float = Field(
-        default=1, ge=0, allow_inf_nan=False, description="Asks about two chunks of one document together."
+        default=1, ge=0, allow_inf_nan=False, description="Questions about two chunks of one document together."
     )
     unanswerable: float = Field(
-        default=1, ge=0, allow_inf_nan=False, description="Sounds answerable and is not; the answer is to abstain."
+        default=1,
+        ge=0,
+        allow_inf_nan=False,
+        description="Questions that only sound answerable; the answer abstains.",
     )
 
     @model_validator(mode="after")
     def _some_kind(self) -> KindShares:
         if not any(self.shares.values()):
-            raise UserError("every kind has the share 0: give one of them more")
+            raise UserError("all kinds have the share 0: raise at least one")
         return self
 
     @property
     def shares(self) -> dict[Kind, float]:
-        """The share of each kind; they add up to anything."""
+        """The share of each kind, not normalized."""
         return {
             "fact": self.fact,
             "why": self.why,
@@ -46,33 +49,33 @@ class KindShares(BaseModel):
 
 
 class TeacherSettings(EndpointSettings):
-    """Who writes the questions and answers: a file, a model behind an OpenAI-compatible server, or one loaded here."""
+    """The source of questions and answers: a file, a model behind an OpenAI-compatible server, or a local model."""
 
     WHO: ClassVar[str] = "teacher"
     GROUP: ClassVar[str] = "teacher"
 
     kind: Literal["given", "endpoint", "local"] = Field(
         default="given",
-        description="given: the file of questions; endpoint: a model behind base_url; local: a model loaded here.",
+        description="given: the file of questions; endpoint: a model behind base_url; local: a model run here.",
     )
     model: str | None = Field(
         default=None,
         min_length=1,
-        description="endpoint: the model's name there. local: like base_model, which it is when left out.",
+        description="endpoint: name of the model on the server. local: as base_model, which is the default.",
     )
-    questions_per_chunk: int = Field(default=3, ge=1, le=50, description="Questions asked for about each chunk.")
-    kinds: KindShares = Field(default=KindShares(), description="Relative shares of the kinds of questions.")
+    questions_per_chunk: int = Field(default=3, ge=1, le=50, description="Number of questions to request per chunk.")
+    kinds: KindShares = Field(default=KindShares(), description="Relative frequency of each kind of question.")
     max_questions: int | None = Field(
-        default=None, ge=1, description="Ask for no more in all, about chunks drawn by the seed."
+        default=None, ge=1, description="Most questions to request in total, about chunks drawn by the seed."
     )
     temperature: float | None = Field(
-        default=0.7, ge=0, description="Of the sampling; none leaves it to the server (locally: 0)."
+        default=0.7, ge=0, description="Sampling temperature; null: the server's default (local: 0)."
     )
-    seed: int = Field(default=0, ge=0, description="Draws chunks and kinds, and is passed on to the model.")
-    concurrency: int = Field(default=8, ge=1, le=1024, description="Calls at once; locally, prompts decoded at once.")
+    seed: int = Field(default=0, ge=0, description="Seed of the draws of chunks and kinds; also sent to the server.")
+    concurrency: int = Field(default=8, ge=1, le=1024, description="Number of concurrent calls; local: batch size.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> TeacherSettings:
         if self.kind == "endpoint" and not (self.base_url and self.model):
-            raise UserError("a teacher of the kind endpoint needs base_url and model: set teacher.base_url and .model")
+            raise UserError("teacher.kind=endpoint needs base_url and model: set teacher.base_url and teacher.model")
         return self

@@ -191,9 +191,8 @@ def _show(results: Any, goal: str) -> None:
 
 def _show_filters(questions: Path) -> None:
     """Print how many questions each filter kept and why the others were rejected."""
-    from data.critic.critique import count_reasons
     from data.files.jsonl import read_jsonl
-    from data.questions.questions import Rejected
+    from data.questions.questions import Rejected, count_reasons
 
     rows = json.loads((questions / "filters.json").read_text(encoding="utf-8"))
     typer.echo(f"{'questions':<18}{'kept':>8}{'rejected':>10}")

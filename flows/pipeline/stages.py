@@ -23,6 +23,7 @@ from tasks.stages.critic import ask_again, ask_server_again, keep_answered
 from tasks.stages.dataset import build_dataset, build_plain_dataset
 from tasks.stages.evaluation import build_prompts, generate_answers, score_answers
 from tasks.stages.export import export_model
+from tasks.stages.judge import judge_answers
 from tasks.stages.package import package_dataset
 from tasks.stages.questions import check_questions, prepare_questions
 from tasks.stages.retrieval import cut_chunks, index_chunks, measure
@@ -36,9 +37,8 @@ from tasks.stages.sources import (
     snapshot_questions,
     snapshot_reranker,
 )
-from tasks.stages.teaching import ask_prompts, ask_server, local_generation, write_questions
+from tasks.stages.teacher import ask_prompts, ask_server, local_generation, write_questions
 from tasks.stages.training import continue_adapter, train_adapter, train_plain_adapter
-from tasks.stages.verdicts import judge_answers
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 

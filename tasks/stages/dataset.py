@@ -1,12 +1,13 @@
-"""The RAFT dataset: Alpaca records with their provenance, a `datasets` folder, and the tokens that training reads."""
+"""The RAFT dataset: Alpaca records with their provenance, a `datasets` directory, and token sequences for training."""
 
 import json
 from pathlib import Path
 
 from data.files.jsonl import read_jsonl, write_jsonl
 from data.prompting.prompts import PromptStyle
-from data.raft.alpaca import plain_record, read_records, write_dataset
+from data.raft.alpaca import plain_record, read_records
 from data.raft.assembly import Assembler, Part
+from data.raft.dataset_folder import write_dataset
 from data.raft.leaks import LEAKS_NAME
 from data.raft.mixing import GeneralRecord
 from data.raft.sequences import encode_records, write_sequences
@@ -38,15 +39,15 @@ def build_dataset(
     general: Artifact | None = None,
     reranker: Artifact | None = None,
 ) -> Artifact:
-    """RAFT examples of the training questions and, in a folder `validation`, of the validation questions if there are.
+    """RAFT examples of the training questions and, in a directory `validation`, of the validation questions, if any.
 
     Args:
-        question_cosine: from which the split takes two questions for near-duplicates.
-        general: records to be mixed into the training examples, if any.
-        reranker: the cross-encoder of the false-negative guard, if any.
+        question_cosine: least cosine of near-duplicate questions, as in the split.
+        general: records to mix into the training examples.
+        reranker: the cross-encoder of the false-negative guard.
 
     Raises:
-        UserError: no example can be built (nothing fits the token budget, say), or there are too few general records.
+        UserError: no example can be built (for example, none fits the token budget), or general records are too few.
     """
     train, validation, evaluation = (open_questions(store, questions, part) for part in ("train", "validation", "eval"))
     copies: dict[str, set[str]] = {}
@@ -69,10 +70,10 @@ def build_dataset(
         _write(build.folder, part, raft)
         build.count(examples=len(part.records), contexts=part.counts["contexts"], rejected=len(part.rejected), leaks=0)
         if validation:
-            watched = assembler.build("validation", validation, evaluation)
+            part = assembler.build("validation", validation, evaluation)
             (build.folder / "validation").mkdir()
-            _write(build.folder / "validation", watched, raft)
-            build.count(validation_examples=len(watched.records))
+            _write(build.folder / "validation", part, raft)
+            build.count(validation_examples=len(part.records))
     return build.artifact
 
 
@@ -80,9 +81,9 @@ def build_dataset(
 def build_plain_dataset(
     store: Store, questions: Artifact, dataset: Artifact, base: Artifact, style: PromptStyle
 ) -> Artifact:
-    """The same questions without documents (DSF): what training reads, a sequence for each record of the RAFT dataset.
+    """The token sequences of the same questions without documents (DSF), one for each record of the RAFT dataset.
 
-    A question is learnt as often, in as many updates, and always with its answer, also where RAFT learns to abstain.
+    Each question occurs as often and in as many updates as with RAFT, always with its answer, even if RAFT abstains.
     """
     asked = {q.id: q for part in ("train", "validation") for q in open_questions(store, questions, part)}
     tokenizer, folder = open_tokenizer(store, base), store.path(dataset)

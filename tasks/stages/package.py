@@ -3,11 +3,11 @@
 from itertools import islice
 from typing import Any
 
-from data.critic.critique import SPLIT, count_reasons
+from data.critic.critique import SPLIT
 from data.files.jsonl import read_jsonl
 from data.package.report_page import Filter
 from data.package.write import Package, build_test, read_splits
-from data.questions.questions import Rejected
+from data.questions.questions import Rejected, count_reasons
 from data.raft.leaks import LEAKS_NAME
 from data.raft.settings import RaftSettings
 from data.scoring.retrieval_scores import retrieval_cells

@@ -4,11 +4,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from data.critic.critique import SPLIT, Filtered, count_reasons, judge_questions
+from data.critic.critique import SPLIT, FilterCount, filter_questions
 from data.critic.settings import CriticSettings
 from data.files.jsonl import read_jsonl, write_jsonl
-from data.questions.grounding import check_names, tell_reasons
-from data.questions.questions import Question, QuestionSettings, RawQuestion, Rejected
+from data.questions.grounding import check_names
+from data.questions.questions import (
+    Question,
+    QuestionSettings,
+    RawQuestion,
+    Rejected,
+    count_reasons,
+    describe_reasons,
+)
 from data.questions.repair import Repaired
 from data.questions.split import SplitSettings, split_documents, split_questions
 from data.retrieval.retriever import RetrievalSettings
@@ -19,14 +26,14 @@ from tasks.store.store import Build, Store
 from user_error import UserError
 
 _RAW = "raw_questions.jsonl"
-TEACHER_REJECTED = "teacher_rejected.jsonl"  # beside them: what of a teacher's answers could not be used
+TEACHER_REJECTED = "teacher_rejected.jsonl"  # in the same artifact: unusable parts of a teacher's answers
 
 
 def check_questions(store: Store, raw: Artifact, documents: Artifact) -> None:
-    """Refuse questions about other documents while nothing is built yet.
+    """Check that the questions are about these documents, before anything is built.
 
     Raises:
-        UserError: every question names a document that is not there.
+        UserError: every question names a document that does not exist.
     """
     check_names(read_jsonl(store.path(raw) / _RAW, RawQuestion), open_documents(store, documents))
 
@@ -45,19 +52,19 @@ def prepare_questions(
     critic: CriticSettings,
     split: SplitSettings,
 ) -> Artifact:
-    """Tie questions to quotes and oracle chunks, keep the good ones and split them by document.
+    """Questions tied to quotes and oracle chunks, filtered by the critic and split by document.
 
     Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl; rejected.jsonl, each with its reason;
-    near_duplicates.jsonl, of questions held out; repaired.jsonl, quotes before and after; filters.json, a list of
-    {"filter", "kept", "rejected"} in order.
+    near_duplicates.jsonl, dropped because they repeat held-out questions; repaired.jsonl, quotes before and after;
+    filters.json, a list of {"filter", "kept", "rejected"} in order.
 
     Raises:
-        UserError: nothing is left, or the questions are about too few documents.
+        UserError: no question is left, or the questions are about too few documents.
     """
     embed = open_embed(store, embedder)
     retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
 
-    judged = judge_questions(
+    result = filter_questions(
         read_jsonl(store.path(raw) / _RAW, RawQuestion),
         open_documents(store, documents),
         open_chunks(store, chunks),
@@ -67,20 +74,21 @@ def prepare_questions(
         retriever.search,
         open_duplicates(store, chunks),
     )
-    grounded, rejected, funnel = judged.questions, judged.rejected, judged.funnel
+    grounded, rejected, funnel = result.questions, result.rejected, result.funnel
     if (unusable := store.path(raw) / TEACHER_REJECTED).is_file():
-        lost = read_jsonl(unusable, Rejected)
-        rejected, funnel = [*lost, *rejected], [Filtered("teacher", raw.count("questions"), len(lost)), *funnel]
+        unread = read_jsonl(unusable, Rejected)
+        rejected = [*unread, *rejected]
+        funnel = [FilterCount("teacher", raw.count("questions"), len(unread)), *funnel]
     if not grounded:
         first = rejected[0]
         raise UserError(
-            f"none of {len(rejected)} questions can be used: {tell_reasons(rejected)}; correct them, beginning with "
-            f"{first.source} ({first.detail or first.reason})"
+            f"none of {len(rejected)} questions can be used: {describe_reasons(rejected)}; correct them, starting "
+            f"with {first.source} ({first.detail or first.reason})"
         )
     parts = split_questions(
         grounded, split_documents((question.document_id for question in grounded), split), split, embed
     )
-    dropped = Filtered(SPLIT, len(grounded) - len(parts.dropped), len(parts.dropped))
+    dropped = FilterCount(SPLIT, len(grounded) - len(parts.dropped), len(parts.dropped))
     settings = {"questions": questions, "critic": critic, "split": split, "retrieval": retrieval}
     inputs = tuple(filter(None, (raw, documents, chunks, index, embedder, reranker)))
     with store.build("questions", settings=settings, inputs=inputs) as build:
@@ -89,7 +97,7 @@ def prepare_questions(
             {"train": parts.train, "validation": parts.validation, "eval": parts.eval},
             rejected,
             parts.dropped,
-            judged.repaired,
+            result.repaired,
             [*funnel, dropped],
         )
     return build.artifact
@@ -101,9 +109,9 @@ def write_parts(
     rejected: Sequence[Rejected],
     near_duplicates: Sequence[Question],
     repaired: Sequence[Repaired],
-    funnel: Sequence[Filtered],
+    funnel: Sequence[FilterCount],
 ) -> None:
-    """The files of a `questions` artifact, and its counts."""
+    """Write the files of a `questions` artifact, and its counts."""
     for part, questions in parts.items():
         write_jsonl(build.folder / f"{part}.jsonl", questions)
     write_jsonl(build.folder / "rejected.jsonl", rejected)

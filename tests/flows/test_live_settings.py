@@ -257,8 +257,8 @@ ROWS = {
 }
 
 VALIDATION = "jora_model/training/test_validation.py"
-ASKED = "tasks/stages/test_teaching.py::test_every_setting_of_the_teacher_is_live"
-ASKING = "tasks/stages/test_teaching.py::test_every_setting_of_the_asking_is_live"
+ASKED = "tasks/stages/test_teacher.py::test_every_setting_of_the_teacher_is_live"
+ASKING = "tasks/stages/test_teacher.py::test_every_setting_of_the_asking_is_live"
 
 # Settings that another test sees change something: setting -> file::test.
 ELSEWHERE = {
@@ -268,8 +268,8 @@ ELSEWHERE = {
     "teacher.kind": "flows/test_teacher.py::test_a_teacher_of_each_kind_to_a_dataset",
     "teacher.base_url": ASKING,
     "teacher.model": ASKED,
-    "teacher.api_key_env": "tasks/stages/test_teaching.py::test_a_refusal_is_one_line_and_the_key_is_nowhere",
-    "teacher.api_key_secret": "tasks/stages/test_teaching.py::test_a_key_from_a_secret_block",
+    "teacher.api_key_env": "tasks/stages/test_teacher.py::test_a_refusal_is_one_line_and_the_key_is_nowhere",
+    "teacher.api_key_secret": "tasks/stages/test_teacher.py::test_a_key_from_a_secret_block",
     "teacher.questions_per_chunk": ASKED,
     "teacher.kinds": ASKED,
     "teacher.max_questions": ASKED,
@@ -287,7 +287,7 @@ ELSEWHERE = {
     "documents.seconds_per_file": "data/documents/test_reading_child.py::test_a_parser_that_never_ends_is_killed",
     "evaluation.dsf": "tasks/stages/test_evaluation.py::test_dsf_learns_as_many_examples_without_documents",
     "evaluation.robustness": "tasks/stages/test_evaluation.py::test_robustness_varies_what_is_shown",
-    "evaluation.judge": "tasks/stages/test_verdicts.py::test_a_judge_of_an_evaluation",
+    "evaluation.judge": "tasks/stages/test_judge.py::test_a_judge_of_an_evaluation",
     "embedding.workers": "tasks/stages/test_embedding.py::test_dask_workers_make_the_same_vectors",
     "critic.round_trip_by": "tasks/stages/test_critic.py::test_who_is_asked_is_a_setting",
     "promotion.guards": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",

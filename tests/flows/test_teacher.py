@@ -51,7 +51,7 @@ def test_a_teacher_of_each_kind_to_a_dataset(tmp_path: Path, monkeypatch: pytest
 
     # A local teacher: this one is random, and its answers are of no use.
     run_jobs_here(monkeypatch)
-    with pytest.raises(ValueError, match="the teacher wrote no question that can be used"):
+    with pytest.raises(ValueError, match="the teacher wrote no usable question"):
         run_here(config("teacher.kind=local", "teacher.max_tokens=4", "teacher.max_questions=3"), "dataset")
     # No teacher: the file of questions is read.
     with pytest.raises(ValueError, match="there_is_no_such_file"):

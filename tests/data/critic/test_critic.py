@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from data.critic.critique import Filtered, judge_questions
+from data.critic.critique import FilterCount, filter_questions
 from data.critic.settings import CriticSettings, check_critic
 from data.documents.chunks import ChunkSettings, chunk_documents
 from data.documents.documents import make_document
@@ -53,7 +53,7 @@ def judge(embedder):
         return index.search(embed(texts), k)[1]
 
     def run(*raws, **settings):
-        return judge_questions(raws, DOCUMENTS, chunks, QuestionSettings(), CriticSettings(**settings), embed, search)
+        return filter_questions(raws, DOCUMENTS, chunks, QuestionSettings(), CriticSettings(**settings), embed, search)
 
     return run
 
@@ -70,7 +70,7 @@ def test_good_questions_in_three_languages_pass_every_filter(judge):
     judged = judge(*GOOD)
     assert not judged.rejected and len(judged.questions) == 5
     filters = ["length", "self-contained", "grounding", "language", "support", "numbers", "near-duplicates"]
-    assert judged.funnel == [Filtered(name, 5, 0) for name in filters]
+    assert judged.funnel == [FilterCount(name, 5, 0) for name in filters]
 
 
 # (reason, question that has the fault, settings that reject it, settings that do not)
@@ -122,8 +122,8 @@ def test_each_filter_rejects_its_kind_and_can_be_switched_off(judge, reason, bad
 def test_given_questions_are_judged_on_request_only(judge):
     bad = [bad for _, bad, *_ in BAD]
     given = [replace(raw, written=False) for raw in (*GOOD, *bad)]
-    assert judge(*given).funnel == [Filtered("grounding", 12, 0)]
-    assert judge(*GOOD, *bad, judge="none").funnel == [Filtered("grounding", 12, 0)]
+    assert judge(*given).funnel == [FilterCount("grounding", 12, 0)]
+    assert judge(*GOOD, *bad, judge="none").funnel == [FilterCount("grounding", 12, 0)]
     assert reasons(judge(*given, judge="all")) == reasons(judge(*GOOD, *bad))
     assert len(judge(*given, judge="all").rejected) == 5
 
@@ -193,5 +193,5 @@ def test_settings_are_checked():
         with pytest.raises(ValidationError):
             CriticSettings(**wrong)
     check_critic(CriticSettings(languages=("en", "document")))
-    with pytest.raises(ValueError, match=r"critic.languages: 'qq' cannot be told from others; known are ace, af"):
+    with pytest.raises(ValueError, match=r"critic.languages: 'qq' cannot be detected. Supported: ace, af"):
         check_critic(CriticSettings(languages=("qq",)))

@@ -32,7 +32,7 @@ def test_the_threshold_decides_and_says_what_came_back():
     assert disagreement(trip, 0.5, "here") is None
     rejected = disagreement(trip, 0.51, "here")
     assert rejected and rejected.reason == "another answer on the round trip" and rejected.source == "here"
-    assert rejected.detail == "asked over its oracle the answer was '50 metres' instead of '48 metres'"
+    assert rejected.detail == "over its oracle the model answered '50 metres' instead of '48 metres'"
 
 
 def test_the_prompt_shows_the_oracle_and_nothing_else():

@@ -100,11 +100,11 @@ TROUBLE = {
     "no connection": Reply(resets=True),
     "no connection (cut)": Reply(body=completion("x")[:40], missing=40),
     "no answer in 1 s": Reply(hangs=20),
-    "an answer that is no JSON": Reply(body=completion("x")[:40]),
-    "an answer that is no chat completion": Reply(body=b'{"error": "later"}'),
-    "an answer that is no chat completion (list)": Reply(body=b"[]"),
-    "an answer that is no chat completion (page)": Reply(body=b"<html>", headers={"Content-Type": "text/html"}),
-    "an answer that is no chat completion (empty)": Reply(body=b'{"choices": []}'),
+    "an answer that is not JSON": Reply(body=completion("x")[:40]),
+    "an answer that is not a chat completion": Reply(body=b'{"error": "later"}'),
+    "an answer that is not a chat completion (list)": Reply(body=b"[]"),
+    "an answer that is not a chat completion (page)": Reply(body=b"<html>", headers={"Content-Type": "text/html"}),
+    "an answer that is not a chat completion (empty)": Reply(body=b'{"choices": []}'),
 }
 
 
@@ -138,18 +138,18 @@ def test_the_server_says_when_to_come_back(tmp_path: Path) -> None:
 
 def test_a_date_to_come_back_is_read_and_a_day_is_not_waited_for(tmp_path: Path) -> None:
     late = Reply(429, b"{}", {"Retry-After": "Wed, 01 Jan 2098 00:00:00 GMT"})
-    with serve(always(late)) as server, pytest.raises(ValueError, match="asks to be left alone"):
+    with serve(always(late)) as server, pytest.raises(ValueError, match="asks to wait"):
         ask(settings_for(server), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (error(400, "this model has 2048 positions"), "refuses the call .HTTP 400.; it says: this model has 2048"),
+        (error(400, "this model has 2048 positions"), "refuses the call .HTTP 400.; its message: this model has 2048"),
         (error(401, f"wrong key {KEY}"), "refuses the key in OPENAI_API_KEY"),
         (error(403, f"wrong key {KEY}"), "refuses the key in OPENAI_API_KEY"),
         (error(404, "no such model"), "no model 'm' .HTTP 404.*no such model"),
-        (error(429, "no money", code="insufficient_quota"), "has nothing left"),
+        (error(429, "no money", code="insufficient_quota"), "has no credit left"),
     ],
 )
 def test_what_a_person_must_correct_is_not_tried_again(reply: Reply, words: str, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_attempts_come_to_an_end_and_what_is_kept_is_kept(tmp_path: Path) -> Non
 
     with serve(script) as server:
         settings = settings_for(server, max_retries=2, concurrency=1)
-        with pytest.raises(ValueError, match=r"in 3 attempts \(the last: HTTP 500\); 3 of 6 calls are"):
+        with pytest.raises(ValueError, match=r"in 3 attempts \(last: HTTP 500\); 3 of 6 calls are"):
             ask(settings, tmp_path)
         asked = len(server.bodies)
         server.script = at_first()
@@ -208,11 +208,11 @@ def test_the_number_of_calls_at_once(tmp_path: Path) -> None:
 def test_a_budget_stops_before_it_is_gone_and_a_higher_one_goes_on(tmp_path: Path) -> None:
     with serve() as server:
         settings = settings_for(server, max_tokens=50, budget_tokens=1_200, concurrency=4)
-        with pytest.raises(ValueError, match=r"budget ends here: \d+ tokens are spent on [1-5] of 6 calls, \d remain"):
+        with pytest.raises(ValueError, match=r"budget is spent: \d+ tokens for [1-5] of 6 calls; \d calls remain"):
             ask(settings, tmp_path)
         asked = len(server.bodies)
         assert 0 < asked < len(CHUNKS)
-        with pytest.raises(ValueError, match="budget ends here"):
+        with pytest.raises(ValueError, match="budget is spent"):
             ask(settings, tmp_path)
         assert len(server.bodies) == asked
         assert len(ask(settings.model_copy(update={"budget_tokens": 100_000}), tmp_path)) == len(CHUNKS)
@@ -260,7 +260,7 @@ def test_attempts_that_time_out_use_up_the_budget_and_stay_counted(tmp_path: Pat
         settings = settings_for(
             server, timeout_seconds=0.3, max_retries=99, max_tokens=50, budget_tokens=1_500, concurrency=1
         )
-        words = r"budget ends here: ([\d,]+) tokens are spent on 0 of 6 calls \(\1, estimated, went into attempts"
+        words = r"budget is spent: ([\d,]+) tokens for 0 of 6 calls \(an estimated \1 of them for failed attempts"
         with pytest.raises(ValueError, match=words):
             ask(settings, tmp_path)
         asked = len(server.bodies)
@@ -287,7 +287,7 @@ def test_calls_cut_off_with_the_process_that_asked_are_found(tmp_path: Path) -> 
         os.waitpid(pid, 0)
         server.seconds = 0
         assert len(ask(settings, tmp_path)) == len(CHUNKS)
-    cut = [entry for entry in ledger(tmp_path) if entry["outcome"] == "cut off with the process that asked"]
+    cut = [entry for entry in ledger(tmp_path) if entry["outcome"] == "cut off with its process"]
     assert len(cut) == 2 and all(entry["tokens_in"] > 200 for entry in cut)
     assert not list((tmp_path / "sent").iterdir())
 
@@ -352,7 +352,7 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["sk-first-half\nsk-second-half", "sk-with space", "sk-ключ"])
 def test_what_can_be_no_key_is_refused_without_being_told(tmp_path: Path, key: str) -> None:
     settings = TeacherSettings(kind="endpoint", base_url="http://127.0.0.1:9/v1", model="m")
-    with pytest.raises(ValueError, match="what OPENAI_API_KEY holds is no key") as caught:
+    with pytest.raises(ValueError, match="OPENAI_API_KEY holds no valid key") as caught:
         Endpoint(settings, AnswerBook(tmp_path), key)
     assert "sk-" not in str(caught.value)
 

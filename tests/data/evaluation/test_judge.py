@@ -1,4 +1,4 @@
-"""What a judge is asked, and what is read of its verdicts; the asking is in tests/tasks/stages/test_verdicts.py."""
+"""What a judge is asked, and what is read of its verdicts; the asking is in tests/tasks/stages/test_judge.py."""
 
 import json
 

@@ -168,7 +168,7 @@ def test_what_cannot_be_tied_is_rejected_with_its_reason_in_order(ground, caplog
     assert [r.reason for r in rejected] == ["unknown document", "ambiguous document", "no answer", "duplicate"]
     assert "places/mill.md, other/mill.md" in rejected[1].detail
     assert rejected[0].source == "q.jsonl line 1" and rejected[0].question == "Q1?"
-    told = "4 of 6 questions are rejected: unknown document (1), ambiguous document (1), no answer (1), duplicate (1)"
+    told = "4 of 6 questions are rejected: ambiguous document (1), duplicate (1), no answer (1), unknown document (1)"
     assert told in caplog.text
 
 

@@ -37,12 +37,12 @@ def test_json_lines(tmp_path):
             '{"question": "Q", "answer": "A", "context": "C"}',
             "unknown key 'context': allowed are question, answer, quote",
         ),
-        ('{"question": "Q"}', 'line 2: "answer" must be there'),
-        ('{"question": " ", "answer": "A"}', 'line 2: "question" must be there and be a text that is not empty'),
-        ('{"question": "Q", "answer": 7}', 'line 2: "answer" must be there and be a text'),
-        ('{"question": "Q", "answer": "A", "quote": [1]}', 'line 2: "quote" must be a text or a list of texts'),
+        ('{"question": "Q"}', 'line 2: "answer" must be a non-empty string'),
+        ('{"question": " ", "answer": "A"}', 'line 2: "question" must be a non-empty string'),
+        ('{"question": "Q", "answer": 7}', 'line 2: "answer" must be a non-empty string'),
+        ('{"question": "Q", "answer": "A", "quote": [1]}', 'line 2: "quote" must be a string or a list of strings'),
         ('{"question": "Q", "answer": "A", "document": 3}', 'line 2: "document" must be'),
-        ('{"question": "Q", "answer": "\\ud800"}', 'line 2: "answer" holds half of a surrogate pair'),
+        ('{"question": "Q", "answer": "\\ud800"}', 'line 2: "answer" holds an unpaired surrogate'),
     ],
 )
 def test_a_broken_line_is_named_by_file_and_number(tmp_path, line, message):
@@ -106,7 +106,7 @@ def test_squad_documents(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("q.csv", "a,b", "is no question file: use .jsonl"),
+        ("q.csv", "a,b", "Unsupported question file: "),
         ("q.jsonl", "\n", "holds no questions"),
         ("q.json", "[]", "holds no questions"),
         ("q.json", "[1", "is not JSON"),
@@ -116,9 +116,9 @@ def test_squad_documents(tmp_path):
             [{"instruction": "Q", "output": "A", "id": 1}],
             "item 1 has the unknown key 'id': allowed are instruction",
         ),
-        ("q.json", {"data": [{"title": "T"}]}, 'data item 1: "paragraphs" must be there and be a list'),
+        ("q.json", {"data": [{"title": "T"}]}, 'data item 1: "paragraphs" must be a list'),
         ("q.json", {"data": [{"title": "T", "paragraphs": ["text"]}]}, "data item 1 paragraph 1 must be an object"),
-        ("q.json", {"data": [{"title": "T", "paragraphs": [{"context": "C"}]}]}, '"qas" must be there and be a list'),
+        ("q.json", {"data": [{"title": "T", "paragraphs": [{"context": "C"}]}]}, '"qas" must be a list'),
     ],
 )
 def test_other_broken_files(tmp_path, name, content, message):

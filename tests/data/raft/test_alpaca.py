@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from data.raft.alpaca import read_records, to_records, write_dataset
+from data.raft.alpaca import read_records, to_records
+from data.raft.dataset_folder import write_dataset
 from data.raft.examples import build_examples
 from data.raft.settings import RaftSettings
 from testing.raft_corpus import make_corpus

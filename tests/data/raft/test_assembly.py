@@ -112,7 +112,7 @@ def test_general_records_that_give_a_held_out_question_away_or_do_not_fit_are_pa
     assert len(mixed) == 40 and all(record.output.startswith("Number") for record in mixed)
     passed_over = [part.counts[f"general records {why}"] for why in ("near a held-out question", "over the budget")]
     assert 0 < passed_over[0] <= 8 and 0 < passed_over[1] <= 4
-    with pytest.raises(ValueError, match=r"wants 40 general records, and mix_file has 5 that can be used: lower it"):
+    with pytest.raises(ValueError, match=r"needs 40 general records, but mix_file has 5 usable ones: lower"):
         assembler(corpus, **settings).build("training", asked, held_out, [*bad, *GENERAL_RECORDS[:5]])
 
 
@@ -134,10 +134,10 @@ def test_general_records_are_read(tmp_path, suffix):
         ("[", "is not JSON"),
         ("{}", "holds no list of records"),
         ("[]", "holds no list of records"),
-        ('["a"]', "item 1 must be an object with instruction, input and output as texts"),
+        ('["a"]', "item 1 must be an object with the strings instruction, input and output"),
         ('[{"instruction": "a", "output": 3}]', "item 1 must be an object"),
         ('[{"instruction": "a", "output": " "}]', "item 1: instruction and output must not be empty"),
-        ('[{"instruction": "a", "output": "\\ud800"}]', "item 1 holds half of a surrogate pair"),
+        ('[{"instruction": "a", "output": "\\ud800"}]', "item 1 holds an unpaired surrogate"),
     ],
 )
 def test_broken_general_records_are_named(tmp_path, content, message):

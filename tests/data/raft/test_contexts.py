@@ -161,7 +161,7 @@ def test_a_question_without_its_oracle_and_without_a_near_group_keeps_its_place_
 def test_an_oracle_that_is_no_chunk_is_an_error():
     chunks, vectors = on_a_line(["one.", "two."])
     space = ChunkSpace(chunks, vectors, 0.95)
-    with pytest.raises(ValueError, match=r"has the oracle 7, which is none of the 2 chunks"):
+    with pytest.raises(ValueError, match=r"the oracle 7 of question .* is none of the 2 chunks"):
         space.oracle_rows(make_question("q", ("7",), "x", ("one.",)))
     with pytest.raises(ValueError, match="give one vector a chunk"):
         ChunkSpace(chunks, vectors[:1], 0.95)

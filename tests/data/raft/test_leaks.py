@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from data.documents.near_duplicates import nearest_cosines, shared_words
-from data.raft.leaks import Limits, find_leaks, keep_apart, repeats_a_question
+from data.questions.split import repeats_a_question
+from data.raft.leaks import Limits, find_leaks, keep_apart
 from testing.raft_corpus import Corpus, make_chunk, make_corpus
 
 LIMITS = Limits(question_cosine=0.95, chunk_cosine=0.95, chunk_words=0.8)

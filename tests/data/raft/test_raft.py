@@ -195,9 +195,9 @@ def test_ranks_beyond_the_last_chunk_leave_the_oracles_alone():
     ("settings", "message"),
     [
         ({"fewest_chunks": 6}, "fewest_chunks=6 exceeds context_chunks=5"),
-        ({"hardness": (0, 5)}, r"hardness=\[0, 5\] is no first and last rank"),
-        ({"hardness": (5, 4)}, "is no first and last rank"),
-        ({"hardness": (1, 3)}, "leaves 3 chunks, and a context of context_chunks=5 wants 4 distractors"),
+        ({"hardness": (0, 5)}, r"hardness=\[0, 5\] must be a first and a last rank"),
+        ({"hardness": (5, 4)}, "must be a first and a last rank"),
+        ({"hardness": (1, 3)}, "leaves 3 chunks, but a context of context_chunks=5 needs 4 distractors"),
         ({"mix_fraction": 0.1}, "mix_file and mix_fraction go together: give mix_file too"),
         ({"mix_file": "x.json"}, "give mix_fraction above 0 too"),
     ],

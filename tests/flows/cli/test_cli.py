@@ -68,7 +68,7 @@ def broken_line(folder: Path) -> None:
             ["--set", "raft.mix_fraction=0.2"],
             "raft: mix_file and mix_fraction go together: give mix_file",
         ),
-        (break_nothing, ["--set", "raft.hardness=[9, 2]"], "raft: hardness=[9, 2] is no first and last rank"),
+        (break_nothing, ["--set", "raft.hardness=[9, 2]"], "raft: hardness=[9, 2] must be a first and a last rank"),
         (break_nothing, ["--set", "raft.guard_reranker=./nowhere"], "no folder ./nowhere: name a cross-encoder's"),
         (
             break_nothing,

@@ -16,7 +16,7 @@ from flows.settings.config import load_config
 from jora_model.generation.prompt_files import write_tokens
 from tasks.stages.critic import ask_again, ask_server_again, keep_answered
 from tasks.stages.loading import open_questions, open_tokenizer
-from tasks.stages.teaching import ask_server
+from tasks.stages.teacher import ask_server
 from tasks.store.store import Store
 from testing.small_runs import SMALL, small_sources
 from testing.teacher_runs import teacher_at
@@ -113,7 +113,7 @@ def test_a_teacher_behind_a_server_is_asked_within_its_budget(run):
         written = ask_server.fn(run.store, a["chunks"], teacher)
         spent, calls = written.count("tokens"), len(server.bodies)
         server.script = answers_to(questions, wrong)
-        with pytest.raises(ValueError, match=rf"budget ends here: {spent:,} tokens .* {len(questions)} remain"):
+        with pytest.raises(ValueError, match=rf"budget is spent: {spent:,} tokens .* {len(questions)} calls remain"):
             ask_server_again.fn(*judged, teacher.model_copy(update={"budget_tokens": spent + 20}))
         assert len(server.bodies) == calls
         answers = ask_server_again.fn(*judged, teacher)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import data.endpoint.failures
-from data.files.jsonl import read_jsonl, write_jsonl
+from data.endpoint.kept_answers import PlainCall
+from data.files.jsonl import read_jsonl
 from data.prompting.tokenizer import load_tokenizer
 from data.questions.questions import RawQuestion, Rejected
 from data.teacher.plan import plan_calls
@@ -21,9 +22,9 @@ from data.teacher.settings import TeacherSettings
 from jora_model.formats.base import resolve_base
 from jora_model.formats.gguf_import import import_gguf
 from jora_model.generation.prompt_files import write_tokens
+from tasks.stages.endpoint_job import EndpointJob, run_calls
 from tasks.stages.evaluation import generate_answers
-from tasks.stages.teacher_job import TeacherJob, ask_teacher
-from tasks.stages.teaching import ask_prompts, ask_server, local_generation, write_questions
+from tasks.stages.teacher import ask_prompts, ask_server, local_generation, write_questions
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 from testing.jobs_here import run_jobs_here, share_programs
@@ -102,7 +103,7 @@ def test_a_refusal_is_one_line_and_the_key_is_nowhere(
         teacher = teacher_at(server, api_key_env="SOME_KEY")
         written = write_questions.fn(store, chunks, ask_server.fn(store, chunks, teacher), None, teacher)
         refused = True
-        with pytest.raises(ValueError, match=r"refuses the call \(HTTP 400\); it says: Bearer \[key\] is no") as caught:
+        with pytest.raises(ValueError, match=r"refuses the call \(HTTP 400\); its message: Bearer \[key\]") as caught:
             ask_server.fn(store, chunks, teacher_at(server, api_key_env="SOME_KEY", seed=9))
     assert "\n" not in str(caught.value)
     said = capfd.readouterr()
@@ -126,7 +127,7 @@ def test_a_key_from_a_secret_block(prefect_server: str, tmp_path: Path) -> None:
     with serve(script) as server:
         chunks = chunks_artifact(store, 1)
         ask_server.fn(store, chunks, teacher_at(server, api_key_secret="teacher-key"))
-        with pytest.raises(ValueError, match=r"no Prefect Secret block of the name in teacher\.api_key_secret"):
+        with pytest.raises(ValueError, match=r"no Prefect Secret block has the name in teacher\.api_key_secret"):
             ask_server.fn(store, chunks, teacher_at(server, api_key_secret="no-such-key"))
     assert seen == {f"Bearer {KEY}"}
     assert KEY not in everything_written(store.work_dir)
@@ -141,7 +142,7 @@ def test_a_killed_run_loses_no_call(tmp_path: Path) -> None:
         run = f"""
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
-from tasks.stages.teaching import ask_server
+from tasks.stages.teacher import ask_server
 from data.teacher.settings import TeacherSettings
 ask_server.fn(Store({str(store.work_dir)!r}), Artifact.model_validate_json({chunks.model_dump_json()!r}),
               TeacherSettings.model_validate_json({teacher.model_dump_json()!r}))
@@ -183,10 +184,9 @@ ASKED: dict[str, Any] = {
 
 def here(server: TeacherServer, tmp_path: Path, name: str, key_variable: str = "NO_SUCH_KEY", **fields: Any) -> Path:
     """Ask in this process; the folder of the answers."""
-    chunks, folder = tmp_path / "chunks.jsonl", tmp_path / name
-    write_jsonl(chunks, sample_chunks(4))
-    teacher = teacher_at(server, **fields)
-    ask_teacher(TeacherJob(chunks=str(chunks), answers=str(folder), key_variable=key_variable, teacher=teacher))
+    folder, teacher = tmp_path / name, teacher_at(server, **fields)
+    calls = tuple(PlainCall(call.prompt, call.response_format) for call in plan_calls(sample_chunks(4), teacher))
+    run_calls(EndpointJob(calls=calls, answers=str(folder), key_variable=key_variable, settings=teacher))
     return folder
 
 
@@ -213,7 +213,7 @@ def test_every_setting_of_the_asking_is_live(tmp_path: Path, monkeypatch: pytest
             costs = [json.loads(line)["cost"] for line in (folder / "ledger.jsonl").read_text().splitlines()]
             assert costs == [factor / 1e6] * len(costs)
         for name, fields in (("budget_tokens", {}), ("budget_cost", {"price_out": 1.0})):
-            with pytest.raises(ValueError, match="budget ends here"):
+            with pytest.raises(ValueError, match="budget is spent"):
                 here(other, tmp_path, name, **{name: 1e-9 if name == "budget_cost" else 1}, **fields)
         other.script = lambda number, body, headers: Reply(500, b"oops")
         for retries in (0, 2):
@@ -236,7 +236,7 @@ def test_the_prompts_of_a_local_teacher_are_answered_by_jora_model(
     prompts = ask_prompts.fn(store, chunks, base, teacher, "chat")
     answers = generate_answers.fn(store, base, None, prompts, local_generation(teacher))
     assert answers.count("answers") == len(plan_calls(sample_chunks(1), teacher))
-    with pytest.raises(ValueError, match=r"no question that can be used in \d answers?: no question in the answer"):
+    with pytest.raises(ValueError, match=r"no usable question in \d answers? \(no question in the answer"):
         write_questions.fn(store, chunks, answers, base, teacher)  # the model is random
 
 
@@ -278,5 +278,5 @@ def test_smollm2_behind_a_real_server(tmp_path: Path) -> None:
     assert ledger["tokens_in"] > 200 and 0 < ledger["tokens_out"] <= 8 * ledger["calls"]
     # The server is gone, and what it said is here.
     assert ask_server.fn(store, chunks, teacher) == answers
-    with pytest.raises(ValueError, match="no question that can be used"):
+    with pytest.raises(ValueError, match="no usable question"):
         write_questions.fn(store, chunks, answers, None, teacher)

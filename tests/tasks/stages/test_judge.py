@@ -11,7 +11,7 @@ from data.evaluation.judge import Verdict
 from data.evaluation.judge_settings import JudgeSettings
 from data.evaluation.ladder import BASE, TUNED
 from data.files.jsonl import read_jsonl, write_jsonl
-from tasks.stages.verdicts import judge_answers
+from tasks.stages.judge import judge_answers
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 from testing.answered import answered
@@ -79,6 +79,6 @@ def test_a_refusal_names_the_judge_and_its_settings(tmp_path: Path) -> None:
     store = Store(tmp_path / "work")
     with serve(script) as server:
         judge = JudgeSettings(base_url=server.base_url, model="m", api_key_env="NOBODY_SETS_THIS")
-        said = r"the judge at .* knows .* no model 'm' .*correct evaluation\.judge\.base_url"
+        said = r"the judge at .* has .* no model 'm' .*correct evaluation\.judge\.base_url"
         with pytest.raises(ValueError, match=said):
             judge_answers.fn(store, evaluation_of(store, [0.5]), chunks_artifact(store, 3), judge, 0)
