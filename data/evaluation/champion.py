@@ -1,4 +1,4 @@
-"""Whether a new model takes the place of the standing one: the rule, over answers of both to the same questions.
+"""The promotion rule: whether a new model replaces the standing one, from their answers to the same questions.
 
 answers --Marks--> compare(new, standing) -> Difference for each metric --decide--> PromotionDecision
 
@@ -21,47 +21,45 @@ from data.scoring.scores import METRICS, aligned
 Metric = Literal["token_f1", "exact_match"]
 Guard = Literal["exact_match", "quote_precision", "quote_rate", "oracle_citation", "abstention_right"]
 
-# In the order of the table; what is guarded among them.
+# Metric -> display name, in the order of the table.
 LABELS = {
     **{name: METRICS[name] for name in ("token_f1", "exact_match", "quote_precision", "quote_rate", "oracle_citation")},
     "abstention_right": "abstains rightly",
 }
-_NOTHING = 1e-9  # a difference that only the rounding of sums makes
+_ROUNDING = 1e-9  # differences up to this are rounding of sums
 
 
 class PromotionSettings(BaseModel):
-    """When a new model becomes the champion. Only evaluated models can; by hand, any: jora models promote."""
+    """When an evaluated model becomes the champion. `jora models promote` promotes any model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: Literal["beats", "not_worse", "always", "never"] = Field(
         default="beats",
         description="beats: better than the champion, and the interval of the difference excludes a loss; not_worse: "
-        "the interval excludes a loss of more than promotion.tolerance; always; never.",
+        "the interval excludes a loss above promotion.tolerance; always; never.",
     )
     first: Literal["beats_base", "always"] = Field(
         default="beats_base",
-        description="The first model: judged by the rule against the base model with retrieval, or taken in any case.",
+        description="Rule for the first model: compare it with the base model with retrieval, or always promote it.",
     )
-    metric: Metric = Field(default="token_f1", description="What is compared, of the tuned model with retrieval.")
-    tolerance: float = Field(
-        default=0.02, ge=0, le=1, description="The loss that not_worse allows for; 0.02 is 2 points."
-    )
+    metric: Metric = Field(default="token_f1", description="Compared metric, of the tuned model with retrieval.")
+    tolerance: float = Field(default=0.02, ge=0, le=1, description="Loss that not_worse allows; 0.02 is 2 points.")
     guards: tuple[Guard, ...] = Field(
         default=("quote_precision", "oracle_citation", "abstention_right"),
         description="Scores that may not drop by more than promotion.margin.",
     )
-    margin: float = Field(default=0.05, ge=0, le=1, description="How far a guard may drop; 0.05 is 5 points.")
-    min_questions: int = Field(default=30, ge=1, description="Fewer questions than this decide nothing.")
+    margin: float = Field(default=0.05, ge=0, le=1, description="Drop of a guard that is allowed; 0.05 is 5 points.")
+    min_questions: int = Field(default=30, ge=1, description="Never promote on fewer questions than this.")
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What one answer scored; the fields are those of `AnswerScore`.
+    """The scores of one answer, as in `AnswerScore`.
 
     Attributes:
-        abstention_right: it abstains from an unanswerable question, or answers one that is none.
-        answerable: the documents answer the question; quoting and citing count over these only.
+        abstention_right: abstains if and only if the question is unanswerable.
+        answerable: the documents hold the answer; metrics of quotes count over these only.
     """
 
     question_id: str
@@ -76,9 +74,9 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A metric of both models, and how much higher the new one's is, with its 95% interval.
+    """A metric of both models and the change from standing to new, with its 95% interval.
 
-    A value is None where nothing counts (quote precision without a quote); then so are `change`, `low` and `high`.
+    A value is None if no answer counts (quote precision without quotes); then `change`, `low` and `high` are, too.
     """
 
     metric: str
@@ -91,21 +89,21 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class PromotionDecision:
-    """Whether the new model becomes the champion, and why in words."""
+    """Whether the new model becomes the champion, and the reason in words."""
 
     promoted: bool
     reason: str
 
 
 def in_common(new: Iterable[Marks], standing: Iterable[Marks]) -> tuple[list[Marks], list[Marks]]:
-    """The marks of the questions that both have answered, in the order of the new model's."""
+    """The marks of the questions that both answered, in the new model's order."""
     by_id = {marks.question_id: marks for marks in standing}
     both = [marks for marks in new if marks.question_id in by_id]
     return both, [by_id[marks.question_id] for marks in both]
 
 
 def compare(new: Sequence[Marks], standing: Sequence[Marks], *, seed: int = 0) -> tuple[Difference, ...]:
-    """A difference for each metric of `LABELS`.
+    """The difference of each metric of `LABELS`.
 
     Args:
         new, standing: marks of the same questions in the same order, at least one.
@@ -118,22 +116,22 @@ def compare(new: Sequence[Marks], standing: Sequence[Marks], *, seed: int = 0) -
 def decide(
     differences: Iterable[Difference], questions: int, against: str, settings: PromotionSettings, *, first: bool = False
 ) -> PromotionDecision:
-    """The rule.
+    """The decision of the promotion rule.
 
     Args:
-        questions: how many were compared.
-        against: what the standing model is called.
-        first: there is no champion yet, and the standing model is the base.
+        questions: number of compared questions.
+        against: name of the standing model.
+        first: there is no champion yet; the standing model is the base.
     """
     if settings.rule == "never":
         return PromotionDecision(False, "promotion.rule is never")
     if settings.rule == "always":
         return PromotionDecision(True, "promotion.rule is always")
     if first and settings.first == "always":
-        return PromotionDecision(True, "it is the first, and promotion.first is always")
+        return PromotionDecision(True, "it is the first model, and promotion.first is always")
     if questions < settings.min_questions:
         return PromotionDecision(
-            False, f"{questions} questions decide nothing: promotion.min_questions is {settings.min_questions}"
+            False, f"{questions} questions are too few: promotion.min_questions is {settings.min_questions}"
         )
     by_metric = {difference.metric: difference for difference in differences}
     for guard in settings.guards:
@@ -143,29 +141,29 @@ def decide(
 
 
 def _judged(difference: Difference, over: str, settings: PromotionSettings) -> PromotionDecision:
-    assert difference.change is not None and difference.low is not None  # of every answer
-    told = f"{LABELS[difference.metric]} {_change(difference)} {over}"
+    assert difference.change is not None and difference.low is not None  # every answer counts for it
+    change = f"{LABELS[difference.metric]} {_change(difference)} {over}"
     if settings.rule == "not_worse":
-        allowed = difference.low >= -settings.tolerance - _NOTHING
+        allowed = difference.low >= -settings.tolerance - _ROUNDING
         loss = f"a loss of more than {100 * settings.tolerance:g} points"
         return PromotionDecision(
-            allowed, f"{told}: the interval {'excludes' if allowed else 'does not exclude'} {loss}"
+            allowed, f"{change}: the interval {'excludes' if allowed else 'does not exclude'} {loss}"
         )
-    if difference.low < -_NOTHING:
-        return PromotionDecision(False, f"{told}: the interval does not exclude a loss")
-    if difference.change <= _NOTHING:
-        return PromotionDecision(False, f"{told}: no better")
-    return PromotionDecision(True, f"{told}: the interval excludes a loss")
+    if difference.low < -_ROUNDING:
+        return PromotionDecision(False, f"{change}: the interval does not exclude a loss")
+    if difference.change <= _ROUNDING:
+        return PromotionDecision(False, f"{change}: no better")
+    return PromotionDecision(True, f"{change}: the interval excludes a loss")
 
 
 def _dropped(guard: Difference, margin: float) -> str | None:
-    """What is wrong with a guarded score, if anything is."""
+    """Why a guard fails, or None."""
     label = LABELS[guard.metric]
     if guard.standing is None:
         return None
     if guard.new is None:
-        return f"{label} is gone: no answer has a quote any more"
-    if guard.standing - guard.new <= margin + _NOTHING:
+        return f"{label} is undefined: no answer has a quote"
+    if guard.standing - guard.new <= margin + _ROUNDING:
         return None
     return (
         f"{label} dropped from {100 * guard.standing:.1f} to {100 * guard.new:.1f}, more than promotion.margin "
@@ -174,7 +172,7 @@ def _dropped(guard: Difference, margin: float) -> str | None:
 
 
 def comparison_table(differences: Iterable[Difference], new: str, standing: str) -> str:
-    """A Markdown table: a row a metric, in percent; the change in points with its 95% interval."""
+    """A Markdown table: one row for each metric, in percent; the change in points with its 95% interval."""
     rows = [["", new, standing, "change"]]
     rows += [[LABELS[d.metric], _percent(d.new), _percent(d.standing), _change(d)] for d in differences]
     return aligned(rows)
@@ -187,13 +185,13 @@ def _percent(value: float | None) -> str:
 def _change(difference: Difference) -> str:
     if difference.change is None or difference.low is None or difference.high is None:
         return "-"
-    # A rounded zero has no sign.
+    # + 0.0: no sign on a rounded zero.
     change, low, high = (round(100 * value, 1) + 0.0 for value in (difference.change, difference.low, difference.high))
     return f"{change:+.1f} ({low:.1f} to {high:.1f})"
 
 
 def _measured(marks: Sequence[Marks]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of each metric what each question scores, and what it counts for: its quotes, or 1; float64 [N] each."""
+    """Metric -> (values, weights) of the questions, float64 [N] each."""
     quotes = np.array([m.quotes for m in marks], np.float64)
     ones = np.ones(len(marks))
     answerable = np.array([m.answerable for m in marks], np.float64)

@@ -1,4 +1,4 @@
-"""A judge's verdicts: which answers are judged, what is asked, what comes back, and how it agrees with exact match."""
+"""The judge: selects answers, builds its calls, reads its verdicts, and compares them with exact match."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from data.teacher.parse import MAX_CHARACTERS, find_items
 
 @dataclass(frozen=True, slots=True)
 class JudgeCall:
-    """One answer to be judged.
+    """The call that asks the judge about one answer.
 
     Attributes:
-        documents: texts of the chunks that were shown, in their order.
+        documents: texts of the chunks of the prompt, in order.
     """
 
     question: str
@@ -33,24 +33,24 @@ class JudgeCall:
 
     @property
     def prompt(self) -> Prompt:
-        """What the judge reads."""
+        """The prompt of the call."""
         return judge_prompt(self.question, self.expected, self.answer, self.documents)
 
     @property
     def response_format(self) -> dict[str, Any]:
-        """What it is asked to write."""
+        """The JSON schema of the verdict."""
         return RESPONSE_FORMAT
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge said of one answer.
+    """The judge's verdict on one answer.
 
     Attributes:
-        correct, faithful: None where what it wrote is no verdict.
-        reason: its own words, or what it wrote instead of a verdict.
-        exact_match: of the answer, 0 or 1, to compare with.
-        closed_book: no documents were shown, so that faithfulness says nothing.
+        correct, faithful: None if the output is not a readable verdict.
+        reason: the judge's own words, or its output if that is not a verdict.
+        exact_match: of the answer, 0 or 1, for comparison.
+        closed_book: no documents were shown; faithfulness does not apply.
     """
 
     rung: str
@@ -63,7 +63,7 @@ class Verdict:
 
 
 def chosen_answers(answers: Sequence[Answered], settings: JudgeSettings, seed: int) -> list[Answered]:
-    """The answers that are judged: of the rungs in the settings, to the same drawn questions."""
+    """The answers to be judged: of the settings' rungs, to the same drawn questions."""
     names = settings.rungs or tuple(dict.fromkeys(answered.rung for answered in answers))
     ids = list(dict.fromkeys(answered.question_id for answered in answers))
     drawn = set(draw_some(ids, settings.max_questions, seed))
@@ -71,59 +71,59 @@ def chosen_answers(answers: Sequence[Answered], settings: JudgeSettings, seed: i
 
 
 def to_call(answered: Answered, texts: Mapping[str, str]) -> JudgeCall:
-    """What is asked about an answer.
+    """The call about an answer.
 
     Args:
-        texts: of the chunks, by their ids.
+        texts: chunk id -> text.
     """
     documents = tuple(texts[name] for name in answered.context_ids)
     return JudgeCall(answered.question, answered.expected, answered.answer, documents)
 
 
 def read_verdict(answered: Answered, text: str) -> Verdict:
-    """The verdict in what a judge wrote, in a frame of words or Markdown or not; the last one of several."""
-    told = [item for item in find_items(text[:MAX_CHARACTERS], "correct") if isinstance(item["correct"], bool)]
-    item = told[-1] if told else {}
+    """The last verdict in a judge's output, which may have words or Markdown around it."""
+    verdicts = [item for item in find_items(text[:MAX_CHARACTERS], "correct") if isinstance(item["correct"], bool)]
+    item = verdicts[-1] if verdicts else {}
     faithful = item.get("faithful")
     return Verdict(
         rung=answered.rung,
         question_id=answered.question_id,
         correct=item.get("correct"),
         faithful=faithful if isinstance(faithful, bool) else None,
-        reason=str(item.get("reason", "")) if told else text.strip()[:500],
+        reason=str(item.get("reason", "")) if verdicts else text.strip()[:500],
         exact_match=answered.exact_match,
         closed_book=not answered.context_ids,
     )
 
 
 def summarize_verdicts(verdicts: Sequence[Verdict], *, seed: int = 0) -> list[dict[str, Any]]:
-    """A row a rung.
+    """One row for each rung.
 
     Returns:
         `rung`, `judged` (readable verdicts), `unreadable`; `correct` and `faithful` (over answers with documents) as
-        {"value", "low", "high"}, 0 to 1, or None where there is none; `agreement` with exact match (0 to 1) and
+        {"value", "low", "high"}, 0 to 1, or None without verdicts; `agreement` with exact match (0 to 1) and
         `kappa` (`cohens_kappa`).
     """
     rows = []
     for name in dict.fromkeys(verdict.rung for verdict in verdicts):
         of_rung = [verdict for verdict in verdicts if verdict.rung == name]
-        told = [verdict for verdict in of_rung if verdict.correct is not None]
-        row: dict[str, Any] = {"rung": name, "judged": len(told), "unreadable": len(of_rung) - len(told)}
-        row["correct"] = _mean([float(bool(verdict.correct)) for verdict in told], seed)
-        shown = [v for v in told if v.faithful is not None and not v.closed_book]
+        readable = [verdict for verdict in of_rung if verdict.correct is not None]
+        row: dict[str, Any] = {"rung": name, "judged": len(readable), "unreadable": len(of_rung) - len(readable)}
+        row["correct"] = _mean([float(bool(verdict.correct)) for verdict in readable], seed)
+        shown = [v for v in readable if v.faithful is not None and not v.closed_book]
         row["faithful"] = _mean([float(bool(verdict.faithful)) for verdict in shown], seed)
-        row |= _agreement(told)
+        row |= _agreement(readable)
         rows.append(row)
     return rows
 
 
 def verdict_table(rows: Sequence[Mapping[str, Any]], judge: str) -> str:
-    """The rows as a Markdown table that reads well as plain text, below a line that names the judge."""
+    """An aligned Markdown table of the rows, below a line that names the judge."""
     return f"judged by {judge}\n\n{aligned(verdict_cells(rows))}"
 
 
 def verdict_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Rows of a table, the names of its columns first."""
+    """Rows of a table, column names first."""
     cells = [["", "judged", "unreadable", "correct", "faithful", "as exact match", "Cohen's kappa"]]
     for row in rows:
         agreement = "-" if row["agreement"] is None else f"{100 * row['agreement']:.1f}"

@@ -1,6 +1,6 @@
-"""All wording that a judge reads, and the JSON that it is asked to write.
+"""The wording of the judge's prompts, and the JSON schema of its verdicts.
 
-The rules stand first and are the same for every call: a server that keeps prefixes computes them once.
+The rules come first and are the same for every call, so a server with prefix caching computes them once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Rules:
 Write JSON and nothing else, in this form:
 {"reason": "...", "faithful": true, "correct": false}"""  # noqa: E501
 
-#: What `response_format` asks for, in the form of the OpenAI protocol.
+#: `response_format` of the OpenAI protocol.
 RESPONSE_FORMAT: dict[str, Any] = {
     "type": "json_schema",
     "json_schema": {
@@ -39,10 +39,10 @@ RESPONSE_FORMAT: dict[str, Any] = {
 
 
 def judge_prompt(question: str, expected: str, answer: str, documents: Sequence[str]) -> Prompt:
-    """Asks for a verdict on one answer.
+    """The prompt that asks for a verdict on one answer.
 
     Args:
-        documents: texts that the model was shown; none for a closed-book answer.
+        documents: texts of the answer's prompt; empty for closed-book.
     """
     texts = "\n\n".join(f"Document {number}:\n{text}" for number, text in enumerate(documents, start=1))
     return Prompt(

@@ -1,4 +1,4 @@
-"""The rungs of the evaluation: which model is asked, and what it is shown. Questions are those of unseen documents."""
+"""The rungs of the evaluation: the model and its context. Questions are about held-out documents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from data.prompting.quoting import quote_grammar
 from data.questions.questions import Question
 from user_error import UserError
 
-# The base model; it with RAFT's adapter; it with an adapter of plain fine-tuning without documents (DSF).
+# base: the base model; tuned: with the RAFT adapter; DSF: with an adapter of plain fine-tuning without documents.
 LadderModel = Literal["base", "DSF", "tuned"]
 Shown = Literal["closed-book", "retrieval", "oracle"]
 RungName = Literal[
@@ -34,10 +34,10 @@ RungName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One way to answer: by which model, and over which documents.
+    """A model and the context that it answers from.
 
     Attributes:
-        shown: "closed-book", none; "retrieval", the top-k chunks; "oracle", the top-k with the oracles in it for sure.
+        shown: "closed-book": no chunks; "retrieval": the top-k chunks; "oracle": the top-k chunks with the oracles.
     """
 
     name: RungName
@@ -45,13 +45,13 @@ class Rung:
     shown: Shown
 
     def prompt(self, question: str, context: Sequence[Chunk]) -> Prompt:
-        """The prompt of this rung. Only the tuned model knows the trained format; the others get what suits them."""
+        """The prompt of this rung. Only the tuned model gets the trained format."""
         if self.shown == "closed-book":
             return closed_book_prompt(question)
         return raft_prompt(context, question) if self.model == "tuned" else retrieval_prompt(context, question)
 
     def grammar(self, context: Sequence[Chunk]) -> str | None:
-        """What keeps quotes verbatim: only the tuned model is asked for some."""
+        """The grammar that keeps quotes verbatim; only for the tuned model, which is asked for quotes."""
         return quote_grammar(context) if self.model == "tuned" else None
 
 
@@ -67,50 +67,49 @@ RUNGS = (
     Rung("tuned + oracle", "tuned", "oracle"),
 )
 RUNG_BY_NAME: dict[str, Rung] = {rung.name: rung for rung in RUNGS}
-# What a model is judged by (data/evaluation/champion.py), and what the first is judged against.
+# The rung that promotion compares (data/evaluation/champion.py), and the one that the first model must beat.
 TUNED, BASE = RUNG_BY_NAME["tuned + retrieval"].name, RUNG_BY_NAME["base + retrieval"].name
 
 
 class EvaluationSettings(BaseModel):
-    """What is evaluated."""
+    """Settings of the evaluation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: What decides which stages there are; their own arguments are what each of them depends on.
+    #: Fields that decide which stages run. Each stage depends on its own arguments instead.
     NO_INPUT: ClassVar[frozenset[str]] = frozenset({"rungs", "dsf", "robustness", "judge"})
 
     rungs: tuple[RungName, ...] = Field(
         default=("base closed-book", BASE, TUNED, "tuned + oracle"),
-        description="Which model is asked, and what it is shown: closed-book, retrieval, or oracle (the retrieved "
-        "chunks with the oracle among them for sure, in the place of the last where it was not found). Those of DSF "
-        "come with evaluation.dsf.",
+        description="Models and their contexts: closed-book, retrieval, or oracle (the retrieved chunks; a missing "
+        "oracle replaces the last). evaluation.dsf adds the rungs of DSF.",
     )
     dsf: bool = Field(
         default=False,
-        description="Also train an adapter on the same questions and answers without documents (DSF), with the same "
-        "settings, and ask it closed-book and with retrieval. Costs a second training.",
+        description="Also train an adapter on the same questions and answers without documents (DSF) and evaluate it "
+        "closed-book and with retrieval. Costs a second training.",
     )
-    top_k: int = Field(default=5, ge=1, description="Chunks that retrieval puts into a prompt.")
+    top_k: int = Field(default=5, ge=1, description="Retrieved chunks in a prompt.")
     max_questions: int | None = Field(
-        default=None, ge=1, description="Ask at most this many evaluation questions, drawn by the seed; all by default."
+        default=None, ge=1, description="Evaluate at most this many questions, sampled by the seed; all by default."
     )
-    seed: int = Field(default=0, ge=0, description="Draws the questions and the bootstrap samples.")
+    seed: int = Field(default=0, ge=0, description="Seed of the sampled questions and of the bootstrap.")
     robustness: RobustnessSettings = Field(
-        default=RobustnessSettings(), description="The tuned model's score against what it is shown."
+        default=RobustnessSettings(), description="Scores of the tuned model against its context."
     )
     judge: JudgeSettings = Field(
-        default=JudgeSettings(), description="A model behind a server that judges faithfulness and correctness."
+        default=JudgeSettings(), description="A model behind a server that rates faithfulness and correctness."
     )
 
     @model_validator(mode="after")
     def _rungs_fit(self) -> Self:
         missing = [name for name in (BASE, TUNED) if name not in self.rungs]
         if missing:
-            raise UserError(f"rungs lacks {missing[0]!r}, by which a model is judged: add it")
+            raise UserError(f"rungs lacks {missing[0]!r}, which promotion compares: add it")
         if not self.dsf and (unknown := [name for name in self.rungs if RUNG_BY_NAME[name].model == "DSF"]):
             raise UserError(f"the rung {unknown[0]!r} needs a second training: set dsf=true")
         if strange := [name for name in self.judge.rungs if name not in {rung.name for rung in self.ladder}]:
-            raise UserError(f"judge.rungs has {strange[0]!r}, which is not asked: take it out, or add it to rungs")
+            raise UserError(f"judge.rungs has {strange[0]!r}, which is not evaluated: remove it, or add it to rungs")
         return self
 
     @property
@@ -124,29 +123,29 @@ class EvaluationSettings(BaseModel):
 
 
 def draw(items: Sequence[Any], settings: EvaluationSettings) -> list[Any]:
-    """At most `max_questions` of the items, in their order; the same draw for every rung."""
+    """At most `max_questions` of the items, in order; the same sample for every rung."""
     return draw_some(items, settings.max_questions, settings.seed)
 
 
 def draw_some(items: Sequence[Any], most: int | None, seed: int) -> list[Any]:
-    """At most so many of the items, in their order, drawn by the seed."""
+    """At most `most` of the items, in order, sampled by the seed."""
     if most is None or len(items) <= most:
         return list(items)
     chosen = np.random.default_rng(seed).permutation(len(items))[:most]
-    return [items[place] for place in sorted(chosen)]
+    return [items[index] for index in sorted(chosen)]
 
 
-def with_oracles(found: Sequence[str], question: Question) -> list[str]:
-    """The ids that were found with the question's oracles among them: as many, unless the oracles alone are more.
+def with_oracles(retrieved: Sequence[str], question: Question) -> list[str]:
+    """The retrieved ids with the question's oracles among them; as many ids, unless there are more oracles.
 
-    Those that were found keep their places; a missing oracle takes that of the last that is none. Where it stands is
-    then no better than where retrieval would have put it.
+    Retrieved ids keep their positions. A missing oracle replaces the last distractor, so its position is no better
+    than the one that retrieval would give it.
     """
-    context = list(found)
-    for missing in [oracle for oracle in question.oracle_ids if oracle not in found]:
-        others = [place for place, name in enumerate(context) if name not in question.oracle_ids]
-        if others:
-            context[others[-1]] = missing
+    context = list(retrieved)
+    for missing in [oracle for oracle in question.oracle_ids if oracle not in retrieved]:
+        distractors = [index for index, name in enumerate(context) if name not in question.oracle_ids]
+        if distractors:
+            context[distractors[-1]] = missing
         else:
             context.append(missing)
     return context

@@ -1,4 +1,4 @@
-"""Robustness as a picture: a panel for each study, a line for each metric, with 95% intervals."""
+"""The plot of the robustness studies: a panel for each study, a line for each metric, 95% intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLOURS = ("tab:blue", "tab:orange", "tab:green")
 
 
 def draw_points(points: Sequence[StudyPoint], picture: Path) -> None:
-    """Writes a PNG; the same points give the same bytes."""
+    """Write a PNG, whose bytes depend on the points only."""
     from matplotlib.figure import Figure
 
     studies = list(dict.fromkeys(point.study for point in points))
@@ -28,16 +28,16 @@ def draw_points(points: Sequence[StudyPoint], picture: Path) -> None:
     for axes, study in zip(row, studies, strict=False):
         for metric, colour in zip(metrics, _COLOURS, strict=False):
             line = [point for point in points if (point.study, point.metric) == (study, metric)]
-            where = [float(point.value) for point in line]
-            middle = [point.mean for point in line]
-            # Rounding can put an end of the interval on the wrong side of the value, which matplotlib refuses.
+            x = [float(point.value) for point in line]
+            means = [point.mean for point in line]
+            # matplotlib refuses the negative lengths that rounding can give.
             ends = ([max(0.0, p.mean - p.low) for p in line], [max(0.0, p.high - p.mean) for p in line])
-            axes.errorbar(where, middle, yerr=ends, fmt="o-", capsize=3, color=colour, label=METRICS[metric])
+            axes.errorbar(x, means, yerr=ends, fmt="o-", capsize=3, color=colour, label=METRICS[metric])
         ticks = sorted({float(point.value) for point in points if point.study == study})
         axes.set(xlabel=_AXES[study], ylim=(0, None), xticks=ticks)
         axes.grid(alpha=0.3)
     if points:
         row[0].set(ylabel=f"percent ({max(point.questions for point in points)} questions)")
         row[0].legend(fontsize=8)
-    figure.suptitle("the tuned model against what it is shown, 95% intervals", fontsize=10)
+    figure.suptitle("tuned model: score against context, 95% intervals", fontsize=10)
     figure.savefig(picture, dpi=120, metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""Points of a robustness plot from scored answers: a score with its interval for each value that was tried."""
+"""Points of the robustness plots: a score with its interval for each value of a study."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data.scoring.scores import AnswerScore, measured
 
 POINT_METRICS = ("token_f1", "exact_match", "oracle_citation")
 _ORACLE = RUNG_BY_NAME["tuned + oracle"].name
-# What the model is asked in each study, in the ladder's words.
+# Study -> rung of the ladder that its prompts correspond to.
 STUDY_RUNGS: dict[Study, str] = {
     "distractors": _ORACLE,
     "oracle_position": _ORACLE,
@@ -23,7 +23,7 @@ STUDY_RUNGS: dict[Study, str] = {
 
 @dataclass(frozen=True, slots=True)
 class StudyOutcome:
-    """How one answer of a study scored."""
+    """The score of one answer of a study."""
 
     study: Study
     value: int

@@ -1,4 +1,4 @@
-"""A sweep as a picture: token F1 with its interval against each cost."""
+"""The plot of a sweep: token F1 with its interval against each cost."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from data.evaluation.sweep_points import ScoreInterval, SweepPoint
 
-_WIDE = 4  # a cost whose largest is so many times its smallest gets a logarithmic axis
+_WIDE = 4  # from this ratio of largest to smallest cost on, the axis is logarithmic
 
 
 def draw_sweep(over: str, points: Sequence[SweepPoint], base: Mapping[str, ScoreInterval], picture: Path) -> None:
-    """A panel for each cost; where every value has an adapter of the same size, one for the value itself instead.
+    """Write a PNG with a panel for each cost, or for the value itself if all adapters have the same size.
 
-    The dashed line and its band are the base model with retrieval. Writes a PNG.
+    The dashed line and its band are the base model with retrieval.
 
     Args:
         base: the rung "base + retrieval", as in the evaluation's summary.json.
@@ -23,8 +23,8 @@ def draw_sweep(over: str, points: Sequence[SweepPoint], base: Mapping[str, Score
 
     panels = _panels(over, points)
     scores = [point.token_f1 for point in points]
-    middle = [100 * score["value"] for score in scores]
-    # Rounding can put an end of the interval on the wrong side of the value, which matplotlib refuses.
+    means = [100 * score["value"] for score in scores]
+    # matplotlib refuses the negative lengths that rounding can give.
     below = [max(0.0, 100 * (score["value"] - score["low"])) for score in scores]
     above = [max(0.0, 100 * (score["high"] - score["value"])) for score in scores]
     untuned = {name: 100 * value for name, value in base["token_f1"].items()}
@@ -32,9 +32,9 @@ def draw_sweep(over: str, points: Sequence[SweepPoint], base: Mapping[str, Score
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (name, costs) in zip(row, panels.items(), strict=True):
         axes.errorbar(
-            costs, middle, yerr=(below, above), fmt="o", capsize=3, color="tab:blue", label="tuned + retrieval"
+            costs, means, yerr=(below, above), fmt="o", capsize=3, color="tab:blue", label="tuned + retrieval"
         )
-        for point, cost, height in zip(points, costs, middle, strict=True):
+        for point, cost, height in zip(points, costs, means, strict=True):
             axes.annotate(point.value, (cost, height), textcoords="offset points", xytext=(6, 4), fontsize=8)
         axes.axhline(untuned["value"], color="tab:gray", linestyle="--", label="base + retrieval")
         axes.axhspan(untuned["low"], untuned["high"], color="tab:gray", alpha=0.15, linewidth=0)
@@ -49,12 +49,12 @@ def draw_sweep(over: str, points: Sequence[SweepPoint], base: Mapping[str, Score
     row[0].set(ylabel=f"token F1 (percent, {points[0].questions} questions)")
     row[0].legend(fontsize=8)
     figure.suptitle(f"{over}: quality against cost, 95% intervals", fontsize=10)
-    # No time stamp in the file: the same points give the same picture.
+    # No time stamp in the file: the bytes depend on the points only.
     figure.savefig(picture, dpi=120, metadata={"Software": None})
 
 
 def _panels(over: str, points: Sequence[SweepPoint]) -> dict[str, list[float]]:
-    """Label of the axis -> the points' places on it."""
+    """Axis label -> x of each point."""
     panels: dict[str, list[float]] = {
         "trainable parameters": [point.parameters for point in points],
         "adapter (MB)": [point.adapter_bytes / 1e6 for point in points],
@@ -67,7 +67,7 @@ def _panels(over: str, points: Sequence[SweepPoint]) -> dict[str, list[float]]:
 
 
 def _numbers(points: Sequence[SweepPoint]) -> list[float] | None:
-    """The values as numbers, or None where they are names."""
+    """The values as numbers, or None if they are names."""
     try:
         return [float(point.value) for point in points]
     except ValueError:

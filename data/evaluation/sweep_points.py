@@ -1,4 +1,4 @@
-"""Points of a sweep, quality beside cost: as a table for people and as CSV for programs."""
+"""Points of a sweep, quality and cost: as a table and as CSV."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ ScoreInterval = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class SweepPoint:
-    """What one value of a sweep costs and how well its adapter answers.
+    """Cost and quality of one value of a sweep.
 
     Attributes:
-        value: as on the command line; for the base model the name of its rung.
-        parameters: trained weights.
+        value: as on the command line.
+        parameters: number of trainable parameters.
         adapter_bytes: size of the adapter's file.
         scale: the factor on the adapter's output.
-        step_seconds: of the median step; None where it is not known.
-        updates: steps of the training.
-        examples: of the dataset.
-        fewer_chunks: how many of them have fewer chunks than the setting says, because no more fit or are left.
+        step_seconds: of the median step; None if unknown.
+        updates: number of training steps.
+        examples: number of training examples.
+        fewer_chunks: number of examples with fewer chunks than the setting says, because no more fit or exist.
         token_f1, exact_match: {"value", "low", "high"}, 0 to 1, with a 95% interval.
-        questions: how many were asked.
-        adapter, evaluation: folders below the work directory; "" where there is none.
+        questions: number of evaluation questions.
+        adapter, evaluation: paths relative to the work directory.
     """
 
     value: str
@@ -48,9 +48,9 @@ class SweepPoint:
 
 
 def point_cells(over: str, points: Sequence[SweepPoint], base: Mapping[str, ScoreInterval]) -> list[list[str]]:
-    """Rows of a table, the names of its columns first: one for each value, and one for the base model with retrieval.
+    """Rows of a table, column names first: one for each value, and one for the base model with retrieval.
 
-    Scale and "fewer chunks" have a column only where the values differ in them.
+    "scale" and "fewer chunks" have a column only if the values differ in them.
 
     Args:
         base: the rung "base + retrieval", as in the evaluation's summary.json.
@@ -78,18 +78,18 @@ def point_cells(over: str, points: Sequence[SweepPoint], base: Mapping[str, Scor
 
 
 def study_points(points: Sequence[SweepPoint]) -> list[StudyPoint]:
-    """The points of a sweep over oracle-fraction as those of a robustness plot, in percent."""
-    found = []
+    """The points of a sweep over oracle-fraction as points of a study, in percent."""
+    study = []
     for point in points:
         for metric, score in (("token_f1", point.token_f1), ("exact_match", point.exact_match)):
             mean, low, high = (100 * score[key] for key in ("value", "low", "high"))
             value = float(point.value)
-            found.append(StudyPoint("oracle_fraction", value, TUNED, metric, mean, low, high, point.questions))
-    return found
+            study.append(StudyPoint("oracle_fraction", value, TUNED, metric, mean, low, high, point.questions))
+    return study
 
 
 def write_points(path: Path, over: str, points: Sequence[SweepPoint]) -> None:
-    """The points as CSV, each interval as NAME_low and NAME_high; the first column is called `over`."""
+    """Write the points as CSV. Intervals are NAME_low and NAME_high; the first column is named `over`."""
     rows = []
     for point in points:
         row: dict[str, object] = {over: point.value}

@@ -1,4 +1,4 @@
-"""What is told of scored answers beside their averages: rungs against one another, parts of the questions, examples."""
+"""Comparisons of rungs, breakdowns by document and kind of question, and examples."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from data.scoring.bootstrap import paired_difference
 from data.scoring.evaluated import Answered, Comparison
 from data.scoring.scores import AnswerScore, measured
 
-# What rungs are compared by: only what every answer has.
+# Metrics of the comparisons: those that count every answer.
 COMPARED = ("token_f1", "exact_match", "rouge_l", "contains_answer")
 
 
 def compare_rungs(rungs: Mapping[str, Sequence[AnswerScore]], *, seed: int = 0) -> list[Comparison]:
-    """Each rung against each one below it.
+    """Comparisons of each rung with each one below it.
 
     Args:
-        rungs: the scores of each, of the same questions in the same order, from the bottom up.
+        rungs: rung -> scores of the same questions in the same order, from the bottom up.
     """
     parts = {name: measured(scores) for name, scores in rungs.items()}
-    found = []
+    comparisons = []
     for below, above in combinations(rungs, 2):
         asked = [[score.question_id for score in rungs[name]] for name in (below, above)]
         assert asked[0] == asked[1], "two rungs answer different questions"
         for metric in COMPARED:
             paired = paired_difference(parts[above][metric], parts[below][metric], seed=seed)
             change, low, high = (100 * value for value in paired[:3])
-            found.append(Comparison(above, below, metric, change, low, high, paired.p, len(asked[0])))
-    return found
+            comparisons.append(Comparison(above, below, metric, change, low, high, paired.p, len(asked[0])))
+    return comparisons
 
 
 def make_breakdown(answers: Sequence[Answered]) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
@@ -57,9 +57,9 @@ def _means(answers: Sequence[Answered]) -> dict[str, Any]:
 
 
 def show_examples(answers: Sequence[Answered]) -> str:
-    """A question that the tuned model with retrieval answers right and one that it does not, as every rung answers.
+    """A question that the tuned model with retrieval answers right and one that it answers wrong, with all answers.
 
-    Not the best and the worst: of each kind the one where it gained the median over the rung before.
+    Of each kind, the one with the median gain over the rung before.
     """
     by_question: dict[str, list[Answered]] = {}
     for answered in answers:
@@ -71,15 +71,15 @@ def show_examples(answers: Sequence[Answered]) -> str:
         return rungs[tuned].token_f1 - rungs[max(tuned - 1, 0)].token_f1
 
     lines: list[str] = []
-    for right, how in ((True, "right"), (False, "not right")):
+    for right, how in ((True, "right"), (False, "wrong")):
         kind = sorted((r for r in by_question.values() if (r[tuned].exact_match == 1) == right), key=gain)
         if kind:
             lines += [f"one of {len(kind)} questions that {TUNED} answers {how}", ""]
-            lines += [*_told(kind[len(kind) // 2]), ""]
+            lines += [*_lines(kind[len(kind) // 2]), ""]
     return "\n".join(lines).rstrip()
 
 
-def _told(rungs: Sequence[Answered]) -> list[str]:
+def _lines(rungs: Sequence[Answered]) -> list[str]:
     lines = [f"question   {rungs[0].question}", f"expected   {rungs[0].expected}"]
     for answered in rungs:
         cause = f" ({answered.cause})" if answered.cause else ""

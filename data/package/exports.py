@@ -1,15 +1,15 @@
-"""The dataset in the formats of other trainers, as JSON lines.
+"""Exports of the dataset as JSON lines in the formats of other trainers.
 
     gorilla-hf          raft.py's own columns: id, type, question, context, oracle_context, cot_answer, instruction
     gorilla-chat        {"messages": [user, assistant]} with raft.py's wording
     gorilla-completion  {"prompt", "completion"} with raft.py's wording
     gorilla-eval        {"question", "answer", "context"}
-    messages            {"messages": [user, assistant]}, the prompts and outputs that are trained here
-    sharegpt            {"conversations": [human, gpt]}, the same
+    messages            {"messages": [user, assistant]} with our prompts and outputs
+    sharegpt            {"conversations": [human, gpt]} with our prompts and outputs
 
-raft.py (github.com/ShishirPatil/gorilla) ends an answer with "<ANSWER>: ..." and marks quotes as is done here, so that
-its evaluation reads these files. Records that were mixed in show no documents: they are in the chats and completions,
-and not in gorilla-hf and gorilla-eval.
+raft.py (github.com/ShishirPatil/gorilla) ends an answer with "<ANSWER>: ..." and marks quotes as we do, so its
+evaluation reads these files. Mixed-in records have no documents: they are in the chats and completions, not in
+gorilla-hf and gorilla-eval.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Row = dict[str, Any]
 
 
 class Exporter:
-    """Writes records of questions over chunks in every format."""
+    """Converts records to each of `formats`."""
 
     def __init__(self, chunks: Mapping[str, Chunk], questions: Mapping[str, Question]) -> None:
         """
         Args:
-            chunks, questions: all that the records name, by id.
+            chunks, questions: by id, all that the records refer to.
         """
         self.chunks = chunks
         self.questions = questions
@@ -45,7 +45,7 @@ class Exporter:
         }
 
     def rows(self, name: str, records: Sequence[AlpacaRecord]) -> Iterator[Row]:
-        """The records in one of `formats`, in their order."""
+        """The records in one of `formats`, in order."""
         return self.formats[name](records)
 
     def _gorilla(self, records: Sequence[AlpacaRecord]) -> Iterator[Row]:
@@ -58,7 +58,7 @@ class Exporter:
                 "id": record.id,
                 "type": "general",
                 "question": question,
-                # One list inside another: raft.py's columns are those of HotpotQA.
+                # Nested lists: raft.py's columns are those of HotpotQA.
                 "context": {
                     "title": [[heading(chunk) for chunk in shown]],
                     "sentences": [[chunk.text for chunk in shown]],
@@ -100,6 +100,6 @@ def _chat(prompt: str, answer: str) -> Row:
 
 
 def _with_gorillas_answer(output: str) -> str:
-    """Our output with raft.py's mark before the answer, and without ours before the reason."""
+    """Our output with raft.py's mark before the answer and no mark before the reason."""
     reason, _, answer = output.rpartition(ANSWER)
     return f"{reason.removeprefix(REASON).strip()}\n<ANSWER>: {answer.strip()}"

@@ -1,8 +1,8 @@
-"""The dataset as a product: every split in every format, its card and its report.
+"""Writes the dataset for release: all splits in all formats, with card and report.
 
 README.md, report.html
 data/SPLIT.parquet, data/SPLIT.jsonl    the records
-datasets/                               the same for datasets.load_from_disk
+datasets/                               the records for datasets.load_from_disk
 exports/FORMAT/SPLIT.jsonl              for other trainers (exports.py)
 """
 
@@ -31,15 +31,15 @@ from data.raft.sequences import TokenSequence, encode_records, read_sequences
 from data.raft.settings import RaftSettings
 from data.report.highlight import ShownExample, show_example
 
-_EXAMPLES = 10  # to read in the report
+_EXAMPLES = 10  # shown in the report
 _REJECTED = "rejected: "
 
 
 @dataclass(frozen=True, slots=True)
 class PackagedSplit:
-    """A split as it is packaged: records and their sequences in one order, counts, and the leak report if there is one.
+    """Records of a split, their sequences in the same order, counts, and its leak report.
 
-    The test split has none: it holds what is kept from the others.
+    The test split has no leak report: the others must not leak it.
     """
 
     records: list[AlpacaRecord]
@@ -48,24 +48,24 @@ class PackagedSplit:
     leaks: dict[str, Any] | None = None
 
     @property
-    def asked(self) -> Filter:
-        """What was asked over contexts: a question comes once for each pass."""
+    def built(self) -> Filter:
+        """The building of examples as a filter: each question enters once for each pass."""
         removed = {name.removeprefix(_REJECTED): n for name, n in self.counts.items() if name.startswith(_REJECTED)}
-        return Filter("asked over contexts", self.counts["examples"] + sum(removed.values()), removed)
+        return Filter("examples built", self.counts["examples"] + sum(removed.values()), removed)
 
 
 def read_splits(folder: Path) -> dict[str, PackagedSplit]:
-    """The splits that training reads, of a dataset folder: train, and validation if there is one."""
+    """The splits of a dataset folder: train, and validation if it exists."""
     folders = {"train": folder, "validation": folder / "validation"}
     return {
         name: PackagedSplit(
-            read_records(place),
-            read_sequences(place / "sequences"),
-            _read_json(place / "counts.json"),
-            _read_json(place / LEAKS_NAME),
+            read_records(path),
+            read_sequences(path / "sequences"),
+            _read_json(path / "counts.json"),
+            _read_json(path / LEAKS_NAME),
         )
-        for name, place in folders.items()
-        if place.is_dir()
+        for name, path in folders.items()
+        if path.is_dir()
     }
 
 
@@ -77,7 +77,7 @@ def build_test(
     tokenizer: Tokenizer,
     question_vectors: np.ndarray,
 ) -> PackagedSplit:
-    """The test split: each evaluation question once over its oracles and distractors from all documents.
+    """The test split: each evaluation question once, with its oracles and distractors from all documents.
 
     Args:
         vectors, question_vectors: of the chunks and of the questions, normalized, float32 [N, D] and [Q, D].
@@ -93,12 +93,12 @@ def build_test(
 
 
 class Package:
-    """All that a dataset's product is made from.
+    """The dataset and what its release is made from.
 
     Args:
-        splits: by name, in the order in which they are shown.
+        splits: by name, in display order.
         chunks, vectors: all chunks, and their vectors, normalized, float32 [N, D].
-        questions, question_vectors: all that the splits ask, and their vectors, float32 [Q, D].
+        questions, question_vectors: of all splits, and their vectors, float32 [Q, D].
     """
 
     def __init__(
@@ -118,12 +118,12 @@ class Package:
         self._question_vectors = dict(zip(self.questions, question_vectors, strict=True))
 
     def report(self, documents: int, filters: Sequence[Filter], retriever: Sequence[Sequence[str]] = ()) -> Report:
-        """What the report shows.
+        """The content of the report.
 
         Args:
-            documents: how many there are.
-            filters: what questions went through before they were asked over contexts.
-            retriever: rows of the retriever's table, the names of its columns first.
+            documents: their number.
+            filters: those of the questions, before examples were built.
+            retriever: rows of the retriever's table, column names first.
         """
         leaks = [split.leaks for split in self.splits.values() if split.leaks is not None]
         training = self.splits["train"].counts
@@ -134,12 +134,12 @@ class Package:
                 "questions": len(self.questions),
                 **{f"{name} examples": len(split.records) for name, split in self.splits.items()},
                 "training tokens": training["tokens of all examples"],
-                "of them saved by sharing": training["tokens saved by sharing"],
+                "tokens saved by sharing": training["tokens saved by sharing"],
                 "leaks": sum(len(part["leaks"]) for part in leaks),
             },
             filters=[
                 *filters,
-                *(replace(split.asked, name=f"{name}: asked over contexts") for name, split in self.splits.items()),
+                *(replace(split.built, name=f"{name}: examples built") for name, split in self.splits.items()),
             ],
             splits={name: self._facts(split) for name, split in self.splits.items()},
             examples=self._examples_to_read(),
@@ -150,9 +150,9 @@ class Package:
         )
 
     def write(self, folder: Path, report: Report) -> None:
-        """Writes the records of all splits in every format, the card and the report into an existing folder.
+        """Write all splits in all formats, the card and the report into an existing folder.
 
-        The same package and report give the same bytes.
+        The bytes depend on the package and the report only.
         """
         self._write_records(folder)
         exporter = Exporter(self.chunks, self.questions)
@@ -184,7 +184,7 @@ class Package:
             set_fingerprint(folder / DATASETS_NAME / name, (folder / "data" / f"{name}.jsonl").read_bytes())
 
     def _facts(self, split: PackagedSplit) -> SplitFacts:
-        learnt = [int(sequence.loss_mask.sum()) for sequence in split.sequences]
+        answer_tokens = [int(sequence.loss_mask.sum()) for sequence in split.sequences]
         oracles: list[float] = []
         distractors: list[float] = []
         for record in split.records:
@@ -195,14 +195,14 @@ class Package:
             examples=len(split.records),
             general=sum(record.source != DOCUMENTS for record in split.records),
             with_oracles=sum(record.oracle_shown for record in split.records),
-            prompt_tokens=[len(s.tokens) - answer for s, answer in zip(split.sequences, learnt, strict=True)],
-            answer_tokens=learnt,
+            prompt_tokens=[len(s.tokens) - answer for s, answer in zip(split.sequences, answer_tokens, strict=True)],
+            answer_tokens=answer_tokens,
             oracle_cosines=oracles,
             distractor_cosines=distractors,
         )
 
     def _examples_to_read(self) -> list[ShownExample]:
-        """Ten examples drawn by the seed, each split in turn, in the order of the splits."""
+        """Examples sampled by the seed, from the splits in turn; in the order of the splits."""
         random = np.random.default_rng(self.settings.seed)
         waiting = {name: random.permutation(len(split.records)).tolist() for name, split in self.splits.items()}
         drawn: dict[str, list[int]] = {name: [] for name in self.splits}
@@ -210,9 +210,9 @@ class Package:
             name = min((name for name in waiting if waiting[name]), key=lambda name: len(drawn[name]))
             drawn[name].append(waiting[name].pop())
         return [
-            show_example(self.splits[name].records[place], self.chunks, self.questions)
+            show_example(self.splits[name].records[index], self.chunks, self.questions)
             for name in self.splits
-            for place in sorted(drawn[name])
+            for index in sorted(drawn[name])
         ]
 
 

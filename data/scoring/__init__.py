@@ -1,1 +1,1 @@
-"""Answers and retrieval get scores, intervals and causes of failure."""
+"""Scores of answers and of retrieval, their confidence intervals, and causes of failure."""

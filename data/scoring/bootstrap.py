@@ -1,4 +1,4 @@
-"""Intervals and tests by drawing the questions anew (the percentile bootstrap)."""
+"""Confidence intervals and paired tests by resampling questions (the percentile bootstrap)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_BLOCK = 1 << 22  # draws that are held at once
+_BLOCK = 1 << 22  # drawn indices in memory at once
 _RESAMPLES, _CONFIDENCE = 2000, 0.95
 
 
@@ -19,11 +19,11 @@ def bootstrap_interval(
     resamples: int = _RESAMPLES,
     confidence: float = _CONFIDENCE,
 ) -> tuple[float, float]:
-    """The percentile interval of sum(values) / sum(weights) when the questions are drawn anew.
+    """The percentile interval of sum(values) / sum(weights) over resampled questions.
 
     Args:
         values: [N], one for each question.
-        weights: [N], what each counts for, at least one of them not 0; 1 each when left out, which makes it a mean.
+        weights: [N], not all 0; 1 each by default, which makes the ratio a mean.
 
     Returns:
         The low and the high end.
@@ -33,14 +33,14 @@ def bootstrap_interval(
     ratios: list[np.ndarray] = []
     for drawn in _draws(len(values), seed, resamples):
         totals = weights[drawn].sum(axis=1)
-        # A draw without anything that counts says nothing about the ratio.
+        # The ratio is undefined in a resample without any weight.
         ratios.append(values[drawn].sum(axis=1)[totals > 0] / totals[totals > 0])
     low, high = np.quantile(np.concatenate(ratios), _ends(confidence))
     return float(low), float(high)
 
 
 class PairedDifference(NamedTuple):
-    """How much higher one side is than the other, its interval, and p of no difference (two-sided)."""
+    """The difference of two sides, its interval, and the two-sided p of no difference."""
 
     change: float
     low: float
@@ -56,22 +56,23 @@ def paired_difference(
     resamples: int = _RESAMPLES,
     confidence: float = _CONFIDENCE,
 ) -> PairedDifference:
-    """Both sides on the same drawn questions, so that questions which are hard for both do not widen the interval.
+    """The difference new - standing over the same resampled questions.
 
-    p is twice the smaller share of draws on one side of zero (Efron and Tibshirani 1993, 15.4), draws without a
-    difference counting for both sides, and never below 2 / (resamples + 1), which is all that so many draws can show.
+    Questions that are hard for both sides do not widen the interval. p is twice the smaller share of resamples on one
+    side of zero (Efron and Tibshirani 1993, 15.4); resamples without a difference count for both sides, and the
+    smallest p is 2 / (resamples + 1).
 
     Args:
-        new, standing: values and weights of each, float64 [N] in the same order; neither's weights are all 0.
+        new, standing: (values, weights), float64 [N] each, in the same order; weights are not all 0.
     """
     sides = [tuple(np.asarray(part, np.float64) for part in side) for side in (new, standing)]
-    found: list[np.ndarray] = []
+    resampled: list[np.ndarray] = []
     for drawn in _draws(len(sides[0][0]), seed, resamples):
         totals = [weights[drawn].sum(axis=1) for _, weights in sides]
         sums = [values[drawn].sum(axis=1) for values, _ in sides]
         counts = (totals[0] > 0) & (totals[1] > 0)
-        found.append(sums[0][counts] / totals[0][counts] - sums[1][counts] / totals[1][counts])
-    changes = np.concatenate(found)
+        resampled.append(sums[0][counts] / totals[0][counts] - sums[1][counts] / totals[1][counts])
+    changes = np.concatenate(resampled)
     low, high = np.quantile(changes, _ends(confidence))
     change = [values.sum() / weights.sum() for values, weights in sides]
     rounding = 1e-9
@@ -84,7 +85,7 @@ def _ends(confidence: float) -> tuple[float, float]:
 
 
 def _draws(count: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """Rows of drawn places, int64 [rows, count], `resamples` rows in all."""
+    """Blocks of drawn indices, int64 [rows, count], `resamples` rows in all."""
     rng = np.random.default_rng(seed)
     rows = max(1, _BLOCK // count)
     for start in range(0, resamples, rows):

@@ -1,7 +1,7 @@
-"""What an evaluation leaves for others to read: its records, file by file.
+"""Records of an evaluation's files.
 
-summary.json      list of rungs as data/scoring.summarize gives them, in the ladder's order; 0 to 1
-answers.jsonl     an `Answered` a line, rung after rung
+summary.json      list of rungs as `summarize` (data/scoring/scores.py) returns them, in the ladder's order; 0 to 1
+answers.jsonl     one `Answered` a line, rung by rung
 comparisons.json  list of `Comparison`s
 breakdown.json    {"by_document" | "by_kind": {rung: {name: {"questions", "exact_match", "token_f1"}}}}; percent
 points.json       of a robustness artifact: list of `StudyPoint`s
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# In the order in which a report tells them.
+# In the order of reports.
 Cause = Literal[
     "not retrieved",
     "retrieved and ignored",
@@ -27,25 +27,25 @@ Study = Literal["distractors", "oracle_position", "top_k", "oracle_fraction"]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer, for people to read. Scores are 0 to 1; fields with a default were added later.
+    """One answer. Scores are 0 to 1; fields with a default were added later.
 
     Attributes:
         rung: name of the rung.
         expected: the question's answer.
-        output: all that the model wrote; `answer` and `quotes` are its parts.
-        context_ids, context_places: the chunks that were shown, in their order, and where a person finds them.
-        oracle_ids: of the chunks that prove the answer; none for an unanswerable question.
-        verbatim_quotes: how many quotes stand in a chunk that was shown.
-        cites_oracle: one of the quotes stands in an oracle.
-        kind: of the question, by data/kinds.
+        output: everything the model wrote; `answer` and `quotes` are parsed from it.
+        context_ids, context_places: the chunks of the prompt in order, and their places for people.
+        oracle_ids: chunks that prove the answer; empty for an unanswerable question.
+        verbatim_quotes: number of quotes that are verbatim in a chunk of the prompt.
+        cites_oracle: a quote is verbatim in an oracle.
+        kind: of the question (data/questions/question_kinds.py).
         document: path of the question's document.
         answerable: the documents answer the question.
-        contains_answer: 1 where the expected words stand in the answer in a row, else 0.
+        contains_answer: 1 if the answer contains the expected words in a row, else 0.
         abstained: the answer says that the documents do not hold it.
-        oracle_retrieved: an oracle is among the chunks that were shown.
+        oracle_retrieved: an oracle is among the chunks of the prompt.
         output_tokens: length of the output, its end token included.
-        overruled: how many of these tokens quoting verbatim took the place of likelier ones; None: quoting was free.
-        cause: why it is not right, where it is not.
+        overruled: number of these tokens that constrained decoding chose over likelier ones; None if unconstrained.
+        cause: why the answer is wrong; None if it is right.
     """
 
     rung: str
@@ -76,10 +76,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two rungs on the same questions: how much higher `rung` scores than `against`, by a paired bootstrap.
+    """The difference `rung` - `against` on the same questions, by a paired bootstrap.
 
     Attributes:
-        difference, low, high: percent points, with a 95% interval.
+        difference, low, high: percentage points, with a 95% interval.
         p: two-sided, of no difference.
     """
 
@@ -95,10 +95,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class StudyPoint:
-    """A rung's score where one thing is varied.
+    """A rung's score at one value of a study.
 
     Attributes:
-        value: of what is varied.
+        value: of the varied quantity.
         mean, low, high: percent, with a 95% interval.
     """
 

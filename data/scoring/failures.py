@@ -1,4 +1,4 @@
-"""Why an answer is not right, as one of a few causes that tell a person where to look: retriever or model."""
+"""The cause of a wrong answer, which says whether to look at the retriever or at the model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from data.scoring.scores import contains_answer, exact_match, holds_words, stand
 
 
 def failure_cause(question: Question, parsed: Parsed, shown: Sequence[Chunk]) -> Cause | None:
-    """The first of these that fits; None for an answer that matches exactly (or abstains where it is to).
+    """The first cause that applies; None for an exact match or a due abstention.
 
-    should have abstained  the documents do not answer, and the model does
-    badly formatted        the expected words are in the answer, among others
-    not retrieved          documents were shown, and no oracle among them
-    abstained wrongly      it says that the documents do not hold what an oracle that was shown holds
-    distractor believed    a quote, or without one the answer, stands in a distractor and in no oracle that was shown
-    wrong                  a quote, or without one the answer, comes from an oracle; or nothing was shown
-    retrieved and ignored  an oracle was shown, and the answer comes from none of the documents
+    should have abstained  the documents do not hold the answer; the model answers
+    badly formatted        the answer contains the expected words, among others
+    not retrieved          chunks were shown, none of them an oracle
+    abstained wrongly      the model abstains, though an oracle was shown or it was asked closed-book
+    distractor believed    a quote (or, without quotes, the answer) is in a distractor shown and in no oracle shown
+    wrong                  a quote (or, without quotes, the answer) is in an oracle shown; or nothing was shown
+    retrieved and ignored  an oracle was shown, and the answer comes from no chunk
 
     Args:
-        shown: the chunks of the prompt; none for a closed-book one.
+        shown: the chunks of the prompt; empty for closed-book.
     """
     if not question.quotes:
         return None if parsed.abstained else "should have abstained"
@@ -43,7 +43,7 @@ def failure_cause(question: Question, parsed: Parsed, shown: Sequence[Chunk]) ->
 
 
 def _comes_from(parsed: Parsed, chunks: Sequence[Chunk]) -> bool:
-    """Whether a quote stands in one of the chunks or, where there is none at all, the answer's words do."""
+    """Whether a quote or, without quotes, the answer is in one of the chunks."""
     if parsed.quotes:
         return any(stands_in(quote, chunks) for quote in parsed.quotes)
     return any(holds_words(chunk.text, parsed.answer) for chunk in chunks)

@@ -1,4 +1,4 @@
-"""How well retrieval finds the oracles of questions: recall@k, MRR and nDCG, before any training is paid for."""
+"""Recall@k, MRR and nDCG of retrieval on the oracles of questions."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ COLUMNS = {**{f"recall_at_{k}": f"recall@{k}" for k in RECALL_AT}, "mrr": f"MRR@
 
 
 def measure_retrieval(retriever: Retriever, parts: Mapping[str, Sequence[Question]]) -> list[dict[str, Any]]:
-    """A row for each part of the questions and each step of the retriever's way (embeddings, BM25, hybrid, reranked).
+    """A row for each part of the questions and each step of retrieval (embeddings, BM25, hybrid, reranked).
 
     Returns:
-        Rows with `part`, `step`, `questions` (how many) and for each key of `COLUMNS` {"value", "low", "high"}, 0 to 1,
-        with a 95% interval. Parts without questions have no row.
+        Rows with `part`, `step`, `questions` (their number) and, for each key of `COLUMNS`, {"value", "low", "high"},
+        0 to 1, with a 95% interval. Parts without questions have no row.
     """
     rows = []
     for part, questions in parts.items():
         if not questions:
             continue
-        found = retriever.rankings([question.question for question in questions], max(*RECALL_AT, DEPTH))
-        for step, rankings in found.items():
+        rankings_by_step = retriever.rankings([question.question for question in questions], max(*RECALL_AT, DEPTH))
+        for step, rankings in rankings_by_step.items():
             scores = [
                 score_ranking(ids, question.oracle_ids) for ids, question in zip(rankings, questions, strict=True)
             ]
@@ -55,30 +55,30 @@ def measure_retrieval(retriever: Retriever, parts: Mapping[str, Sequence[Questio
     return rows
 
 
-def score_ranking(found_ids: Sequence[str], oracle_ids: Sequence[str]) -> dict[str, float]:
+def score_ranking(retrieved_ids: Sequence[str], oracle_ids: Sequence[str]) -> dict[str, float]:
     """The scores of one question, 0 to 1, by the keys of `COLUMNS`.
 
-    MRR is one over the rank of the first oracle; nDCG sums 1 / log2(rank + 1) over the oracles, of which the best order
-    would give 1.
+    MRR is 1 / rank of the first oracle. nDCG is the sum of 1 / log2(rank + 1) over the oracles, divided by that of the
+    best order.
     """
     wanted = set(oracle_ids)
-    ranks = [rank for rank, name in enumerate(found_ids[:DEPTH], start=1) if name in wanted]
+    ranks = [rank for rank, name in enumerate(retrieved_ids[:DEPTH], start=1) if name in wanted]
     ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(len(wanted), DEPTH) + 1))
     return {
-        **{f"recall_at_{k}": recall_at_k(found_ids, oracle_ids, k) for k in RECALL_AT},
+        **{f"recall_at_{k}": recall_at_k(retrieved_ids, oracle_ids, k) for k in RECALL_AT},
         "mrr": 1 / ranks[0] if ranks else 0.0,
         "ndcg": sum(1 / math.log2(rank + 1) for rank in ranks) / ideal,
     }
 
 
 def retrieval_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table, aligned so that it reads well as plain text too."""
+    """An aligned Markdown table."""
     return aligned(retrieval_cells(rows))
 
 
 def retrieval_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Rows of a table, the names of its columns first: percent with 95% intervals."""
-    cells = [["questions", "found by", "number", *COLUMNS.values()]]
+    """Rows of a table, column names first; percent with 95% intervals."""
+    cells = [["questions", "retrieval", "number", *COLUMNS.values()]]
     cells += [
         [row["part"], row["step"], str(row["questions"]), *(percent(row[key]) for key in COLUMNS)] for row in rows
     ]

@@ -1,4 +1,4 @@
-"""Scores of answers: exact match and F1 as in SQuAD, ROUGE-L, quotes, citations, abstention, retrieval; a table.
+"""Scores of answers: exact match and F1 as in SQuAD, ROUGE-L, quotes, citations, abstention, retrieval.
 
 question, output, chunks --score_answer--> AnswerScore --summarize--> one rung as a dict --rung_table--> Markdown
 """
@@ -25,7 +25,7 @@ from user_error import UserError
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
-# Key of a rung and what it is called, in the order of the files.
+# Key of a rung -> display name, in the order of the files.
 METRICS = {
     "exact_match": "exact match",
     "token_f1": "token F1",
@@ -46,7 +46,7 @@ UNAIDED_NOTE = (
     "Quotes were constrained to sentences of the documents (generation.quotes). Unaided: share of quoting answers that "
     "are identical without constrained decoding."
 )
-# What the table shows of them, where some rung has it; the rest is in the files.
+# Columns of the table, if some rung has a value; the files have all metrics.
 COLUMNS = (
     "exact_match",
     "token_f1",
@@ -67,16 +67,16 @@ class AnswerScore:
     Attributes:
         question_id: `Question.id`.
         exact_match, token_f1, rouge_l: 0 to 1, against the question's answer.
-        contains_answer: 1 where the expected words stand in the answer in a row, else 0.
-        quotes: how many the answer gives.
-        verbatim_quotes: how many of these stand in a chunk that was shown, after white-space folding.
-        cites_oracle: whether one of these stands in an oracle chunk.
-        abstained: whether it says that the documents do not hold the answer.
+        contains_answer: 1 if the answer contains the expected words in a row, else 0.
+        quotes: number of quotes.
+        verbatim_quotes: number of quotes in a chunk of the prompt, letter for letter after white-space folding.
+        cites_oracle: whether a quote is in an oracle.
+        abstained: the answer says that the documents do not hold it.
         answerable: the documents hold the answer.
-        recall: share of the question's oracles among the chunks shown; None when none were, or where there are no
-            oracles, since the documents do not answer the question.
+        recall: share of the question's oracles among the chunks of the prompt; None for closed-book and for
+            unanswerable questions.
         output_tokens: length of the output.
-        unaided: it would have been the same if quoting had been free; None: it was, or there is no quote.
+        unaided: identical without constrained decoding; None if it was not constrained or has no quote.
     """
 
     question_id: str
@@ -102,13 +102,13 @@ def score_answer(
     output_tokens: int = 0,
     overruled: int | None = None,
 ) -> AnswerScore:
-    """Scores one answer.
+    """The scores of one answer.
 
     Args:
-        shown: the chunks of the prompt; none for a closed-book one.
+        shown: the chunks of the prompt; empty for closed-book.
         oracles: the chunks of `question.oracle_ids`.
         output_tokens: length of the output, its end token included.
-        overruled: how many of these quoting verbatim put in the place of likelier ones; None where quoting was free.
+        overruled: number of these that constrained decoding chose over likelier ones; None if unconstrained.
     """
     shown_ids = [chunk.id for chunk in shown]
     return AnswerScore(
@@ -137,12 +137,12 @@ def normalize_answer(text: str) -> str:
 
 
 def exact_match(prediction: str, answer: str) -> float:
-    """1 when both are the same after normalisation, else 0."""
+    """1 if both are equal after normalisation, else 0."""
     return float(normalize_answer(prediction) == normalize_answer(answer))
 
 
 def token_f1(prediction: str, answer: str) -> float:
-    """Harmonic mean of precision and recall of the normalised words, as bags; 0 to 1."""
+    """Harmonic mean of precision and recall of the normalised words as multisets; 0 to 1."""
     predicted, expected = normalize_answer(prediction).split(), normalize_answer(answer).split()
     if not predicted or not expected:
         return float(predicted == expected)
@@ -153,7 +153,7 @@ def token_f1(prediction: str, answer: str) -> float:
 def rouge_l(prediction: str, answer: str) -> float:
     """F-measure of the longest common subsequence of words, 0 to 1, by Google's library rouge-score, without stemming.
 
-    Its own words are Latin letters and digits only; ours (data/support) know other scripts.
+    Its own tokenizer knows Latin letters and digits only; ours (`split_words`) knows other scripts.
     """
     return float(_rouge().score(answer, prediction)["rougeL"].fmeasure)
 
@@ -171,34 +171,33 @@ def _rouge() -> Any:
 
 
 def contains_answer(prediction: str, answer: str) -> float:
-    """1 when the expected words stand in the prediction in a row, after SQuAD's normalisation, else 0."""
+    """1 if the prediction contains the expected words in a row after SQuAD's normalisation, else 0."""
     return float(holds_words(prediction, answer))
 
 
 def holds_words(text: str, words: str) -> bool:
-    """Whether words stand in a text in a row, whole, after SQuAD's normalisation; no words never do."""
-    sought = normalize_answer(words)
-    return bool(sought) and f" {sought} " in f" {normalize_answer(text)} "
+    """Whether the text contains the words in a row after SQuAD's normalisation; False for no words."""
+    normal = normalize_answer(words)
+    return bool(normal) and f" {normal} " in f" {normalize_answer(text)} "
 
 
 def stands_in(quote: str, chunks: Sequence[Chunk]) -> bool:
-    """Whether a quote stands in one of the chunks, letter for letter after white-space folding; an empty one never."""
+    """Whether a chunk contains the quote letter for letter after white-space folding; False for an empty quote."""
     folded = fold_space(quote)
     return bool(folded) and any(folded in fold_space(chunk.text) for chunk in chunks)
 
 
-def recall_at_k(found_ids: Sequence[str], oracle_ids: Sequence[str], k: int) -> float:
-    """The share of the oracles among the first k found."""
-    return len(set(found_ids[:k]) & set(oracle_ids)) / len(set(oracle_ids))
+def recall_at_k(retrieved_ids: Sequence[str], oracle_ids: Sequence[str], k: int) -> float:
+    """The share of the oracles among the first k retrieved."""
+    return len(set(retrieved_ids[:k]) & set(oracle_ids)) / len(set(oracle_ids))
 
 
 def measured(scores: Sequence[AnswerScore]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each of `METRICS` what each answer scores and what that counts for, float64 [N] each; the score of a rung is
-    the ratio of their sums.
+    """Metric -> (values, weights) of the answers, float64 [N] each; a rung's score is the ratio of their sums.
 
-    Quote precision is over all quotes; quotes unaided over the answers with quotes that were held to verbatim ones; the
-    rates of quoting and of citing over answerable questions; abstention
-    precision over the answers that abstain, its recall over unanswerable questions; the others over all questions.
+    Quote precision is over all quotes, quotes unaided over the quoting answers of constrained decoding, the rates of
+    quoting and citing over answerable questions, abstention precision over the answers that abstain, its recall over
+    unanswerable questions, and the others over all questions.
     """
 
     def of(name: str) -> np.ndarray:
@@ -206,7 +205,7 @@ def measured(scores: Sequence[AnswerScore]) -> dict[str, tuple[np.ndarray, np.nd
 
     ones, answerable, quotes = np.ones(len(scores)), of("answerable"), of("quotes")
     rightly = of("abstained") * (1 - answerable)
-    found = {
+    pairs = {
         "exact_match": (of("exact_match"), ones),
         "token_f1": (of("token_f1"), ones),
         "rouge_l": (of("rouge_l"), ones),
@@ -227,20 +226,23 @@ def measured(scores: Sequence[AnswerScore]) -> dict[str, tuple[np.ndarray, np.nd
         ),
         "output_tokens": (of("output_tokens"), ones),
     }
-    assert list(found) == list(METRICS)
-    return found
+    assert list(pairs) == list(METRICS)
+    return pairs
 
 
 def summarize(name: str, scores: Sequence[AnswerScore], *, seed: int = 0) -> dict[str, Any]:
-    """One rung of the evaluation ladder.
+    """The summary of one rung.
 
     Returns:
-        `name`, `questions` (how many), and for each key of `METRICS` {"value", "low", "high"} with a 95% interval,
-        0 to 1 (output_tokens: tokens), or None where nothing counts (quote precision without a quote, recall without
-        retrieval). What is over what is told by `measured`.
+        `name`, `questions` (their number), and for each key of `METRICS` {"value", "low", "high"} with a 95% interval,
+        0 to 1 (output_tokens: tokens), or None if the weights (`measured`) are all 0: quote precision without a quote,
+        recall without retrieval.
+
+    Raises:
+        UserError: there are no answers.
     """
     if not scores:
-        raise UserError(f"no answer to score for {name!r}: give at least one question of a held-out document")
+        raise UserError(f"no answers to score for {name!r}: give at least one question about a held-out document")
     rung: dict[str, Any] = {"name": name, "questions": len(scores)}
     for key, (values, weights) in measured(scores).items():
         rung[key] = None
@@ -251,9 +253,9 @@ def summarize(name: str, scores: Sequence[AnswerScore], *, seed: int = 0) -> dic
 
 
 def rung_table(rungs: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table, aligned so that it reads well as plain text too: a row a rung, percent with 95% intervals.
+    """An aligned Markdown table: one row for each rung, percent with 95% intervals.
 
-    A column that no rung fills is left out; a line says how quotes came about, where that is to be known.
+    Columns that no rung fills are left out. A note explains constrained decoding, if it was used.
     """
     shown = [key for key in COLUMNS if any(rung[key] is not None for rung in rungs)]
     rows = [["", "questions", *(METRICS[key] for key in shown)]]
@@ -262,7 +264,7 @@ def rung_table(rungs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as a Markdown table, the first row its head, padded so that it reads well as plain text too."""
+    """Rows of cells as a Markdown table, the first row its head, padded to read well as plain text."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -272,6 +274,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def percent(score: Mapping[str, float] | None) -> str:
+    """A score with its interval in percent, or "-" for None."""
     if score is None:
         return "-"
     return f"{100 * score['value']:.1f} ({100 * score['low']:.1f} to {100 * score['high']:.1f})"

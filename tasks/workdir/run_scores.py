@@ -118,7 +118,7 @@ def judge_facts(verdicts: Path) -> Table:
     """Ratings of a judge model for each rung, and its agreement with exact match."""
     cells = verdict_cells(read_json(verdicts / "judge.json"))
     model = Manifest.model_validate_json((verdicts / MANIFEST).read_bytes()).settings["model"]
-    return Table("Answers rated by a judge model", cells, f"judged by {model}")
+    return Table("Ratings by a judge model", cells, f"judged by {model}")
 
 
 def sweep_facts(sweep: Path) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_a_guard_that_drops_holds_a_better_model_back(change: dict[str, object])
 
 def test_quotes_that_are_gone() -> None:
     bare = [replace(m, quotes=0, verbatim_quotes=0) for m in BETTER]
-    assert "no answer has a quote any more" in judged(bare, OLD, guards=("quote_precision",)).reason
+    assert "quote precision is undefined" in judged(bare, OLD, guards=("quote_precision",)).reason
     assert judged(BETTER, [replace(m, quotes=0, verbatim_quotes=0) for m in OLD]).promoted, "the base has none"
 
 
@@ -88,7 +88,7 @@ def test_the_metric_and_the_guards_are_those_of_the_settings() -> None:
 
 
 def test_few_questions_decide_nothing_but_by_always_and_never() -> None:
-    assert "5 questions decide nothing: promotion.min_questions is 30" in judged(BETTER[:5], OLD[:5]).reason
+    assert "5 questions are too few: promotion.min_questions is 30" in judged(BETTER[:5], OLD[:5]).reason
     assert judged(BETTER[:5], OLD[:5], min_questions=5).promoted
     assert judged(OLD[:5], BETTER[:5], rule="always").promoted
     assert not judged(BETTER, OLD, rule="never").promoted

@@ -57,8 +57,8 @@ def test_only_the_tuned_model_gets_the_trained_prompt_and_the_grammar():
     [
         ({"rungs": (TUNED,)}, "lacks 'base \\+ retrieval'"),
         ({"rungs": (TUNED, BASE, "DSF + retrieval")}, "set dsf=true"),
-        ({"judge": {"rungs": ["tuned closed-book"]}}, "judge.rungs has 'tuned closed-book', which is not asked"),
-        ({"judge": {"model": "m"}}, "a judge needs base_url and model"),
+        ({"judge": {"rungs": ["tuned closed-book"]}}, "judge.rungs has 'tuned closed-book', which is not evaluated"),
+        ({"judge": {"model": "m"}}, "evaluation.judge has only one of base_url and model"),
     ],
 )
 def test_settings_that_do_not_fit(given, says):
@@ -119,5 +119,5 @@ def test_examples_show_every_rung_and_why_one_is_not_right():
     rows[1] = replace(rows[1], cause="wrong")
     told = show_examples(rows)
     assert "one of 1 questions that tuned + retrieval answers right" in told
-    assert "one of 2 questions that tuned + retrieval answers not right" in told
+    assert "one of 2 questions that tuned + retrieval answers wrong" in told
     assert f"{BASE}:\n    {BASE} says" in told

@@ -167,5 +167,5 @@ def test_the_table_shows_percent_intervals_and_what_does_not_apply():
 
 
 def test_no_answers_are_an_error():
-    with pytest.raises(ValueError, match="no answer to score for 'base'"):
+    with pytest.raises(ValueError, match="no answers to score for 'base'"):
         summarize("base", [])

@@ -76,7 +76,7 @@ def test_the_first_model_must_beat_the_base(shop: Shop) -> None:
     (record,) = shop.models.all()
     assert record.questions == 3 and record.scores["token_f1"] is not None
     assert shop.finish(JUDGED).endswith(f": already judged: {record.decision.reason}")
-    assert "3 questions decide nothing: promotion.min_questions is 30" in shop.finish()
+    assert "3 questions are too few: promotion.min_questions is 30" in shop.finish()
     assert shop.models.champion() is None
     assert shop.first() == record.name
     assert shop.finish(JUDGED).endswith(": already the champion")

@@ -108,7 +108,7 @@ def test_card_and_report(package):
     assert "path: data/test.parquet" in card and "size_categories:\n- n<1K" in card and ": 0. `report.html`" in card
     page = (package / "report.html").read_text()
     assert page.count("No leak") == 2 and page.count("<details") >= 10 and "<mark>" in page
-    assert "train: asked over contexts" in page
+    assert "train: examples built" in page
 
 
 def test_filters_and_the_retrievers_table_are_shown(store, config, package):
