@@ -1,7 +1,7 @@
-"""Tell a chat of models and failures: `JORA_WEBHOOK_URL=https://... .venv/bin/python deploy/notify.py`.
+"""Set up notifications: `JORA_WEBHOOK_URL=https://... .venv/bin/python deploy/notify.py`.
 
-The address goes into a block of the server (`jora-notify`), whose secrets are encrypted; it is often a secret itself,
-so it is read from the environment alone. May be repeated; what is told, and how, stands in notify.yaml.
+The URL is often a secret, so it is read only from the environment; the server stores it encrypted, in the block
+`jora-notify`. May be repeated. notify.yaml has the events and the texts.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ CONTENT = Path(__file__).with_name("notify.yaml")
 
 
 async def main() -> None:
-    """The block first: the automations name it."""
+    """Save the block, then create or update the automations that name it."""
     url = os.environ.get("JORA_WEBHOOK_URL")
     if not url:
-        sys.exit("error: JORA_WEBHOOK_URL is not set; give the address that is to be called")
+        sys.exit("error: JORA_WEBHOOK_URL is not set; set it to the URL to call")
     block = Webhook(url=SecretStr(url), headers=SecretDict({"Content-Type": "application/json"}))
     document = await block.save("jora-notify", overwrite=True)
     async with get_client() as client:

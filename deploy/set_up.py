@@ -1,8 +1,7 @@
 """Set up a server for this repository: `.venv/bin/python deploy/set_up.py [process] [docker] [kubernetes]`.
 
-The work pool with room for one run, its deployments, and the automations that find crashed runs and start them again.
-What is there already is brought up to date, so that the command may be repeated. The server is that of
-PREFECT_API_URL, or of the active profile.
+Creates a work pool for one run at a time, its deployments, and the automations that restart crashed runs. What exists
+is updated, so the command may be repeated. The server is that of PREFECT_API_URL or of the active profile.
 """
 
 import argparse
@@ -22,24 +21,24 @@ from prefect.workers.utilities import get_default_base_job_template_for_infrastr
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {"process": "prefect.yaml", "docker": "deploy/docker.yaml", "kubernetes": "deploy/kubernetes.yaml"}
-RUNS_AT_ONCE = 1  # of a pool: a machine has room for one training
+RUNS_AT_ONCE = 1  # per pool: a machine has memory for one training run
 
 
 def main() -> None:
-    """The pool first: deployments name it."""
+    """Create pools and automations, then the deployments, which name the pools."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of pools [process]: {', '.join(FILES)}")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"kinds of pools [process]: {', '.join(FILES)}")
     kinds = parser.parse_args().kinds or ["process"]
     os.chdir(ROOT)
     if unknown := set(kinds) - set(FILES):
-        sys.exit(f"error: no pools of the kind {', '.join(sorted(unknown))}; there are {', '.join(FILES)}")
+        sys.exit(f"error: unknown kind {', '.join(sorted(unknown))}; allowed are {', '.join(FILES)}")
     for kind in kinds:
         asyncio.run(_server_side(kind))
         _prefect("--no-prompt", "deploy", "--all", "--prefect-file", FILES[kind])
 
 
 def _prefect(*arguments: str) -> None:
-    """Prefect's command line, in this process: the flows of the next file need no second import of everything."""
+    """Run Prefect's command line in this process, so that the flows of further files need no second import."""
     sys.argv = ["prefect", *arguments]
     try:
         app()
@@ -80,15 +79,15 @@ async def _pool(client: PrefectClient, name: str, kind: str) -> None:
 
 
 async def replace_automation(client: PrefectClient, content: dict[str, Any]) -> None:
-    """Create an automation, or make the one of the same name like it.
+    """Create an automation, or update the one of the same name.
 
-    One that is like it already is left alone: an update forgets the runs whose next heartbeat it waits for.
+    An equal one is not updated: an update would drop the runs whose next heartbeat it waits for.
     """
     automation = AutomationCore.model_validate(content)
-    there = await client.read_automations_by_name(automation.name)
-    if not there:
+    existing = await client.read_automations_by_name(automation.name)
+    if not existing:
         await client.create_automation(automation)
-    for one in there:
+    for one in existing:
         if AutomationCore.model_validate(one.model_dump(exclude={"id"})) != automation:
             await client.update_automation(one.id, automation)
 

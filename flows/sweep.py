@@ -93,14 +93,14 @@ def raft_sweep(
 
 def _by_value(results: SweepResults) -> dict[str, Artifact]:
     """Every artifact of a sweep by name; one that differs from the first value's has its value in the name."""
-    found: dict[str, Artifact] = {}
+    by_name: dict[str, Artifact] = {}
     for run in results.runs:
         for name, artifact in run.artifacts.items():
-            if found.get(name, artifact) == artifact:
-                found[name] = artifact
+            if by_name.get(name, artifact) == artifact:
+                by_name[name] = artifact
             else:
-                found[f"{name} {run.value}"] = artifact
-    return found
+                by_name[f"{name} {run.value}"] = artifact
+    return by_name
 
 
 def _sweep(store: Store, over: str, values: tuple[str, ...], config: RunConfig) -> SweepResults:

@@ -20,11 +20,11 @@ def list_models(work_dir: str) -> None:
     registry.check()
     history = registry.history()
     champion = history[-1].name if history else None
-    found = registry.all()
+    records = registry.all()
     rows = [["", "model", "registered", "run", "questions", *(METRICS[key] for key in _SHOWN)]]
-    typer.echo(aligned(rows + [_row(model, champion) for model in found]))
+    typer.echo(aligned(rows + [_row(model, champion) for model in records]))
     decisions = [(reign.since, reign.name, f"champion by {reign.by}: {reign.reason}") for reign in history]
-    judged = ((model.name, model.decision) for model in found if model.decision is not None)
+    judged = ((model.name, model.decision) for model in records if model.decision is not None)
     decisions += [(said.when, name, f"not promoted: {said.reason}") for name, said in judged if not said.promoted]
     for when, name, what in sorted(decisions, key=lambda decision: decision[0]):
         typer.echo(f"{_time(when)}  {name}  {what}")

@@ -126,11 +126,11 @@ def check_values(config: RunConfig, over: str, values: tuple[str, ...], sets: Se
             raise UserError(f"--set {item}: a sweep over {over} sets {sweep.setting} itself; use --values")
     seen: list[RunConfig] = []
     for value in values:
-        found = with_value(config, over, value)
-        if found in seen:
-            same = values[seen.index(found)]
+        changed = with_value(config, over, value)
+        if changed in seen:
+            same = values[seen.index(changed)]
             raise UserError(f"--values: {same} and {value} are the same {sweep.setting}; give it once")
-        seen.append(found)
+        seen.append(changed)
 
 
 def check_plot(plot: Path | None) -> None:

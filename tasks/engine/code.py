@@ -1,4 +1,4 @@
-"""What code and library versions a stage's function uses, so that a change reruns what it may affect and no more.
+"""The code and library versions that a stage's function uses, so that a change reruns only what it may affect.
 
 The digest of the code covers the syntax trees of
 - the function and, by name, the functions, classes and constants of tasks/ that it uses, and that those use;
@@ -8,7 +8,7 @@ The digest of the code covers the syntax trees of
 Comments, docstrings, formatting and the stage's decorator do not count. The libraries are the third-party packages that
 any of this code imports, each with its installed version. Nothing is imported to find out.
 
-A list of modules by hand goes stale silently, and a stale list is a wrong result from the cache.
+A list of modules by hand would become stale silently, and then return wrong results from the cache.
 """
 
 import ast
@@ -30,11 +30,11 @@ from pathlib import Path
 #: Packages that are followed as whole modules, and the one that is followed name by name.
 LIBRARY = ("data", "jora_model", "user_error")
 TASKS = "tasks"
-# The store and the cache are no part of a stage's result: an edit there must not run everything again.
+# Store and cache do not affect a stage's result: an edit there must not rerun everything.
 MACHINERY = ("tasks.store", "tasks.engine")
 
-# ast.parse in two threads at once can raise SystemError on CPython 3.11. Ours wait for one another; others in the
-# process (Prefect, inspect) know nothing of it, and what met one of them is parsed again.
+# ast.parse in two threads at once can raise SystemError on CPython 3.11. A lock serializes our calls; one that collides
+# with a call of others (Prefect, inspect) is repeated.
 _PARSING = threading.Lock()
 _ATTEMPTS = 10
 # A file beside a module that is no code.
@@ -67,7 +67,7 @@ _modules: dict[tuple[str, int, int], _Module] = {}
 
 @dataclass(frozen=True)
 class StageCode:
-    """What the result of a stage depends on beside its inputs.
+    """What the result of a stage depends on besides its inputs.
 
     Attributes:
         digest: of the syntax trees.
@@ -87,7 +87,7 @@ def stage_code(function: Callable[..., object], modules: Sequence[str] = ()) -> 
     """The code that `function` uses, and that of `modules` with what they import of their own package.
 
     Raises:
-        ModuleNotFoundError: `modules` names one that does not exist.
+        ModuleNotFoundError: a module of `modules` does not exist.
     """
     for name in modules:
         if _source_file(name) is None:
@@ -97,7 +97,7 @@ def stage_code(function: Callable[..., object], modules: Sequence[str] = ()) -> 
     found = {"function": [piece.digest]}
     external: set[str] = set()
     library = set(modules)
-    seen = {(file, function.__name__)}  # the function's own name stands for the stage
+    seen = {(file, function.__name__)}  # the function itself
     waiting = [(file, piece)]
     while waiting:
         file, piece = waiting.pop()
@@ -129,16 +129,16 @@ def stage_code(function: Callable[..., object], modules: Sequence[str] = ()) -> 
 
 @cache
 def _version(package: str) -> str:
-    """The installed version of the distribution that an import name belongs to (`docx` is python-docx's)."""
+    """The installed version of the distribution of an import name (`docx` belongs to python-docx)."""
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
     spec = importlib.util.find_spec(package)
     if spec is None:
         return "absent"
     # metadata.packages_distributions() parses all lists of installed files (0.9 s); this search takes 0.1 s or less.
-    places = spec.submodule_search_locations or [spec.origin or ""]
+    locations = spec.submodule_search_locations or [spec.origin or ""]
     lines = (f"\n{package}/".encode(), f"\n{package}.".encode())
-    for folder in {Path(place).parent for place in places}:
+    for folder in {Path(location).parent for location in locations}:
         for record in folder.glob("*.dist-info/RECORD"):
             content = b"\n" + record.read_bytes()
             if any(line in content for line in lines):
@@ -147,7 +147,7 @@ def _version(package: str) -> str:
 
 
 def _module_name(path: Path) -> str:
-    """The dotted name of a source file: two files of one name in two packages differ, two checkouts do not."""
+    """The dotted module name of a source file; the same in every checkout."""
     parts = [] if path.stem == "__init__" else [path.stem]
     folder = path.parent
     while (folder / "__init__.py").is_file():
