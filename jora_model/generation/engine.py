@@ -14,7 +14,7 @@ batch: draws are keyed by seed, `Request.draw` and the token's index.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -101,7 +101,7 @@ class _Slots:
     """The answer in each slot. `groups` is None after a change, until it is computed again."""
 
     answers: list[_Answer | None]
-    groups: list[Group] | None = field(default=None)
+    groups: list[Group] | None = None
 
     def put(self, slot: int, answer: _Answer | None) -> None:
         self.answers[slot] = answer

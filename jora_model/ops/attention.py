@@ -63,7 +63,8 @@ def rotate(x: Float[Array, "*b H T"], cos: Float[Array, "*b H T"], sin: Float[Ar
     Args:
         cos, sin: of `rotary`, broadcast to x. With the sine negated this is the inverse, and also the gradient.
     """
-    return x.astype(jnp.float32) * cos + swapped_halves(x) * sin
+    swapped = swapped_halves(x)
+    return x.astype(jnp.float32) * cos + swapped * sin
 
 
 def rotate_last(x: Float[Array, "*b H"], cos: Float[Array, "*b H"], sin: Float[Array, "*b H"]) -> Array:

@@ -30,7 +30,7 @@ def read_arrays(
     ids_path = path.with_suffix(".json")
     try:
         tensors = load_file(path)
-        ids = json.loads(ids_path.read_text(encoding="utf-8"))["ids"]
+        ids = list(json.loads(ids_path.read_text(encoding="utf-8"))["ids"])
         arrays, offsets = [tensors[field] for field in fields], tensors["offsets"]
     except FileNotFoundError:
         raise UserError(f"{folder} must hold {path.name} and {ids_path.name}; {remedy}") from None
