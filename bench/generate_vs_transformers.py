@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench.machine import describe_machine
-from bench.worker import Worker, serve
+from bench.worker import Worker, parse
 from jora_model.formats.base import resolve_base
 from jora_model.formats.gguf_import import import_gguf
 from jora_model.generation.prompt_files import read_tokens, write_tokens
@@ -35,18 +35,10 @@ SLOTS = 32
 def main() -> None:
     """Write the prompts, start both sides, run them in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--squad", type=Path, help="a SQuAD-format file")
     parser.add_argument("--unshared", action="store_true", help="no two prompts share a context")
-    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=("ours", "peer"), help="run one side only, for profiling")
     parser.add_argument("--slots", type=int, default=SLOTS)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        serve({"ours": _ours, "peer": _peer}[arguments.worker])
-        return
-    if arguments.squad is None:
-        parser.error("--squad FILE is required")
+    arguments = parse(parser, {"ours": _ours, "peer": _peer})
     print(describe_machine("jax", "jaxlib", "torch", "transformers"), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

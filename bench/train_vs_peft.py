@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from bench.machine import describe_machine
-from bench.worker import Worker, serve
+from bench.worker import Worker, parse
 from jora_model.formats.base import resolve_base
 from jora_model.formats.gguf_import import import_gguf
 from jora_model.packing.sequences import read_sequences
@@ -42,19 +42,11 @@ TARGETS = {"all-linear": "all-linear", "qv": "q_proj,v_proj"}
 def main() -> None:
     """Write the workload, start both sides, run them in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--squad", type=Path, help="a SQuAD-format file")
     parser.add_argument("--targets", choices=sorted(TARGETS), default="all-linear")
     parser.add_argument("--unshared", action="store_true", help="one question per context")
-    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--devices", type=int, default=1, help="our CPU devices, along `data`")
     parser.add_argument("--row-length", type=int, default=ROW_LENGTH)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        serve({"ours": _ours, "peer": _peer}[arguments.worker])
-        return
-    if arguments.squad is None:
-        parser.error("--squad FILE is required")
+    arguments = parse(parser, {"ours": _ours, "peer": _peer})
     print(describe_machine("jax", "jaxlib", "torch", "transformers", "peft"), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

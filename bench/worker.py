@@ -1,8 +1,9 @@
 """One side of a benchmark in its own process, so that the other side's libraries and memory settings cannot affect it.
 
-Calls and answers are JSON lines. The benchmark's module calls `serve` when it is started with `--worker SIDE`.
+Calls and answers are JSON lines. A benchmark's `main` calls `parse`, which serves one side in such a process.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import peak_bytes
+
+# The settings of a side -> its handlers by name.
+Start = Callable[[dict[str, Any]], Mapping[str, Callable[..., Any]]]
 
 
 class Worker:
@@ -32,7 +36,7 @@ class Worker:
         self.call("settings", **settings)
 
     def call(self, what: str, **arguments: Any) -> Any:
-        """Run a handler of `serve` in the process and return its answer."""
+        """Run a handler in the process and return its answer."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
         self._process.stdin.flush()
@@ -57,7 +61,21 @@ class Worker:
                 stream.close()
 
 
-def serve(start: Callable[[dict[str, Any]], Mapping[str, Callable[..., Any]]]) -> None:
+def parse(parser: argparse.ArgumentParser, sides: Mapping[str, Start]) -> argparse.Namespace:
+    """Return the parsed arguments, with --squad and --quick; in a worker process, serve its side and exit."""
+    parser.add_argument("--squad", type=Path, help="a SQuAD-format file")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--worker", choices=tuple(sides), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        _serve(sides[arguments.worker])
+        sys.exit()
+    if arguments.squad is None:
+        parser.error("--squad FILE is required")
+    return arguments
+
+
+def _serve(start: Start) -> None:
     """Answer calls until stdin closes. `start` turns the settings, which come first, into handlers by name."""
     # What libraries print goes to the log, so that stdout carries only answers.
     answers = os.fdopen(os.dup(1), "w")
