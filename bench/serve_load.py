@@ -32,7 +32,8 @@ import openai
 from bench.machine import describe_machine
 from data.files.jsonl import read_jsonl
 from data.questions.questions import Question
-from testing.box import ROOT, wait_for
+from testing.box import ROOT
+from testing.waiting import wait_for
 
 SLOTS, QUEUE, MOST_BODY = 16, 32, 20_000
 CHAT = "/v1/chat/completions"

@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from testing.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFECT = (sys.executable, "-m", "prefect")
@@ -147,19 +148,6 @@ class Box:
             except OSError:  # gone, or not ours
                 continue
         return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str, pause: float = 0.05) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        TimeoutError: it does not within `seconds`.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(pause)
 
 
 def _lives(pid: int) -> bool:

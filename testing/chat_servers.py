@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from flows.serving.serve import listen, running
 from flows.settings.config import RunConfig
 from flows.settings.serve_settings import ServeSettings
 from tasks.answering.answering import Answering
+from testing.waiting import wait_for
 
 QUIET = {
     "host": "127.0.0.1",
@@ -37,7 +38,7 @@ def serving(answering: Answering, config: RunConfig, key: str | None = None, **c
     with running(answering, config.generation, settings, key) as server:
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
-        wait_until(lambda: server.started)
+        wait_for(lambda: server.started)
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
@@ -65,10 +66,3 @@ def hang_up(url: str, content: dict[str, Any], seconds: float) -> None:
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text)
         time.sleep(seconds)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)

@@ -1,7 +1,6 @@
 """Training and generation in the process of the test, which then imports and compiles once."""
 
 import importlib
-import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import tasks.stages.export
 import tasks.stages.training
 from jora_model.spec.job import GenerateJob, ProbeJob, TrainJob, read_job
 from tasks.store.store import Store
+from testing.programs import shared_programs
 
 # Module of a job -> its function and its settings.
 _JOBS: dict[str, tuple[str, type[ProbeJob] | type[TrainJob] | type[GenerateJob]]] = {
@@ -32,7 +32,5 @@ def run_jobs_here(patch: pytest.MonkeyPatch) -> None:
 
 
 def share_programs(store: Store) -> None:
-    """Give a store what an earlier run of the tests compiled."""
-    programs = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
-    programs.mkdir(parents=True, exist_ok=True)
-    (store.work_dir / "xla").symlink_to(programs)
+    """Let the jobs of a store use the compilation cache of all tests."""
+    (store.work_dir / "xla").symlink_to(shared_programs())

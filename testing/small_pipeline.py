@@ -9,6 +9,7 @@ from typing import Any
 from jora_model.spec.hf_files import ADAPTER_WEIGHTS
 from tasks.records.records import list_runs
 from tasks.store.store import Store
+from testing.jobs_here import share_programs
 
 
 def small_settings(folder: Path, documents: int = 2) -> dict[str, Any]:
@@ -37,14 +38,8 @@ def run_once(settings: dict[str, Any], work_dir: Path) -> Any:
     """The flow `raft-finetune`, start to end: its `Results`. Programs are compiled once for all work directories."""
     from flows.raft import raft_finetune
 
-    # Else a program's key holds the folder of the cache.
-    os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
-    programs = Path(settings["base_model"]).parent / "xla"
-    programs.mkdir(exist_ok=True)
     if not (work_dir / "xla").exists():
-        work_dir.mkdir(parents=True, exist_ok=True)
-        (work_dir / "xla").symlink_to(programs)
-
+        share_programs(Store(work_dir))
     return raft_finetune(**settings | {"work_dir": str(work_dir)})
 
 

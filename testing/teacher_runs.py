@@ -52,7 +52,7 @@ def served_by_transformers(model: Path, log: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     cli = Path(sys.executable).with_name("transformers")
-    command = [cli, "serve", model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    command = [str(cli), "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     with (
         log.open("wb") as file,
         subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, "HF_HUB_OFFLINE": "1"}) as process,

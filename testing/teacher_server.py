@@ -9,7 +9,6 @@ import re
 import socket
 import struct
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -182,16 +181,6 @@ def good_answer(prompt: str) -> str:
         }
         items.append(item)
     return json.dumps({"questions": items}, ensure_ascii=False)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition came true in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def _prompt(body: dict[str, Any]) -> str:

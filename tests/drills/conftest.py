@@ -9,8 +9,9 @@ import pytest
 
 from testing.box import Box
 
-# As a person starts it: XLA optimizes, and a process has the devices of its machine.
-os.environ.pop("XLA_FLAGS", None)
+# As a person starts it: XLA optimizes, a process has the devices of its machine, and JAX promotes types as it does.
+for name in ("XLA_FLAGS", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION"):
+    os.environ.pop(name, None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,6 +5,7 @@ On a machine without one the drill runs the same code on the CPU, with a tiny mo
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from testing.random_models import make_model
 from testing.sequences import write_sequences
 
 CUDA = jax.default_backend() == "gpu"
-ROW = 3328
+ROW = 3328 if CUDA else 1280
 UPDATES, KILLED_AFTER = 6, 3
 PROMPTS, NEW_TOKENS = 4, 24
 NO_END = -1  # no token ends an answer: all have the same length
@@ -87,10 +88,10 @@ def test_attention_in_bf16_is_near_the_reference(base: Path, sequences: list[Seq
     ours = results(partial(attend_plain, rope=no_rotation, attention=attention, bias=bias), q, k, v)
     for name, a, b in zip(("out", "dq", "dk", "dv"), ours, reference, strict=True):
         print(f"figure attention_{name}_off {relative(a, b):.2e}")
-        assert relative(a, b) < 0.05, f"{attention}: {name}"
+        assert relative(a, b) < 0.02, f"{attention}: {name}"
 
 
-@pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-4), ("bfloat16", 0.1)])
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-4), ("bfloat16", 0.06)])
 def test_logits_of_a_packed_row(base: Path, sequences: list[Sequence], dtype: str, limit: float) -> None:
     """Against transformers in float32, which sees one sequence at a time."""
     few = sequences[:3]
@@ -223,4 +224,5 @@ def _train(base: Path, sequences: Path, run: Path, stop_after: int | None = None
             if metrics.exists() and len(metrics.read_text().splitlines()) >= stop_after:
                 process.kill()
                 return
+            time.sleep(0.02)
         assert process.wait() == 0, (run / "log").read_text()[-600:]

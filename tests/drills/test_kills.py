@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.store.store import Store
-from testing.box import Box, wait_for
+from testing.box import Box
 from testing.jobs_here import share_programs
 from testing.small_runs import SMALL, as_parameters, small_sources
+from testing.waiting import wait_for
 
 DEPLOYMENT = "train-adapter/on-demand"
 UPDATES = 60

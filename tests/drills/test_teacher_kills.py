@@ -18,7 +18,8 @@ from typing import Any
 
 from testing.command_line import JORA, Started
 from testing.small_runs import SAMPLES
-from testing.teacher_server import TeacherServer, serve, wait_for
+from testing.teacher_server import TeacherServer, serve
+from testing.waiting import wait_for
 
 KILLS = 3
 CONCURRENCY = 8

@@ -6,6 +6,7 @@ Runs are killed and cancelled, and heal; a schedule gets its runs; templates for
 import http.server
 import importlib.util
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from tasks.store.locks import flocked
-from testing.box import ROOT, Box, wait_for
+from flows.pipeline.turns import turn
+from tasks.store.store import Store
+from testing.box import ROOT, Box
 from testing.small_runs import SMALL, as_parameters, small_sources
+from testing.waiting import wait_for
 
 UPDATES = 60
 
@@ -144,8 +147,7 @@ def test_a_killed_run_heals_and_a_cancelled_one_can_go_on(box: Box, given: dict[
 
 @pytest.mark.slow
 def test_a_run_is_cancelled_where_another_trains(box: Box, given: dict[str, Any]) -> None:
-    (lock,) = (Path(given["work_dir"]) / "locks").glob("turn-*.lock")
-    with flocked(lock):
+    with turn(Store(given["work_dir"]), "adapter", "wait", logging.getLogger(__name__)):
         run = box.run("evaluate-model/on-demand", {**given, "when_busy": "cancel"})
         box.wait(run, "Completed", "Failed", "Crashed", "Cancelled")
     assert box.states(run)[-1]["name"] == "Cancelled"

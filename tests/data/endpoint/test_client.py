@@ -17,7 +17,8 @@ from data.endpoint.kept_answers import AnswerBook, call_key
 from data.teacher.plan import TeacherCall, plan_calls
 from data.teacher.settings import KindShares, TeacherSettings
 from testing.raft_corpus import make_chunk
-from testing.teacher_server import Reply, Script, TeacherServer, completion, good_answer, serve, wait_for
+from testing.teacher_server import Reply, Script, TeacherServer, completion, good_answer, serve
+from testing.waiting import wait_for
 
 KEY = "sk-loopback-0123456789abcdef"
 FACTS = KindShares(fact=1, why=0, how_to=0, compare=0, unanswerable=0)
@@ -282,7 +283,7 @@ def test_calls_cut_off_with_the_process_that_asked_are_found(tmp_path: Path) -> 
                 ask(settings, tmp_path)
             finally:
                 os._exit(1)
-        assert wait_for(lambda: len(server.bodies) == 2, 30)
+        wait_for(lambda: len(server.bodies) == 2, 30)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         server.seconds = 0

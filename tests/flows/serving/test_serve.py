@@ -20,8 +20,9 @@ from jora_model.generation.engine import Engine
 from jora_model.spec.settings import GenerationSettings
 from tasks.answering.answering import Answering, answer_together
 from tasks.records.models import Registry
-from testing.chat_servers import body, client, hang_up, health, serving, wait_until
+from testing.chat_servers import body, client, hang_up, health, serving
 from testing.command_line import JORA, ROOT, jora
+from testing.waiting import wait_for
 
 QUESTIONS = ("Who broke a collarbone?", "What must be reported within a day?", "Where is the bakehouse?")
 CHAT = "/v1/chat/completions"
@@ -191,9 +192,9 @@ def test_too_many_at_once_and_a_client_that_hangs_up(opened):
             client(url).chat.completions.create(**body())
         assert int(refused.value.response.headers["retry-after"]) >= 1
         stream.close()
-        wait_until(lambda: health(url)["busy"] == health(url)["seated"] == 0, 10)
+        wait_for(lambda: health(url)["busy"] == health(url)["seated"] == 0, 10)
         hang_up(url, body(model="base", **LONG), 0.3)
-        wait_until(lambda: health(url)["busy"] == health(url)["seated"] == 0, 10)
+        wait_for(lambda: health(url)["busy"] == health(url)["seated"] == 0, 10)
         assert client(url).chat.completions.create(**body()).choices
 
 
@@ -204,7 +205,7 @@ def test_time_is_limited(opened):
         assert late.value.status_code == 504 and late.value.code == "timeout"
         with pytest.raises(openai.APIError, match=r"no answer in 0.5 s"):
             list(client(url).chat.completions.create(**body(model="base", stream=True, **LONG)))
-        wait_until(lambda: health(url)["busy"] == health(url)["seated"] == health(url)["waiting"] == 0, 10)
+        wait_for(lambda: health(url)["busy"] == health(url)["seated"] == health(url)["waiting"] == 0, 10)
 
 
 def test_many_clients_get_their_own_answers(url, said):
@@ -263,7 +264,7 @@ def test_the_command_ends_in_order(work, tmp_path, number):
     command = [*JORA, "serve", "--work-dir", str(work), "--port", "0", "--model", "base", "--slots", "2"]
     with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stderr=file, env=os.environ) as process:
         try:
-            wait_until(lambda: process.poll() is not None or b"Started server" in log.read_bytes(), 60)
+            wait_for(lambda: process.poll() is not None or b"Started server" in log.read_bytes(), 60)
             (url,) = re.findall(r"serving (http://\S+)/v1", log.read_text())
             stream = client(url).chat.completions.create(**body(stream=True, model="base", max_tokens=200))
             next(iter(stream))
@@ -289,7 +290,7 @@ def test_who_is_not_done_in_time_hears_of_it(opened):
 
         thread = threading.Thread(target=ask)
         thread.start()
-        wait_until(lambda: health(url)["seated"] == 1)
+        wait_for(lambda: health(url)["seated"] == 1)
         began = time.monotonic()
     thread.join()
     assert time.monotonic() - began < 10

@@ -15,8 +15,8 @@ import pytest
 from data.documents.chunks import Chunk
 from data.prompting.prompts import Parsed
 from data.report.answer_page import answer_html, context_html
-from testing.chat_servers import wait_until
 from testing.command_line import JORA, ROOT
+from testing.waiting import wait_for
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -31,7 +31,7 @@ def url(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     command = [*JORA, "ui", "--work-dir", str(finished), "--port", "0"]
     with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stderr=file, env=environment) as process:
         try:
-            wait_until(lambda: process.poll() is not None or b"serving" in log.read_bytes(), 120)
+            wait_for(lambda: process.poll() is not None or b"serving" in log.read_bytes(), 120)
             yield re.findall(r"serving (http://\S+)", log.read_text())[0]
         finally:
             process.terminate()

@@ -14,6 +14,7 @@ from jora_model.runtime.process import EXIT_AGAIN, EXIT_INPUT_ERROR
 from jora_model.spec.job import TrainJob, read_job
 from jora_model.spec.settings import MeshSettings
 from jora_model.training.train import train
+from testing.programs import shared_programs
 from testing.sequences import random_sequences, write_sequences
 from testing.tiny_models import hf_folder
 from testing.train_jobs import adapter_bytes, job, metrics, summary, without_devices
@@ -37,7 +38,7 @@ def write_job(parts: tuple[Path, Path, Path], folder: Path, mesh: MeshSettings, 
     folder.mkdir()
     base, examples, held_out = parts
     split = job(base, examples, folder, held_out, checkpoint_every=1, validate_every=3, **changes).model_copy(
-        update={"mesh": mesh, "compilation_cache": str(folder.parent / "xla")}
+        update={"mesh": mesh, "compilation_cache": str(shared_programs())}
     )
     path = folder / "job.json"
     path.write_text(split.model_dump_json())

@@ -14,13 +14,13 @@ import pytest
 from jora_model.model.load import load_model
 from jora_model.packing.sampler import Sampler
 from jora_model.packing.tries import pack
-from jora_model.runtime.compilation import use_compilation_cache
 from jora_model.runtime.sharding import make_mesh
 from jora_model.spec.job import TrainJob, TrainSettings
 from jora_model.spec.settings import LoraSettings, MeshSettings
 from jora_model.training.checkpoints import Checkpoints
 from jora_model.training.step import Trainer
 from jora_model.training.train import train
+from testing.programs import shared_programs
 from testing.sequences import random_sequences, write_sequences
 from testing.tiny_models import hf_folder
 from testing.train_jobs import LORA, SETTINGS, adapter_bytes, job, metrics, summary, without_devices
@@ -28,12 +28,6 @@ from testing.train_jobs import LORA, SETTINGS, adapter_bytes, job, metrics, summ
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs(tmp_path_factory) -> Path:
-    """XLA's persistent cache: most of these tests, and the processes that they start, run the same programs."""
-    folder = tmp_path_factory.mktemp("xla")
-    use_compilation_cache(folder)
-    return folder
 
 
 def three_updates(
@@ -128,7 +122,7 @@ def test_resumed_equals_uninterrupted(base, data, tmp_path, monkeypatch):
     assert summary(tmp_path / "parts")["updates_in_this_process"] == 8
 
 
-def test_killed_process_goes_on_to_the_same_bytes(base, data, programs, tmp_path):
+def test_killed_process_goes_on_to_the_same_bytes(base, data, tmp_path):
     """kill -9 in the middle; the same job file again. The best adapter so far is a part of what survives."""
     held_out = write_sequences(tmp_path / "held_out", random_sequences(1, count=8))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -137,7 +131,7 @@ def test_killed_process_goes_on_to_the_same_bytes(base, data, programs, tmp_path
         folder.mkdir(exist_ok=True)
         path = folder / "job.json"
         run = job(base, data, folder, held_out, epochs=10, checkpoint_every=1, validate_every=3)
-        path.write_text(run.model_copy(update={"compilation_cache": str(programs)}).model_dump_json())
+        path.write_text(run.model_copy(update={"compilation_cache": str(shared_programs())}).model_dump_json())
         command = [sys.executable, "-m", "jora_model.training.train", str(path)]
         return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=ROOT)
 

@@ -30,7 +30,8 @@ from tasks.store.store import Store
 from testing.jobs_here import run_jobs_here, share_programs
 from testing.small_runs import tiny_base
 from testing.teacher_runs import chunks_artifact, sample_chunks, served_by_transformers, teacher_at
-from testing.teacher_server import Reply, TeacherServer, completion, good_answer, serve, wait_for
+from testing.teacher_server import Reply, TeacherServer, completion, good_answer, serve
+from testing.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 KEY = "sk-loopback-0123456789abcdef"
@@ -150,7 +151,7 @@ ask_server.fn(Store({str(store.work_dir)!r}), Artifact.model_validate_json({chun
         with subprocess.Popen(
             [sys.executable, "-c", run], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
         ) as process:
-            assert wait_for(lambda: len(server.bodies) >= 5, 30)
+            wait_for(lambda: len(server.bodies) >= 5, 30)
             process.send_signal(signal.SIGKILL)
         begun = len(server.bodies)
         answers = ask_server.fn(store, chunks, teacher)
