@@ -9,7 +9,7 @@ import numpy as np
 from data.documents.chunks import Chunk
 from data.prompting.prompts import heading
 from data.questions.questions import Question
-from data.retrieval.reranker import Score
+from data.retrieval.reranker import ScorePairs
 from data.text.words import LETTER
 from user_error import UserError
 
@@ -29,7 +29,7 @@ class ChunkSpace:
         vectors: np.ndarray,
         near_duplicate: float,
         ranks: Ranks | None = None,
-        score: Score | None = None,
+        score: ScorePairs | None = None,
         margin: float = 0.0,
     ) -> None:
         """
@@ -116,7 +116,7 @@ class ChunkSpace:
             self._allowed[key] = allowed
         return self._allowed[key]
 
-    def _answers_as_well(self, question: Question, row: int, score: Score) -> bool:
+    def _answers_as_well(self, question: Question, row: int, score: ScorePairs) -> bool:
         """Whether the cross-encoder scores the chunk about as high as the oracles.
 
         Scores the chunks near the oracles in one call: single pairs are slow.

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from data.prompting.growing_answer import GrowingAnswer
-from data.prompting.output_stream import Piece
+from data.prompting.output_stream import OutputPiece
 from flows.serving.chat_reply import Reply
 from flows.serving.chat_request import ChatRequest, Refusal, read_chat
 from flows.serving.connection import EventStream, Gone, read_body, unless_gone
@@ -143,7 +143,7 @@ class ChatApp:
 
     async def _grow(
         self, asked: PreparedQuestion, answer: GrowingAnswer, settings: GenerationSettings
-    ) -> AsyncGenerator[tuple[list[Piece], str]]:
+    ) -> AsyncGenerator[tuple[list[OutputPiece], str]]:
         """Yield new pieces, with the finish reason beside the last ones; frees the slot also if left early."""
         loop = asyncio.get_running_loop()
         heard: asyncio.Queue[Produced | Exception] = asyncio.Queue()
@@ -235,7 +235,7 @@ class _Endpoint:
         await self._app.answer(scope, receive, send)
 
 
-async def _stream(stream: EventStream, reply: Reply, growing: AsyncIterator[tuple[list[Piece], str]]) -> None:
+async def _stream(stream: EventStream, reply: Reply, growing: AsyncIterator[tuple[list[OutputPiece], str]]) -> None:
     """Send events as they come; nothing before the first token, so that an earlier error can be an HTTP status."""
     async for pieces, finish in growing:
         opening = b"" if stream.started else reply.first()

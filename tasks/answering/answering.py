@@ -18,7 +18,7 @@ import numpy as np
 
 from data.documents.chunks import Chunk
 from data.prompting.growing_answer import GrowingAnswer
-from data.prompting.output_stream import Piece
+from data.prompting.output_stream import OutputPiece
 from data.prompting.prompts import PromptStyle
 from data.prompting.tokenizer import Tokenizer
 from data.retrieval.retriever import RetrievalSettings, Retriever
@@ -147,7 +147,7 @@ class Answering:
 
 def answer_together(
     engine: Engine, asked: Sequence[PreparedQuestion], settings: GenerationSettings
-) -> Iterator[tuple[int, list[Piece], GrowingAnswer]]:
+) -> Iterator[tuple[int, list[OutputPiece], GrowingAnswer]]:
     """Answer a batch of questions in this thread; yields index in `asked`, new pieces, and the answer so far.
 
     The engine must be idle, and is idle afterwards.

@@ -28,8 +28,6 @@ from testing.train_jobs import LORA, SETTINGS, adapter_bytes, job, metrics, summ
 ROOT = Path(__file__).parents[3]
 
 
-
-
 def three_updates(
     base: Path, mesh: MeshSettings | None = None, lora: LoraSettings = LORA, **changes
 ) -> tuple[list[float], list[np.ndarray], Trainer]:
