@@ -103,7 +103,7 @@ def shown_count(oracle_fraction: float, examples: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _ExampleDraft:
+class _Draft:
     """An example with its chunks as rows."""
 
     number: int  # of the pass
@@ -174,9 +174,7 @@ class _Builder:
         self.rejected.append(Rejected(question.question, reason, detail, f"question {question.id}"))
         return False
 
-    def _shown(
-        self, questions: Sequence[Question], number: int
-    ) -> tuple[list[_ExampleDraft], list[ContextGroup], np.ndarray]:
+    def _shown(self, questions: Sequence[Question], number: int) -> tuple[list[_Draft], list[ContextGroup], np.ndarray]:
         """Every question over its own group's context, the groups of this pass and their mean vectors [G, D]."""
         rng = np.random.default_rng([self.settings.seed, number])
         groups = form_groups(
@@ -193,7 +191,7 @@ class _Builder:
                 question = questions[index]
                 rows, refused = guarded_context(self.space, question, group.rows)
                 self.replaced += refused
-                drafts.append(_ExampleDraft(number, question, self._ordered(question, rows)))
+                drafts.append(_Draft(number, question, self._ordered(question, rows)))
         centres = np.stack([self.space.mean(group.rows) for group in groups]) if groups else np.zeros((0, 0))
         return drafts, groups, centres
 
@@ -204,7 +202,7 @@ class _Builder:
         first = max(rows, key=lambda row: self.space.cosine(self.question_vectors[question.id], row))
         return (first, *(row for row in rows if row != first))
 
-    def _within_budget(self, drafts: Sequence[_ExampleDraft]) -> list[_ExampleDraft]:
+    def _within_budget(self, drafts: Sequence[_Draft]) -> list[_Draft]:
         lengths = self._lengths(drafts)
         kept = []
         for draft, length in zip(drafts, lengths, strict=True):
@@ -216,7 +214,7 @@ class _Builder:
                 kept.append(fitting)
         return kept
 
-    def _shorten(self, draft: _ExampleDraft) -> _ExampleDraft | None:
+    def _shorten(self, draft: _Draft) -> _Draft | None:
         """The draft without its farthest distractors, as many as needed to fit; None if it never fits."""
         oracles = self.space.oracle_rows(draft.question)
         nearness = self.space.nearness(oracles)
@@ -229,15 +227,13 @@ class _Builder:
                 return draft
         return None
 
-    def _hide(
-        self, drafts: list[_ExampleDraft], passes: Sequence[tuple[Sequence[ContextGroup], np.ndarray]]
-    ) -> list[_ExampleDraft]:
+    def _hide(self, drafts: list[_Draft], passes: Sequence[tuple[Sequence[ContextGroup], np.ndarray]]) -> list[_Draft]:
         """The drafts with the oracles removed from a share of 1 - `oracle_fraction`, drawn by the seed.
 
         If too few have a context without their oracles, some of those that have none are rejected to keep the share.
         """
         rng = np.random.default_rng([self.settings.seed, self.settings.passes])
-        result: list[_ExampleDraft | None] = list(drafts)
+        result: list[_Draft | None] = list(drafts)
         wanted = len(drafts) - shown_count(self.settings.oracle_fraction, len(drafts))
         hidden = 0
         impossible: list[int] = []
@@ -259,9 +255,7 @@ class _Builder:
                 result[index] = None
         return [draft for draft in result if draft is not None]
 
-    def _without_oracles(
-        self, draft: _ExampleDraft, groups: Sequence[ContextGroup], centres: np.ndarray
-    ) -> _ExampleDraft | None:
+    def _without_oracles(self, draft: _Draft, groups: Sequence[ContextGroup], centres: np.ndarray) -> _Draft | None:
         if self.settings.questions_per_context is not None:  # one more question may exceed it
             groups, centres = (), centres[:0]
         rows, shared = hidden_context(self.space, draft.question, draft.rows, groups, centres)
@@ -276,7 +270,7 @@ class _Builder:
         self.shared += shared
         return hidden
 
-    def _lengths(self, drafts: Sequence[_ExampleDraft]) -> list[int]:
+    def _lengths(self, drafts: Sequence[_Draft]) -> list[int]:
         """Number of tokens of each draft's prompt and target, as in training and generation."""
         examples = [self._example(draft) for draft in drafts]
         prompts = [self._prompt(draft) for draft in drafts]
@@ -285,10 +279,10 @@ class _Builder:
         tails = self.tokenizer.encode_targets([example.output for example in examples], style)
         return [len(head) + len(tail) for head, tail in zip(heads, tails, strict=True)]
 
-    def _prompt(self, draft: _ExampleDraft) -> Prompt:
+    def _prompt(self, draft: _Draft) -> Prompt:
         return raft_prompt([self.chunks[row] for row in draft.rows], draft.question.question)
 
-    def _example(self, draft: _ExampleDraft) -> RaftExample:
+    def _example(self, draft: _Draft) -> RaftExample:
         question, shown = draft.question, draft.oracle_shown
         context_ids = tuple(self.chunks[row].id for row in draft.rows)
         assert len(set(context_ids)) == len(context_ids)
@@ -307,7 +301,7 @@ class _Builder:
             reason=question.reason if shown else None,
         )
 
-    def _count(self, drafts: Sequence[_ExampleDraft], examples: Sequence[RaftExample]) -> dict[str, int]:
+    def _count(self, drafts: Sequence[_Draft], examples: Sequence[RaftExample]) -> dict[str, int]:
         fewest = self.settings.fewest_chunks or self.settings.context_chunks
         counts = {
             "questions": len(self.questions),
