@@ -22,7 +22,7 @@ def clean(work_dir: str, days: float, delete: bool) -> None:
         raise UserError(f"{work_dir} is no work directory; give one with --work-dir")
     store = Store(folder)
     waste = remove(store, days) if delete else find_waste(store, days)
-    if not waste.found:
+    if not waste.paths:
         typer.echo("nothing to delete")
         return
     rows = [["", "number", "size"]]

@@ -1,4 +1,4 @@
-"""Adapters from elsewhere: what a person named, by content, and as one that training here might have written."""
+"""Imports foreign PEFT adapters."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from tasks.store.store import Store
 
 @stage(name="snapshot-adapter", version=1, cache=False)
 def snapshot_adapter(store: Store, folder: str) -> Artifact:
-    """An adapter from elsewhere as links to its two files.
+    """Snapshot a PEFT adapter as links to its two files.
 
     Raises:
-        UserError: it is no PEFT adapter, or one with a feature that is not implemented.
+        UserError: it is not a PEFT adapter, or it has an unsupported feature.
     """
     source = Path(folder).expanduser()
     PeftAdapter(source)
@@ -28,10 +28,10 @@ def snapshot_adapter(store: Store, folder: str) -> Artifact:
 
 @stage(name="import-adapter", version=1, space=lambda store, base, foreign: 2 * foreign.bytes)
 def import_adapter(store: Store, base: Artifact, foreign: Artifact) -> Artifact:
-    """An adapter from elsewhere as one that training might have written: one rank, one scale, float32.
+    """Convert a PEFT adapter to the form that training writes: one rank, one scale, float32.
 
     Raises:
-        UserError: it is no adapter of this base model.
+        UserError: it is not an adapter of this base model.
     """
     lora, factors = read_adapter(store.path(foreign), ModelConfig.read(store.path(base)))
     with store.build("adapter", inputs=(base, foreign)) as build:

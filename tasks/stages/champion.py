@@ -1,4 +1,4 @@
-"""A new model against the standing one: differences with intervals, and what the rule says of them."""
+"""Compares a new model with the standing one and applies the promotion rule."""
 
 from collections.abc import Collection
 from dataclasses import asdict
@@ -36,15 +36,16 @@ def compare_models(
     promotion: PromotionSettings,
     seed: int,
 ) -> Artifact:
-    """comparison.json (differences, verdict and reason) and comparison.md, a table.
+    """Write comparison.json (differences, decision, reason) and comparison.md (a table).
 
-    Questions that the standing model was trained on are left out, where enough others remain: a split by document
-    falls otherwise when the corpus changes. Where too few remain all are compared, which favours the standing model.
+    Questions that the standing model was trained on are left out: the split by document changes with the corpus. If
+    fewer than `promotion.min_questions` remain, all questions are compared, which favours the standing model.
 
     Args:
-        questions: of both; `trained` are those of the standing model's training, None for a base model.
-        evaluation, standing: evaluations of the same questions, of which `rung` and `standing_rung` are read.
-        against: the name of the standing model; None for the base, which is to be beaten by the first model.
+        questions: of both models.
+        trained: questions of the standing model's training; None for a base model.
+        evaluation, standing: evaluations of the same questions; `rung` and `standing_rung` are compared.
+        against: name of the standing model; None for the base model, which the first model must beat.
     """
     new, old = in_common(marks_of(store, evaluation, rung), marks_of(store, standing, standing_rung))
     seen = _seen(store, questions, trained)
@@ -58,32 +59,32 @@ def compare_models(
         else:
             note = f" (which was trained on {left_out} of them)"
     differences = compare(new, old, seed=seed) if new else ()
-    told = (against or standing_rung) + note
-    verdict = decide(differences, len(new), told, promotion, first=against is None)
+    name = (against or standing_rung) + note
+    decision = decide(differences, len(new), name, promotion, first=against is None)
     content = {
         "against": against,
         "questions": len(new),
-        "promoted": verdict.promoted,
-        "reason": verdict.reason,
+        "promoted": decision.promoted,
+        "reason": decision.reason,
         "differences": [asdict(difference) for difference in differences],
     }
     inputs = tuple(filter(None, (questions, evaluation, standing, trained)))
     with store.build("comparison", settings={"promotion": promotion}, inputs=inputs) as build:
         write_json(build.folder / "comparison.json", content)
         table = comparison_table(differences, "new", against or standing_rung)
-        (build.folder / "comparison.md").write_text(f"{table}\n{verdict.reason}\n", encoding="utf-8")
+        (build.folder / "comparison.md").write_text(f"{table}\n{decision.reason}\n", encoding="utf-8")
         build.count(questions=len(new))
     return build.artifact
 
 
 def read_decision(store: Store, comparison: Artifact) -> PromotionDecision:
-    """What a comparison came to."""
+    """The decision of a comparison."""
     content = read_json(store.path(comparison) / "comparison.json")
     return PromotionDecision(content["promoted"], content["reason"])
 
 
 def marks_of(store: Store, evaluation: Artifact, rung: str) -> list[Marks]:
-    """What each answer of a rung scored, in the order of the questions."""
+    """The scores of each answer of a rung, in the order of the questions."""
     answers = read_jsonl(store.path(evaluation) / "answers.jsonl", Answered)
     return [_marks(answered) for answered in answers if answered.rung == rung]
 
@@ -102,11 +103,11 @@ def _marks(answered: Answered) -> Marks:
 
 
 def _seen(store: Store, questions: Artifact, trained: Artifact | None) -> Collection[str]:
-    """Ids of the evaluation questions that training had: the question itself, or others about the same document."""
+    """Ids of evaluation questions that training used, or whose document it used."""
     if trained is None:
         return frozenset()
-    had = [question for part in ("train", "validation") for question in open_questions(store, trained, part)]
-    documents, wordings = {q.document_id for q in had}, {same_wording(q.question) for q in had}
+    used = [question for part in ("train", "validation") for question in open_questions(store, trained, part)]
+    documents, wordings = {q.document_id for q in used}, {same_wording(q.question) for q in used}
     return {
         question.id
         for question in open_questions(store, questions, "eval")

@@ -1,7 +1,7 @@
-"""Embedding in shards: tasks that a Prefect task runner maps over the texts that have no vector yet.
+"""Embeds texts without a stored vector in shards, mapped over Prefect's task runner.
 
-Each shard's vectors go to WORK_DIR/vectors, where the stage that builds the index finds them. So the stage needs no
-tasks within it, a killed run has what its shards kept, and who computed a vector does not matter.
+Each shard's vectors go to WORK_DIR/vectors, which the indexing stage reads. So the stage needs no nested tasks, a
+killed run keeps its finished shards, and it does not matter which worker computed a vector.
 """
 
 import os
@@ -26,35 +26,35 @@ CONNECT_SECONDS = 10
 def embed_missing(
     store: Store, chunks: Artifact, embedder: Artifact, embedding: EmbeddingSettings, *others: object
 ) -> None:
-    """Embed the chunks that have no vector, where they are more than a shard; in a flow, before the index is built.
+    """Embed the chunks without a stored vector, if they are more than a shard; in a flow, before the index is built.
 
     Raises:
-        UserError: the workers that were asked for cannot be had.
+        UserError: the workers of the settings are not available.
     """
     store.verify(chunks)
     store.verify(embedder)
     texts = [chunk.search_text for chunk in open_chunks(store, chunks)]
     vectors = open_vectors(store, open_embedder(store, embedder, embedding.batch_tokens))
-    pieces = shards(vectors.missing(texts))
-    if len(pieces) > 1:
-        where = (str(vectors_folder(store)), str(store.path(embedder)), vectors.fingerprint, embedding)
+    missing = shards(vectors.missing(texts))
+    if len(missing) > 1:
+        shared = (str(vectors_folder(store)), str(store.path(embedder)), vectors.fingerprint, embedding)
 
-        # Here, so that the texts are no parameter of a flow: the server keeps those, and takes half a megabyte at most.
+        # A closure, so that the texts are not parameters of the flow: the server accepts half a megabyte of these.
         @flow(name="embed-shards", task_runner=_runner(embedding.workers))
         def embed_shards() -> None:
-            progress = Progress("embedding", "shards of texts that are embedded")
-            for number, future in enumerate(embed_shard.map(*map(unmapped, where), pieces), 1):
+            progress = Progress("embedding", "shards of texts")
+            for number, future in enumerate(embed_shard.map(*map(unmapped, shared), missing), 1):
                 future.result()
-                progress(number, len(pieces))
+                progress(number, len(missing))
 
         embed_shards()
 
 
 def check_workers(embedding: EmbeddingSettings) -> None:
-    """Refuse workers that need a package which is not there.
+    """Check that the packages of the workers are installed.
 
     Raises:
-        UserError: with the command that installs it.
+        UserError: a package is missing; with the command that installs it.
     """
     if embedding.workers != "threads":
         try:
@@ -68,16 +68,16 @@ def check_workers(embedding: EmbeddingSettings) -> None:
 
 @task(name="embed-shard", retries=2, retry_delay_seconds=2, persist_result=False, cache_policy=NO_CACHE)
 def embed_shard(vectors: str, embedder: str, fingerprint: str, embedding: EmbeddingSettings, texts: list[str]) -> int:
-    """Embed texts and keep their vectors; gives their number.
+    """Embed texts and store their vectors; returns their number.
 
     Raises:
-        UserError: this worker computes other bits than the process that asks: what it kept would never be found.
+        UserError: this worker's vectors differ from those of the calling process, which would never read them.
     """
     model = loaded_embedder(Path(embedder), embedding.batch_tokens)
     if model.fingerprint != fingerprint:
         raise UserError(
             f"a worker of embedding.workers={embedding.workers} has another processor or other versions of torch and "
-            "transformers than this machine, and would make other vectors; give workers of this kind, or set "
+            "transformers than this machine, so its vectors would differ; use workers like this machine, or set "
             "embedding.workers=threads"
         )
     VectorStore(Path(vectors), model.fingerprint, model.dimension).add(texts, model.embed(texts))
@@ -88,10 +88,10 @@ def _runner(workers: str) -> TaskRunner[Any]:
     """The task runner of the setting.
 
     Raises:
-        UserError: nothing answers at the scheduler's address.
+        UserError: no scheduler answers at the address.
     """
     if workers == "threads":
-        # Two at a time keep the embedder's own threads busy between shards; more would only wait.
+        # Two keep the embedder's own threads busy between shards; more would only wait.
         return ThreadPoolTaskRunner(max_workers=2)
     from prefect_dask import DaskTaskRunner
 

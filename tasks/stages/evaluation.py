@@ -1,4 +1,4 @@
-"""The evaluation ladder: prompts of a model's rungs, answers to them, and the scores of all rungs."""
+"""Stages of the evaluation ladder: build the prompts of a model's rungs, generate answers, score all rungs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -38,10 +38,10 @@ _SUMMARY = "summary.json"
 
 @dataclass(frozen=True, slots=True)
 class AskedRung:
-    """What is asked: the rung, the question and the chunks that are shown, in their order.
+    """A question on a rung, with the chunks of its prompt in order.
 
     Attributes:
-        prompt: its place among the prompts; rungs that show the same share one.
+        prompt: index among the prompts; rungs with the same context share one.
     """
 
     rung: str
@@ -51,7 +51,7 @@ class AskedRung:
 
 
 class Output(NamedTuple):
-    """What a model wrote, how many tokens that are, and how many of them its grammar overruled, if it had one."""
+    """A model's output, its number of tokens, and how many of them the grammar overruled; None without a grammar."""
 
     text: str
     tokens: int
@@ -72,13 +72,13 @@ def build_prompts(
     evaluation: EvaluationSettings,
     style: PromptStyle,
 ) -> Artifact:
-    """The evaluation questions as prompts of one model's rungs, over what retrieval finds among all chunks."""
+    """Build the prompts of one model's rungs over chunks retrieved from all documents."""
     asked = draw(open_questions(store, questions, "eval"), evaluation)
     by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
-    found: list[list[str]] = [[] for _ in asked]
+    retrieved: list[list[str]] = [[] for _ in asked]
     if any(RUNG_BY_NAME[name].shown != "closed-book" for name in rungs):
         retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
-        found = retriever.search([question.question for question in asked], evaluation.top_k)
+        retrieved = retriever.search([question.question for question in asked], evaluation.top_k)
     shown = {
         "closed-book": lambda ids, question: [],
         "retrieval": lambda ids, question: ids,
@@ -86,7 +86,7 @@ def build_prompts(
     }
     items = []
     for rung in (RUNG_BY_NAME[name] for name in rungs):
-        for question, ids in zip(asked, found, strict=True):
+        for question, ids in zip(asked, retrieved, strict=True):
             context = shown[rung.shown](ids, question)
             chunks_shown = [by_id[id] for id in context]
             prompt, grammar = rung.prompt(question.question, chunks_shown), rung.grammar(chunks_shown)
@@ -94,7 +94,7 @@ def build_prompts(
     inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker, base)))
     settings = {"evaluation": evaluation, "retrieval": retrieval, "rungs": rungs}
     with store.build("prompts", settings=settings, inputs=inputs) as build:
-        places = write_unique_prompts(
+        indices = write_unique_prompts(
             build,
             [(question.id, prompt, grammar) for _, question, _, prompt, grammar in items],
             open_tokenizer(store, base),
@@ -103,8 +103,8 @@ def build_prompts(
         write_jsonl(
             build.folder / "asked.jsonl",
             [
-                AskedRung(name, question.id, tuple(context), place)
-                for (name, question, context, _, _), place in zip(items, places, strict=True)
+                AskedRung(name, question.id, tuple(context), index)
+                for (name, question, context, _, _), index in zip(items, indices, strict=True)
             ],
         )
     return build.artifact
@@ -113,31 +113,30 @@ def build_prompts(
 def write_unique_prompts(
     build: Build, prompts: Sequence[tuple[str, Prompt, str | None]], tokenizer: Tokenizer, style: PromptStyle
 ) -> list[int]:
-    """Write prompts with their ids and grammars, each wording once, and what ends an answer; the place of each
-    prompt's wording."""
-    places: dict[Prompt, int] = {}
+    """Write each distinct prompt once, with ids, grammars and the end token; returns the index of each given prompt."""
+    indices: dict[Prompt, int] = {}
     ids: list[str] = []
     grammars: list[str | None] = []
     for name, prompt, grammar in prompts:
-        if prompt not in places:
-            places[prompt] = len(places)
+        if prompt not in indices:
+            indices[prompt] = len(indices)
             ids.append(name)
             grammars.append(grammar)
-    encoded = encode_prompts(ids, list(places), tokenizer, style)
+    encoded = encode_prompts(ids, list(indices), tokenizer, style)
     write_prompts(build.folder, encoded)
     write_grammars(build.folder, grammars)
     write_json(build.folder / "end.json", {"end_id": tokenizer.end_id(style)})
     build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
-    return [places[prompt] for _, prompt, _ in prompts]
+    return [indices[prompt] for _, prompt, _ in prompts]
 
 
 @stage(name="generate-answers", version=2, modules=("jora_model.generation.generate",), retries=1)
 def generate_answers(
     store: Store, base: Artifact, adapter: Artifact | None, prompts: Artifact, generation: GenerationSettings
 ) -> Artifact:
-    """Answers of the base model or, with an adapter, the tuned one; in a process of its own."""
+    """Generate answers of the base model or, with an adapter, the tuned model, in a separate process."""
     folder = store.path(prompts)
-    grammars = folder / GRAMMARS_NAME  # prompts of a teacher or a critic have none
+    grammars = folder / GRAMMARS_NAME  # prompts of a teacher or critic have none
     with store.build("answers", settings=generation, inputs=tuple(filter(None, (base, adapter, prompts)))) as build:
         job = GenerateJob(
             base=str(store.path(base)),
@@ -149,7 +148,7 @@ def generate_answers(
             compilation_cache=str(store.work_dir / "xla"),
             generation=generation,
         )
-        # Beside the artifact, not in it: it holds paths.
+        # Beside the artifact, because it contains paths.
         job_file = build.folder.with_suffix(".json")
         job_file.write_text(job.model_dump_json(indent=1) + "\n", encoding="utf-8")
         try:
@@ -171,11 +170,11 @@ def score_answers(
     answers: tuple[Artifact, ...],
     evaluation: EvaluationSettings,
 ) -> Artifact:
-    """Score every rung: the files of data/scoring/evaluated.py, summary.md, and summary.txt with two examples.
+    """Score all rungs and write the files of data/scoring/evaluated.py, summary.md, and summary.txt with two examples.
 
     Args:
-        rungs: in the order in which they are told.
-        prompts, answers: of each model.
+        rungs: in the order of the report.
+        prompts, answers: one for each model.
     """
     scored = list(Scorer(store, questions, chunks, base).score(prompts, answers))
     by_rung = {name: [(a, s) for a, s in scored if a.rung == name] for name in rungs}
@@ -208,7 +207,7 @@ def score_rung(
     answers: Artifact,
     evaluation: EvaluationSettings,
 ) -> Artifact:
-    """Score one model on one of its rungs: answers.jsonl and summary.json, as `score_answers` writes them."""
+    """Score one rung of a model; writes answers.jsonl and summary.json as `score_answers` does."""
     everything = Scorer(store, questions, chunks, base).score((prompts,), (answers,))
     scored = [(answered, score) for answered, score in everything if answered.rung == rung]
     with store.build("evaluation", settings=evaluation, inputs=(questions, chunks, base, prompts, answers)) as build:
@@ -220,7 +219,7 @@ def score_rung(
 
 
 class Scorer:
-    """Scores what was answered; opens what that takes once."""
+    """Scores answers; opens the artifacts once."""
 
     def __init__(self, store: Store, questions: Artifact, chunks: Artifact, base: Artifact) -> None:
         self.store = store
@@ -230,14 +229,14 @@ class Scorer:
         self.tokenizer = open_tokenizer(store, base)
 
     def score(self, prompts: Sequence[Artifact], answers: Sequence[Artifact]) -> Iterator[tuple[Answered, AnswerScore]]:
-        """Every answer of every model, in the order in which they were asked."""
-        for asked_in, answered_in in zip(prompts, answers, strict=True):
-            written = self.outputs(answered_in)
-            for asked in read_jsonl(self.store.path(asked_in) / "asked.jsonl", AskedRung):
+        """Yield every answer of every model with its score, in the order of the prompts."""
+        for prompt_set, answer_set in zip(prompts, answers, strict=True):
+            written = self.outputs(answer_set)
+            for asked in read_jsonl(self.store.path(prompt_set) / "asked.jsonl", AskedRung):
                 yield self._score(asked, written[asked.prompt])
 
     def outputs(self, answers: Artifact) -> list[Output]:
-        """What a model wrote to each prompt."""
+        """The model's output for each prompt."""
         folder = self.store.path(answers)
         return [
             Output(self.tokenizer.decode(tokens.tolist()), len(tokens), overruled)
@@ -246,8 +245,8 @@ class Scorer:
 
     def _score(self, asked: AskedRung, output: Output) -> tuple[Answered, AnswerScore]:
         question, parsed = self.questions[asked.question_id], parse_output(output.text)
-        shown = [self.chunks[place] for place in asked.context_ids]
-        oracles = [self.chunks[place] for place in question.oracle_ids]
+        shown = [self.chunks[id] for id in asked.context_ids]
+        oracles = [self.chunks[id] for id in question.oracle_ids]
         score = score_answer(question, parsed, shown, oracles, output.tokens, output.overruled)
         answered = Answered(
             rung=asked.rung,

@@ -1,4 +1,4 @@
-"""Export: a PEFT adapter folder, a merged Hugging Face model a GGUF on request, with cards; all read back."""
+"""Exports a PEFT adapter, a merged Hugging Face model and a GGUF file, with cards, and verifies them."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from tasks.stages.loading import open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
-# How far logits may be from the trained model's, as a share of their root mean square: what rounding explains. On
-# SmolLM2 rounding to bfloat16 is 0.023, and the loss of an adapter trained for two updates 0.12.
+# Largest difference of logits from the trained model's, relative to their root mean square: what rounding explains.
+# On SmolLM2 rounding to bfloat16 gives 0.023; leaving out an adapter of two updates gives 0.12.
 _EXACT, _ROUNDED = 1e-4, 0.05
 
 
@@ -48,16 +48,17 @@ def export_model(
     style: PromptStyle = "chat",
     base_license: str | None = None,
 ) -> Artifact:
-    """`adapter/` for PEFT; `merged/` for transformers and servers that read it, unless switched off; on request `gguf/`
-    for llama.cpp and Ollama. What was written is read back: how far it is off stands in the manifest.
+    """Write `adapter/` for PEFT and, by the settings, `merged/` for transformers and `gguf/` for llama.cpp and Ollama.
+
+    The files are read back and compared with the trained model; the manifest holds the differences.
 
     Raises:
-        UserError: the logits of what was written are not those of the trained model, or the tokenizer is of a kind
-            that cannot be written as GGUF.
+        UserError: the logits of the export differ from the trained model's, or the tokenizer cannot be written as
+            GGUF.
     """
     inputs = tuple(filter(None, (base, adapter, dataset, evaluation)))
-    found: dict[str, Any] = {"export": export}
-    with store.build("export", settings=found, inputs=inputs) as build:
+    settings: dict[str, Any] = {"export": export}
+    with store.build("export", settings=settings, inputs=inputs) as build:
         merged = Merged(store.path(base), store.path(adapter), export.dtype)
         facts = _facts(store, base, dataset, evaluation, base_model, export, style, base_license, merged)
         export_adapter(store.path(adapter), build.folder / "adapter", facts)
@@ -67,8 +68,8 @@ def export_model(
             exact = all(size == 4 for size in merged.widths.values())
             bounds["merged"] = _EXACT if exact else _ROUNDED
         if export.gguf != "none":
-            found["gguf_difference"] = _gguf(store, base, build.folder / "gguf", merged, facts, export, style)
-        found["probe"] = _probe(store, base, adapter, dataset, build.folder, bounds)
+            settings["gguf_difference"] = _gguf(store, base, build.folder / "gguf", merged, facts, export, style)
+        settings["probe"] = _probe(store, base, adapter, dataset, build.folder, bounds)
     return build.artifact
 
 
@@ -127,7 +128,7 @@ def _gguf(
     export: ExportSettings,
     style: PromptStyle,
 ) -> float:
-    """The GGUF file with its Modelfile; returns how far its weights are off."""
+    """Write the GGUF file and its Modelfile; returns the largest difference of its weights."""
     from jora_model.formats.export import write_gguf_card
     from jora_model.formats.gguf_export import export_gguf, puts_before
 
@@ -142,8 +143,8 @@ def _gguf(
     system = raft_prompt([], "").instruction if style == "alpaca" else ""
     end = tokenizer.pieces([tokenizer.end_id(style)])[0]
     bos = puts_before(store.path(base))
-    told = modelfile(name, before, after, end, merged.config.max_positions, bos, system)
-    (folder / "Modelfile").write_text(told, encoding="utf-8")
+    content = modelfile(name, before, after, end, merged.config.max_positions, bos, system)
+    (folder / "Modelfile").write_text(content, encoding="utf-8")
     write_gguf_card(folder, facts, merged)
     return difference
 
@@ -151,7 +152,7 @@ def _gguf(
 def _probe(
     store: Store, base: Artifact, adapter: Artifact, dataset: Artifact, folder: Path, bounds: dict[str, float]
 ) -> Any:
-    """Logits of what was written, against those of the trained model; in a process of its own."""
+    """Compare logits of the export with those of the trained model, in a separate process."""
     job_file, output = folder.with_suffix(".json"), folder.with_suffix(".found")
     job = ProbeJob(
         base=str(store.path(base)),

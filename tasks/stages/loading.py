@@ -1,4 +1,4 @@
-"""Open artifacts: each function reads one kind. Models that take seconds to load are kept for the process."""
+"""Opens artifacts, one function for each kind. Models are cached for the process, since loading takes seconds."""
 
 import functools
 from pathlib import Path
@@ -23,27 +23,27 @@ KEYWORDS = "keywords"  # folder of an index artifact that hybrid retrieval reads
 
 @functools.cache
 def loaded_embedder(folder: Path, batch_tokens: int | None) -> Embedder:
-    """The embedder of a folder, loaded once for the process."""
+    """The embedder of a folder, cached for the process."""
     return Embedder(folder, batch_tokens)
 
 
 def open_embedder(store: Store, embedder: Artifact, batch_tokens: int | None = None) -> Embedder:
-    """The embedder, loaded once for the process."""
+    """The embedder, cached for the process."""
     return loaded_embedder(store.path(embedder), batch_tokens)
 
 
 def vectors_folder(store: Store) -> Path:
-    """Where vectors are kept by content."""
+    """The directory of the vector store."""
     return store.work_dir / "vectors"
 
 
 def open_vectors(store: Store, embedder: Embedder) -> VectorStore:
-    """The vectors that this embedder has made in this work directory."""
+    """The stored vectors of this embedder."""
     return VectorStore(vectors_folder(store), embedder.fingerprint, embedder.dimension)
 
 
 def open_embed(store: Store, embedder: Artifact) -> Embed:
-    """Texts to normalized vectors, float32 [N, D]; those that are kept are not computed again: many stages embed the
+    """A function from texts to normalized vectors, float32 [N, D], that reuses stored vectors: many stages embed the
     same questions."""
     model = open_embedder(store, embedder)
     vectors = open_vectors(store, model)
@@ -56,7 +56,7 @@ def _reranker(folder: Path) -> ScorePairs:
 
 
 def open_reranker(store: Store, reranker: Artifact | None) -> ScorePairs | None:
-    """The cross-encoder, loaded once for the process; None for none."""
+    """The cross-encoder, cached for the process; None if there is none."""
     return None if reranker is None else _reranker(store.path(reranker))
 
 
@@ -66,7 +66,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 
 def open_tokenizer(store: Store, base: Artifact) -> Tokenizer:
-    """The base model's tokenizer, loaded once for the process."""
+    """The base model's tokenizer, cached for the process."""
     return _tokenizer(store.path(base))
 
 
@@ -81,7 +81,7 @@ def open_chunks(store: Store, chunks: Artifact) -> list[Chunk]:
 
 
 def open_duplicates(store: Store, chunks: Artifact) -> list[Duplicate]:
-    """The chunks that were left out because they repeat others."""
+    """The chunks that were left out as duplicates."""
     return read_jsonl(store.path(chunks) / "duplicates.jsonl", Duplicate)
 
 
@@ -91,7 +91,7 @@ def open_index(store: Store, index: Artifact, embedder: Artifact) -> ChunkIndex:
     Raises:
         UserError: another embedder built it, or a file of it is damaged.
     """
-    # The store has compared the files with their digests, where their times or sizes are not those it wrote.
+    # The store has compared digests of files whose times or sizes changed.
     return ChunkIndex.load(store.path(index), embedder.digest, check=False)
 
 
@@ -104,13 +104,13 @@ def open_retriever(
     retrieval: RetrievalSettings,
     embed: Embed | None = None,
 ) -> Retriever:
-    """What finds chunks for questions.
+    """The retriever of chunks for questions.
 
     Args:
-        embed: of the questions, by default `open_embed`.
+        embed: embeds the questions; by default `open_embed`.
 
     Raises:
-        UserError: what `open_index` raises, or the reranker cannot be loaded.
+        UserError: as `open_index`, or the reranker cannot be loaded.
     """
     return Retriever(
         open_chunks(store, chunks),
@@ -123,5 +123,5 @@ def open_retriever(
 
 
 def open_questions(store: Store, questions: Artifact, part: str) -> list[Question]:
-    """Questions of one part of the split: `train`, `validation` (may be none) or `eval`."""
+    """Questions of one part of the split: `train`, `validation` (may be empty) or `eval`."""
     return read_jsonl(store.path(questions) / f"{part}.jsonl", Question)

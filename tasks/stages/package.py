@@ -1,4 +1,4 @@
-"""The dataset as a product: splits, exports, card and report, beside the dataset that training reads."""
+"""Packages the dataset for release: splits, exports, card and report."""
 
 from itertools import islice
 from typing import Any
@@ -31,21 +31,21 @@ def package_dataset(
     retrieval: Artifact,
     raft: RaftSettings,
 ) -> Artifact:
-    """Train, validation and test as JSONL, Parquet and `datasets`, in the formats of other trainers, with a report.
+    """Write train, validation and test as JSONL, Parquet, `datasets` and exports, with card and report.
 
-    The test split asks the evaluation questions over their oracles and distractors from all documents.
+    The test split has the evaluation questions over their oracles and distractors from all documents.
 
     Raises:
         UserError: no evaluation question fits the token budget.
     """
-    found = open_chunks(store, chunks)
+    all_chunks = open_chunks(store, chunks)
     vectors = open_index(store, index, embedder).vectors()
     asked = {part: open_questions(store, questions, part) for part in ("train", "validation", "eval")}
     every = [question for part in asked.values() for question in part]
     embedded = open_embed(store, embedder)([question.question for question in every])
     of_test = embedded[len(every) - len(asked["eval"]) :]
-    test = build_test(asked["eval"], found, vectors, raft, open_tokenizer(store, base), of_test)
-    package = Package(read_splits(store.path(dataset)) | {"test": test}, found, vectors, every, embedded, raft)
+    test = build_test(asked["eval"], all_chunks, vectors, raft, open_tokenizer(store, base), of_test)
+    package = Package(read_splits(store.path(dataset)) | {"test": test}, all_chunks, vectors, every, embedded, raft)
     retriever = retrieval_cells(read_json(store.path(retrieval) / "retrieval.json"))
     report = package.report(documents.count("documents"), _filters(store, questions), retriever)
     inputs = (documents, questions, chunks, index, embedder, base, dataset, retrieval)
@@ -56,19 +56,19 @@ def package_dataset(
 
 
 def read_leaks(store: Store, dataset: Artifact) -> list[dict[str, Any]]:
-    """The leak report of each part that training reads."""
+    """The leak reports of train and validation."""
     folder = store.path(dataset)
     paths = (folder / LEAKS_NAME, folder / "validation" / LEAKS_NAME)
     return [read_json(path) for path in paths if path.is_file()]
 
 
 def _filters(store: Store, questions: Artifact) -> list[Filter]:
-    """What the questions went through; those that a filter rejected stand together in rejected.jsonl, in its order."""
+    """The filters of the questions. rejected.jsonl has the rejected questions in the order of the filters."""
     rejected = iter(read_jsonl(store.path(questions) / "rejected.jsonl", Rejected))
     filters = []
     for row in read_json(store.path(questions) / "filters.json"):
         if row["filter"] == SPLIT:
-            reasons = {"nearly repeats a held-out question": row["rejected"]}
+            reasons = {"near-duplicate of a held-out question": row["rejected"]}
         else:
             reasons = count_reasons(list(islice(rejected, row["rejected"])))
         filters.append(Filter(row["filter"], row["kept"] + row["rejected"], reasons))

@@ -1,4 +1,4 @@
-"""Chunks, their index, and how well it finds the oracles of questions."""
+"""Stages of retrieval: cut chunks, build the index, measure recall of the oracles."""
 
 from dataclasses import asdict
 from functools import partial
@@ -34,15 +34,15 @@ from tasks.store.store import Store
 
 @stage(name="chunk-documents", version=1)
 def cut_chunks(store: Store, documents: Artifact, base: Artifact, chunking: ChunkSettings) -> Artifact:
-    """Chunks of all documents, counted in the base model's tokens, as chunks.jsonl.
+    """Cut all documents into chunks, measured in the base model's tokens; writes chunks.jsonl.
 
-    Those of documents that were cut before are kept. Those that repeat others are left out and listed in
-    duplicates.jsonl (may be empty) with what stands for them.
+    Chunks of unchanged documents are reused. Duplicates are left out and listed in duplicates.jsonl (may be empty)
+    with the chunk that replaces them.
     """
     code = stage_code(chunk_documents, ("data.documents.chunks", "data.prompting.tokenizer"))
-    way = stage_key("chunks", 1, code.digest, {"base": base, "chunking": chunking}, code.libraries)
+    key = stage_key("chunks", 1, code.digest, {"base": base, "chunking": chunking}, code.libraries)
     count_tokens = open_tokenizer(store, base).count_tokens
-    found, _ = ChunkMemory(store.work_dir / "chunks" / f"{way}.sqlite").chunk(
+    found, _ = ChunkMemory(store.work_dir / "chunks" / f"{key}.sqlite").chunk(
         open_documents(store, documents), lambda fresh: chunk_documents(fresh, count_tokens, chunking)
     )
     duplicates: list[Duplicate] = []
@@ -58,7 +58,7 @@ def cut_chunks(store: Store, documents: Artifact, base: Artifact, chunking: Chun
 
 
 def _index_space(store: Store, chunks: Artifact, *others: object) -> int:
-    """Vectors, kept and in the index, and the words: a few times the texts."""
+    """Bytes of the stored and indexed vectors and of the keyword index: a few times the texts."""
     return 8 * chunks.bytes
 
 
@@ -71,10 +71,10 @@ def index_chunks(
     index: IndexSettings,
     hybrid: bool,
 ) -> Artifact:
-    """The FAISS index over every chunk's vector, and BM25 over its words where retrieval is hybrid.
+    """Build the FAISS index of all chunks and, for hybrid retrieval, the BM25 index.
 
     Raises:
-        UserError: FAISS knows no such kind of index, or it finds less than `min_recall`.
+        UserError: FAISS does not know the kind of index, or its recall is below `min_recall`.
     """
     found = open_chunks(store, chunks)
     model = open_embedder(store, embedder, embedding.batch_tokens)
@@ -100,9 +100,9 @@ def measure(
     reranker: Artifact | None,
     retrieval: RetrievalSettings,
 ) -> Artifact:
-    """How well retrieval finds the oracles of each part's questions: retrieval.json, and retrieval.txt, a table."""
+    """Measure how well retrieval finds the oracles of each part; writes retrieval.json and retrieval.txt (a table)."""
     parts = {
-        # What the documents do not answer has no oracle to be found.
+        # Unanswerable questions have no oracle.
         part: [question for question in open_questions(store, questions, part) if question.quotes]
         for part in ("train", "validation", "eval")
     }

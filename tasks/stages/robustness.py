@@ -1,4 +1,4 @@
-"""The tuned model's score against what it is shown: the prompts of all studies, and the points of their plots."""
+"""Stages of the robustness studies: build the prompts of all studies, score the answers."""
 
 from dataclasses import asdict, dataclass
 
@@ -23,7 +23,7 @@ from user_error import UserError
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One question over one context: of which study and value, and the place of its prompt."""
+    """A question over one context of a study, with the index of its prompt."""
 
     study: Study
     value: int
@@ -46,7 +46,7 @@ def robustness_prompts(
     robustness: RobustnessSettings,
     style: PromptStyle,
 ) -> Artifact:
-    """Answerable evaluation questions over the contexts of every study; what two studies share is asked once.
+    """Build the prompts of all studies; studies share equal prompts.
 
     Raises:
         UserError: no evaluation question is answerable.
@@ -55,16 +55,16 @@ def robustness_prompts(
     asked = draw_some(answerable, robustness.max_questions, robustness.seed)
     if not asked:
         raise UserError(
-            "no evaluation question is answerable, so that robustness has nothing to ask: set "
+            "no evaluation question is answerable, which evaluation.robustness needs: set "
             "evaluation.robustness.enabled=false"
         )
     retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
     depth = robustness.most_chunks(top_k) + max(len(question.oracle_ids) for question in asked)
-    found = retriever.search([question.question for question in asked], depth)
+    retrieved = retriever.search([question.question for question in asked], depth)
     by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
     items = [
         (question, trial)
-        for question, ids in zip(asked, found, strict=True)
+        for question, ids in zip(asked, retrieved, strict=True)
         for trial in trials(question, ids, top_k, robustness)
     ]
     inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker, base)))
@@ -74,12 +74,12 @@ def robustness_prompts(
         for question, trial in items:
             context = [by_id[name] for name in trial.context_ids]
             prompts.append((question.id, raft_prompt(context, question.question), quote_grammar(context)))
-        places = write_unique_prompts(build, prompts, open_tokenizer(store, base), style)
+        indices = write_unique_prompts(build, prompts, open_tokenizer(store, base), style)
         write_jsonl(
             build.folder / "tried.jsonl",
             [
-                Tried(trial.study, trial.value, question.id, trial.context_ids, place)
-                for (question, trial), place in zip(items, places, strict=True)
+                Tried(trial.study, trial.value, question.id, trial.context_ids, index)
+                for (question, trial), index in zip(items, indices, strict=True)
             ],
         )
     return build.artifact
@@ -95,7 +95,7 @@ def score_robustness(
     answers: Artifact,
     robustness: RobustnessSettings,
 ) -> Artifact:
-    """points.json (data/scoring/evaluated.py) and robustness.png, a panel for each study."""
+    """Score the studies; writes points.json (data/scoring/evaluated.py) and robustness.png."""
     scorer = Scorer(store, questions, chunks, base)
     written = scorer.outputs(answers)
     outcomes = []

@@ -1,4 +1,4 @@
-"""Snapshots: what a person names (folders, files, models) becomes artifacts, by content. Never cached, always quick."""
+"""Snapshots of a person's folders, files and models as artifacts, by content. Never cached; always quick."""
 
 import re
 from pathlib import Path
@@ -18,41 +18,41 @@ from tasks.engine.logs import run_log
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
-# What a base model folder may hold that is used, exported or needed by transformers; other files are not taken.
+# Files of a base model that are used, exported or needed by transformers; others are left out.
 _BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt")
 
 
 @stage(name="snapshot-documents", version=1, cache=False, retries=2)
 def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -> Artifact:
-    """Documents of a folder, a file, a data set or a SQuAD file (`.json`).
+    """Read the documents of a folder, a file, a data set or a SQuAD file (`.json`).
 
-    Files: documents.jsonl; unreadable.jsonl and skipped.jsonl, what was not read and why (may be empty).
+    Writes documents.jsonl, and unreadable.jsonl and skipped.jsonl with reasons (may be empty).
 
     Raises:
-        UserError: nothing is there or can be read, or `strict` and a file cannot; one line that says which and why.
+        UserError: nothing is there or can be read, or `strict` and a file cannot be read; names it and the reason.
     """
     path = Path(corpus).expanduser()
     if path.is_file() and path.suffix == ".json":
-        found = Corpus(tuple(squad_documents(path)), (), (), {})
+        read = Corpus(tuple(squad_documents(path)), (), (), {})
     else:
-        found = read_corpus(path, documents, ReadingMemory(store.work_dir / "readings", stage_code(read_corpus).key))
+        read = read_corpus(path, documents, ReadingMemory(store.work_dir / "readings", stage_code(read_corpus).key))
     with store.build("documents", settings=documents) as build:
-        write_jsonl(build.folder / "documents.jsonl", found.documents)
-        write_jsonl(build.folder / "unreadable.jsonl", found.unreadable)
-        write_jsonl(build.folder / "skipped.jsonl", found.skipped)
-        build.count(documents=len(found.documents), skipped_files=len(found.skipped))
-        if found.unreadable:
-            build.count(unreadable=len(found.unreadable))
-        build.count(**found.counts)
+        write_jsonl(build.folder / "documents.jsonl", read.documents)
+        write_jsonl(build.folder / "unreadable.jsonl", read.unreadable)
+        write_jsonl(build.folder / "skipped.jsonl", read.skipped)
+        build.count(documents=len(read.documents), skipped_files=len(read.skipped))
+        if read.unreadable:
+            build.count(unreadable=len(read.unreadable))
+        build.count(**read.counts)
     return build.artifact
 
 
 @stage(name="snapshot-questions", version=1, cache=False)
 def snapshot_questions(store: Store, questions: str) -> Artifact:
-    """Questions of a file as raw_questions.jsonl.
+    """Read the questions of a file; writes raw_questions.jsonl.
 
     Raises:
-        UserError: the file is missing, broken (with the line's number) or of an unknown kind.
+        UserError: the file is missing, broken (with the line number) or of an unknown kind.
     """
     found = read_questions(Path(questions).expanduser())
     with store.build("raw-questions") as build:
@@ -63,10 +63,10 @@ def snapshot_questions(store: Store, questions: str) -> Artifact:
 
 @stage(name="snapshot-base", version=1, cache=False, retries=2)
 def snapshot_base(store: Store, base_model: str) -> Artifact:
-    """The base model as links to its files: kind `base-model` for a Hugging Face folder, `gguf` for a GGUF file.
+    """Snapshot the base model as links: kind `base-model` for a Hugging Face folder, `gguf` for a GGUF file.
 
     Raises:
-        UserError: there is no such model, or files are missing.
+        UserError: the model does not exist, or files are missing.
     """
     source = resolve_base(base_model)
     named = _named(base_model, source)
@@ -80,12 +80,12 @@ def snapshot_base(store: Store, base_model: str) -> Artifact:
     return build.artifact
 
 
-# Of weights in four bits, bfloat16 takes about four times the room.
+# bfloat16 takes about four times the space of 4-bit weights.
 @stage(
     name="import-base", version=1, modules=("jora_model.formats.gguf_import",), space=lambda store, gguf: 4 * gguf.bytes
 )
 def import_base(store: Store, gguf: Artifact) -> Artifact:
-    """A GGUF file as a Hugging Face folder with bfloat16 weights."""
+    """Convert a GGUF file to a Hugging Face folder with bfloat16 weights."""
     from jora_model.formats.gguf_import import import_gguf
 
     with store.build("base-model", inputs=(gguf,)) as build:
@@ -95,27 +95,27 @@ def import_base(store: Store, gguf: Artifact) -> Artifact:
 
 @stage(name="snapshot-embedder", version=1, cache=False, retries=2)
 def snapshot_embedder(store: Store, embedder: str) -> Artifact:
-    """The embedder's folder as links.
+    """Snapshot the embedder's folder as links.
 
     Raises:
-        UserError: there is no such embedder.
+        UserError: the embedder does not exist.
     """
     return _linked(store, "embedder", embedder, resolve_embedder(embedder))
 
 
 @stage(name="snapshot-reranker", version=1, cache=False, retries=2)
 def snapshot_reranker(store: Store, reranker: str) -> Artifact:
-    """The cross-encoder's folder as links.
+    """Snapshot the cross-encoder's folder as links.
 
     Raises:
-        UserError: there is no such cross-encoder.
+        UserError: the cross-encoder does not exist.
     """
     return _linked(store, "reranker", reranker, resolve_reranker(reranker))
 
 
 @stage(name="snapshot-general", version=1, cache=False)
 def snapshot_general(store: Store, mix_file: str) -> Artifact:
-    """General records of an Alpaca file as general.jsonl.
+    """Read the general records of an Alpaca file; writes general.jsonl.
 
     Raises:
         UserError: the file is missing, broken or of another kind.
@@ -128,7 +128,7 @@ def snapshot_general(store: Store, mix_file: str) -> Artifact:
 
 
 def _linked(store: Store, kind: str, name: str, source: Path) -> Artifact:
-    """All files of a model's folder, hidden ones left out."""
+    """Link all files of a model's folder except hidden ones."""
     with store.build(kind, settings=_named(name, source)) as build:
         for path in sorted(source.rglob("*")):
             inner = path.relative_to(source)
@@ -138,7 +138,7 @@ def _linked(store: Store, kind: str, name: str, source: Path) -> Artifact:
 
 
 def _named(name: str, source: Path) -> dict[str, str]:
-    """What a person named and, where it was downloaded, the commit that it then was, for the manifest."""
+    """Settings of the manifest: the given name and, if downloaded, the commit."""
     commit = re.search(r"/snapshots/([0-9a-f]{40})(/|$)", source.as_posix())
     if commit is None:
         return {"name": name}

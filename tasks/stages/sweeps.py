@@ -1,4 +1,4 @@
-"""The runs of a sweep side by side: a table, a CSV file and a plot of quality against cost."""
+"""Compares the runs of a sweep: a table, CSV, JSON and a plot of quality against cost."""
 
 from dataclasses import asdict
 from typing import Any
@@ -23,7 +23,7 @@ def compare_runs(
     adapters: tuple[Artifact, ...],
     evaluations: tuple[Artifact, ...],
 ) -> Artifact:
-    """What each value costs and how well it answers: sweep.md, .csv and .png, of oracle-fraction points.json too."""
+    """Write cost and quality of each value as sweep.md, .csv, .json and .png; for oracle-fraction also points.json."""
     points = []
     rungs: dict[str, Any] = {}
     for value, dataset, adapter, evaluation in zip(values, datasets, adapters, evaluations, strict=True):
@@ -47,7 +47,7 @@ def compare_runs(
                 evaluation=str(store.path(evaluation).relative_to(store.work_dir)),
             )
         )
-    # The base model answers the same prompts for every value, so the last one's rung is everybody's.
+    # The base model has the same prompts for every value, so any evaluation's rung will do.
     base = rungs[BASE]
     with store.build("sweep", settings={"over": over}, inputs=(*datasets, *adapters, *evaluations)) as build:
         (build.folder / "sweep.md").write_text(aligned(point_cells(over, points, base)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Training, as a job in a process of its own."""
+"""Stages that train adapters, each as a job in a separate process."""
 
 import shutil
 from pathlib import Path
@@ -14,11 +14,11 @@ from tasks.engine.progress import Progress
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
-# float32: two checkpoints and one being written, each with both moments, and the adapter in two places.
+# float32: three checkpoints (one being written), each with both moments, and two copies of the adapter.
 _BYTES_A_WEIGHT = 4 * (3 * 3 + 2)
 
 
-# An edit of the trainer's code does not train again; an upgrade of JAX does.
+# Its code is not part of the key (see below); the versions of its libraries are.
 _JOB = ("jora_model.training.train",)
 
 
@@ -28,21 +28,21 @@ def _space(
     return _BYTES_A_WEIGHT * adapter_count(ModelConfig.read(store.path(base)), lora.rank, lora.target_modules)
 
 
-# An unrelated edit must not throw hours away: `version` alone stands for the code. Raise it when training changes.
+# An unrelated edit must not discard hours of training: `version` stands for the code; raise it when training changes.
 @stage(name="train-adapter", version=3, modules=_JOB, code_digest=False, retries=1, space=_space)
 def train_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:
-    """Train the adapter; after a crash or a kill it goes on from the last checkpoint, to the same bytes.
+    """Train the adapter. After a crash or kill it resumes from the last checkpoint, with the same resulting bytes.
 
     Raises:
-        UserError: a setting that the model refuses, a loss that is not finite, an example over the row's length.
+        UserError: a setting does not fit the model, the loss is not finite, or an example is longer than a row.
     """
     scratch = train_adapter.scratch(store, base, dataset, lora, mesh, training)
     return _train(store, scratch, base, None, dataset, lora, mesh, training)
 
 
-# Apart from `train_adapter`, whose keys stay as they are; the same holds for `version`.
+# Separate from `train_adapter`, so that its keys stay as they are.
 @stage(
     name="continue-adapter",
     version=1,
@@ -60,10 +60,10 @@ def continue_adapter(
     mesh: MeshSettings,
     training: TrainSettings,
 ) -> Artifact:
-    """Train an adapter further.
+    """Continue the training of an adapter.
 
     Raises:
-        UserError: as `train_adapter`; its rank, alpha or targets are not those of `lora`.
+        UserError: as `train_adapter`; the adapter's rank, alpha or targets differ from `lora`.
     """
     scratch = continue_adapter.scratch(store, base, start, dataset, lora, mesh, training)
     return _train(store, scratch, base, start, dataset, lora, mesh, training)
@@ -73,7 +73,7 @@ def continue_adapter(
 def train_plain_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:
-    """The same over a dataset without documents (DSF): a rung of the evaluation, and not what is exported."""
+    """Train on a dataset without documents (DSF), for a rung of the evaluation. It is not exported."""
     scratch = train_plain_adapter.scratch(store, base, dataset, lora, mesh, training)
     return _train(store, scratch, base, None, dataset, lora, mesh, training)
 
@@ -92,7 +92,7 @@ def _train(
     held_out = store.path(dataset) / "validation" / "sequences"
     job = TrainJob(
         base=str(store.path(base)),
-        base_name="base",  # export names it; a name is no input of the weights
+        base_name="base",  # export sets the name; the weights do not depend on it
         sequences=str(store.path(dataset) / "sequences"),
         validation=str(held_out) if held_out.is_dir() else None,
         start_from=None if start is None else str(store.path(start)),

@@ -1,4 +1,4 @@
-"""An export as a folder of a person's choosing: copied, compared by digest, and put in place by one rename."""
+"""Delivers an export to a folder: copies it, verifies digests, and renames it into place."""
 
 import json
 import secrets
@@ -12,39 +12,39 @@ from tasks.store.digests import file_digest
 from tasks.store.store import MANIFEST, Store
 from user_error import UserError
 
-# Says that a folder is an export, and what of it is ours.
+# Marks a folder as an export and lists its files.
 MARK = "jora-export.json"
 
 
 def check_target(folder: Path) -> None:
-    """Look whether an export may go there.
+    """Check that an export can be written to the folder.
 
     Raises:
-        UserError: there is a file of that name, or a folder that holds anything but an earlier export.
+        UserError: the path is a file, or a folder with other content than an earlier export.
     """
     if folder.is_file():
-        raise UserError(f"{folder} is a file; name a folder: --to DIR")
+        raise UserError(f"{folder} is a file; give a folder: --to DIR")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
         ours = {MARK, *json.loads((folder / MARK).read_bytes())["files"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{folder} is not empty and no earlier export; name another folder: --to DIR") from None
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    if others := sorted(found - ours):
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise UserError(f"{folder} is neither empty nor an earlier export; give another folder: --to DIR") from None
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    if others := sorted(present - ours):
         raise UserError(
-            f"{folder} is an earlier export, and holds {others[0]}, which is not of it; move it, or name another"
+            f"{folder} is an earlier export with an extra file, {others[0]}; move it, or give another folder: --to DIR"
         )
 
 
 def deliver(store: Store, export: Artifact, folder: Path, about: Mapping[str, Any]) -> None:
-    """Copy an export there, in place of an earlier one; a kill leaves the earlier one as it was.
+    """Copy an export to the folder, replacing an earlier one, which stays intact if the process is killed.
 
     Args:
-        about: written to jora-export.json, beside the digest of every file.
+        about: written to jora-export.json, with the digest of every file.
 
     Raises:
-        UserError: as `check_target`; it cannot be written to, or a copy is not what was copied.
+        UserError: as `check_target`; the folder is not writable, or a copy differs from its source.
     """
     folder = folder.expanduser().resolve()
     check_target(folder)
@@ -55,7 +55,7 @@ def deliver(store: Store, export: Artifact, folder: Path, about: Mapping[str, An
         shutil.copytree(store.path(export), fresh, copy_function=shutil.copyfile, ignore=_not_the_manifest)
         for name, record in manifest.files.items():
             if file_digest(fresh / name, None) != record.sha256:
-                raise UserError(f"{fresh / name} is not what was copied there; is the disk at fault?")
+                raise UserError(f"{fresh / name} differs from its source after copying; check the disk")
         digests = {name: record.sha256 for name, record in manifest.files.items()}
         checked = {name: value for name, value in manifest.settings.items() if name != "export"}
         content = {**about, "checked": checked, "files": digests}
@@ -66,7 +66,7 @@ def deliver(store: Store, export: Artifact, folder: Path, about: Mapping[str, An
         fresh.rename(folder)
         shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}; name another folder: --to DIR") from None
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}; give another folder: --to DIR") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -1,8 +1,7 @@
-"""What of a work directory nobody needs any more: `jora gc`.
+"""Garbage collection of a work directory: `jora gc`.
 
-Kept are the artifacts that `latest/`, the sweeps, the registered models that count, a pinned run, or a run of the last
-days name. The rest can go, with the records that point at it: a run with the same settings builds it again. No Prefect
-here.
+Artifacts are kept if `latest/`, a sweep, a registered model in use, a pinned run or a recent run refers to them. The
+rest is removed with the records that point at it; a run with the same settings rebuilds it. Does not use Prefect.
 """
 
 import os
@@ -23,69 +22,71 @@ from tasks.store.locks import try_flock
 from tasks.store.store import MANIFEST, Store
 from user_error import UserError
 
-# What artifacts somebody names; whoever keeps references to artifacts adds a function here.
-_NAMED: tuple[Callable[[Store], set[Artifact]], ...] = (models_roots,)
+# Functions that return artifacts in use; whatever keeps references to artifacts adds one here.
+_ROOTS: tuple[Callable[[Store], set[Artifact]], ...] = (models_roots,)
 
 
 @dataclass(frozen=True)
 class Waste:
-    """Paths that can go, with the kind and the size in bytes of each."""
+    """Removable paths: (kind, path, size in bytes) of each."""
 
-    found: tuple[tuple[str, Path, int], ...]
+    paths: tuple[tuple[str, Path, int], ...]
 
     @property
     def by_kind(self) -> dict[str, tuple[int, int]]:
-        """Kind -> how many, bytes."""
+        """Kind -> (number, bytes)."""
         many, size = Counter[str](), Counter[str]()
-        for kind, _, bytes_ in self.found:
+        for kind, _, bytes_ in self.paths:
             many[kind] += 1
             size[kind] += bytes_
         return {kind: (many[kind], size[kind]) for kind in sorted(many)}
 
     @property
     def bytes(self) -> int:
-        """All of it."""
-        return sum(size for _, _, size in self.found)
+        """Total size."""
+        return sum(size for _, _, size in self.paths)
 
 
 def find_waste(store: Store, days: float) -> Waste:
-    """What no run of the last `days` days, no pin, no champion and no link needs."""
+    """Artifacts, records and scratch that no run of the last `days` days, pin, champion or link uses."""
     since = datetime.now(UTC) - timedelta(days=days)
     kept = {(artifact.kind, artifact.digest) for artifact in _kept(store, since)}
-    there = sorted(store.artifacts.glob("*/*"))
+    present = sorted(store.artifacts.glob("*/*"))
     gone = {
-        folder for folder in there if (folder.parent.name, folder.name) not in kept and _older(folder / MANIFEST, since)
+        folder
+        for folder in present
+        if (folder.parent.name, folder.name) not in kept and _older(folder / MANIFEST, since)
     }
-    found = [(folder.parent.name, folder, _size(folder)) for folder in there if folder in gone]
-    staying = {folder.name for folder in there if folder not in gone}
+    items = [(folder.parent.name, folder, _size(folder)) for folder in present if folder in gone]
+    staying = {folder.name for folder in present if folder not in gone}
     for kind, folder, stays in (("cache records", store.results, staying), ("unfinished stages", store.scratch, None)):
         old = (path for path in sorted(folder.iterdir()) if _all_older(path, since))
         going = [path for path in old if stays is None or stays.isdisjoint(_digests(path))]
-        found += [(kind, path, _size(path)) for path in going]
+        items += [(kind, path, _size(path)) for path in going]
     runs = list_runs(store.work_dir)
     for run in runs:
         if not _counts(store, run, runs, since):
             folder = store.work_dir / RUNS / run.name
-            found.append(("runs", folder, _size(folder)))
-    return Waste(tuple(found))
+            items.append(("runs", folder, _size(folder)))
+    return Waste(tuple(items))
 
 
 def remove(store: Store, days: float) -> Waste:
-    """Remove it. An artifact's manifest goes first, so that what is left of one that was cut short is no artifact.
+    """Remove the waste. Manifests go first, so that an interrupted removal leaves no incomplete artifact.
 
     Raises:
-        UserError: a run is at work in the work directory.
+        UserError: a run is using the work directory.
     """
     descriptor = try_flock(store.locks / IN_USE)
     if descriptor is None:
         running = [run.name for run in list_runs(store.work_dir) if run.state == "running"]
         raise UserError(
-            f"{', '.join(running) or 'another process'} is at work in {store.work_dir}, and may need what would be "
-            "removed; run this again when it has ended"
+            f"{', '.join(running) or 'another process'} is using {store.work_dir} and may need files that would be "
+            "removed; try again when it has ended"
         )
     try:
         waste = find_waste(store, days)
-        for _, path, _ in waste.found:
+        for _, path, _ in waste.paths:
             (path / MANIFEST).unlink(missing_ok=True) if path.is_dir() else None
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return waste
@@ -94,11 +95,15 @@ def remove(store: Store, days: float) -> Waste:
 
 
 def _kept(store: Store, since: datetime) -> Iterator[Artifact]:
-    """Raises UserError where a record cannot be read: what it names would be taken for unneeded."""
+    """Artifacts in use.
+
+    Raises:
+        UserError: a run's record cannot be read, so its artifacts would be taken for unused.
+    """
     if damaged := damaged_runs(store.work_dir):
         raise UserError(
-            f"{damaged[0]} cannot be read, so what that run needs is not known; repair it, or remove its folder if the "
-            "run's results are not needed"
+            f"{damaged[0]} cannot be read, so the artifacts of that run are unknown; repair it, or remove its folder "
+            "if the run's results are not needed"
         )
     if (store.work_dir / LATEST / RUN).exists():
         yield from read_latest(store.work_dir)[0].values()
@@ -110,25 +115,25 @@ def _kept(store: Store, since: datetime) -> Iterator[Artifact]:
         if _counts(store, run, runs, since):
             yield from run.artifacts.values()
             yield from (stage.artifact for stage in run.stages)
-    for named in _NAMED:
+    for named in _ROOTS:
         yield from named(store)
 
 
 def _counts(store: Store, run: RunRecord, runs: Sequence[RunRecord], since: datetime) -> bool:
-    """Whether a run's results are kept: the last ones whatever their age, since the next run may have nothing to do."""
+    """Whether a run's results are kept; those of the last run always, since the next run may have nothing to do."""
     ended = [other for other in runs if other.state in ("completed", "nothing to do")]
     record = store.work_dir / RUNS / run.name / RUN
     return (
         run in ended[-1:]
-        or run == runs[-1]  # what it built before it failed serves the one that is to make it good
+        or run == runs[-1]  # if it failed, the next run reuses what it built
         or run.state == "running"
         or is_pinned(store.work_dir, run.name)
-        or not _older(record, since)  # written at its end, or, of one that crashed, after its last stage
+        or not _older(record, since)  # written when the run ends or, if it crashed, after its last stage
     )
 
 
 def _digests(record: Path) -> set[str]:
-    """The digests in one of Prefect's records, which names one artifact."""
+    """The digests in one of Prefect's result records."""
     try:
         return set(re.findall(rf"[0-9a-f]{{{DIGEST_DIGITS}}}", record.read_text(encoding="utf-8", errors="replace")))
     except OSError:
@@ -138,17 +143,17 @@ def _digests(record: Path) -> set[str]:
 def _older(path: Path, since: datetime) -> bool:
     try:
         return path.lstat().st_mtime < since.timestamp()
-    except OSError:  # no manifest: a removal that was cut short
+    except OSError:  # no manifest: an interrupted removal
         return True
 
 
 def _all_older(path: Path, since: datetime) -> bool:
-    """Whether a file, or everything in a folder, is older: a checkpoint does not touch the folder above its own."""
+    """Whether a file, or everything in a folder, is older: writing a checkpoint does not touch parent folders."""
     return _older(path, since) and all(_older(inner, since) for inner in path.rglob("*"))
 
 
 def _size(path: Path) -> int:
-    """Bytes on disk; of a link, the link's own."""
+    """Bytes on disk; of a link, its own size."""
     if not path.is_dir() or path.is_symlink():
         return path.lstat().st_size
     return sum(inner.lstat().st_size for inner in path.rglob("*") if inner.is_symlink() or not inner.is_dir())

@@ -73,9 +73,9 @@ def test_the_last_run_then_another_export_in_its_place(monkeypatch, capsys, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "{full}"], "is not empty and no earlier export; name another folder: --to DIR"),
+        (["--to", "{full}"], "is neither empty nor an earlier export; give another folder: --to DIR"),
         (["--to", "{full}/mine.txt"], "is a file; name a folder"),
-        (["--to", "{added}"], "is an earlier export, and holds adapter/mine.txt, which is not of it"),
+        (["--to", "{added}"], "is an earlier export with an extra file, adapter/mine.txt"),
         (["--to", "{new}", "--model", "nobody"], "there is no model 'nobody'"),
         (["--to", "{new}", "--model", "champion"], "no champion in"),
         (["--to", "{new}", "--gguf", "q2"], "export.gguf: Input should be 'none', 'f16', 'bf16' or 'q8_0'"),

@@ -80,7 +80,7 @@ def test_a_killed_run_reads_as_crashed_and_a_living_one_as_running(tmp_path: Pat
         assert process.stdout is not None
         process.stdout.readline()
         assert [record.state for record in list_runs(tmp_path)] == ["running"]
-        with pytest.raises(ValueError, match="killed is at work in"):
+        with pytest.raises(ValueError, match="killed is using"):
             remove(Store(tmp_path), 0)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -135,7 +135,7 @@ def test_gc_keeps_what_is_named_and_removes_the_rest(tmp_path: Path) -> None:
 
     waste = find_waste(store, 30)
     assert store.path(made["old"]).exists(), "dry by default"
-    gone = {path for _, path, _ in waste.found}
+    gone = {path for _, path, _ in waste.paths}
     assert gone == {
         *(store.path(made[name]) for name in ("old", "lost")),
         *(store.path(other.artifacts[name]) for name in ("adapter", "export")),
@@ -150,11 +150,11 @@ def test_gc_keeps_what_is_named_and_removes_the_rest(tmp_path: Path) -> None:
     for name in ("pinned", "latest", "recent"):
         store.verify(made[name])
     store.verify(champion.artifacts["adapter"])
-    assert find_waste(store, 30).found == ()
+    assert find_waste(store, 30).paths == ()
 
     pin(tmp_path, pinned, False)
     assert not is_pinned(tmp_path, pinned)
-    assert {path for _, path, _ in find_waste(store, 30).found} == {
+    assert {path for _, path, _ in find_waste(store, 30).paths} == {
         store.path(made["pinned"]),
         tmp_path / "runs" / pinned,
     }
@@ -170,9 +170,9 @@ def test_gc_keeps_what_a_failed_run_built_for_the_one_that_goes_on(tmp_path: Pat
     checkpoint.mkdir(parents=True)
     age(store, 40)
     (checkpoint / "state").write_text("saved yesterday")
-    assert find_waste(store, 30).found == ()
+    assert find_waste(store, 30).paths == ()
     age(store, 40)
-    assert [kind for kind, *_ in find_waste(store, 30).found] == ["unfinished stages"]
+    assert [kind for kind, *_ in find_waste(store, 30).paths] == ["unfinished stages"]
 
 
 def test_gc_refuses_where_a_record_cannot_be_read(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_gc_refuses_where_a_record_cannot_be_read(tmp_path: Path) -> None:
     record = tmp_path / "runs" / name / "run.json"
     whole = record.read_text()
     record.write_text(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"run\.json cannot be read, so what that run needs is not known; repair it"):
+    with pytest.raises(ValueError, match=r"run\.json cannot be read, so the artifacts of that run are unknown; "):
         find_waste(store, 0)
     record.write_text(whole)
     (tmp_path / "latest" / "run.json").write_text("{")
