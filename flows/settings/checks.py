@@ -49,7 +49,7 @@ def check_dataset(config: RunConfig) -> None:
     by_teacher = config.critic.round_trip is not None and config.critic.round_trip_by == "teacher"
     if by_teacher and config.teacher.kind == "given":
         raise UserError(
-            "critic.round_trip_by=teacher needs a teacher, but teacher.kind is given: set critic.round_trip_by=base, "
+            "critic.round_trip_by=teacher needs a teacher, and teacher.kind is given: set critic.round_trip_by=base, "
             "or teacher.kind to endpoint or local"
         )
     chunk, budget = config.chunking.max_tokens, config.raft.max_tokens

@@ -185,7 +185,7 @@ def test_settings_of_another_version(monkeypatch, capsys, work):
     (work / "latest" / "run.json").write_text(json.dumps(record))
     code, line = jora(monkeypatch, capsys, "ask", "Who?", "--work-dir", work, "--base")
     assert code == 2
-    assert "settings that are not known here (evaluation.rungs:" in line
+    assert "settings unknown to this version (evaluation.rungs:" in line
 
 
 @pytest.mark.parametrize("name", ["folder", "file", "nowhere"])

@@ -22,7 +22,7 @@ def test_yaml_then_options_then_sets(tmp_path):
         ("lora:\n  rank: 0\n", [], r"lora\.rank: .*greater than or equal to 1.*given: 0"),
         ("lora:\n  target_modules: query\n", [], "query match no layer; allowed are q_proj"),
         ("lora: 16\n", [], "setting lora is a group: give it keys, such as rank"),
-        ("- 1\n", [], "must hold keys and values"),
+        ("- 1\n", [], "must be a mapping of settings"),
         ("a: [", [], "is not valid YAML"),
         ("", ["lora.rank"], "write it as group.key=value"),
     ],

@@ -108,6 +108,7 @@ def test_peak_memory_is_what_the_kernel_counts(who: str) -> None:
     body = grow if who == "SELF" else f"subprocess.run([sys.executable, '-c', '{grow}; import time; time.sleep(1.2)'])"
     code = f"""
 import resource, subprocess, sys
+from tasks.engine.memory import peak_memory
 with peak_memory() as peak:
     {body}
 print(peak.bytes, 1024 * resource.getrusage(resource.RUSAGE_{who}).ru_maxrss)
