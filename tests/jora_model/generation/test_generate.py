@@ -89,16 +89,18 @@ def test_greedy_equals_transformers_with_odd_constants(tiny, batch_size):
     assert sum(finished) == len(prompts)
 
 
-@pytest.mark.parametrize("lengths", [[256, 1], [1] * 257])
-def test_a_one_token_prompt_in_a_block_of_its_own_is_not_padding(tiny, lengths):
-    """The row's last prompt is one token at position 256, where a block of queries begins."""
-    prompts = random_prompts(lengths)
-    prompts[0][0], prompts[-1][0] = 3, VOCAB - 1  # sorted last
-    settings = GenerationSettings(max_new_tokens=4)
-    ours = generate(load_model(tiny, compute_dtype=jnp.float32), prompts, settings, [])
-    theirs = hf_model()
-    for number in (0, -1):
-        np.testing.assert_array_equal(ours[number], reference(theirs, prompts[number], 4))
+def test_a_prompt_of_one_token_is_not_padding(tiny):
+    """Beside one of 256 tokens, and as the last of a row, at position 256 where a block of queries begins."""
+    model = load_model(tiny, compute_dtype=jnp.float32)
+    prompts = random_prompts([256, 1])
+    for prompt, answer in zip(prompts, generate(model, prompts, GenerationSettings(max_new_tokens=4), []), strict=True):
+        np.testing.assert_array_equal(answer, reference(hf_model(), prompt, 4))
+    decoder = Decoder(model, slots=2)
+    row = pack_row([prompts[1]] * 257)
+    assert row.ends[-1] == 256
+    logits, _, _ = decoder.prefill(row)
+    alone, _, _ = decoder.prefill(pack_row([prompts[1]]))
+    np.testing.assert_allclose(logits[256], alone[0], rtol=1e-5, atol=1e-5)
 
 
 def test_unmerged_adapter_equals_peft(tiny, tmp_path):
