@@ -14,7 +14,7 @@ from jora_model.formats.hf_weights import Checkpoint, check_names
 from jora_model.formats.lora import check_start, fresh_adapter, read_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
 from jora_model.model.transformer import Llama
-from jora_model.runtime.distributed import put, whole
+from jora_model.runtime.distributed import gather, put
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter, parameters_of
 from jora_model.spec.settings import LoraSettings
@@ -68,7 +68,7 @@ def adapter_factors(model: Llama) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for target in LINEAR_BY_NAME:
         linear = getattr(model.layers, target)
         if linear.adapted:
-            found[target] = (whole(linear.lora_a[...]), whole(linear.lora_b[...]).swapaxes(1, 2))
+            found[target] = (gather(linear.lora_a[...]), gather(linear.lora_b[...]).swapaxes(1, 2))
     return found
 
 

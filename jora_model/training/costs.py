@@ -1,4 +1,4 @@
-"""What an adapter costs: trained weights, bytes of its file, seconds of a step. Read from what training left."""
+"""Costs of an adapter, from the files of its training: trainable weights, bytes, seconds of a step."""
 
 import json
 import math
@@ -16,12 +16,12 @@ class AdapterCosts:
     """The costs of one adapter.
 
     Attributes:
-        parameters: trained weights.
-        bytes: of adapter_model.safetensors.
+        parameters: number of trainable weights.
+        bytes: size of adapter_model.safetensors.
         scale: the factor on B(A(x)).
-        updates: steps of the training.
-        step_seconds: of the median step, as it was when training ran; None where there is none but the first, most of
-            which is compilation.
+        updates: number of updates.
+        step_seconds: median of the updates' seconds without the first, which is mostly compilation; None for a single
+            update.
     """
 
     parameters: int
@@ -34,7 +34,7 @@ class AdapterCosts:
 def adapter_costs(folder: Path) -> AdapterCosts:
     """The costs of the adapter in a folder that training wrote."""
     weights = folder / "adapter_model.safetensors"
-    # No tensor is read, only the header.
+    # Reads the header only.
     with safe_open(weights, "numpy") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

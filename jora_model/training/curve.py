@@ -1,11 +1,11 @@
-"""The loss curve as a picture."""
+"""The loss curve as a PNG."""
 
 import json
 from pathlib import Path
 
 
 def draw_curve(metrics: Path, picture: Path) -> None:
-    """Loss, validation loss where there is one, and learning rate against updates: from metrics.jsonl to a PNG."""
+    """Plot loss, validation loss if there is one, and learning rate against updates, from metrics.jsonl to a PNG."""
     from matplotlib.figure import Figure
 
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
@@ -24,5 +24,5 @@ def draw_curve(metrics: Path, picture: Path) -> None:
     rate = loss.twinx()
     rate.plot(updates, [row["learning_rate"] for row in rows], color="tab:gray", linewidth=1)
     rate.set(ylabel="learning rate", ylim=(0, None))
-    # No time stamp in the file: the same run gives the same picture.
+    # No time stamp in the file: the same run writes the same bytes.
     figure.savefig(picture, dpi=120, metadata={"Software": None})

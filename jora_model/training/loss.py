@@ -1,7 +1,7 @@
-"""Cross entropy at the learnt tokens only, in chunks: logits of a whole row, [S, V], never exist.
+"""Cross entropy at the trainable tokens only, in chunks: the logits of a full row, [S, V], never exist.
 
-The head is frozen, so a chunk's gradient with respect to its states is formed while its logits are there: two products
-a chunk instead of the three that computing the logits again would take, and nothing of the vocabulary's size is kept.
+The head is frozen, so a chunk's gradient with respect to its states is computed along with its logits: two products a
+chunk instead of the three that recomputing the logits would take, and nothing of the vocabulary's size is kept.
 """
 
 import jax
@@ -26,43 +26,44 @@ def answer_loss(
     """Sum of the weighted token losses and sum of the weights, float32; differentiable in `hidden` alone.
 
     Args:
-        predict_at: places of the predictions, which stand first in each row; the rest has weight 0. The head runs for
-            as many chunks as the fullest row has, whatever S is.
+        predict_at: positions of the predictions, packed at the start of each row; the rest has weight 0. The head runs
+            for as many chunks as the row with most predictions needs, whatever S is.
     """
     chunk = min(CHUNK, predict_at.shape[1])
 
     def padded(x: Array) -> Array:
         return jnp.pad(x, ((0, 0), (0, -x.shape[1] % chunk)))
 
-    places, wanted, shares = padded(predict_at), padded(targets), padded(weights)
-    chunks = (jnp.max(jnp.sum((shares > 0).astype(jnp.int32), axis=1)) + (chunk - 1)) // chunk
+    all_positions, all_targets, all_weights = padded(predict_at), padded(targets), padded(weights)
+    chunks = (jnp.max(jnp.sum((all_weights > 0).astype(jnp.int32), axis=1)) + (chunk - 1)) // chunk
 
     kernel = model.head_kernel.astype(hidden.dtype)
 
     def sums(hidden: Array, differentiate: bool) -> tuple[Array, Array]:
-        def add(number: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        def add(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             total, gradient = carry
-            place, target, share = (
-                lax.dynamic_slice_in_dim(x, number * chunk, chunk, axis=1) for x in (places, wanted, shares)
+            positions, target, weight = (
+                lax.dynamic_slice_in_dim(x, index * chunk, chunk, axis=1)
+                for x in (all_positions, all_targets, all_weights)
             )
-            states = jnp.take_along_axis(hidden, place[:, :, None], axis=1)
+            states = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
             logits = contract(states, kernel, -1, 1)
-            # The target is taken out and reckoned apart, in float32: of it, the gradient is a small difference.
-            answers = model.head_rows(target).astype(jnp.float32)
-            picked = jnp.sum(states.astype(jnp.float32) * answers, axis=-1)
+            # The target's term is computed separately in float32: its gradient, p - 1, suffers from cancellation.
+            target_rows = model.head_rows(target).astype(jnp.float32)
+            picked = jnp.sum(states.astype(jnp.float32) * target_rows, axis=-1)
             is_target = lax.broadcasted_iota(jnp.int32, logits.shape, 2) == target[:, :, None]
             top = jnp.max(logits, axis=-1)
             others = exp2((logits - top[:, :, None]) * LOG2_E, states.dtype)
             others = jnp.where(is_target, jnp.zeros((), others.dtype), others)
             own = jnp.exp(picked - top)
-            whole = jnp.sum(others.astype(jnp.float32), axis=-1) + own
-            total = total + jnp.sum((top + jnp.log(whole) - picked) * share)
+            normalizer = jnp.sum(others.astype(jnp.float32), axis=-1) + own
+            total = total + jnp.sum((top + jnp.log(normalizer) - picked) * weight)
             if differentiate:
-                change = contract(others, kernel, -1, 0) * (share / whole)[:, :, None]
-                change = change + answers * (share * (own / whole - 1.0))[:, :, None]
-                # A mapped scatter keeps each row where it lives; an indexed one would gather the batch.
+                change = contract(others, kernel, -1, 0) * (weight / normalizer)[:, :, None]
+                change = change + target_rows * (weight * (own / normalizer - 1.0))[:, :, None]
+                # A mapped scatter keeps each row on its device; an indexed one would gather the batch.
                 gradient = jax.vmap(lambda into, at, part: into.at[at].add(part))(
-                    gradient, place, change.astype(hidden.dtype)
+                    gradient, positions, change.astype(hidden.dtype)
                 )
             return total, gradient
 

@@ -1,4 +1,4 @@
-"""What a run tells as it goes: metrics.jsonl, a line for each update, and on request event files for TensorBoard."""
+"""Metrics of a run: metrics.jsonl, a line per update, and on request event files for TensorBoard."""
 
 import importlib.util
 import json
@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from jora_model.runtime.files import replace_text
 from user_error import UserError
 
-# Metric -> TensorBoard's tag; two with one group are drawn side by side.
+# Metric -> TensorBoard's tag; tags with the same group are shown together.
 _TAGS = {
     "loss": "loss/training",
     "validation_loss": "loss/validation",
@@ -24,21 +25,19 @@ _TAGS = {
 
 
 class Metrics:
-    """The metrics of one run, opened as a context manager; those of a run that goes on are continued."""
+    """Writer of a run's metrics, a context manager; the metrics of a resumed run are continued."""
 
     def __init__(self, folder: Path, updates: int, tensorboard: bool):
         """
         Args:
-            updates: how many are done; lines of later ones are dropped, for they are done again.
+            updates: number of finished updates; lines of later ones are dropped, since those updates run again.
         """
         self._path = folder / "metrics.jsonl"
         kept = _kept_lines(self._path, updates)
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text("".join(kept), encoding="utf-8")
-        fresh.replace(self._path)
+        replace_text(self._path, "".join(kept))
         self._board = None
         if tensorboard:
-            # Event files can only grow, so what was kept is written again.
+            # Event files are append-only, so the kept lines are written to new ones.
             shutil.rmtree(folder / "tensorboard", ignore_errors=True)
             self._board = _Board(folder / "tensorboard")
             for line in kept:
@@ -56,19 +55,19 @@ class Metrics:
             self._board.close()
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Add the metrics of one update; others can read them at once."""
+        """Append the metrics of one update and flush."""
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         if self._board:
             self._board.write(line)
 
     def sync(self) -> None:
-        """The lines so far survive a crash of the machine; before a checkpoint that counts on them."""
+        """Sync the file to disk; called before a checkpoint, which relies on the lines so far."""
         os.fsync(self._file.fileno())
 
 
 class NoMetrics:
-    """Of a process that leaves the telling to another."""
+    """Metrics of a process other than process 0: writes nothing."""
 
     def __enter__(self) -> "NoMetrics":
         return self
@@ -84,8 +83,10 @@ class NoMetrics:
 
 
 def check_tensorboard() -> None:
-    """Raises:
-    UserError: the package is not installed; with the command that installs it.
+    """Check that the package tensorboard is installed.
+
+    Raises:
+        UserError: it is not; the message has the command that installs it.
     """
     if importlib.util.find_spec("tensorboard") is None:
         raise UserError(
@@ -95,7 +96,7 @@ def check_tensorboard() -> None:
 
 
 class _Board:
-    """TensorBoard's event files, by TensorBoard's own writer: it imports neither TensorFlow nor torch."""
+    """Event files by TensorBoard's own writer, which imports neither TensorFlow nor torch."""
 
     def __init__(self, folder: Path):
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -115,7 +116,7 @@ class _Board:
 
 
 def _kept_lines(path: Path, updates: int) -> list[str]:
-    """Without those of updates that are done again, and without one that a kill cut off."""
+    """Lines up to this update, without one that a kill truncated."""
     kept = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:

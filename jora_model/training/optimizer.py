@@ -9,10 +9,10 @@ from jora_model.spec.job import TrainSettings
 
 
 def make_optimizer(settings: TrainSettings, updates: int) -> optax.GradientTransformation:
-    """AdamW with the schedule's rate, after clipping by global norm.
+    """AdamW with the schedule's learning rate, after clipping by global norm.
 
-    LoRA+ (arXiv 2402.12354): B moves `lora_plus_ratio` times as fast as A. Its decay does too, as in PEFT's
-    `create_loraplus_optimizer`, where the ratio is a learning rate and AdamW's decay is multiplied by it.
+    LoRA+ (arXiv 2402.12354): B has `lora_plus_ratio` times the learning rate of A. That scales its weight decay too, as
+    in PEFT's `create_loraplus_optimizer`, since AdamW multiplies the decay by the learning rate.
     """
 
     def faster_b(change: Any, adapter: Any) -> Any:
@@ -28,9 +28,9 @@ def make_optimizer(settings: TrainSettings, updates: int) -> optax.GradientTrans
 
 
 def learning_rate_at(settings: TrainSettings, updates: int) -> optax.Schedule:
-    """Learning rate by update number, from 0: linear warm-up to the peak, then what `schedule` says.
+    """Learning rate by update index, from 0: linear warm-up to the peak, then `schedule`.
 
-    The decays end at zero after the last of `updates`; the first and the last update have a rate above zero.
+    The decays reach zero after the last of `updates`; the first and the last update have a rate above zero.
     """
     peak = settings.learning_rate
     warmup = max(round(settings.warmup_fraction * updates), 1)

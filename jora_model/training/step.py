@@ -18,7 +18,7 @@ from jora_model.ops.plain_attention import Attention
 from jora_model.packing.tiles import Tiles, visible_tiles
 from jora_model.packing.tries import Rows
 from jora_model.runtime.compilation import Programs
-from jora_model.runtime.distributed import put, whole
+from jora_model.runtime.distributed import gather, put
 from jora_model.runtime.sharding import BATCH
 from jora_model.spec.job import TrainSettings
 from jora_model.training.loss import answer_loss
@@ -26,8 +26,10 @@ from jora_model.training.optimizer import make_optimizer
 
 
 class Sums(NamedTuple):
-    """Running sums over the microbatches of an update: gradient of the loss sum, loss sum, learnt tokens. Devices that
-    each hold the whole model have sums of their own, in a leading dim."""
+    """Running sums over the microbatches of an update: gradient of the loss sum, loss sum, trainable tokens.
+
+    With data parallelism only, each device has sums of its own, in a leading dim.
+    """
 
     gradient: Any
     loss: Array
@@ -35,20 +37,20 @@ class Sums(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """What a checkpoint holds: adapter and optimizer state."""
+    """The arrays of a checkpoint: adapter and optimizer state."""
 
     adapter: Any
     optimizer: Any
 
 
 class Trainer:
-    """Holds the model's frozen part and runs microbatches and updates.
+    """Runs microbatches and updates of a model whose base weights are frozen.
 
     Attributes:
-        state: adapter and optimizer, replaced by every update.
-        attention: of all rows; see `Llama.hidden_states`.
-        traces: how often the gradient function was traced; one for a run, or something retraces.
-        programs: what was compiled, and how long it took.
+        state: adapter and optimizer state, replaced by every update.
+        attention: the implementation for all rows; see `Llama.hidden_states`.
+        traces: how often the gradient function was traced: once for each shape of rows, or something retraces.
+        programs: the compiled programs and their compile times.
     """
 
     def __init__(self, model: Llama, settings: TrainSettings, updates: int, attention: Attention = "tiles"):
@@ -57,20 +59,20 @@ class Trainer:
         self.mesh = model.mesh
         self.optimizer = make_optimizer(settings, updates)
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
-        # Devices that each hold the whole model.
+        # Number of devices if each holds the full model, else 0.
         self._alone = self.mesh.size if self.mesh is not None and self.mesh.size == self.mesh.shape["data"] else 0
         self._graph_of_device = nnx.graphdef(model.without_mesh()) if self._alone else self.graph
         self.state = TrainState(adapter, self._optimizer_state(adapter))
         self.traces = 0
         self.programs = Programs()
-        # Results live where the arguments do: left to the compiler, the second update finds its state elsewhere, and
-        # jit compiles everything again without a word.
+        # Results get the arguments' shardings: left to the compiler, the state of the second update has others, and jit
+        # silently compiles everything again.
         state = jax.tree.map(lambda x: x.sharding, self.state)
-        scalar = self._whole()
+        scalar = self._replicated()
         sums = Sums(state.adapter, scalar, scalar)
         if self._alone:
             sums = jax.tree.map(lambda _: self._rows_sharding(), sums)
-        self._sums_places = sums
+        self._sums_shardings = sums
         self._zero = jax.jit(self._zeros, out_shardings=sums)
         self._accumulate = jax.jit(self._add, donate_argnums=2, out_shardings=sums)
         self._apply = jax.jit(self._update, donate_argnums=0, out_shardings=(state, scalar, scalar))
@@ -78,7 +80,7 @@ class Trainer:
 
     @property
     def model(self) -> Llama:
-        """The model with the adapter as it is now."""
+        """The model with the current adapter."""
         return nnx.merge(self.graph, self.state.adapter, self.frozen)
 
     def zero(self) -> Sums:
@@ -86,8 +88,8 @@ class Trainer:
         return self.programs.run("zero", self._zero, self.state.adapter)
 
     def accumulate(self, sums: Sums, rows: Rows, update: int, microbatch: int) -> Sums:
-        """Add one microbatch; `update` and `microbatch` decide its dropout. The old sums are gone."""
-        numbers = put(np.array([self.settings.seed, update, microbatch], np.uint32), self._whole())
+        """Add one microbatch, whose dropout follows from `update` and `microbatch`. The old sums are donated."""
+        numbers = put(np.array([self.settings.seed, update, microbatch], np.uint32), self._replicated())
         return self.programs.run(
             f"accumulate {_name(rows)}",
             self._accumulate,
@@ -99,16 +101,16 @@ class Trainer:
         )
 
     def apply(self, sums: Sums) -> tuple[Array, Array]:
-        """Update the adapter with the mean over all learnt tokens; returns mean loss and gradient norm."""
+        """Update the adapter with the mean over all trainable tokens; returns mean loss and gradient norm."""
         self.state, loss, norm = self.programs.run("apply", self._apply, self.state, sums)
         return loss, norm
 
     def evaluate(self, microbatches: Iterable[Rows]) -> float:
-        """Loss sum with the adapter as it is, without dropout; forward only, and one wait for the devices."""
+        """Sum of the losses with the current adapter, without dropout; forward only, with one wait for the devices."""
         devices = (self._alone,) if self._alone else ()
-        total = put(np.zeros(devices, np.float32), self._sums_places.loss)
+        total = put(np.zeros(devices, np.float32), self._sums_shardings.loss)
         for rows in microbatches:
-            # Each waits for the one before, through the total: a CPU would run several at once, with memory for each.
+            # The total chains them: a CPU would otherwise run several at once, with memory for each.
             total = self.programs.run(
                 f"evaluate {_name(rows)}",
                 self._evaluate,
@@ -117,23 +119,23 @@ class Trainer:
                 total,
                 self._batch(rows),
             )
-        return float(np.sum(whole(total)))
+        return float(np.sum(gather(total)))
 
     def lower(self, rows: Rows) -> dict[str, Lowered]:
-        """The programs of an update on rows of this shape, not yet compiled; of an abstract model as of a real one."""
+        """The programs of an update on rows of this shape, lowered but not compiled; the model may be abstract."""
         shapes = jax.tree.map(_shape, self.state)
         zero = self._zero.lower(shapes.adapter)
         sums = jax.tree.map(
-            lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
             zero.out_info,
-            self._sums_places,
+            self._sums_shardings,
         )
         split = self._rows_sharding()
         batch = {
             name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split)
             for name, array in arrays_of(rows).items()
         }
-        numbers = jax.ShapeDtypeStruct((3,), np.uint32, sharding=self._whole())
+        numbers = jax.ShapeDtypeStruct((3,), np.uint32, sharding=self._replicated())
         frozen = jax.tree.map(_shape, self.frozen)
         return {
             "zero": zero,
@@ -142,35 +144,35 @@ class Trainer:
         }
 
     def _optimizer_state(self, adapter: Any) -> Any:
-        """Moments lie where their factors do, and the rest (counts) on every device; abstract like the adapter."""
+        """The initial state: moments sharded as their factors, counts replicated; abstract if the adapter is."""
         empty = jax.eval_shape(self.optimizer.init, adapter)
-        places = optax.tree.map_params(
+        shardings = optax.tree.map_params(
             self.optimizer,
             lambda _, factor: factor.sharding,
             empty,
             adapter,
-            transform_non_params=lambda _: self._whole(),
+            transform_non_params=lambda _: self._replicated(),
         )
         if isinstance(jax.tree.leaves(adapter)[0], jax.ShapeDtypeStruct):
-            return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), empty, places)
-        return jax.jit(self.optimizer.init, out_shardings=places)(adapter)
+            return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), empty, shardings)
+        return jax.jit(self.optimizer.init, out_shardings=shardings)(adapter)
 
     def _batch(self, rows: Rows) -> dict[str, Array]:
-        # Not jnp.asarray, which would compile a program for each shape.
+        # jnp.asarray would compile a program for each shape.
         return {name: put(array, self._rows_sharding()) for name, array in arrays_of(rows).items()}
 
     def _rows_sharding(self) -> Sharding:
-        return self._whole() if self.mesh is None else NamedSharding(self.mesh, BATCH)
+        return self._replicated() if self.mesh is None else NamedSharding(self.mesh, BATCH)
 
-    def _whole(self) -> Sharding:
-        """On every device; without a mesh, on the one that holds the weights."""
+    def _replicated(self) -> Sharding:
+        """Replicated on every device; without a mesh, on the device of the weights."""
         if self.mesh is None:
             return jax.tree.leaves(self.frozen)[0].sharding
         return NamedSharding(self.mesh, PartitionSpec())
 
     def _zeros(self, adapter: Any) -> Sums:
-        nothing = jnp.zeros((), jnp.float32)
-        zero = Sums(jax.tree.map(jnp.zeros_like, adapter), nothing, nothing)
+        scalar = jnp.zeros((), jnp.float32)
+        zero = Sums(jax.tree.map(jnp.zeros_like, adapter), scalar, scalar)
         if not self._alone:
             return zero
         return jax.tree.map(lambda x: jnp.zeros((self._alone, *x.shape), x.dtype), zero)
@@ -183,20 +185,20 @@ class Trainer:
         return self._add_rows(self._loss_of, total, adapter, frozen, batch)
 
     def _add_rows(self, function: Callable[..., Any], sums: Any, *arguments: Any) -> Any:
-        """`sums` and `function(adapter, frozen, batch, ..)`, added.
+        """`sums` plus `function(adapter, frozen, batch, ..)`.
 
-        Where each device holds the whole model, it runs its own rows alone and keeps sums of its own (a leading dim of
-        devices) until the update: left to the compiler, devices would meet in every layer and wait for the slower row.
+        With data parallelism only, each device runs its own rows and keeps its own sums (a leading dim of devices)
+        until the update: left to the compiler, devices would synchronize in every layer and wait for the slowest row.
         """
         if not self._alone:
             return jax.tree.map(jnp.add, sums, function(*arguments))
 
         def local(sums: Any, *arguments: Any) -> Any:
-            return jax.tree.map(lambda whole, part: whole + part[None], sums, function(*arguments))
+            return jax.tree.map(lambda total, part: total + part[None], sums, function(*arguments))
 
-        whole = PartitionSpec()
-        places = (BATCH, whole, whole, BATCH, *(whole for _ in arguments[3:]))
-        run = jax.shard_map(local, mesh=self.mesh, in_specs=places, out_specs=BATCH, check_vma=False)
+        replicated = PartitionSpec()
+        specs = (BATCH, replicated, replicated, BATCH, *(replicated for _ in arguments[3:]))
+        run = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=BATCH, check_vma=False)
         return run(sums, *arguments)
 
     def _sums_of(self, adapter: Any, frozen: Any, batch: dict[str, Array], numbers: Array) -> Sums:
@@ -225,7 +227,7 @@ class Trainer:
             batch["reach"],
             tiles=tiles,
             dropout_keys=dropout_keys,
-            # Without a gradient nothing is computed again; but a row goes through in blocks, as in training.
+            # Also in `evaluate`, where nothing is recomputed: rows are processed in blocks, as in training.
             remat=self.settings.remat,
             attention=self.attention,
         )
@@ -244,7 +246,7 @@ class Trainer:
 
 
 def arrays_of(rows: Rows) -> dict[str, np.ndarray]:
-    """What a program gets of a microbatch."""
+    """The arrays of a microbatch that a program takes."""
     return {**vars(rows), **visible_tiles(rows.reach)._asdict(), "row": np.arange(len(rows), dtype=np.int32)}
 
 

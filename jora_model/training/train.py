@@ -1,8 +1,8 @@
 """Train an adapter from a job file: `python -m jora_model.training.train JOB.json`; several processes: several.py.
 
-The same job on the same devices gives the same bytes, killed and started again or not. Writes to the output folder
-adapter_config.json and adapter_model.safetensors (PEFT), metrics.jsonl (a line for each update), loss.png,
-training.json (a summary) and, on request, tensorboard/ and profile/.
+The same job on the same devices writes the same bytes, whether or not it was killed and resumed. The output folder gets
+adapter_config.json and adapter_model.safetensors (PEFT), metrics.jsonl (a line per update), loss.png, training.json (a
+summary) and, on request, tensorboard/ and profile/.
 """
 
 import hashlib
@@ -50,25 +50,25 @@ from jora_model.training.step import Trainer
 from jora_model.training.validation import Best, Validation
 from user_error import UserError
 
-log = logging.getLogger("jora_model.training.train")  # not __name__, which is __main__ in a process of its own
+log = logging.getLogger("jora_model.training.train")  # __name__ is __main__ in a process of its own
 
-_ENDS = 1_000_000
+_ENDS = 1_000_000  # bytes that are read of both ends of a file of the base model
 
 
 def train(job: TrainJob) -> None:
-    """Run a job to its end, from its last checkpoint where there is one.
+    """Run a job, from its last checkpoint if there is one.
 
     Raises:
-        UserError: what a person did wrong: a mesh that does not fit, an example longer than a row, a target that
-            matches nothing, a loss that is not finite (with the update and the examples).
+        UserError: a mesh that does not fit, an example longer than a row, a target that matches nothing, a loss that is
+            not finite (the message names the update and the examples).
     """
     settings = job.training
     if settings.tensorboard:
         check_tensorboard()
     if settings.patience is not None and job.validation is None:
         raise UserError(
-            f"training.patience={settings.patience} needs validation examples; give them "
-            "(split.validation_fraction above 0) or leave it out"
+            f"training.patience={settings.patience} needs validation examples; set split.validation_fraction above 0 "
+            "or leave patience out"
         )
     if job.compilation_cache:
         use_compilation_cache(Path(job.compilation_cache))
@@ -127,16 +127,16 @@ def _loop(
     output: Path,
     updates: int,
 ) -> dict[str, Any]:
-    """Updates from the last checkpoint to the end, which is the last of `updates` or an early stop."""
+    """Run the updates from the last checkpoint until `updates` or an early stop; returns a summary."""
     settings = trainer.settings
     done = _restore(trainer, validation, checkpoints)
     if done:
-        log.warning("going on after update %d of %d", done, updates)
-    # All at once: asked for in the loop, each would be a wait for the devices.
+        log.warning("resuming after update %d of %d", done, updates)
+    # All at once: each one computed in the loop would wait for the devices.
     rates = np.asarray(learning_rate_at(settings, updates)(np.arange(updates, dtype=np.float32)))
     stored = example_tokens = rows_used = 0
     started, first = time.monotonic(), done
-    stopped, held_out = validation is not None and validation.stops, ""
+    stopped, validation_text = validation is not None and validation.stops, ""
     trace = Trace(output / "profile", settings.profile if is_first() else 0, first, updates)
     bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr, disable=not is_first())
     with bar, Metrics(output, done, settings.tensorboard) if is_first() else NoMetrics() as metrics, trace:
@@ -151,17 +151,17 @@ def _loop(
             for microbatch, start in enumerate(range(0, len(rows), size)):
                 sums = trainer.accumulate(sums, rows.slice(start, size), update, microbatch)
             answer_tokens = int(rows.weights.sum())
-            tokens = sum(len(sequences[place].tokens) for place in members)
+            tokens = sum(len(sequences[index].tokens) for index in members)
             stored += rows.used
             example_tokens += tokens
             rows_used += len(rows)
             current = members
-            # The devices are busy now: the next rows cost nothing.
+            # The devices are busy now: preparing the next rows takes no extra time.
             if update + 1 < updates:
                 members, rows = _prepare(sampler, sequences, update + 1, settings)
             # The only wait for the devices in an update.
             mean_loss, norm = (float(value) for value in jax.device_get(trainer.apply(sums)))
-            _check_finite(update, mean_loss, norm, [sequences[place].id for place in current])
+            _check_finite(update, mean_loss, norm, [sequences[index].id for index in current])
             done, seconds = update + 1, time.monotonic() - begun
             line = {
                 "update": done,
@@ -184,12 +184,12 @@ def _loop(
                 metrics.sync()
                 _save(trainer, validation, checkpoints, done)
             if "validation_loss" in line:
-                held_out = f"validation {line['validation_loss']:.3f}, "
-            bar.set_postfix_str(f"loss {mean_loss:.3f}, {held_out}{tokens / seconds:,.0f} example tokens/s")
+                validation_text = f"validation {line['validation_loss']:.3f}, "
+            bar.set_postfix_str(f"loss {mean_loss:.3f}, {validation_text}{tokens / seconds:,.0f} example tokens/s")
             bar.update()
             report_progress(done, updates)
     if stopped:
-        log.info("stopped after update %d of %d: the validation loss no longer falls", done, updates)
+        log.info("early stop after update %d of %d: the validation loss no longer falls", done, updates)
     return {
         "updates": done,
         "planned_updates": updates,
@@ -213,21 +213,21 @@ def _save(trainer: Trainer, validation: Validation | None, checkpoints: Checkpoi
 
 
 def _restore(trainer: Trainer, validation: Validation | None, checkpoints: Checkpoints) -> int:
-    """Number of the updates done, with trainer and validation as they were then; 0 where there is no checkpoint."""
-    found = checkpoints.restore((trainer.state, validation and validation.adapter))
-    if found is None:
+    """Restore trainer and validation from the last checkpoint; returns its number of updates, 0 without one."""
+    restored = checkpoints.restore((trainer.state, validation and validation.adapter))
+    if restored is None:
         return 0
-    trainer.state, adapter = found.state
+    trainer.state, adapter = restored.state
     if validation:
-        validation.best, validation.adapter = Best(**found.facts), adapter
-    return found.updates
+        validation.best, validation.adapter = Best(**restored.facts), adapter
+    return restored.updates
 
 
 def _prepare(
     sampler: Sampler, sequences: Seq[Sequence], update: int, settings: TrainSettings
 ) -> tuple[list[int], Rows]:
     members = sampler.update(update)
-    chosen = [sequences[place] for place in members]
+    chosen = [sequences[index] for index in members]
     return members, pack_evenly(chosen, settings.row_length, settings.rows_per_microbatch)
 
 
@@ -238,7 +238,7 @@ def _reaches(
     settings: TrainSettings,
     updates: int,
 ) -> Iterator[np.ndarray]:
-    """`reach` of all rows of a run, packed one update at a time."""
+    """`reach` of all rows of a run, one update at a time."""
     if held_out:
         yield pack_evenly(held_out, settings.row_length, settings.rows_per_microbatch).reach
     for update in range(updates):
@@ -250,12 +250,12 @@ def _check_finite(update: int, loss: float, norm: float, ids: list[str]) -> None
         return
     raise UserError(
         f"loss {loss} and gradient norm {norm} at update {update + 1} are not finite; lower training.learning_rate, "
-        f"or look at its examples: {', '.join(ids)}"
+        f"or check its examples: {', '.join(ids)}"
     )
 
 
 def _read(folder: Path, config: ModelConfig) -> list[Sequence]:
-    """Sequences that this model can take: outside its tables a model computes something and says nothing."""
+    """The sequences of a folder, checked against the model's vocabulary and positions, which JAX does not check."""
     sequences = read_sequences(folder)
     for sequence in sequences:
         if not 0 <= sequence.tokens.min() <= sequence.tokens.max() < config.vocab_size:
@@ -272,14 +272,14 @@ def _read(folder: Path, config: ModelConfig) -> list[Sequence]:
 
 
 def _fingerprint(job: TrainJob) -> str:
-    """Digest of what decides the run: settings, base and sequences, not where they lie nor what is told of it.
+    """Digest of what determines the adapter: settings, base and sequences, but not their paths or the kinds of logs.
 
-    Of a base model, which may have hundreds of gigabytes, the config and the ends of each file stand for the whole.
+    Of the base model, which may have hundreds of gigabytes, only the config and both ends of each file are read.
     """
-    decisive = job.model_dump_json(
+    settings = job.model_dump_json(
         include={"lora", "mesh", "training"}, exclude={"training": {"tensorboard", "profile"}}
     )
-    digest = hashlib.sha256(decisive.encode())
+    digest = hashlib.sha256(settings.encode())
     for folder in filter(None, (job.sequences, job.validation)):
         digest.update((Path(folder) / "sequences.safetensors").read_bytes())
     if job.start_from is not None:
@@ -297,7 +297,7 @@ def _fingerprint(job: TrainJob) -> str:
 
 
 def main(path: Path, processes: int) -> None:
-    """Train from a job file, in a process, of so many, that has not used JAX yet."""
+    """Train from a job file, as one of `processes` processes; JAX must not be initialized yet."""
     job = read_job(path, TrainJob)
     provide_cpu_devices(job.mesh, processes)
     train(job)

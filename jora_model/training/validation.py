@@ -1,4 +1,4 @@
-"""The loss on held-out examples during training: the best adapter by it, and when to stop."""
+"""Validation loss during training, which selects the best adapter and the early stop."""
 
 import math
 from collections.abc import Sequence as Seq
@@ -17,7 +17,7 @@ from user_error import UserError
 
 @dataclass(frozen=True)
 class Best:
-    """The lowest validation loss so far: after which update, and how many losses since were no lower."""
+    """The lowest validation loss so far, the update after which it was measured, and the number of losses since."""
 
     update: int = 0
     loss: float = math.inf
@@ -25,12 +25,12 @@ class Best:
 
 
 class Validation:
-    """Measures the loss on held-out examples and remembers the best.
+    """Measures the loss on held-out examples and keeps the best adapter.
 
     Attributes:
-        best: a part of a checkpoint, with `adapter`: else a run that goes on would forget what it has seen.
-        adapter: a copy of the adapter that had the lowest loss; before the first loss, of the first adapter.
-        tokens: learnt tokens of the held-out examples.
+        best: stored in checkpoints together with `adapter`, so that a resumed run keeps both.
+        adapter: copy of the adapter with the lowest loss; before the first loss, of the initial adapter.
+        tokens: number of trainable tokens of the held-out examples.
     """
 
     def __init__(self, sequences: Seq[Sequence], settings: TrainSettings, adapter: Any):
@@ -44,11 +44,11 @@ class Validation:
         self.adapter = _copy(adapter)
 
     def due(self, update: int, updates: int) -> bool:
-        """Whether a loss is to be measured after `update` (from 1) of `updates`: every so many, and at the end."""
+        """Whether to measure after `update` (from 1) of `updates`: every `validate_every`, and after the last."""
         return update % self._settings.validate_every == 0 or update == updates
 
     def measure(self, trainer: Trainer, update: int) -> float:
-        """Mean loss over all learnt tokens, whatever the packing; remembers the adapter if it is the best so far.
+        """Mean loss over all trainable tokens, whatever the packing; keeps the adapter if it is the best so far.
 
         Raises:
             UserError: the loss is not finite.
@@ -64,14 +64,14 @@ class Validation:
 
     @property
     def stops(self) -> bool:
-        """Whether the loss has not fallen for as long as `patience` allows."""
+        """Whether the last `patience` losses were no new lowest."""
         return self._settings.patience is not None and self.best.since >= self._settings.patience
 
     def facts(self) -> dict[str, Any]:
-        """For training.json."""
+        """What training.json reports."""
         return {"examples": self.count, "answer_tokens": self.tokens, "best": asdict(self.best)}
 
 
 def _copy(adapter: Any) -> Any:
-    """The trainer gives the memory of its adapter to the next update's."""
+    """A copy: the trainer donates the memory of its adapter to the next update."""
     return jax.tree.map(jnp.copy, adapter)

@@ -50,7 +50,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: P
     assert "build-dataset: cached" in printed
     summary = json.loads((parts / "latest" / "training" / "training.json").read_text())
     assert summary["updates_in_this_process"] < summary["updates"] == UPDATES
-    assert re.search(rf"going on after update \d+ of {UPDATES}", printed)
+    assert re.search(rf"resuming after update \d+ of {UPDATES}", printed)
     adapters = [work / "latest" / "training" / "adapter_model.safetensors" for work in (whole, parts)]
     assert adapters[0].read_bytes() == adapters[1].read_bytes()
     assert not list((parts / "scratch").iterdir()), "checkpoints are gone once they have served"

@@ -4,14 +4,14 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from jora_model.runtime import lifeline as module
 from jora_model.runtime.lifeline import Connection, Lifeline
-from jora_model.runtime.meeting import Place, meet
+from jora_model.runtime.meeting import Member, meet
 from jora_model.runtime.process import EXIT_AGAIN, EXIT_INPUT_ERROR
 
 
@@ -141,16 +141,30 @@ def coordinator() -> Iterator[str]:
 
 def test_a_process_that_does_not_come_is_named(coordinator, tmp_path):
     with pytest.raises(ValueError, match=r"of 3 processes, 1, 2 did not come within 0 s; start all of them"):
-        meet(Place(coordinator, 3, 0, wait=0.3), tmp_path / "job.json")
+        meet(Member(coordinator, 3, 0, wait=0.3), tmp_path / "job.json")
     with pytest.raises(ValueError, match=r"process 0 was not at 127.0.0.1:\d+ within 0 s \(Connection refused\)"):
-        meet(Place(coordinator, 3, 1, wait=0.3), tmp_path / "job.json")
+        meet(Member(coordinator, 3, 1, wait=0.3), tmp_path / "job.json")
+
+
+def test_a_stranger_does_not_end_the_start(coordinator, tmp_path):
+    """Such as a scanner of ports."""
+    first = Member(coordinator, 2, 0)
+    results: queue.Queue = queue.Queue()
+    in_thread(lambda: results.put(meet(first, tmp_path / "job.json")))
+    lifeline = None
+    while lifeline is None:
+        with suppress(OSError), socket.create_connection((first.host, first.port)) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            lifeline, address = meet(first._replace(process=1), tmp_path / "job.json")
+    assert results.get(timeout=60)[1] == address
+    in_thread(lifeline.finish)
 
 
 def test_a_port_that_is_taken_is_named(coordinator, tmp_path):
-    place = Place(coordinator, 2, 0)
-    taken = closing(socket.create_server((place.host, place.port)))
+    member = Member(coordinator, 2, 0)
+    taken = closing(socket.create_server((member.host, member.port)))
     with taken, pytest.raises(ValueError, match=r"cannot listen there \(Address already in use"):
-        meet(place, tmp_path / "job.json")
+        meet(member, tmp_path / "job.json")
 
 
 @pytest.mark.parametrize(
@@ -162,13 +176,13 @@ def test_a_port_that_is_taken_is_named(coordinator, tmp_path):
 )
 def test_a_process_of_another_run_is_refused(coordinator, tmp_path: Path, changes, other, message):
     (tmp_path / "job.json").write_text("{}")
-    place = Place(coordinator, 3, 0, wait=0.5)
+    member = Member(coordinator, 3, 0, wait=0.5)
 
     def wait_in_vain() -> None:
         with pytest.raises(ValueError, match="1, 2 did not come"):
-            meet(place, tmp_path / "job.json")
+            meet(member, tmp_path / "job.json")
 
     waiting = in_thread(wait_in_vain)
     with pytest.raises(ValueError, match=message):
-        meet(place._replace(process=1, wait=60.0, **changes), tmp_path / ("other.json" if other else "job.json"))
+        meet(member._replace(process=1, wait=60.0, **changes), tmp_path / ("other.json" if other else "job.json"))
     waiting.join()

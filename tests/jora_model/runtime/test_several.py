@@ -117,7 +117,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from pathlib import Path
 from jora_model.training.checkpoints import Checkpoints
-from jora_model.runtime.distributed import from_first, is_first, put, whole
+from jora_model.runtime.distributed import from_first, gather, is_first, put
 from jora_model.spec.settings import MeshSettings
 from jora_model.runtime.several import run_job
 from jora_model.runtime.sharding import make_mesh, named, provide_cpu_devices
@@ -139,7 +139,7 @@ def work(path, processes):
     found = checkpoints.restore(state)
     assert (found.updates, found.facts) == (3, {"best": 1.5})
     for host, old, new in zip(hosts, state, found.state, strict=True):
-        assert whole(new).tobytes() == np.asarray(host, new.dtype).tobytes()
+        assert gather(new).tobytes() == np.asarray(host, new.dtype).tobytes()
         assert new.sharding == old.sharding
     checkpoints.close()
 
@@ -200,7 +200,7 @@ def test_what_a_person_did_wrong_is_one_line_and_ends_both(parts, tmp_path):
         ("--coordinator host --processes 2 --process 1", "--coordinator host: give the host of process 0 and a free"),
         ("--coordinator a:1 --processes 2 --process 2", "--process 2 of --processes 2: they count from 0 to 1"),
         ("--coordinator a:1 --processes 2 --process x", "argument --process: invalid int value: 'x'"),
-        ("--cluster slurm --process 1", "--cluster finds coordinator, processes and process by itself"),
+        ("--cluster slurm --process 1", "--cluster determines coordinator, processes and process; leave"),
         ("--cluster slurm", "--cluster slurm: KeyError 'SLURM_JOB_ID'; give --coordinator, --processes and"),
         ("--cluster tape", "invalid choice: 'tape'"),
         ("more --coordinator a:1 --processes 2 --process 1", "give the job file, and options of --coordinator"),

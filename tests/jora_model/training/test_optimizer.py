@@ -6,11 +6,11 @@ import peft.optimizers
 import pytest
 import torch
 
-from jora_model.formats.lora import write_adapter
 from jora_model.model.load import adapter_factors, load_model
 from jora_model.packing.tries import pack
 from jora_model.training.optimizer import learning_rate_at
 from jora_model.training.step import Trainer
+from testing.peft_reference import answer_losses, stacked, write_adapter_with_effect
 from testing.sequences import random_sequences
 from testing.tiny_models import hf_folder, hf_model
 from testing.train_jobs import LORA, SETTINGS
@@ -49,13 +49,8 @@ def test_updates_equal_peft_and_torch(tmp_path, ratio):
         update={"lora_plus_ratio": ratio, "weight_decay": 0.1, "clip_norm": 0.5, "learning_rate": 1e-3}
     )
     base, sequences = hf_folder(tmp_path / "base"), random_sequences(0, count=18)
-    model = load_model(base, lora=LORA, compute_dtype=jnp.float32)
     # With B zero A would have no gradient, and Adam would turn its rounding errors into steps.
-    random = np.random.default_rng(1)
-    fresh = adapter_factors(model)
-    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in fresh.items()}
-    write_adapter(tmp_path / "adapter", factors, LORA, "tiny")
-
+    factors = write_adapter_with_effect(base, tmp_path / "adapter", LORA)
     trainer = Trainer(load_model(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32), settings, 3)
     theirs = peft.PeftModel.from_pretrained(hf_model(), tmp_path / "adapter", is_trainable=True).train()
     optimizer = peft.optimizers.create_loraplus_optimizer(
@@ -69,25 +64,14 @@ def test_updates_equal_peft_and_torch(tmp_path, ratio):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * float(factor_at[update])
         optimizer.zero_grad()
-        mean_loss(theirs, batch).backward()
+        torch.cat([answer_losses(theirs, sequence) for sequence in batch]).mean().backward()
         torch.nn.utils.clip_grad_norm_([p for p in theirs.parameters() if p.requires_grad], settings.clip_norm)
         optimizer.step()
-    found = adapter_factors(trainer.model)
-    trained = {name: value.detach().numpy() for name, value in theirs.named_parameters() if "lora_" in name}
-    assert len(trained) == 2 * 2 * 3
-    for name, value in trained.items():
-        layer, target = int(name.split(".layers.")[1].split(".")[0]), name.split(".lora_")[0].rsplit(".", 1)[1]
-        place = 0 if "lora_A" in name else 1
-        moved = np.abs(value - factors[target][place][layer]).max()
-        assert moved > 1e-4
-        np.testing.assert_allclose(found[target][place][layer], value, rtol=1e-5, atol=1e-3 * moved, err_msg=name)
-
-
-def mean_loss(model, batch) -> torch.Tensor:
-    """Over all answer tokens of the examples, one at a time."""
-    losses = []
-    for sequence in batch:
-        tokens = torch.tensor(sequence.tokens, dtype=torch.long)
-        each = torch.nn.functional.cross_entropy(model(tokens[None]).logits[0, :-1], tokens[1:], reduction="none")
-        losses.append(each[torch.tensor(sequence.loss_mask[1:])])
-    return torch.cat(losses).mean()
+    trained, expected = adapter_factors(trainer.model), stacked(dict(theirs.named_parameters()))
+    assert set(trained) == set(expected) == set(LORA.target_modules)
+    for target, pair in expected.items():
+        for ours, value, start in zip(trained[target], pair, factors[target], strict=True):
+            for layer in range(3):
+                moved = np.abs(value - start)[layer].max()
+                assert moved > 1e-4
+                np.testing.assert_allclose(ours[layer], value[layer], rtol=1e-5, atol=1e-3 * moved, err_msg=target)

@@ -16,7 +16,7 @@ from jora_model.packing.sampler import Sampler
 from jora_model.packing.tries import pack
 from jora_model.runtime.compilation import use_compilation_cache
 from jora_model.runtime.sharding import make_mesh
-from jora_model.spec.job import TrainSettings
+from jora_model.spec.job import TrainJob, TrainSettings
 from jora_model.spec.settings import LoraSettings, MeshSettings
 from jora_model.training.checkpoints import Checkpoints
 from jora_model.training.step import Trainer
@@ -284,10 +284,10 @@ NEARLY_SAME = ("row_length", "rows_per_microbatch", "remat")
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: next(iter(changes)))
-def test_every_setting_is_live(base, data, plain, tmp_path, changes):
+def test_every_setting_is_live(base, data, plain, plain_programs, tmp_path, changes):
     tested_elsewhere = {"validate_every", "patience", "keep_best"}
     assert set(TrainSettings.model_fields) == {name for change in CHANGES for name in change} | tested_elsewhere
-    train(job(base, data, tmp_path, **{"epochs": 1, **changes}))
+    programs = train_and_look(job(base, data, tmp_path, **{"epochs": 1, **changes}))
     name = next(iter(changes))
     if name not in NEARLY_SAME:
         assert (adapter_bytes(tmp_path) == adapter_bytes(plain)) == (name in SAME_BYTES)
@@ -295,6 +295,11 @@ def test_every_setting_is_live(base, data, plain, tmp_path, changes):
         assert len(list((tmp_path / "state" / "states").iterdir())) == 2
     elif name == "row_length":
         assert summary(tmp_path)["rows"] > summary(plain)["rows"]
+    elif name == "rows_per_microbatch":
+        assert {"accumulate 1x64"} == set(programs) - set(plain_programs)
+    elif name == "remat":
+        kept, more = (temporaries(each["accumulate 4x64"]) for each in (plain_programs, programs))
+        assert kept < more
     elif name in ("tensorboard", "profile"):
         assert (tmp_path / "out" / name).is_dir()
         assert not (plain / "out" / name).exists()
@@ -317,8 +322,36 @@ def test_every_setting_of_the_adapter_is_live(base, data, plain, tmp_path, chang
     assert adapter_bytes(tmp_path) != adapter_bytes(plain)
 
 
+def train_and_look(work: TrainJob) -> dict[str, jax.stages.Compiled]:
+    """Run a job; the programs that it compiled, by name."""
+    trainers: list[Trainer] = []
+    real = Trainer.apply
+
+    def apply(self, sums):
+        trainers.append(self)
+        return real(self, sums)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "apply", apply)
+        train(work)
+    return trainers[0].programs.compiled
+
+
+def temporaries(program: jax.stages.Compiled) -> int:
+    return program.memory_analysis().temp_size_in_bytes
+
+
 @pytest.fixture(scope="module")
-def plain(base, data, tmp_path_factory) -> Path:
+def plain_run(base, data, tmp_path_factory) -> tuple[Path, dict[str, jax.stages.Compiled]]:
     folder = tmp_path_factory.mktemp("plain")
-    train(job(base, data, folder, epochs=1, checkpoint_every=3))
-    return folder
+    return folder, train_and_look(job(base, data, folder, epochs=1, checkpoint_every=3))
+
+
+@pytest.fixture(scope="module")
+def plain(plain_run) -> Path:
+    return plain_run[0]
+
+
+@pytest.fixture(scope="module")
+def plain_programs(plain_run) -> dict[str, jax.stages.Compiled]:
+    return plain_run[1]

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import jora_model.training.train
-from jora_model.formats.lora import write_adapter
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import load_model
 from jora_model.runtime.sharding import make_mesh
 from jora_model.spec.settings import LoraSettings, MeshSettings
 from jora_model.training.step import Trainer
 from jora_model.training.train import train
 from jora_model.training.validation import Validation
+from testing.peft_reference import answer_losses, write_adapter_with_effect
 from testing.sequences import random_sequences, write_sequences
 from testing.tiny_models import hf_folder, hf_model
 from testing.train_jobs import SETTINGS, adapter_bytes, job, metrics, summary
@@ -62,11 +62,7 @@ def stopped(base, data, held_out, tmp_path_factory) -> Path:
 def adapter(base, tmp_path_factory) -> Path:
     """An adapter with B not zero, and with dropout, which a validation leaves out."""
     folder = tmp_path_factory.mktemp("adapter")
-    lora = LoraSettings(rank=3, alpha=7.5, dropout=0.5)
-    random = np.random.default_rng(1)
-    fresh = adapter_factors(load_model(base, lora=lora))
-    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in fresh.items()}
-    write_adapter(folder, factors, lora, "tiny")
+    write_adapter_with_effect(base, folder, LoraSettings(rank=3, alpha=7.5, dropout=0.5))
     return folder
 
 
@@ -74,14 +70,8 @@ def adapter(base, tmp_path_factory) -> Path:
 def expected(adapter) -> float:
     """Mean loss over all answer tokens by transformers and PEFT, one example at a time."""
     model = peft.PeftModel.from_pretrained(hf_model(), adapter).eval()
-    total, count = 0.0, 0
-    for sequence in HELD_OUT:
-        tokens = torch.tensor(sequence.tokens, dtype=torch.long)
-        with torch.no_grad():
-            losses = torch.nn.functional.cross_entropy(model(tokens[None]).logits[0, :-1], tokens[1:], reduction="none")
-        total += float(losses[torch.tensor(sequence.loss_mask[1:])].double().sum())
-        count += int(sequence.loss_mask.sum())
-    return total / count
+    with torch.no_grad():
+        return torch.cat([answer_losses(model, sequence) for sequence in HELD_OUT]).double().mean().item()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +163,7 @@ def test_interrupted_equals_uninterrupted(base, data, held_out, stopped, tmp_pat
 
 
 def test_patience_without_validation_examples_is_refused(base, data, tmp_path):
-    with pytest.raises(ValueError, match=r"patience=2 needs validation examples; give them \(split.validation_frac"):
+    with pytest.raises(ValueError, match=r"patience=2 needs validation examples; set split.validation_frac"):
         train(job(base, data, tmp_path, patience=2))
 
 

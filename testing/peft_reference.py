@@ -1,0 +1,69 @@
+"""The reference for training: PEFT, one example at a time; and adapters with an effect."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import peft
+import torch
+import transformers
+
+from jora_model.formats.lora import write_adapter
+from jora_model.model.load import adapter_factors, load_model
+from jora_model.packing.sequences import Sequence
+from jora_model.spec.settings import LoraSettings
+
+Factors = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def write_adapter_with_effect(base: Path, folder: Path, lora: LoraSettings, seed: int = 1) -> Factors:
+    """Write an adapter whose B is not zero, as training leaves it: with B zero, A has no gradient."""
+    random = np.random.default_rng(seed)
+    fresh = adapter_factors(load_model(base, lora=lora))
+    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in fresh.items()}
+    write_adapter(folder, factors, lora, "tiny")
+    return factors
+
+
+def answer_losses(model: torch.nn.Module, sequence: Sequence) -> torch.Tensor:
+    """Cross entropy of each trainable token of one example."""
+    tokens = torch.tensor(sequence.tokens, dtype=torch.long)
+    logits = model(tokens[None]).logits[0, :-1].float()
+    losses = torch.nn.functional.cross_entropy(logits, tokens[1:], reduction="none")
+    return losses[torch.tensor(sequence.loss_mask[1:])]
+
+
+def stacked(tensors: dict[str, torch.Tensor]) -> Factors:
+    """PEFT's tensors by name as target -> (A `[L, R, in]`, B `[L, out, R]`)."""
+    by_target: dict[str, tuple[dict[int, np.ndarray], dict[int, np.ndarray]]] = {}
+    for name, value in tensors.items():
+        if match := re.search(r"\.layers\.(\d+)\.\w+\.(\w+)\.lora_([AB])\.", name):
+            pair = by_target.setdefault(match[2], ({}, {}))
+            pair["AB".index(match[3])][int(match[1])] = value.detach().float().numpy()
+    return {
+        target: tuple(np.stack([layers[layer] for layer in sorted(layers)]) for layers in pair)
+        for target, pair in by_target.items()
+    }
+
+
+def loss_and_gradients(
+    model: transformers.PreTrainedModel,
+    adapter: Path,
+    sequences: list[Sequence],
+    prepare: Callable[[torch.nn.Module, int], None] = lambda model, number: None,
+) -> tuple[float, Factors]:
+    """Sum of the losses over all trainable tokens, and its gradient, by PEFT in the model's dtype.
+
+    Args:
+        prepare: called with PEFT's model and the number of each example before it runs.
+    """
+    tuned = peft.PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    tuned.train()
+    total = 0.0
+    for number, sequence in enumerate(sequences):
+        prepare(tuned, number)
+        loss = answer_losses(tuned, sequence).sum()
+        loss.backward()
+        total += loss.item()
+    return total, stacked({name: p.grad for name, p in tuned.named_parameters() if p.grad is not None})
