@@ -1,4 +1,4 @@
-"""Small training jobs, and what they leave behind."""
+"""Small training jobs, and readers of their output."""
 
 import json
 import os
@@ -21,13 +21,13 @@ SETTINGS = TrainSettings(
 
 
 def without_devices() -> dict[str, str]:
-    """The environment of a process that is told of no devices; it compiles as this one does, or bits would differ."""
+    """The environment without a number of devices, but with the other XLA flags: other ones would change bits."""
     flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
     return {**os.environ, "XLA_FLAGS": " ".join(flags)}
 
 
 def job(base: Path, data: Path, folder: Path, validation: Path | None = None, **changes) -> TrainJob:
-    """Twelve updates of six of 24 examples, with the changes to SETTINGS."""
+    """A job by SETTINGS with changes: of 24 examples, twelve updates of six."""
     return TrainJob(
         base=str(base),
         base_name="tiny",
@@ -41,12 +41,12 @@ def job(base: Path, data: Path, folder: Path, validation: Path | None = None, **
 
 
 def adapter_bytes(folder: Path) -> bytes:
-    """The weights that a job wrote."""
+    """Bytes of the weights that a job wrote."""
     return (folder / "out" / "adapter_model.safetensors").read_bytes()
 
 
 def metrics(folder: Path) -> list[dict]:
-    """What it told of each update."""
+    """Rows of its metrics.jsonl."""
     return [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
 
 

@@ -1,6 +1,6 @@
-"""Floating-point operations: those that the model needs, and those that a compiled program does.
+"""Floating-point operations that the model needs, and that a compiled program executes.
 
-Both count products only, two operations a multiply-add. The compiled program's count is read from its text, since
+Both count products only, two operations a multiply-add. The program's count is read from its text, since
 `cost_analysis()` counts the body of a loop once, however often it runs.
 """
 
@@ -26,11 +26,11 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 @dataclass(frozen=True)
 class ModelFlops:
-    """Forward and backward, without gradients of frozen weights and without anything computed again.
+    """Forward and backward, without gradients of frozen weights and without recomputation.
 
     Attributes:
         per_token: of the layers, for each position of a plain causal row (mean over its positions).
-        per_answer_token: of the head, for each learnt token.
+        per_answer_token: of the head, for each trainable token.
     """
 
     per_token: float
@@ -38,9 +38,9 @@ class ModelFlops:
 
 
 def model_flops(config: ModelConfig, lora: LoraSettings, row_length: int) -> ModelFlops:
-    """What the arithmetic of one training example needs, whatever program does it."""
+    """The operations that training needs, whatever the program."""
     sizes = dim_sizes(config)
-    # Frozen weights: the product, and the gradient of its input. Trained ones: also their own gradient.
+    # Frozen weights: the product, and the gradient of its input. Trainable ones: also their own gradient.
     frozen = 4 * sum(math.prod(sizes[dim] for dim in parameter.dims) for parameter in LINEARS)
     trained = 6 * lora.rank * sum(sizes[dim] for name in lora.target_modules for dim in LINEAR_BY_NAME[name].dims)
     # Scores and weighted values, two products forward and four backward, over (S + 1) / 2 visible keys.
@@ -50,11 +50,11 @@ def model_flops(config: ModelConfig, lora: LoraSettings, row_length: int) -> Mod
 
 @dataclass(frozen=True)
 class ProgramFlops:
-    """Products of one device's program.
+    """Operations of one device's program.
 
     Attributes:
-        fixed: everything that runs a number of times which is known.
-        per_turn: one turn of each other loop, such as that over the head's answers.
+        fixed: of all code whose number of executions is known.
+        per_turn: of one iteration of each other loop, such as the loop over the head's chunks.
     """
 
     fixed: float
@@ -62,11 +62,10 @@ class ProgramFlops:
 
 
 def program_flops(text: str, turns: Mapping[str, float]) -> ProgramFlops:
-    """Count the dots in the text of an optimized HLO module, loops by their known number of turns.
+    """Count the dots in the text of an optimized HLO module, times the trip counts of their loops.
 
     Args:
-        turns: of loops whose length depends on the data, by the `jax.named_scope` that they stand in: their turns, or
-            the mean of them.
+        turns: trip counts, or their means, of loops whose length depends on the data, by their `jax.named_scope`.
     """
     computations = _computations(text)
     done: dict[str, ProgramFlops] = {}
@@ -99,26 +98,26 @@ def program_flops(text: str, turns: Mapping[str, float]) -> ProgramFlops:
 
 
 def _computations(text: str) -> dict[str, dict[str, str]]:
-    """Computation -> instruction -> what stands behind its `=`; the entry is called ENTRY."""
-    found: dict[str, dict[str, str]] = {}
+    """Computation -> instruction -> the text after its `=`; the entry computation is named ENTRY."""
+    computations: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
     for line in text.splitlines():
         if head := _COMPUTATION.match(line):
             current = {}
-            found["ENTRY" if line.startswith("ENTRY ") else head[1]] = current
+            computations["ENTRY" if line.startswith("ENTRY ") else head[1]] = current
         elif instruction := _INSTRUCTION.match(line):
             current[instruction[1]] = instruction[2]
-    assert "ENTRY" in found, "not the text of an HLO module"
-    return found
+    assert "ENTRY" in computations, "not the text of an HLO module"
+    return computations
 
 
 def _dot_flops(line: str, dot: re.Match[str], lines: dict[str, str]) -> float:
     left = _dims(lines[dot[1].split(",")[0].split()[-1].lstrip("%")])
-    contracted = [left[int(place)] for place in dot[2].split(",") if place]
+    contracted = [left[int(dim)] for dim in dot[2].split(",") if dim]
     return 2.0 * math.prod(_dims(line)) * math.prod(contracted)
 
 
 def _dims(shape: str) -> list[int]:
     match = _SHAPE.match(shape)
-    assert match, f"no array: {shape[:80]}"
+    assert match, f"not the shape of an array: {shape[:80]}"
     return [int(size) for size in match[1].split(",") if size]

@@ -1,9 +1,9 @@
-"""Bytes, compile time and operations of the real training step on a mesh, compiled without any array.
+"""Memory, compile time and operations of the training step on a mesh, compiled without any array.
 
     footprint = measure(config, lora, MeshSettings(tp=2), TrainSettings(row_length=512))
 
-The programs are the trainer's own (`Trainer.lower`). A row that is full from end to end stands for the data: what
-prefix tries save is saved in the number of rows, not in the memory of one.
+The programs are the trainer's own (`Trainer.lower`). Full rows represent the data: prefix tries save rows, and not the
+memory of one.
 """
 
 import math
@@ -31,7 +31,7 @@ from user_error import UserError
 
 
 class OutOfMemoryError(UserError):
-    """The compiler of a chip found that the step does not fit it."""
+    """The step does not fit the chip, by its compiler."""
 
 
 def measure(
@@ -41,13 +41,13 @@ def measure(
     training: TrainSettings,
     chips: Sequence[jax.Device] = (),
 ) -> Footprint:
-    """Compile the step for this mesh (needs as many devices, virtual ones will do) and read off its sizes.
+    """Compile the step for this mesh, which needs as many devices, virtual or real; returns its costs.
 
     Args:
-        chips: devices of a topology, to compile for the first of them instead of JAX's own.
+        chips: devices of a topology; the first of them are compiled for, instead of JAX's own.
 
     Raises:
-        OutOfMemoryError: a chip's compiler refuses the step.
+        OutOfMemoryError: a chip's compiler reports that the step does not fit.
         UserError: the mesh does not divide the model or the rows, or there are too few devices.
     """
     check_divisible(config, mesh)
@@ -70,14 +70,14 @@ def measure(
     compile_seconds = time.monotonic() - begun
     needed = model_flops(config, lora, training.row_length)
     program = programs["accumulate"]
-    # A TPU's program has convolutions instead of dots, and its loops do not tell their turns.
-    done = None if chips else program_flops(program.as_text(), _full_turns(config, mesh, training.row_length))
+    # A TPU's program has convolutions instead of dots, and its loops have no trip counts.
+    executed = None if chips else program_flops(program.as_text(), _full_turns(config, mesh, training.row_length))
     weights, adapter = _bytes(trainer.frozen), _bytes(trainer.state.adapter)
-    # Summed on the devices that run the rows, each for itself or together: the adapter and two numbers.
+    # The gradient of the adapter and two scalars, on each device that runs rows.
     sums = adapter + 2 * np.dtype(np.float32).itemsize
     batch = sum(array.nbytes for array in arrays_of(rows).values()) // (mesh.data * mesh.fsdp)
-    # A TPU fills arrays up to whole tiles.
-    filled = max(program.memory_analysis().argument_size_in_bytes - (weights + adapter + sums + batch), 0)
+    # A TPU pads arrays to full tiles.
+    padding = max(program.memory_analysis().argument_size_in_bytes - (weights + adapter + sums + batch), 0)
     return Footprint(
         mesh=mesh,
         row_length=training.row_length,
@@ -87,17 +87,17 @@ def measure(
         optimizer=_bytes(trainer.state.optimizer),
         sums=sums,
         rows=batch,
-        # `zero` makes the sums themselves, which are counted above.
-        temporaries=filled + max(_scratch(programs[name]) for name in ("accumulate", "apply")),
+        # Not of `zero`, whose results are the sums.
+        temporaries=padding + max(_scratch(programs[name]) for name in ("accumulate", "apply")),
         compile_seconds=compile_seconds,
         model_flops=needed.per_token,
-        program_flops=done.fixed * mesh.devices / rows.tokens.size if done else None,
+        program_flops=executed.fixed * mesh.devices / rows.tokens.size if executed else None,
         answer_flops=needed.per_answer_token,
     )
 
 
 def _full_turns(config: ModelConfig, mesh: MeshSettings, length: int) -> dict[str, float]:
-    """Turns of the loops that stop where a row does, for a full one, which computes each tile of its causal half."""
+    """Trip counts of the loops that end with a row's data, for a full row: all tiles of its causal half."""
     heads = max(config.num_kv_heads // mesh.tp, 1)
     return {
         POSITION_BLOCKS: length // positions_of_block(length),
@@ -107,19 +107,19 @@ def _full_turns(config: ModelConfig, mesh: MeshSettings, length: int) -> dict[st
 
 
 def full_rows(training: TrainSettings) -> Rows:
-    """A microbatch of rows with one example each, learnt from its second token to its end."""
+    """A microbatch of rows with one example each, trainable from its second token to its end."""
     length = training.row_length
     example = Example("full", np.ones(length, np.int32), np.arange(length) > 0)
     return pack([example] * training.rows_per_microbatch, length)
 
 
 def _bytes(tree: Any) -> int:
-    """What one device holds of a tree of arrays or their descriptions."""
+    """Bytes per device of a tree of arrays or their shapes."""
     return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def _scratch(program: Any) -> int:
-    """Of a compiled program, per device. Its field for the peak leaves the temporaries out."""
+    """Bytes per device of a program's temporaries, new outputs and code. Its own peak field omits the temporaries."""
     sizes = program.memory_analysis()
     fresh = sizes.output_size_in_bytes - sizes.alias_size_in_bytes
     return int(sizes.temp_size_in_bytes + fresh + sizes.generated_code_size_in_bytes)

@@ -1,4 +1,4 @@
-"""The longest row that fits a device's memory, and the mesh that allows it, for a number of devices."""
+"""The longest row that fits a device's memory, and its mesh, for a number of devices."""
 
 import functools
 import itertools
@@ -19,24 +19,24 @@ from user_error import UserError
 
 log = logging.getLogger(__name__)
 
-#: Rows are multiples of this: others get smaller blocks of attention and other temporaries, so that a longer row may
-#: need less.
+#: Rows are multiples of this: others have smaller attention blocks and other temporaries, so that a longer row may need
+#: less memory.
 STEP = LARGE
-#: Two short rows from which the need of longer ones is extrapolated.
+#: Two short rows, from which the memory of longer ones is extrapolated.
 PROBES = (2 * STEP, 4 * STEP)
 
 
 def meshes(config: ModelConfig, devices: int) -> list[MeshSettings]:
-    """Meshes of so many devices that divide the model. `data` copies the model and saves no memory: it stays 1."""
-    found = []
+    """Meshes of this many devices that divide the model; `data` is 1, since copies of the model save no memory."""
+    allowed = []
     for tp in (n for n in range(1, devices + 1) if devices % n == 0):
         mesh = MeshSettings(fsdp=devices // tp, tp=tp)
         try:
             check_divisible(config, mesh)
-        except ValueError:
+        except UserError:
             continue
-        found.append(mesh)
-    return found
+        allowed.append(mesh)
+    return allowed
 
 
 def longest_row(
@@ -50,14 +50,14 @@ def longest_row(
 ) -> Longest:
     """Search the mesh and the longest row (a multiple of 256, at most `limit`) that fit `memory` bytes a device.
 
-    Two short rows of each mesh say which one goes furthest; on that one the longest row is searched, and each row that
-    is looked at is compiled.
+    Two short rows of each mesh predict which one allows the longest row; only that mesh is searched. Each row that is
+    tried is compiled.
 
     Args:
-        chips: see `measure`; what their compiler refuses does not fit.
+        chips: see `measure`; a step that their compiler refuses does not fit.
 
     Raises:
-        UserError: no mesh of so many devices divides the model.
+        UserError: no mesh of this many devices divides the model.
     """
     candidates = meshes(config, devices)
     if not candidates:
@@ -65,55 +65,56 @@ def longest_row(
 
     @functools.cache
     def need(mesh: MeshSettings, row_length: int) -> Footprint | None:
-        # Every device of `fsdp` needs a row of its own.
+        # Each device of `fsdp` needs a row of its own.
         changes = {"row_length": row_length, "rows_per_microbatch": mesh.fsdp}
         try:
-            found = measure(config, lora, mesh, training.model_copy(update=changes), chips)
+            footprint = measure(config, lora, mesh, training.model_copy(update=changes), chips)
         except OutOfMemoryError:
-            log.info("fsdp=%d tp=%d, %6d tokens: more than the chip has", mesh.fsdp, mesh.tp, row_length)
+            log.info("fsdp=%d tp=%d, %6d tokens: does not fit the chip", mesh.fsdp, mesh.tp, row_length)
             return None
         log.info(
             "fsdp=%d tp=%d, %6d tokens: %6.2f GB (%.0f s)",
             mesh.fsdp,
             mesh.tp,
             row_length,
-            found.total / 1e9,
-            found.compile_seconds,
+            footprint.total / 1e9,
+            footprint.compile_seconds,
         )
-        return found
+        return footprint
 
     def size(mesh: MeshSettings, row_length: int) -> float:
-        found = need(mesh, row_length)
-        return found.total if found else math.inf
+        footprint = need(mesh, row_length)
+        return footprint.total if footprint else math.inf
 
-    def reach(mesh: MeshSettings) -> float:
+    def predicted(mesh: MeshSettings) -> float:
         """Tokens that would just fit, by the line through the probes."""
         a, b = (size(mesh, length) for length in PROBES)
         if math.isinf(b):
             return PROBES[0] if a <= memory else 0
         return PROBES[0] + (memory - a) / max(b - a, 1) * (PROBES[1] - PROBES[0])
 
-    best = max(candidates, key=reach)
+    best = max(candidates, key=predicted)
     known = {length: size(best, length) for length in PROBES}
-    found = largest_fit(lambda length: size(best, length), known, memory, limit)
-    shown = need(best, found or STEP)
+    length = largest_fit(lambda length: size(best, length), known, memory, limit)
+    shown = need(best, length or STEP)
     return Longest(
         devices=devices,
         mesh=best,
-        footprint=shown if found else None,
+        footprint=shown if length else None,
         needed=shown.total if shown else None,
-        capped=found > limit - STEP,
+        capped=length > limit - STEP,
     )
 
 
 def largest_fit(size: Callable[[int], float], known: Mapping[int, float], memory: int, limit: int) -> int:
-    """The largest multiple of STEP up to `limit` whose size fits, 0 for none, where longer is larger.
+    """The largest multiple of STEP up to `limit` whose size fits, 0 for none; sizes must increase with the length.
 
-    Each size costs a compilation, of which long rows take longest. So the line through the two nearest known sizes is
-    followed, upwards at most to four times what fits; every other turn halves, so that a bent line costs little.
+    Each size costs a compilation, which takes longer for long rows. So the search interpolates between the two nearest
+    known sizes, and extrapolates to at most four times the longest row that fits; every second step bisects, so that a
+    curve costs little more than a line.
 
     Args:
-        known: sizes of two lengths or more; infinite where a compiler only refuses.
+        known: sizes of two lengths or more; infinite if a compiler only refuses.
     """
     sizes = dict(known)
     end = limit // STEP * STEP + STEP  # out of bounds, as if it did not fit
@@ -136,7 +137,7 @@ def largest_fit(size: Callable[[int], float], known: Mapping[int, float], memory
 
 
 def _nearest(sizes: Mapping[int, float], low: int, high: int) -> tuple[int, int]:
-    """Two known lengths on both sides of the edge, or the two nearest to it."""
+    """Two known lengths on both sides of the limit, or the two nearest to it."""
     if low in sizes and high in sizes:
         return low, high
     lengths = sorted(sizes)

@@ -1,4 +1,4 @@
-"""The longest row against the number of devices, as a picture."""
+"""Plot of the longest row against the number of devices."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ from jora_model.planning.plan_job import Longest
 
 
 def draw_longest(answers: Sequence[Longest], title: str, picture: Path) -> None:
-    """Both axes doubling; a number of devices on which no row fits has no point. Writes a PNG."""
+    """Write a PNG with logarithmic axes; a number of devices on which no row fits has no point."""
     from matplotlib.figure import Figure
 
-    found = [(answer.devices, answer.footprint.row_length, answer) for answer in answers if answer.footprint]
+    points = [(answer.devices, answer.footprint.row_length, answer) for answer in answers if answer.footprint]
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot([devices for devices, _, _ in found], [length for _, length, _ in found], marker="o")
-    for devices, length, answer in found:
+    axes.plot([devices for devices, _, _ in points], [length for _, length, _ in points], marker="o")
+    for devices, length, answer in points:
         label = f"{'≥ ' if answer.capped else ''}{length:,}\nfsdp={answer.mesh.fsdp} tp={answer.mesh.tp}"
         axes.annotate(label, (devices, length), textcoords="offset points", xytext=(6, -14), fontsize=8)
     axes.set_xscale("log", base=2)

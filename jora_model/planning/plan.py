@@ -1,8 +1,8 @@
 """Plan a training step without weights: `python -m jora_model.planning.plan JOB.json`.
 
-A process of its own, since the number of virtual devices is fixed when JAX starts. On those, XLA's CPU backend
-compiles: weights, adapter, optimizer and sums are the same on every platform, temporaries are this backend's. With a
-topology, the chip's own compiler does.
+A process of its own, since the number of virtual devices is fixed when JAX starts. XLA's CPU backend compiles for them:
+weights, adapter, optimizer and sums are the same on every platform, temporaries are this backend's. With a topology,
+the chip's own compiler compiles.
 """
 
 import math
@@ -23,17 +23,16 @@ from user_error import UserError
 
 
 def use_virtual_devices(count: int) -> None:
-    """Let the CPU pass for so many devices; raises RuntimeError once JAX has looked at its devices."""
+    """Split the CPU into this many devices; raises RuntimeError if JAX is initialized."""
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", count)
 
 
 def plan(job: PlanJob) -> PlanAnswer:
-    """Answer a job.
+    """The footprint of a mesh, or the longest rows for numbers of devices.
 
     Raises:
-        UserError: an unknown model, a mesh that does not divide it, memory in which not even the shortest row fits
-            on any number of devices.
+        UserError: an unknown model, a mesh that does not divide it, or no row fits on any number of devices.
     """
     config = config_of(job.model)
     if job.device_memory is None:
@@ -49,25 +48,25 @@ def plan(job: PlanJob) -> PlanAnswer:
         raise UserError(
             f"--device-memory of {job.device_memory / 2**30:.2f} GiB: a {chip.name} has {chip.memory / 2**30:.2f} GiB"
         )
-    found = tuple(
+    answers = tuple(
         longest_row(config, job.lora, job.training, devices, job.device_memory, job.longest, chips)
         for devices in job.devices
     )
-    if not any(answer.footprint for answer in found):
-        least = min(found, key=lambda answer: math.inf if answer.needed is None else answer.needed)
+    if not any(answer.footprint for answer in answers):
+        least = min(answers, key=lambda answer: math.inf if answer.needed is None else answer.needed)
         needed = "more than the chip has" if least.needed is None else f"{least.needed / 1e9:.2f} GB each"
         raise UserError(
             f"no row fits: on {least.devices} device{'s' * (least.devices > 1)} the shortest needs {needed} and there "
             f"are {job.device_memory / 1e9:.2f}; use more devices (--devices) or a smaller model"
         )
-    notes = [replicated_note(config, answer.mesh.tp) for answer in found]
-    if any(answer.footprint and answer.footprint.row_length > config.max_positions for answer in found):
+    notes = [replicated_note(config, answer.mesh.tp) for answer in answers]
+    if any(answer.footprint and answer.footprint.row_length > config.max_positions for answer in answers):
         notes.append(f"the model has {config.max_positions:,} positions: a longer row holds several examples")
-    return PlanAnswer(longest=found, chip=chip, notes=tuple(filter(None, notes)))
+    return PlanAnswer(longest=answers, chip=chip, notes=tuple(filter(None, notes)))
 
 
 def _devices(job: PlanJob, count: int) -> Sequence[jax.Device]:
-    """The topology's devices, at least so many; none without one, but then so many virtual ones."""
+    """The topology's devices, at least `count`; without a topology none, and JAX has `count` virtual ones."""
     use_virtual_devices(1 if job.topology else count)
     if job.topology is None:
         return ()

@@ -1,4 +1,4 @@
-"""What a plan is asked and what it answers. JSON; no JAX here, so that the command line can read it."""
+"""Job and answer of a plan, as JSON; no JAX here, so that the command line can import it."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,7 +8,7 @@ from jora_model.spec.settings import LoraSettings, MeshSettings
 
 
 class PlanJob(BaseModel):
-    """Plan one mesh and row length; or, with `device_memory`, the longest row for numbers of devices."""
+    """Plan one mesh and row length or, with `device_memory`, the longest row for numbers of devices."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -17,26 +17,26 @@ class PlanJob(BaseModel):
     lora: LoraSettings = LoraSettings()
     mesh: MeshSettings = MeshSettings()
     training: TrainSettings = TrainSettings()
-    device_memory: int | None = Field(None, ge=1, description="Bytes that a device has; searches the longest row.")
-    topology: str | None = Field(None, description="Compile for this, such as v5e:2x2, and not for virtual devices.")
+    device_memory: int | None = Field(None, ge=1, description="Bytes of a device; searches the longest row.")
+    topology: str | None = Field(None, description="Compile for these chips, such as v5e:2x2, not for virtual devices.")
     devices: tuple[int, ...] = Field((1, 2, 4, 8), min_length=1, description="Numbers of devices to search for.")
-    longest: int = Field(32_768, ge=LARGE, description="Longer rows are not looked at.")
+    longest: int = Field(32_768, ge=LARGE, description="Longest row that is tried.")
 
 
 class Footprint(BaseModel):
-    """What one device holds while it trains, in bytes, and what the step costs.
+    """Memory of one device in training, in bytes, and the cost of a step.
 
     Attributes:
-        weights, adapter, optimizer: there all the time; sums of the device's shards.
+        weights, adapter, optimizer: the device's shards, held all the time.
         sums: the running gradient of an update.
         rows: one microbatch's arrays.
-        temporaries: activations and all other scratch of the hungriest program, and its code; and on a chip that fills
-            arrays up to whole tiles, what it fills.
+        temporaries: activations and other scratch of the program that needs most, and its code; on a chip that pads
+            arrays to full tiles, also the padding.
         compile_seconds: of all programs of an update.
-        model_flops, program_flops: per token of a full row, without the head; all devices together. What the
-            program does beyond the model's is computed again in the backward pass (`remat`, and the scores), or masked.
-            None for a chip, whose program does not tell.
-        answer_flops: of the head, per learnt token.
+        model_flops, program_flops: per token of a full row, without the head; all devices together. The program's
+            exceed the model's by what the backward pass recomputes (`remat`, and the scores) and by masked products.
+            None for a chip, whose program text has no counts.
+        answer_flops: of the head, per trainable token.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +57,7 @@ class Footprint(BaseModel):
 
     @property
     def total(self) -> int:
-        """All that a device must hold at once."""
+        """Bytes that a device must hold at once."""
         return self.weights + self.adapter + self.optimizer + self.sums + self.rows + self.temporaries
 
 
@@ -65,10 +65,10 @@ class Longest(BaseModel):
     """The longest row for a number of devices.
 
     Attributes:
-        mesh: the one that goes furthest.
-        footprint: of the longest row that fits; None when not even the shortest does.
-        needed: bytes that this row needs, or the shortest where none fits; None where a chip's compiler only refuses.
-        capped: the limit of the search fits, so that a longer row may.
+        mesh: the one that allows the longest row.
+        footprint: of the longest row that fits; None if no row fits.
+        needed: bytes of that row, or of the shortest row if none fits; None if a chip's compiler only refuses.
+        capped: the longest row of the search fits, so a longer one may fit too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,7 +81,7 @@ class Longest(BaseModel):
 
 
 class Chip(BaseModel):
-    """What a topology is made of: the name of its devices, and the bytes that a program may use on each."""
+    """A chip of a topology: its name, and the bytes that a program may use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,7 +90,7 @@ class Chip(BaseModel):
 
 
 class PlanAnswer(BaseModel):
-    """What `python -m jora_model.planning.plan` writes: a footprint, or the longest rows; and remarks for a person."""
+    """The output of `python -m jora_model.planning.plan`: a footprint or the longest rows, and notes for the user."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

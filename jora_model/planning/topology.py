@@ -1,6 +1,6 @@
-"""Devices of a chip that is not here, for its compiler: `find_topology("v5e:2x2")`.
+"""Devices of a TPU that this machine need not have, for its compiler: `find_topology("v5e:2x2")`.
 
-The compiler is the package libtpu, our extra `tpu`; it needs no chip.
+The compiler is the package libtpu (extra `tpu`); it needs no chip.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ from user_error import UserError
 
 _NAME = re.compile(r"\w+:\d+(x\d+)*")
 _AVAILABLE = re.compile(r"available HBM \(([\d.]+)G\)")
-# What libtpu would ask Google's metadata server, and wait for; and it logs to /tmp and stderr otherwise.
+# libtpu would otherwise wait for Google's metadata server, and log to /tmp and stderr.
 _QUIET = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -28,7 +28,7 @@ _QUIET = {
 
 
 def find_topology(name: str) -> Sequence[jax.Device]:
-    """The devices of a TPU's layout; nothing can run on them.
+    """The devices of a TPU topology, to compile for; they run nothing.
 
     Raises:
         UserError: an unknown name, or libtpu is not installed.
@@ -50,8 +50,10 @@ def find_topology(name: str) -> Sequence[jax.Device]:
 
 
 def chip_memory(device: jax.Device) -> int | None:
-    """Bytes that a program may use on a TPU, as its compiler says when it is asked for far too many; None if it does
-    not: no topology tells."""
+    """Bytes that a program may use on a TPU, from the compiler's error about a program that needs far too many.
+
+    None if there is no such error; a topology has no field for it.
+    """
     if device.platform != "tpu":
         return None
     too_large = jax.ShapeDtypeStruct((2**40,), np.uint8, sharding=SingleDeviceSharding(device))

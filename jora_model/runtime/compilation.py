@@ -1,4 +1,4 @@
-"""Compiled programs: ahead of time, once each, counted; and XLA's persistent cache between processes."""
+"""Ahead-of-time compilation, counted, and XLA's persistent cache."""
 
 import os
 import time
@@ -13,31 +13,31 @@ from jora_model.runtime.distributed import wait_for_all
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
-    # Not on every system, and what counts where it is: a pinned process has fewer than the machine.
+    """Number of cores that this process may run on."""
+    # A pinned process has fewer than the machine; not every system has the call.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use_compilation_cache(folder: Path) -> None:
-    """Keep compiled programs in a folder, made if need be, between processes.
+    """Use a folder, created if missing, as the persistent cache of compiled programs.
 
-    In a folder of its own for each number of cores: on CPU a program is cut for so many threads, which XLA's key leaves
-    out, so that a program of another machine, or of a pinned process, would quietly run on one thread.
+    Each number of cores has its own subfolder: a CPU program is compiled for a number of threads that XLA's cache key
+    omits, so a program from another machine, or from a pinned process, would silently run on one thread.
     """
     folder = folder / f"{usable_cores()}-cores"
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # Every program: a decoder's are small and many, and what is kept must not depend on how fast the machine is.
+    # Every program: a decoder has many small ones, and what is cached must not depend on the machine's speed.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 class CompilationCount:
-    """Counts, as a context manager, what this process compiles, also what JAX compiles by itself.
+    """Counts, as a context manager, the programs that this process compiles, JAX's internal ones included.
 
     Attributes:
-        programs: how many programs were asked for.
-        cached: how many of them the persistent cache had.
-        seconds: that compiling, or reading from the cache, took.
+        programs: number of programs.
+        cached: number of those that were read from the persistent cache.
+        seconds: spent compiling or reading.
     """
 
     def __init__(self) -> None:
@@ -59,24 +59,24 @@ class CompilationCount:
         self.cached += event == "/jax/compilation_cache/cache_hits"
 
     def _on_duration(self, event: str, seconds: float, **_: str | int) -> None:
-        # Measured around both ways to a program: compiling it and reading it.
+        # JAX records this event both when it compiles and when it reads a program.
         if event == "/jax/core/compile/backend_compile_duration":
             self.programs += 1
             self.seconds += seconds
 
 
 class Compilation(NamedTuple):
-    """What one program took: seconds of tracing and compiling, and whether the persistent cache had it."""
+    """Seconds of tracing and compiling one program, and whether it was read from the persistent cache."""
 
     seconds: float
     cached: bool
 
 
 class Programs:
-    """Functions compiled ahead of time under a name, once.
+    """Functions compiled ahead of time, once for each name.
 
     Attributes:
-        compiled, compilations: the program and what it took by name, in the order of the first calls.
+        compiled, compilations: program and cost by name, in the order of the first calls.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Programs:
         self.compiled: dict[str, Any] = {}
 
     def run(self, name: str, function: Any, *args: Any) -> Any:
-        """Call a jitted function; other shapes, dtypes or devices than at the first call of a name are an error."""
+        """Call a jitted function; shapes, dtypes and devices must be those of the first call with this name."""
         if name not in self.compiled:
             begun = time.monotonic()
             with CompilationCount() as count:
@@ -95,11 +95,11 @@ class Programs:
 
 
 def compilation_facts(programs: Programs, everything: CompilationCount) -> dict[str, Any]:
-    """For training.json: each program by name, and the sums over the whole process."""
+    """What training.json reports: the cost of each program by name, and the sums over the process."""
     return {
         "programs": {
-            name: {"seconds": round(found.seconds, 2), "cached": found.cached}
-            for name, found in programs.compilations.items()
+            name: {"seconds": round(cost.seconds, 2), "cached": cost.cached}
+            for name, cost in programs.compilations.items()
         },
         "all_programs": everything.programs,
         "all_cached": everything.cached,
@@ -108,10 +108,10 @@ def compilation_facts(programs: Programs, everything: CompilationCount) -> dict[
 
 
 def describe_compilation(facts: dict[str, Any]) -> str:
-    """The same as a line for people."""
+    """The facts of `compilation_facts` as a log line."""
     programs = ", ".join(
-        f"{name} {found['seconds']:.1f} s{' (cached)' if found['cached'] else ''}"
-        for name, found in facts["programs"].items()
+        f"{name} {cost['seconds']:.1f} s{' (cached)' if cost['cached'] else ''}"
+        for name, cost in facts["programs"].items()
     )
     return (
         f"{facts['all_programs']} programs compiled in {facts['all_seconds']:.1f} s, {facts['all_cached']} of them "

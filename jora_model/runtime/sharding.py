@@ -1,4 +1,4 @@
-"""One mesh, one table from logical dim to mesh axis; the adapter's sharding follows from its base layer's."""
+"""The mesh, the table from logical dim to mesh axis, and the adapter's sharding, derived from its base layer's."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ RULES: Rules = {
     "norm": None,
     "rank": None,
 }
-# Rows of a batch go to every device that holds a different part of the data.
+# A batch's rows are split over `data` and `fsdp`.
 BATCH = PartitionSpec(("data", "fsdp"))
 
 
 def provide_cpu_devices(settings: MeshSettings, processes: int = 1) -> None:
-    """Without an accelerator, a mesh is made of CPU devices, one for each of its places; before JAX is first used.
+    """Configure the CPU devices of this process's share of the mesh, for use without accelerators; before JAX is used.
 
-    Two of them on two cores train faster than one on both: a device's small operations are not worth sharing out.
+    Two devices on two cores train faster than one device on both: small operations do not gain from several threads.
 
     Raises:
-        UserError: the mesh's devices cannot be shared out evenly among the processes.
+        UserError: the number of processes does not divide the mesh's devices.
     """
     if settings.devices % processes:
         raise UserError(
@@ -48,10 +48,10 @@ def make_mesh(settings: MeshSettings, chips: Sequence[jax.Device] = ()) -> Mesh:
     """A mesh with axes `data`, `fsdp`, `tp` over the first devices of this machine, or of each process.
 
     Args:
-        chips: take the first of these instead.
+        chips: use the first of these instead.
 
     Raises:
-        UserError: more devices are asked for than there are.
+        UserError: the mesh needs more devices than there are.
     """
     if chips:
         return _mesh_of(settings, chips[: settings.devices])
@@ -83,7 +83,7 @@ def _describe(settings: MeshSettings) -> str:
 
 
 def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
-    """Refuse a mesh that cuts through a head or leaves a remainder. Needs no device.
+    """Check that the mesh divides the model's sizes and splits no head. Needs no device.
 
     Raises:
         UserError: names the size, the axis and what is allowed. Heads are counted, not their flattened width:
@@ -108,10 +108,10 @@ def check_divisible(config: ModelConfig, mesh: MeshSettings) -> None:
 
 
 def check_rows(rows: int, mesh: MeshSettings) -> None:
-    """Refuse rows of a microbatch that do not divide among the devices that split them.
+    """Check that the devices which split a microbatch's rows divide their number.
 
     Raises:
-        UserError: says the next number that does.
+        UserError: they do not; the message has the next number that they divide.
     """
     split = mesh.data * mesh.fsdp
     if rows % split:
@@ -122,23 +122,23 @@ def check_rows(rows: int, mesh: MeshSettings) -> None:
 
 
 def rules_for(config: ModelConfig, tp: int) -> Rules:
-    """RULES for a model: key/value heads that are too few for `tp` are whole on every device.
+    """RULES for a model: key/value heads that are fewer than `tp` are replicated.
 
-    Query heads stay split, and each device attends with the one key/value head that its own need. The price is the
-    k and v kernels, and their activations, in full on each device (`replicated_note` says so).
+    Query heads stay split, and each device attends with the one key/value head that its query heads need. In return,
+    each device holds the full k and v kernels and their activations (`replicated_note` reports it).
     """
     return {**RULES, "kv_heads": None} if config.num_kv_heads % tp else RULES
 
 
 def replicated_note(config: ModelConfig, tp: int) -> str | None:
-    """A line for logs and plans where key/value heads are replicated over `tp`; else None."""
+    """A line for logs and plans if key/value heads are replicated over `tp`; else None."""
     if rules_for(config, tp)["kv_heads"]:
         return None
     return f"{config.num_kv_heads} key/value heads are fewer than tp={tp}: every device holds all of them"
 
 
 def spec(dims: tuple[str, ...], rules: Rules) -> PartitionSpec:
-    """Partition of an array by its logical dims; two dims on one mesh axis are refused."""
+    """Partition of an array by its logical dims, which must map to different mesh axes."""
     axes = [rules[dim] for dim in dims]
     used = [axis for axis in axes if axis]
     assert len(used) == len(set(used)), f"{dims} would use one mesh axis twice: {axes}"
@@ -153,14 +153,14 @@ def parameter_spec(parameter: Parameter, rules: Rules) -> PartitionSpec:
 def adapter_specs(target: str, rules: Rules) -> tuple[PartitionSpec, PartitionSpec]:
     """Partitions of A `[L, R, in]` and B transposed `[L, R, out]`, derived from the base kernel `[out, in]`.
 
-    Column-parallel layers get A whole and B split, row-parallel ones A split and B whole; the same holds for fsdp.
+    Column-parallel layers have A replicated and B split, row-parallel ones A split and B replicated; so for fsdp.
     """
     out, inner = LINEAR_BY_NAME[target].dims
     return spec(("layers", "rank", inner), rules), spec(("layers", "rank", out), rules)
 
 
 def tp_size(mesh: Mesh | None) -> int:
-    """Devices along `tp`; 1 without a mesh."""
+    """Number of devices along `tp`; 1 without a mesh."""
     return 1 if mesh is None else int(mesh.shape["tp"])
 
 

@@ -1,4 +1,4 @@
-"""A trace of a few updates by JAX's profiler, to see where a step's time goes."""
+"""A trace of a few updates by JAX's profiler."""
 
 import logging
 from pathlib import Path
@@ -10,14 +10,14 @@ log = logging.getLogger(__name__)
 
 
 class Trace:
-    """Traces some updates of a run; closed as a context manager, for the run may end first."""
+    """Traces some updates of a run; a context manager, since the run may end before the trace."""
 
     def __init__(self, folder: Path, count: int, first: int, updates: int):
         """
         Args:
-            count: how many updates; none if it is 0.
-            first: number of this process's first update, from 0; it compiles, so the next one is traced first.
-            updates: of the whole run; where the first is the only one, it is traced.
+            count: number of updates to trace.
+            first: index of this process's first update; it compiles, so the trace starts with the next one.
+            updates: number of updates of the run; if the first is the only one, it is traced.
         """
         self._folder = folder
         self._start = min(first + 1, updates - 1)
@@ -25,7 +25,7 @@ class Trace:
         self._open = False
 
     def before(self, update: int) -> None:
-        """Call before each update (from 0)."""
+        """Start or stop the trace; call before each update (from 0)."""
         if update == self._end:
             self._close()
         elif update == self._start:
@@ -44,4 +44,4 @@ class Trace:
         if self._open:
             self._open = False
             jax.profiler.stop_trace()
-            log.info("profile/ of the results holds a trace: open its .trace.json.gz in https://ui.perfetto.dev")
+            log.info("trace written to profile/ of the results: open its .trace.json.gz in https://ui.perfetto.dev")

@@ -293,7 +293,7 @@ ELSEWHERE = {
     "promotion.guards": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "promotion.margin": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "index.min_recall": "data/retrieval/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
-    "training.validate_every": f"{VALIDATION}::test_validated_every_so_many_updates_and_at_the_end",
+    "training.validate_every": f"{VALIDATION}::test_validated_every_few_updates_and_at_the_end",
     "training.patience": f"{VALIDATION}::test_early_stop",
     "training.keep_best": f"{VALIDATION}::test_the_best_adapter_is_kept",
 }

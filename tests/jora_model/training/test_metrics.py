@@ -1,4 +1,4 @@
-"""What a run tells: metrics, event files for TensorBoard, a trace by JAX's profiler, the loss curve."""
+"""Metrics, event files for TensorBoard, a trace by JAX's profiler, the loss curve."""
 
 import importlib.util
 import struct
@@ -12,21 +12,9 @@ from tensorboard.compat.proto.event_pb2 import Event
 from jora_model.training.curve import draw_curve
 from jora_model.training.metrics import Metrics
 from jora_model.training.train import train
-from testing.sequences import random_sequences, write_sequences
-from testing.tiny_models import hf_folder
 from testing.train_jobs import job, metrics
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    return hf_folder(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_sequences(tmp_path_factory.mktemp("data"), random_sequences(0, count=12))
 
 
 def events(folder: Path) -> dict[str, dict[int, float]]:
@@ -48,7 +36,7 @@ def test_event_files_hold_the_metrics(base, data, tmp_path):
     train(job(base, data, tmp_path, data, epochs=2, validate_every=2, tensorboard=True))
     found = events(tmp_path / "out" / "tensorboard")
     rows = metrics(tmp_path)
-    assert len(rows) == 4
+    assert len(rows) == 8
     for tag, name in (
         ("loss/training", "loss"),
         ("loss/validation", "validation_loss"),
@@ -56,17 +44,17 @@ def test_event_files_hold_the_metrics(base, data, tmp_path):
         ("optimizer/gradient_norm", "gradient_norm"),
     ):
         assert found[tag] == pytest.approx({row["update"]: row[name] for row in rows if name in row}, rel=1e-6)
-    assert set(found["loss/validation"]) == {2, 4}
+    assert set(found["loss/validation"]) == {2, 4, 6, 8}
 
 
-def test_a_run_that_goes_on_tells_each_update_once(tmp_path):
-    with Metrics(tmp_path, 0, tensorboard=True) as told:
+def test_a_resumed_run_has_each_update_once(tmp_path):
+    with Metrics(tmp_path, 0, tensorboard=True) as written:
         for update in (1, 2, 3):
-            told.write({"update": update, "loss": float(update)})
+            written.write({"update": update, "loss": float(update)})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"update": 4, "lo')
-    with Metrics(tmp_path, 2, tensorboard=True) as told:
-        told.write({"update": 3, "loss": 30.0})
+    with Metrics(tmp_path, 2, tensorboard=True) as written:
+        written.write({"update": 3, "loss": 30.0})
     (loss,) = events(tmp_path / "tensorboard").values()
     assert loss == {1: 1.0, 2: 2.0, 3: 30.0}
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 3
@@ -82,7 +70,7 @@ def test_without_the_package_the_error_says_what_to_install(base, data, tmp_path
 def test_event_files_need_neither_tensorflow_nor_torch(tmp_path):
     code = (
         "import sys; from pathlib import Path; from jora_model.training.metrics import Metrics\n"
-        f"with Metrics(Path({str(tmp_path)!r}), 0, True) as told: told.write({{'update': 1, 'loss': 1.0}})\n"
+        f"with Metrics(Path({str(tmp_path)!r}), 0, True) as written: written.write({{'update': 1, 'loss': 1.0}})\n"
         "print([name for name in ('tensorflow', 'torch', 'jax') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

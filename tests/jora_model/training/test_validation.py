@@ -18,23 +18,13 @@ from jora_model.training.train import train
 from jora_model.training.validation import Validation
 from testing.peft_reference import answer_losses, write_adapter_with_effect
 from testing.sequences import random_sequences, write_sequences
-from testing.tiny_models import hf_folder, hf_model
+from testing.tiny_models import hf_model
 from testing.train_jobs import SETTINGS, adapter_bytes, job, metrics, summary
 
 HELD_OUT = random_sequences(1, count=9)
 # With these settings the loss on HELD_OUT falls until the fifth update of twelve and rises after it.
 WATCHED = {"schedule": "constant", "validate_every": 1}
 STOPPED = {**WATCHED, "patience": 3}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    return hf_folder(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_sequences(tmp_path_factory.mktemp("data"), random_sequences(0, count=24))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +107,7 @@ def test_the_best_adapter_is_kept(base, data, held_out, watched, tmp_path):
 
 
 @pytest.mark.parametrize(("every", "validated"), [(1, range(1, 13)), (5, [5, 10, 12]), (100, [12])])
-def test_validated_every_so_many_updates_and_at_the_end(base, data, held_out, tmp_path, every, validated):
+def test_validated_every_few_updates_and_at_the_end(base, data, held_out, tmp_path, every, validated):
     train(job(base, data, tmp_path, held_out, validate_every=every))
     assert [row["update"] for row in metrics(tmp_path) if "validation_loss" in row] == list(validated)
 
@@ -128,10 +118,10 @@ def test_early_stop(watched, stopped):
     assert adapter_bytes(stopped) == adapter_bytes(watched)
 
 
-def told(folder: Path) -> list[dict]:
+def timeless_metrics(folder: Path) -> list[dict]:
     """The metrics without times."""
-    timeless = ("update", "epoch", "loss", "validation_loss", "gradient_norm", "learning_rate", "examples")
-    return [{name: row[name] for name in timeless if name in row} for row in metrics(folder)]
+    names = ("update", "epoch", "loss", "validation_loss", "gradient_norm", "learning_rate", "examples")
+    return [{name: row[name] for name in names if name in row} for row in metrics(folder)]
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 5, 6, 7, 8, "after the last update"])
@@ -157,7 +147,7 @@ def test_interrupted_equals_uninterrupted(base, data, held_out, stopped, tmp_pat
             train(job(base, data, tmp_path, held_out, **STOPPED))
     train(job(base, data, tmp_path, held_out, **STOPPED))
     assert adapter_bytes(tmp_path) == adapter_bytes(stopped)
-    assert told(tmp_path) == told(stopped)
+    assert timeless_metrics(tmp_path) == timeless_metrics(stopped)
     for fact in ("validation", "adapter_of_update", "updates", "planned_updates"):
         assert summary(tmp_path)[fact] == summary(stopped)[fact]
 
