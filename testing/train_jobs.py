@@ -1,4 +1,4 @@
-"""Small training jobs, and what they leave behind."""
+"""Small training jobs and their outputs."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SETTINGS = TrainSettings(
 
 
 def without_devices() -> dict[str, str]:
-    """The environment of a process that is told of no devices; it compiles as this one does, or bits would differ."""
+    """Return an environment that sets no number of devices but the same compiler flags, on which bits depend."""
     flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
     return {**os.environ, "XLA_FLAGS": " ".join(flags)}
 
@@ -46,7 +46,7 @@ def adapter_bytes(folder: Path) -> bytes:
 
 
 def metrics(folder: Path) -> list[dict]:
-    """What it told of each update."""
+    """Return its metrics, a dict for each update."""
     return [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
 
 

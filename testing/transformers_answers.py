@@ -23,12 +23,12 @@ class TransformersAnswers:
 
     def answer(self, prompts: Sequence[np.ndarray], batch_size: int) -> list[list[int]]:
         """Tokens of each answer, the end token included, in the order of the prompts."""
-        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers: list[list[int]] = [[] for _ in prompts]
         for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            for place, answer in zip(places, self._batch([prompts[p] for p in places]), strict=True):
-                answers[place] = answer
+            batch = order[start : start + batch_size]
+            for index, answer in zip(batch, self._batch([prompts[n] for n in batch]), strict=True):
+                answers[index] = answer
         return answers
 
     def _batch(self, prompts: Sequence[np.ndarray]) -> list[list[int]]:
@@ -41,7 +41,7 @@ class TransformersAnswers:
             ids[row, length - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
             mask[row, length - len(prompt) :] = 1
         with torch.inference_mode():
-            found = self.model.generate(
+            generated = self.model.generate(
                 ids,
                 attention_mask=mask,
                 max_new_tokens=self.max_new_tokens,
@@ -50,7 +50,7 @@ class TransformersAnswers:
                 pad_token_id=self.end_id,
             )
         answers = []
-        for row in found[:, length:].tolist():
+        for row in generated[:, length:].tolist():
             end = row.index(self.end_id) + 1 if self.end_id in row else len(row)
             answers.append(row[:end])
         return answers
