@@ -1,4 +1,4 @@
-"""The work directory of a small finished run whose model is registered, and the champion; for those who ask it."""
+"""A small finished run whose model is registered and the champion."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from testing.small_runs import SMALL, small_sources
 
 
 def finished_run(folder: Path, *sets: str) -> Path:
-    """Do everything that a run does, in this process; the model writes what random weights write."""
+    """Run all stages in this process, with random weights, and return the work directory."""
     answers = "generation.max_new_tokens=24"
     config = load_config(None, small_sources(folder), (*SMALL, answers, "promotion.first=always", *sets))
     store = Store(config.work_dir)

@@ -1,6 +1,6 @@
-"""A machine with a Prefect server, a worker and our deployments, all of its own, for benchmarks and tests.
+"""A Prefect server, a worker and our deployments, separate from all others, for drills and tests.
 
-Nothing of it outlives `stop`; each process can be killed apart, and started again.
+Each process can be killed and started again; `stop` ends all of them.
 """
 
 import os
@@ -22,7 +22,7 @@ ATTEMPTS = 5
 
 
 class Box:
-    """`environment` holds what its processes see; logs lie in `folder`."""
+    """`environment` is that of its processes; their logs are in `folder`."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
@@ -55,11 +55,11 @@ class Box:
         wait_for(answers, seconds, "a server")
 
     def start_worker(self, pool: str = "jora") -> None:
-        """Start a worker; it asks for runs each second."""
+        """Start a worker that polls for runs each second."""
         self._start("worker", "worker", "start", "--pool", pool)
 
     def command(self, *command: str, check: bool = True) -> str:
-        """What a command printed, such as `prefect deployment ls`, run in the repository with this server."""
+        """Run a command such as `prefect deployment ls` in the repository with this server; return what it printed."""
         program, *arguments = command
         start = PREFECT if program == "prefect" else (sys.executable, program)
         done = subprocess.run([*start, *arguments], env=self.environment, cwd=ROOT, capture_output=True, text=True)
@@ -67,17 +67,17 @@ class Box:
         return done.stdout + done.stderr
 
     def run(self, deployment: str, parameters: dict[str, Any]) -> str:
-        """Start a run of FLOW/DEPLOYMENT; its id."""
-        found = self.ask("GET", f"deployments/name/{deployment}")
-        return str(self.ask("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
+        """Start a run of FLOW/DEPLOYMENT and return its id."""
+        known = self.ask("GET", f"deployments/name/{deployment}")
+        return str(self.ask("POST", f"deployments/{known['id']}/create_flow_run", {"parameters": parameters})["id"])
 
     def states(self, run: str) -> list[dict[str, Any]]:
-        """All states of a run, the oldest first."""
+        """Return all states of a run, oldest first."""
         states = self.ask("GET", f"flow_run_states/?flow_run_id={run}")
         return sorted(states, key=lambda state: str(state["timestamp"]))
 
     def state(self, run: str) -> str:
-        """Name of the state that a run is in."""
+        """Return the name of a run's state."""
         return str(self.ask("GET", f"flow_runs/{run}")["state"]["name"])
 
     def wait(self, run: str, *names: str, seconds: float = 300.0) -> None:
@@ -85,12 +85,12 @@ class Box:
         wait_for(lambda: self.state(run) in names, seconds, f"a run that is {' or '.join(names)}", pause=0.3)
 
     def ask(self, method: str, path: str, content: object = None) -> Any:
-        """One call of the server's interface; its answer, None where it has none."""
+        """Call the server's API and return the body of its answer, or None."""
         for attempt in range(ATTEMPTS):
             last = attempt + 1 == ATTEMPTS
             try:
                 answer = httpx.request(method, f"{self.api}/{path}", json=content, timeout=60)
-            except httpx.TransportError:  # about to be started again; it may have begun what is asked
+            except httpx.TransportError:  # it may be restarting, and may have begun to act on the call
                 if last or method != "GET":
                     raise
             else:
@@ -101,9 +101,9 @@ class Box:
         return answer.json() if answer.content else None
 
     def kill(self, *names: str) -> list[int]:
-        """`kill -9` of processes by name: server, worker, flow, trainer; what was there to kill.
+        """`kill -9` processes by name (server, worker, flow, trainer) and return the ids of those that ran.
 
-        Runs of flows are not the worker's children's children alone: they live on when the worker is gone.
+        Flow runs are looked up in all processes: they outlive their worker.
         """
         pids = [pid for name in names for pid in self.pids(name)]
         for pid in pids:
@@ -115,20 +115,20 @@ class Box:
         return pids
 
     def pids(self, name: str) -> list[int]:
-        """The processes of a name."""
+        """Return the ids of the processes with a name."""
         if name in ("server", "worker"):
             return [self._processes[name].pid] if name in self._processes else []
         module = {"flow": b"prefect.engine", "trainer": b"jora_model.training.train"}[name]
         return [pid for pid, command in self._all_of_this_box() if module in command.split(b"\0")]
 
     def stop(self) -> None:
-        """End everything that belongs to it, at once: nothing of it is needed any more."""
+        """Kill all processes."""
         self.kill("worker", "server")
         for pid, _ in self._all_of_this_box():
             os.kill(pid, signal.SIGKILL)
 
     def log(self, name: str) -> str:
-        """What server or worker wrote so far."""
+        """Return what the server or the worker has logged so far."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8")
 
     def _start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -139,15 +139,15 @@ class Box:
         return self._processes[name]
 
     def _all_of_this_box(self) -> list[tuple[int, bytes]]:
-        """Process number and command line of all that were started with its environment."""
-        mark, found = f"PREFECT_HOME={self.folder / 'prefect'}".encode(), []
+        """Return id and command line of all processes that were started with this environment."""
+        mark, processes = f"PREFECT_HOME={self.folder / 'prefect'}".encode(), []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((int(folder.name), (folder / "cmdline").read_bytes()))
+                    processes.append((int(folder.name), (folder / "cmdline").read_bytes()))
             except OSError:  # gone, or not ours
                 continue
-        return found
+        return processes
 
 
 def _lives(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""The real server on loopback, in a thread of the test, and what its clients need."""
+"""The real server on loopback, in a thread of the test, and helpers of its clients."""
 
 import json
 import socket
@@ -32,7 +32,7 @@ QUIET = {
 
 @contextmanager
 def serving(answering: Answering, config: RunConfig, key: str | None = None, **changes: Any) -> Iterator[str]:
-    """The server's URL; it has ended when the block ends."""
+    """Serve for the block, and yield the server's URL."""
     settings = ServeSettings(**QUIET | changes)
     listening = listen(settings)
     with running(answering, config.generation, settings, key) as server:
@@ -59,7 +59,7 @@ def health(url: str) -> dict[str, Any]:
 
 
 def hang_up(url: str, content: dict[str, Any], seconds: float) -> None:
-    """Ask, wait so long, and close the connection without a look at the answer."""
+    """Send a request, wait, and close the connection without reading the answer."""
     host, port = url.removeprefix("http://").split(":")
     text = json.dumps(content).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"

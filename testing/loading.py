@@ -44,7 +44,7 @@ def loaded(folder: Path, scratch: Path, mesh: str, processes: int) -> list[tuple
         several = ["--coordinator", coordinator, "--processes", str(processes), "--process", str(process)]
         command = [sys.executable, "-c", "from testing.loading import run_here; run_here()", str(job_file), *several]
         environment = {**MEMORY_SETTINGS, **os.environ}
-        environment.pop("XLA_FLAGS", None)  # which may ask for devices of its own
+        environment.pop("XLA_FLAGS", None)  # which may set a number of devices
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
     found = []
     for child in started:
@@ -66,7 +66,7 @@ def _measure(job_file: Path, processes: int) -> None:
     mesh = MeshSettings(**job["mesh"])
     provide_cpu_devices(mesh, processes)
     placed = make_mesh(mesh) if mesh.devices > 1 else None
-    jax.block_until_ready(jax.device_put(1.0))  # what JAX itself takes is no part of it
+    jax.block_until_ready(jax.device_put(1.0))  # exclude what JAX itself takes
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
     before = _status("VmRSS")
     model = load_model(Path(job["folder"]), mesh=placed)

@@ -10,7 +10,7 @@ from jora_model.packing.sequences import Sequence
 
 
 def random_sequences(seed: int = 0, count: int = 12, vocab: int = 90) -> list[Sequence]:
-    """Families of depth 3: a common root, a few contexts, questions, answers of uneven length; one stands twice."""
+    """Families of depth 3: a common root, a few contexts, questions, answers of uneven length; one occurs twice."""
     random = np.random.default_rng(seed)
 
     def some(low: int, high: int) -> list[int]:

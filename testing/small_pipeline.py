@@ -1,4 +1,4 @@
-"""The whole pipeline on a few documents and a tiny model, as a flow in this process, for benchmarks of its care."""
+"""The full pipeline on a few documents and a tiny model, as a flow in this process, for drills."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from testing.jobs_here import share_programs
 
 
 def small_settings(folder: Path, documents: int = 2) -> dict[str, Any]:
-    """Values of a `RunConfig` without a work directory; the files lie in `folder`."""
+    """Return the fields of a small run's `RunConfig`; its files are in `folder`."""
     from flows.settings.config import load_config
     from testing.small_runs import SMALL, small_sources
 
@@ -22,7 +22,7 @@ def small_settings(folder: Path, documents: int = 2) -> dict[str, Any]:
 
 @contextmanager
 def quiet_server() -> Iterator[None]:
-    """A Prefect server of its own, and no lines of Prefect's in the terminal."""
+    """Start a Prefect server for the block, and keep Prefect's log off the terminal."""
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
     from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
@@ -35,7 +35,7 @@ def quiet_server() -> Iterator[None]:
 
 
 def run_once(settings: dict[str, Any], work_dir: Path) -> Any:
-    """The flow `raft-finetune`, start to end: its `Results`. Programs are compiled once for all work directories."""
+    """Run the flow `raft-finetune` and return its `Results`. All work directories share compiled programs."""
     from flows.raft import raft_finetune
 
     if not (work_dir / "xla").exists():
@@ -44,14 +44,14 @@ def run_once(settings: dict[str, Any], work_dir: Path) -> Any:
 
 
 def results_of(work_dir: Path) -> dict[str, str]:
-    """Name -> digest of what the last run gave, but for what it says about the one before.
+    """Return name -> digest of the last run's artifacts, without those that compare it with earlier runs.
 
-    Of the adapter its weights: how long the training took is in the artifact as well.
+    For the adapter it is the digest of the weights: the artifact also holds how long training took.
     """
-    store, found = Store(work_dir), {}
+    store, digests = Store(work_dir), {}
     for name, artifact in list_runs(work_dir)[-1].artifacts.items():
         if name == "adapter":
-            found[name] = store.manifest(artifact).files[ADAPTER_WEIGHTS].sha256
+            digests[name] = store.manifest(artifact).files[ADAPTER_WEIGHTS].sha256
         elif name not in ("diff", "comparison"):
-            found[name] = artifact.digest
-    return found
+            digests[name] = artifact.digest
+    return digests

@@ -1,4 +1,4 @@
-"""What small runs of the whole pipeline need: a part of the sample corpus, a tiny base model, and settings to match."""
+"""Inputs of small runs of the pipeline: part of the sample corpus, a tiny base model, and settings to match."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ SMALL = (
 
 
 def copy_samples(folder: Path, count: int) -> tuple[Path, Path]:
-    """The first sample documents and the questions about them: a folder and a file, both below `folder`."""
+    """Copy the first sample documents and the questions about them below `folder`; return the folder and the file."""
     documents, questions = folder / "documents", folder / "questions.jsonl"
     documents.mkdir(parents=True)
     paths = sorted((SAMPLES / "documents").iterdir())[:count]
@@ -50,7 +50,7 @@ def copy_samples(folder: Path, count: int) -> tuple[Path, Path]:
 
 
 def tiny_base(folder: Path, seed: int = 0) -> Path:
-    """A random model of two layers with a tokenizer of Llama 2's kind."""
+    """Write a random model of two layers with a tokenizer of Llama 2's kind."""
     tokenizer = llama2_of_samples()._tokenizer
     hf_folder(folder, seed, vocab_size=len(tokenizer), max_position_embeddings=1024, num_hidden_layers=2)
     tokenizer.save_pretrained(folder)
@@ -58,7 +58,7 @@ def tiny_base(folder: Path, seed: int = 0) -> Path:
 
 
 def small_sources(folder: Path, count: int = 2) -> dict[str, str]:
-    """The options of a small run whose files are all below `folder`; it compiles what no test has compiled before."""
+    """Write the inputs of a small run below `folder` and return its options. It uses the tests' compiled programs."""
     from testing.jobs_here import share_programs
 
     documents, questions = copy_samples(folder, count)
@@ -73,13 +73,13 @@ def small_sources(folder: Path, count: int = 2) -> dict[str, str]:
 
 
 def as_options(sources: dict[str, str], sets: Sequence[str]) -> list[str]:
-    """The same sources, and settings, as words of a command line."""
+    """Return sources and settings as arguments of a command line."""
     words = [word for name, value in sources.items() for word in (f"--{name.replace('_', '-')}", value)]
     return words + [word for item in sets for word in ("--set", item)]
 
 
 def as_parameters(sources: dict[str, str], sets: Sequence[str]) -> dict[str, Any]:
-    """The same sources, and settings, as parameters of a deployment."""
+    """Return sources and settings as parameters of a deployment."""
     parameters: dict[str, Any] = dict(sources)
     for item in sets:
         (group, name), value = item.split("=")[0].split("."), json.loads(item.split("=")[1])
@@ -88,7 +88,7 @@ def as_parameters(sources: dict[str, str], sets: Sequence[str]) -> dict[str, Any
 
 
 def foreign_adapter(folder: Path, config: ModelConfig, rank: int = 4, spread: float = 0.1) -> Path:
-    """An adapter that matters, of the settings that SMALL gives."""
+    """Write an adapter with B not zero, whose rank is that of SMALL."""
     lora = LoraSettings(rank=rank)
     factors = fresh_adapter(config, lora, seed=7)
     random = np.random.default_rng(7)
@@ -98,7 +98,7 @@ def foreign_adapter(folder: Path, config: ModelConfig, rank: int = 4, spread: fl
 
 
 def run_here(config: RunConfig, goal: str) -> Store:
-    """The pipeline in this process and without Prefect, as far as a goal; the work directory is a finished run's."""
+    """Run the pipeline to a goal in this process, without Prefect; publish it as the latest run; return its store."""
     store = Store(config.work_dir)
     pipeline = Pipeline(store, config, lambda stage, *args: stage.fn(*args))
     pipeline.until(goal)

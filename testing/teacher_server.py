@@ -47,8 +47,8 @@ class TeacherServer:
     """Serves until it is closed; `serve` does both.
 
     Attributes:
-        asked: how often each body was asked for, by its digest: that is what would be paid.
-        bodies: of all requests, in their order.
+        asked: how often each body was requested, by its digest: that is what would be paid.
+        bodies: of all requests, in order.
     """
 
     def __init__(self, script: Script = lambda number, body, headers: None, seconds: float = 0.0) -> None:
@@ -66,7 +66,7 @@ class TeacherServer:
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def close(self) -> None:
-        """Stop serving; requests that hang are let go."""
+        """Stop serving and release requests that hang."""
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -166,10 +166,10 @@ def good_answer(prompt: str) -> str:
     kinds = _WANTED.findall(prompt)
     texts = [(heading, _SENTENCE.findall(text) or [text.strip()]) for heading, text in _TEXT.findall(prompt)]
     items = []
-    for place, kind in enumerate(kinds):
+    for index, kind in enumerate(kinds):
         used = texts if kind == "compare" else texts[:1]
-        quotes = [sentences[place % len(sentences)] for _, sentences in used]
-        digest = hashlib.sha256(f"{kind}{place}{quotes}".encode()).hexdigest()
+        quotes = [sentences[index % len(sentences)] for _, sentences in used]
+        digest = hashlib.sha256(f"{kind}{index}{quotes}".encode()).hexdigest()
         words = quotes[0].rstrip(".!?").split()
         subject = " ".join(words[:8])
         item = {

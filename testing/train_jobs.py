@@ -1,4 +1,4 @@
-"""Small training jobs, and readers of their output."""
+"""Small training jobs and their outputs."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SETTINGS = TrainSettings(
 
 
 def without_devices() -> dict[str, str]:
-    """The environment without a number of devices, but with the other XLA flags: other ones would change bits."""
+    """Return an environment that sets no number of devices but the same compiler flags, on which bits depend."""
     flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
     return {**os.environ, "XLA_FLAGS": " ".join(flags)}
 
@@ -47,7 +47,7 @@ def adapter_bytes(folder: Path) -> bytes:
 
 
 def metrics(folder: Path) -> list[dict]:
-    """Rows of its metrics.jsonl."""
+    """Return its metrics, a dict for each update."""
     return [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
 
 

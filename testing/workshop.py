@@ -1,4 +1,4 @@
-"""The whole pipeline in this process over a small corpus with something of every fault, for tests of settings."""
+"""The full pipeline in this process over a small corpus that has an example of every fault, for tests of settings."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ class Workshop:
         return made
 
     def pipeline(self, config: RunConfig, made: dict[str, list[Artifact]]) -> Pipeline:
-        """A pipeline that tells `made` of each stage's artifacts."""
+        """Return a pipeline that adds each stage's artifacts to `made`."""
 
         def call(stage: Stage[Any], store: Store, *args: Any) -> Artifact:
             key = stage.key(store, *args) if stage.cache else None
@@ -58,7 +58,7 @@ class Workshop:
         return Pipeline(self.store, config, call)
 
     def files(self, config: RunConfig, place: str) -> list[tuple[str, bytes]]:
-        """Names and contents of the files of a stage: `stage/pattern`."""
+        """Return names and contents of the files of a stage; `place` is `stage/pattern`."""
         stage, _, pattern = place.partition("/")
         folders = [self.store.path(artifact) for artifact in self.run(config, GOALS.get(stage, "examples"))[stage]]
         found = [
@@ -71,7 +71,7 @@ class Workshop:
 
 
 def _spoil_some(questions: Path) -> None:
-    """Some questions without document and quote, one whose answer stands nowhere, and one of each fault."""
+    """Strip document and quote from some questions, and give others one fault each."""
     items = [json.loads(line) for line in questions.read_text().splitlines()]
     for item in items[::2]:
         del item["document"], item["quote"]
@@ -86,7 +86,7 @@ def _spoil_some(questions: Path) -> None:
 
 
 def _nearly_repeat(documents: Path) -> None:
-    """Of each document the beginning once more, a word longer in each paragraph; nobody asks about it."""
+    """Add the beginning of each document again, with a word more in each paragraph; no question is about it."""
     for path in sorted(documents.iterdir()):
         beginning = path.read_text()[:1500].rpartition("\n\n")[0]
         (documents / f"again-{path.name}").write_text(beginning.replace("\n\n", " indeed\n\n") + " indeed\n")
