@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from data.documents.documents import MEGABYTE, DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart, first_line
 
 Items = list[Extracted | UnreadPart]
 
@@ -131,8 +131,7 @@ def reason_of(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError | RecursionError):
         return f"too large or too deeply nested to be parsed ({type(error).__name__})"
-    first = (str(error).strip().splitlines() or [""])[0][:200]
-    return f"cannot be parsed ({type(error).__name__}: {first}): save it again or remove it"
+    return f"cannot be parsed ({type(error).__name__}: {first_line(error)}): save it again or remove it"
 
 
 def _item(kind: str, fields: dict[str, object]) -> Extracted | UnreadPart:

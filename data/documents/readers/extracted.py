@@ -41,6 +41,11 @@ class Unreadable(UserError):
     """A file cannot be read; the message is a phrase that says what is wrong and what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as a Markdown table, the first as its header; short rows are padded."""
     width = max(map(len, rows), default=0)

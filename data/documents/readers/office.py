@@ -8,7 +8,7 @@ from typing import Any
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.archives import checked_archive
-from data.documents.readers.extracted import Extracted, Unreadable, markdown_table
+from data.documents.readers.extracted import Extracted, Unreadable, first_line, markdown_table
 
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 # A text box is in the file twice, the second time for programs that do not support it.
@@ -59,8 +59,7 @@ def _broken() -> tuple[type[Exception], ...]:
 
 
 def _damaged(error: Exception, kind: str) -> Unreadable:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return Unreadable(f"damaged {kind} ({first}): open and save it again")
+    return Unreadable(f"damaged {kind} ({first_line(error)}): open and save it again")
 
 
 def _docx_blocks(parent: Any, document: Any) -> Iterator[str]:

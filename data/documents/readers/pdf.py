@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart, first_line
 
 _EDGE_LINES = 3
 _LEAST_REPEATS = 3  # pages
@@ -93,18 +93,14 @@ def _page_texts(raw: bytes, settings: DocumentSettings) -> Iterator[tuple[int, s
             RecursionError,
             OSError,
         ) as error:
-            raise Unreadable(f"damaged PDF ({_first_line(error)}): print it to PDF again") from None
+            raise Unreadable(f"damaged PDF ({first_line(error)}): print it to PDF again") from None
         for number in range(count):
             try:
                 yield number + 1, reader.pages[number].extract_text()
             except (MemoryError, KeyboardInterrupt):
                 raise
             except Exception as error:
-                yield number + 1, UnreadPart(f"page {number + 1}", f"cannot be read ({_first_line(error)})")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                yield number + 1, UnreadPart(f"page {number + 1}", f"cannot be read ({first_line(error)})")
 
 
 def _drop_repeated(pages: list[list[str]]) -> int:

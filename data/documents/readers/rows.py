@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart, first_line
 from data.documents.readers.text import Decoded, decode
 
 _DELIMITERS = (",", ";", "\t")
@@ -115,7 +115,7 @@ def read_parquet(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted |
             yield from _documents(batch.to_pylist(), settings, number)
             number += batch.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"damaged Parquet file ({str(error).splitlines()[0][:200]}): write it again") from None
+        raise Unreadable(f"damaged Parquet file ({first_line(error)}): write it again") from None
 
 
 def is_dataset(folder: Path) -> bool:
@@ -140,8 +140,7 @@ def read_dataset(source: str, settings: DocumentSettings) -> Iterator[Extracted 
             name, _, revision = source.partition("@")
             data = datasets.load_dataset(name, revision=revision or None)
     except Exception as error:  # of the library, of the Hub's client, of the network
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise Unreadable(f"cannot be loaded as a data set ({first})") from None
+        raise Unreadable(f"cannot be loaded as a data set ({first_line(error)})") from None
     if isinstance(data, Mapping):
         if settings.dataset_split not in data:
             raise Unreadable(
