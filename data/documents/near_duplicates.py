@@ -16,7 +16,7 @@ _PRODUCTS = 1 << 25  # products held at once
 class Repeat:
     """The most similar other text: its index, the cosine, and the similarity of words if it was computed."""
 
-    place: int
+    index: int
     cosine: float
     words: float = 0.0
 
