@@ -1,1 +1,1 @@
-"""Files become documents, and documents become chunks."""
+"""Reads files as documents and cuts documents into chunks."""

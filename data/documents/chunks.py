@@ -1,4 +1,4 @@
-"""Chunks: the retrievable pieces of a document, cut at headings, paragraphs and sentences."""
+"""Chunks: the retrievable parts of a document, cut at headings, paragraphs and sentences."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ Span = tuple[int, int]
 
 
 class ChunkSettings(BaseModel):
-    """How long chunks are and how far they overlap, in tokens of the base model."""
+    """Length and overlap of chunks, in tokens of the base model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_tokens: int = Field(default=160, ge=16, description="No chunk has more tokens than this.")
+    max_tokens: int = Field(default=160, ge=16, description="Most tokens in a chunk.")
     overlap_tokens: int = Field(
         default=0,
         ge=0,
-        description="A chunk repeats whole sentences, up to this many tokens, from the end of the chunk before it in "
-        "the same section.",
+        description="A chunk repeats complete sentences, up to this many tokens, from the end of the previous chunk of "
+        "its section.",
     )
     near_duplicate: float | None = Field(
         default=0.8,
         gt=0,
         le=1,
-        description="A chunk is left out when it shares this much of its runs of three words with one before it and "
-        "holds the same numbers; 1: only when it is the same; null: never.",
+        description="Drop a chunk that shares this part of its runs of three words with an earlier chunk and has the "
+        "same numbers; 1: only identical chunks; null: none.",
     )
     heading_path: bool = Field(
         default=True,
-        description="The headings above a chunk stand before its text where it is embedded and where it is shown.",
+        description="Put the headings above a chunk before its text, for embedding and in prompts.",
     )
 
     @model_validator(mode="after")
@@ -53,15 +53,15 @@ class ChunkSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A contiguous piece of a document: `text == document.text[start:end]`.
+    """A contiguous part of a document: `text == document.text[start:end]`.
 
     Attributes:
         id: "<document id>-<start>-<end>".
         document_id, document_path: of the `Document` it was cut from.
         start, end: offsets in characters of the document's text.
-        heading_path: the headings above it, outermost first, those inside its own text included.
-        text: begins and ends with a character that is not white space.
-        pages: the numbers, from 1, of the pages or slides that it stands on; empty where there are none.
+        heading_path: the headings above it, outermost first, including those at the start of its text.
+        text: without white space at its ends.
+        pages: the numbers, from 1, of the pages or slides that it touches; empty if the format has none.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Chunk:
 
     @property
     def place(self) -> str:
-        """Where a person finds it: "handbook.pdf, pages 3 to 4"."""
+        """The document and pages, for people: "handbook.pdf, pages 3 to 4"."""
         if not self.pages:
             return self.document_path
         numbers = " to ".join(str(page) for page in dict.fromkeys((self.pages[0], self.pages[-1])))
@@ -83,7 +83,7 @@ class Chunk:
 
     @property
     def search_text(self) -> str:
-        """What is embedded: the heading path says what a chunk from the middle of a section is about."""
+        """The text to embed: the heading path says what a chunk from the middle of a section is about."""
         return "\n".join([" > ".join(self.heading_path), self.text]) if self.heading_path else self.text
 
 
@@ -95,10 +95,10 @@ def chunk_documents(documents: Iterable[Document], count_tokens: CountTokens, se
 def chunk_document(document: Document, count_tokens: CountTokens, settings: ChunkSettings) -> list[Chunk]:
     """Cuts a document into chunks that together hold all its text.
 
-    Neighbouring paragraphs of a section are joined as long as they fit. A paragraph that is too long is cut between
-    sentences, but its list items, tables and listings stay whole where they fit; of those that do not, items are cut
-    between sentences, tables and listings between lines. A sentence or line that is too long is cut between words, a
-    word that is too long between characters. A heading stays with the text that follows it.
+    Neighbouring paragraphs of a section are joined as long as they fit. A longer paragraph is cut between sentences,
+    but not inside list items, tables and listings that fit; those that do not fit are cut between sentences (items) or
+    lines (tables, listings). A longer sentence or line is cut between words, a longer word between characters. A
+    heading stays with the text that follows it.
 
     Args:
         count_tokens: the number of tokens of each text, by the base model's tokenizer and without special tokens.
@@ -124,14 +124,14 @@ def chunk_document(document: Document, count_tokens: CountTokens, settings: Chun
 
 
 def _pages(document: Document, start: int, end: int) -> tuple[int, ...]:
-    """Numbers of the pages that the span touches. A page without text begins where the next one does."""
+    """Numbers of the pages that the span touches. A page without text begins at the same offset as the next."""
     first, last = bisect_right(document.pages, start), bisect_left(document.pages, end)
     return tuple(range(first, last + 1)) if document.pages else ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Paragraph:
-    """A paragraph from `start` to `end`; the headings before it stand between `start` and `body`."""
+    """A paragraph from `start` to `end`; the headings before it are between `start` and `body`."""
 
     start: int
     body: int
@@ -142,7 +142,7 @@ def _sections(document: Document) -> list[tuple[tuple[str, ...], list[_Paragraph
     """(heading path, paragraphs) of each section, in order."""
     sections: list[tuple[tuple[str, ...], list[_Paragraph]]] = []
     above: list[tuple[int, str]] = []  # (level, title), outermost first
-    waiting: list[Block] = []  # headings that no paragraph has followed yet
+    waiting: list[Block] = []  # headings not yet followed by a paragraph
     for block in read_blocks(document.text, is_plain(document.path)):
         if block.level:
             above = [(level, title) for level, title in above if level < block.level]
@@ -160,7 +160,7 @@ def _sections(document: Document) -> list[tuple[tuple[str, ...], list[_Paragraph
 
 
 class _Cutter:
-    """Cuts and joins spans of one text so that none has more than `max_tokens` tokens."""
+    """Cuts and joins spans of one text so that each has at most `max_tokens` tokens."""
 
     def __init__(self, text: str, count_tokens: CountTokens, settings: ChunkSettings) -> None:
         self.text = text
@@ -168,7 +168,7 @@ class _Cutter:
         self.settings = settings
 
     def join(self, pieces: Sequence[Span]) -> list[Span]:
-        """Joins neighbouring pieces as long as they fit, and starts each chunk with the overlap."""
+        """Joins neighbouring spans as long as they fit, and starts each chunk with the overlap."""
         chunks: list[Span] = []
         start, end = pieces[0]
         for piece_start, piece_end in pieces[1:]:
@@ -179,7 +179,7 @@ class _Cutter:
         return [*chunks, (start, end)]
 
     def cut(self, paragraph: _Paragraph) -> list[Span]:
-        """The paragraph whole, or its parts, the first with the headings, the too long ones in pieces."""
+        """The paragraph if it fits, else spans of its parts that fit; the first includes the headings."""
         if self._fits(paragraph.start, paragraph.end):
             return [(paragraph.start, paragraph.end)]
         parts = self._parts(paragraph.body, paragraph.end)
@@ -187,7 +187,7 @@ class _Cutter:
         return [piece for part in parts for piece in self._cut_sentence(*part)]
 
     def _parts(self, start: int, end: int) -> list[Span]:
-        """Items, listings and tables that fit whole; the sentences and lines of what does not fit."""
+        """Items, listings and tables that fit; else their sentences or lines."""
         parts: list[Span] = []
         for unit in units_of(self.text[start:end]):
             first, last = start + unit.start, start + unit.end
@@ -212,7 +212,7 @@ class _Cutter:
         return [*pieces, (start, end)]
 
     def _longest_prefix(self, start: int, end: int) -> int:
-        """Where to cut: after the last word that fits, or inside a word that is longer than a chunk."""
+        """The offset of the cut: after the last word that fits, or inside a word longer than a chunk."""
         end = self._window_end(start, end)
         words = [start + match.end() for match in re.finditer(r"\S+", self.text[start:end])]
         if self._fits(start, words[0]):
@@ -226,7 +226,7 @@ class _Cutter:
         assert below <= most, "one character has more tokens than a chunk"
         if above <= most:
             return ends[high]
-        halve = False  # every other time, lest uneven text make the guesses slow
+        halve = False  # every other time, since interpolation is slow on uneven text
         while high - low > 1:
             share = 0.5 if halve else (most - below) / (above - below)
             middle = min(max(low + int((high - low) * share), low + 1), high - 1)
@@ -239,7 +239,7 @@ class _Cutter:
         return ends[low]
 
     def _overlap_start(self, previous: Span, piece: Span) -> int:
-        """The earliest sentence of the previous chunk from which the overlap is not too long."""
+        """The start of the earliest sentence of the previous chunk from which the overlap fits."""
         if self.settings.overlap_tokens == 0:
             return piece[0]
         first, last = previous
@@ -254,11 +254,11 @@ class _Cutter:
         return self._window_end(start, end) == end and self._count(start, end) <= self.settings.max_tokens
 
     def _window_end(self, start: int, end: int) -> int:
-        """The end, or one before it up to which there are too many tokens already.
+        """The end, or an earlier offset up to which there are already too many tokens.
 
-        Without it a long text would be tokenized whole for each of its pieces.
+        Without it all of a long text would be tokenized for each cut.
         """
-        length = 5 * self.settings.max_tokens  # characters; of prose about as many as there may be
+        length = 5 * self.settings.max_tokens  # characters; about as many as fit, for prose
         # A cut inside a word adds a few tokens.
         while length < end - start and self._count(start, start + length) <= self.settings.max_tokens + 8:
             length *= 2

@@ -1,7 +1,7 @@
-"""A corpus: every document of a folder, a file or a data set, and what could not be read, each with its reason.
+"""A corpus: the documents of a folder, a file or a data set, and a reason for everything that was not read.
 
-Nothing ends a run but a corpus of which nothing can be read, or `strict`. A file is opened once it is known to be a
-regular one of a bearable size inside the folder; links, devices, pipes and giants are listed, never opened.
+A run fails only if nothing can be read, or with `strict`. Only regular files below the size limit and inside the folder
+are opened; links out of it, devices, pipes and larger files are listed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from user_error import UserError
 
 log = logging.getLogger(__name__)
 
-_SHOWN = 10  # lines in the log; the artifact lists all
+_SHOWN = 10  # entries in a log line; the artifact lists all
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HALF_PAIRS = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file, or a row or page of one ("table.csv#12"), that is not among the documents, and why."""
+    """A file, or a row or page of one ("table.csv#12"), that was not read, and the reason."""
 
     path: str
     reason: str
@@ -41,13 +41,13 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What was read.
+    """The documents of a corpus and what was left out.
 
     Attributes:
         documents: in the order of their paths; the rows of a file in theirs.
-        unreadable: what is of a known kind and cannot be read, in the same order.
-        skipped: files of other kinds.
-        counts: what was done to texts, by name.
+        unreadable: files of supported types, and parts of them, that cannot be read, in the same order.
+        skipped: files of other types.
+        counts: changes to texts, by name.
     """
 
     documents: tuple[Document, ...]
@@ -58,7 +58,7 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class FolderListing:
-    """The files of a folder: those with a reader, those that cannot be opened, and those of other kinds."""
+    """The files of a folder: supported ones, those that cannot be opened, and those of other types."""
 
     files: tuple[Path, ...]
     unreadable: tuple[Unread, ...]
@@ -69,13 +69,14 @@ def read_corpus(path: Path | str, settings: DocumentSettings, memory: ReadingMem
     """Reads a folder of documents, one file, a folder of the library `datasets`, or a data set of the Hub by its id.
 
     Args:
-        memory: of what files held when they were read before.
+        memory: a cache of earlier readings.
 
     Raises:
-        UserError: nothing is there, nothing can be read (with the first reasons), or `strict` and something cannot.
+        UserError: the path does not exist, nothing can be read (with the first reasons), or with `strict` something
+            cannot be read.
     """
     path = Path(path)
-    # A slip in the name of a folder that is nearly there must not go out to the network.
+    # A misspelt folder name must not cause a request to the Hub.
     hub = _HUB_ID.fullmatch(str(path)) and not path.parent.exists()
     if hub or is_dataset(path):
         items = [(path.name, item) for item in _dataset(path, settings)]
@@ -85,32 +86,31 @@ def read_corpus(path: Path | str, settings: DocumentSettings, memory: ReadingMem
         items = list(_files([(_name(file, path), file) for file in listing.files], settings, memory))
     elif path.is_file():
         if path.suffix.lower() not in READERS:
-            raise UserError(f"{path} is no kind of document that is read: give {KINDS}, or a folder of these")
+            raise UserError(f"Unsupported file type: {path}. Supported: {KINDS}, or a folder of these")
         listing = FolderListing((path,), (), ())
         items = list(_files([(path.name, path)], settings, memory))
     else:
-        raise UserError(f"no documents at {path}: name a folder, a file ({KINDS}) or a data set's id")
+        raise UserError(f"no documents at {path}: give a folder, a file ({KINDS}) or the id of a data set")
     corpus = _collect(items, listing, settings)
-    _tell(corpus, path)
+    _log_left_out(corpus, path)
     if corpus.unreadable and settings.strict:
-        raise UserError(f"{_reasons(corpus.unreadable)}; correct them, or leave documents.strict out to go on without")
+        raise UserError(f"{_reasons(corpus.unreadable)}; correct them, or unset documents.strict to skip them")
     if not corpus.documents:
-        others = f" ({len(corpus.skipped)} files of other kinds)" if corpus.skipped else ""
-        reasons = f": {_reasons(corpus.unreadable)}" if corpus.unreadable else f": put {KINDS} files there"
+        others = f" ({len(corpus.skipped)} files of unsupported types)" if corpus.skipped else ""
+        reasons = f": {_reasons(corpus.unreadable)}" if corpus.unreadable else f": add {KINDS} files"
         raise UserError(f"no document can be read from {path}{others}{reasons}")
     return corpus
 
 
 def read_documents(folder: Path, settings: DocumentSettings | None = None) -> list[Document]:
-    """The documents of `read_corpus`, alone."""
+    """The documents that `read_corpus` returns."""
     return list(read_corpus(folder, settings or DocumentSettings()).documents)
 
 
 def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
-    """Finds the files below a folder, sorted by path. Hidden files and folders are not looked at.
+    """Lists the files below a folder, sorted by path, without hidden files and folders.
 
-    A linked folder is entered once, so a link that leads back to its parent ends; a link out of the folder is followed
-    only where the settings say so.
+    A linked folder is entered once, so link cycles end. A link out of the folder is followed only with `follow_links`.
 
     Raises:
         UserError: the folder itself cannot be read.
@@ -124,45 +124,43 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
     while waiting:
         current = waiting.pop()
         try:
-            # Sorted, since the first of two ways to a folder is the one that is taken.
+            # Sorted: of two paths to the same folder the first is used.
             entries = sorted((e for e in os.scandir(current) if not e.name.startswith(".")), key=lambda e: e.name)
         except OSError as error:
             if current == folder:
                 raise UserError(f"{folder} cannot be read ({error.strerror}): check its permissions") from None
-            unreadable.append(Unread(_name(current, folder), f"a folder that cannot be read ({error.strerror})"))
+            unreadable.append(Unread(_name(current, folder), f"folder cannot be read ({error.strerror})"))
             continue
         for entry in entries:
             path = Path(entry.path)
             if not entry.is_symlink() and entry.is_file() and path.suffix.lower() in READERS:
-                files.append(path)  # as most are; the rest is looked at closely
+                files.append(path)  # the common case, without further system calls
                 continue
             name = _name(path, folder)
             try:
                 target = path.resolve(strict=True)
                 is_folder = target.is_dir()
-            except (OSError, RuntimeError):  # RuntimeError: a chain of links that ends where it began
-                unreadable.append(Unread(name, "a link that leads nowhere or in a circle"))
+            except (OSError, RuntimeError):  # RuntimeError: a cycle of links
+                unreadable.append(Unread(name, "broken or cyclic link"))
                 continue
             if path.is_symlink() and not settings.follow_links and not target.is_relative_to(root):
-                unreadable.append(
-                    Unread(name, "a link out of the folder: set documents.follow_links=true to follow it")
-                )
+                unreadable.append(Unread(name, "link out of the folder: set documents.follow_links=true to follow it"))
             elif is_folder and target in seen:
-                skipped.append(Unread(name, "a link to a folder that is read already"))
+                skipped.append(Unread(name, "link to a folder that was read already"))
             elif is_folder:
                 seen.add(target)
                 waiting.append(path)
             elif path.suffix.lower() in READERS:
                 files.append(path)
             else:
-                skipped.append(Unread(name, f"no kind of document that is read ({path.suffix or 'no suffix'})"))
+                skipped.append(Unread(name, f"unsupported file type ({path.suffix or 'no suffix'})"))
     return FolderListing(tuple(sorted(files, key=lambda path: path.parts)), _sorted(unreadable), _sorted(skipped))
 
 
 def _files(
     files: Iterable[tuple[str, Path]], settings: DocumentSettings, memory: ReadingMemory | None
 ) -> Iterator[tuple[str, Extracted | UnreadPart]]:
-    """(name, what is in the file) of each; a file that cannot be read is one fault without a part."""
+    """Yields (name, item) for the items of each file; for an unreadable file one `UnreadPart` without a part."""
     with ReadingChild() as child:
         for name, path in files:
             suffix = path.suffix.lower()
@@ -171,19 +169,19 @@ def _files(
                 read = partial(child.read, suffix, raw, settings, partial(READERS[suffix], raw, settings))
                 for item in memory.read(suffix, raw, settings, read) if memory else read():
                     yield name, item
-            except Exception as error:  # of whatever library: one file never ends the reading of the others
+            except Exception as error:  # of any library: one file never stops the reading of the others
                 yield name, UnreadPart("", reason_of(error))
 
 
 def _bytes(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file. A device, a pipe or a file that grows meanwhile is never read on and on."""
+    """The bytes of a regular file, at most `limit`: a device, a pipe or a growing file is not read endlessly."""
     try:
-        # Without blocking: a pipe that nobody writes to would be waited for.
+        # Non-blocking: opening a pipe without a writer would wait.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise Unreadable("no regular file (a pipe, socket or device)")
+                raise Unreadable("not a regular file (a pipe, socket or device)")
             raw = file.read(limit + 1) if status.st_size <= limit else b""
     except OSError as error:
         raise Unreadable(f"cannot be opened ({error.strerror}): check its permissions") from None
@@ -232,15 +230,13 @@ def _collect(
 def _document(path: str, item: Extracted, settings: DocumentSettings, counts: Counter[str]) -> Document | Unread:
     text, pages = item.text, item.pages
     if "\r" in text:
-        # Pages begin at offsets, which stay.
+        # With pages the length is kept, since they begin at offsets.
         text = (text if pages else text.replace("\r\n", "\n")).replace("\r", "\n")
     if _HALF_PAIRS.search(text):
         counts["half_characters_replaced"] += len(_HALF_PAIRS.findall(text))
         text = _HALF_PAIRS.sub("\ufffd", text)
     if _HALF_PAIRS.search(path):
-        return Unread(
-            path.encode("utf-8", "backslashreplace").decode(), "a file name that is not UTF-8: rename the file"
-        )
+        return Unread(path.encode("utf-8", "backslashreplace").decode(), "file name is not UTF-8: rename the file")
     if not text.strip():
         return Unread(path, "empty: write its text or remove it")
     if len(text) > settings.max_document_characters:
@@ -253,10 +249,13 @@ def _document(path: str, item: Extracted, settings: DocumentSettings, counts: Co
     return make_document(path, text, title, pages)
 
 
-def _tell(corpus: Corpus, path: Path) -> None:
-    for what, found in (("cannot be read", corpus.unreadable), ("are of other kinds and skipped", corpus.skipped)):
-        if found:
-            log.warning("%d files or parts of %s %s: %s", len(found), path, what, _some(found))
+def _log_left_out(corpus: Corpus, path: Path) -> None:
+    for what, left_out in (
+        ("cannot be read", corpus.unreadable),
+        ("have unsupported types", corpus.skipped),
+    ):
+        if left_out:
+            log.warning("%d files or parts of %s %s: %s", len(left_out), path, what, _some(left_out))
 
 
 def _reasons(unreadable: Iterable[Unread]) -> str:
@@ -264,8 +263,8 @@ def _reasons(unreadable: Iterable[Unread]) -> str:
     return f"{len(listed)} files or parts cannot be read: {_some(listed)}"
 
 
-def _some(found: Iterable[Unread]) -> str:
-    listed = [f"{_one_line(item.path)} ({item.reason})" for item in found]
+def _some(left_out: Iterable[Unread]) -> str:
+    listed = [f"{_one_line(item.path)} ({item.reason})" for item in left_out]
     return "; ".join(listed[:_SHOWN]) + (f"; and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
 
 
@@ -274,13 +273,13 @@ def _one_line(path: str) -> str:
 
 
 def _name(path: Path, folder: Path) -> str:
-    """The path below the folder; one that is no UTF-8 is told with its bytes escaped."""
+    """The path relative to the folder, with forward slashes."""
     return path.relative_to(folder).as_posix()
 
 
-def _sorted(found: Iterable[Unread]) -> tuple[Unread, ...]:
+def _sorted(left_out: Iterable[Unread]) -> tuple[Unread, ...]:
     return tuple(
         sorted(
-            (Unread(_HALF_PAIRS.sub("\ufffd", item.path), item.reason) for item in found), key=lambda item: item.path
+            (Unread(_HALF_PAIRS.sub("\ufffd", item.path), item.reason) for item in left_out), key=lambda item: item.path
         )
     )

@@ -1,4 +1,4 @@
-"""Documents: texts with ids that depend on their path and content only, and the settings of how they are read."""
+"""Documents: texts with ids derived from path and content, and the settings for reading them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from data.text.blocks import read_blocks
 from user_error import UserError
 
 MEGABYTE = 1_000_000
-# Formats whose text has no marks: a short line that stands alone is a heading there.
+# Formats without markup: a short line by itself is a heading.
 _PLAIN = (".txt", ".text", ".pdf")
 
 
 class DocumentSettings(BaseModel):
-    """How the files of a corpus are read, and where reading stops."""
+    """How the files of a corpus are read, and the limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,32 +30,35 @@ class DocumentSettings(BaseModel):
         default=None, min_length=1, description="The column that holds the title; null: the text's first heading."
     )
     dataset_split: str = Field(
-        default="train", min_length=1, description="The split that is read of a Hugging Face data set with splits."
+        default="train", min_length=1, description="The split to read from a Hugging Face data set with splits."
     )
     encoding: str | None = Field(
         default=None,
-        description="Of text files that are not UTF-8 and declare nothing; null: detected, counted and logged.",
+        description="Encoding of text files that are not UTF-8 and declare none; null: detected, counted and logged.",
     )
-    slide_notes: bool = Field(default=True, description="Read the speaker's notes below each slide.")
-    strict: bool = Field(default=False, description="A file or row that cannot be read is an error.")
-    follow_links: bool = Field(default=False, description="Follow links that lead out of the corpus folder.")
-    max_file_bytes: int = Field(default=64 * MEGABYTE, ge=1, description="No larger file is read.")
+    slide_notes: bool = Field(default=True, description="Add the speaker's notes below each slide.")
+    strict: bool = Field(default=False, description="Fail if a file or row cannot be read.")
+    follow_links: bool = Field(default=False, description="Follow links out of the corpus folder.")
+    max_file_bytes: int = Field(default=64 * MEGABYTE, ge=1, description="Largest file that is read.")
     max_unpacked_bytes: int = Field(
-        default=256 * MEGABYTE, ge=1, description="No DOCX, PPTX, PDF or Parquet file is unpacked to more than this."
+        default=256 * MEGABYTE, ge=1, description="Largest unpacked size of a DOCX, PPTX, PDF or Parquet file."
     )
     seconds_per_file: float = Field(
-        default=60, ge=0.001, le=86_400, description="A file whose parser takes longer is given up and listed."
+        default=60,
+        ge=0.001,
+        le=86_400,
+        description="Time limit for parsing a file, which is then listed.",
     )
-    max_document_characters: int = Field(default=5_000_000, ge=1, description="No longer document is taken.")
+    max_document_characters: int = Field(default=5_000_000, ge=1, description="Longest document that is accepted.")
 
     @field_validator("encoding")
     @classmethod
     def _encoding_is_known(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                "".encode(value)  # raises for what is no encoding of texts, such as hex, as well
+                "".encode(value)  # also raises for codecs that are not text encodings, such as hex
             except LookupError:
-                raise UserError("no encoding of that name: give one that Python knows, such as cp1252") from None
+                raise UserError(f"unknown encoding {value!r}: use one that Python knows, such as cp1252") from None
         return value
 
 
@@ -68,7 +71,7 @@ class Document:
         path: relative to the folder that was read, with forward slashes; "table.csv#12" for the twelfth row of a file.
         text: line breaks are line feeds, no byte order mark.
         title: its first heading, or the file name without its suffix.
-        pages: the offset in `text` at which each page or slide begins, ascending; empty where there are none.
+        pages: the offset in `text` at which each page or slide begins, ascending; empty if the format has none.
     """
 
     id: str
@@ -79,8 +82,8 @@ class Document:
 
 
 def make_document(path: str, text: str, title: str | None = None, pages: tuple[int, ...] = ()) -> Document:
-    """A document from its parts; without a title, its first heading or else the file's stem."""
-    # Chunks hold their pages, and those of an id that was seen are kept.
+    """A document from its parts; the default title is the first heading, or else the file's stem."""
+    # Pages are part of the id: chunks are cached by it and hold page numbers.
     parts = (path, text, *map(str, pages))
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     if not title:
@@ -90,7 +93,7 @@ def make_document(path: str, text: str, title: str | None = None, pages: tuple[i
 
 
 def is_plain(path: str) -> bool:
-    """Whether a document's text is plain rather than Markdown, by its path."""
+    """Whether a document's text is plain text rather than Markdown, by the suffix of its path."""
     return path.lower().endswith(_PLAIN)
 
 
@@ -106,7 +109,7 @@ def decode_utf8(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}): check the name and its permissions") from None
     if b"\0" in raw:
         offset = raw.index(b"\0")
-        raise UserError(f"{path} is a binary file or UTF-16 (NUL byte at offset {offset}): give it as UTF-8 text")
+        raise UserError(f"{path} is a binary file or UTF-16 (NUL byte at offset {offset}): save it as UTF-8 text")
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:

@@ -1,1 +1,1 @@
-"""The wording of all prompts, their tokens, and how an answer is read."""
+"""The wording of all prompts, their tokens, and the parsing of answers."""

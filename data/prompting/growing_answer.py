@@ -1,4 +1,4 @@
-"""One answer as its tokens come: text, pieces, stop strings, and when it is over."""
+"""Streams one answer token by token: text, pieces, stop strings, and its end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from data.prompting.prompts import Parsed, is_abstention
 
 
 class GrowingAnswer:
-    """Pieces of an answer, token by token; the same for whoever asks, at once or bit by bit.
+    """Pieces of an answer, token by token; the same for streamed and complete answers.
 
     Args:
         decode: tokens to text (`Tokenizer.decode`).
-        tuned: whether the model was taught the format.
-        stops: the answer ends before the first of these; quotes and reasons may hold them.
+        tuned: whether the model was trained on the format.
+        stops: the answer ends before the first of these; quotes and reasons may contain them.
 
     Attributes:
-        tokens: how many came.
+        tokens: the number of tokens so far.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str], *, tuned: bool, stops: Sequence[str] = ()) -> None:
@@ -29,18 +29,18 @@ class GrowingAnswer:
 
     @property
     def done(self) -> bool:
-        """Nothing more is wanted, whatever the model would go on with."""
+        """The answer is complete; further tokens are not needed."""
         return self._output.done or self._stop.stopped
 
     def feed(self, token: int) -> list[OutputPiece]:
-        """The pieces that a token ends; none once it is done."""
+        """The pieces that a token completes; none once the answer is done."""
         if self.done:
             return []
         self.tokens += 1
         return self._stopped(self._output.feed(self._text.feed(token)))
 
     def finish(self) -> list[OutputPiece]:
-        """What was held back; no token follows."""
+        """The pieces that were held back; no token follows."""
         pieces = [] if self.done else self._stopped(self._output.feed(self._text.finish()))
         pieces += self._stopped(self._output.finish())
         if rest := self._stop.finish():
@@ -49,16 +49,16 @@ class GrowingAnswer:
 
     @property
     def parsed(self) -> Parsed:
-        """Answer and quotes so far; the answer is what was given piece by piece."""
+        """Answer and quotes so far; the answer is the sum of its pieces."""
         answer = "".join(self._answer)
         return Parsed(answer, self._output.parsed.quotes, is_abstention(answer))
 
     def _stopped(self, pieces: Sequence[OutputPiece]) -> list[OutputPiece]:
-        given = [
+        cut = [
             OutputPiece(kind, self._stop.feed(text)) if kind == "answer" else OutputPiece(kind, text)
             for kind, text in pieces
         ]
-        return self._kept([piece for piece in given if piece.text or piece.kind == "end of quote"])
+        return self._kept([piece for piece in cut if piece.text or piece.kind == "end of quote"])
 
     def _kept(self, pieces: list[OutputPiece]) -> list[OutputPiece]:
         self._answer += [text for kind, text in pieces if kind == "answer"]
@@ -69,7 +69,7 @@ class StopAt:
     """Ends a text before the first of some strings.
 
     Attributes:
-        stopped: one of them has come.
+        stopped: one of them has appeared.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -78,26 +78,26 @@ class StopAt:
         self._waiting = ""
 
     def feed(self, text: str) -> str:
-        """What of the text can be given; the beginning of a stop string waits."""
+        """The text that can be emitted; what may be the beginning of a stop string is held back."""
         if self.stopped:
             return ""
         self._waiting += text
-        found = [place for stop in self._stops if (place := self._waiting.find(stop)) >= 0]
-        if found:
+        starts = [start for stop in self._stops if (start := self._waiting.find(stop)) >= 0]
+        if starts:
             self.stopped = True
-            given, self._waiting = self._waiting[: min(found)], ""
-            return given
+            ready, self._waiting = self._waiting[: min(starts)], ""
+            return ready
         held = max((_overlap(self._waiting, stop) for stop in self._stops), default=0)
-        given = self._waiting[: len(self._waiting) - held]
-        self._waiting = self._waiting[len(given) :]
-        return given
+        ready = self._waiting[: len(self._waiting) - held]
+        self._waiting = self._waiting[len(ready) :]
+        return ready
 
     def finish(self) -> str:
-        """What waited."""
-        given, self._waiting = self._waiting, ""
-        return given
+        """The text that was held back."""
+        ready, self._waiting = self._waiting, ""
+        return ready
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How long a beginning of `stop` the text ends with."""
+    """The length of the longest prefix of `stop` that ends the text."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0)

@@ -1,9 +1,8 @@
-"""A model's output, taken apart while it is written: what is reason, what is quoted, what is the answer.
+"""Parses a model's output while it is generated, into reason, quotes and answer.
 
-    tokens --TextStream--> text, never half a character --OutputStream--> pieces (kind, text), without the markers
+    tokens --TextStream--> text, complete characters --OutputStream--> pieces (kind, text), without the markers
 
-Once the line of the answer ends, the output is `done`: what a model writes after it, nobody reads, and whoever drives
-the model can stop it there.
+Once the line of the answer ends, the output is `done`, and generation can stop.
 """
 
 from __future__ import annotations
@@ -19,65 +18,65 @@ _AFTER: dict[str, Kind] = {ANSWER: "answer", BEGIN_QUOTE: "quote"}
 
 
 class OutputPiece(NamedTuple):
-    """A part of the output; of a kind "end of quote" the text is empty."""
+    """A part of the output; for "end of quote" the text is empty."""
 
     kind: Kind
     text: str
 
 
 class TextStream:
-    """Text of tokens as they come.
+    """Decodes tokens to text incrementally.
 
     Args:
-        decode: all tokens so far to their text (`Tokenizer.decode`).
+        decode: tokens to text (`Tokenizer.decode`); called with all tokens so far.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
         self._tokens: list[int] = []
-        self._given = 0
+        self._emitted = 0
 
     def feed(self, token: int) -> str:
-        """The text that one more token adds; of a character that is not whole yet, nothing."""
+        """The text that one more token adds; empty while a character is incomplete."""
         self._tokens.append(token)
         text = self._decode(self._tokens)
         return "" if text.endswith(_UNFINISHED) else self._new(text)
 
     def finish(self) -> str:
-        """What was held back."""
+        """The text that was held back."""
         return self._new(self._decode(self._tokens))
 
     def _new(self, text: str) -> str:
-        new = text[self._given :]
-        self._given = max(self._given, len(text))
+        new = text[self._emitted :]
+        self._emitted = max(self._emitted, len(text))
         return new
 
 
 class OutputStream:
-    """Pieces of an output as its text comes.
+    """Splits an output into pieces as its text is generated.
 
-    A text that does not begin with a marker is all answer. Of a tuned model it is held back until the end, or until an
-    answer is marked: it was to begin with a marker, so a part of the format may still follow.
+    A text that does not begin with a marker is all answer. From a tuned model, which should begin with a marker, such a
+    text is held back until the end or until an answer is marked.
 
     Args:
-        tuned: whether the model was taught the format.
+        tuned: whether the model was trained on the format.
 
     Attributes:
-        done: the answer's line has ended; further text is not looked at.
-        text: what was looked at, without what came after the end.
+        done: the answer's line has ended; further text is ignored.
+        text: the text so far, without what follows the end of the answer.
     """
 
     def __init__(self, *, tuned: bool) -> None:
         self.done = False
         self.text = ""
         self._tuned = tuned
-        self._waiting = ""  # may be the beginning of a marker, or of white space at the end
+        self._waiting = ""  # possibly the beginning of a marker, or white space at the end
         self._kind: Kind | None = None
-        self._answered = False  # a marker said that the answer begins
-        self._started = False  # something of this piece was given
+        self._answered = False  # the answer was marked
+        self._started = False  # some text of this piece was emitted
 
     def feed(self, text: str) -> list[OutputPiece]:
-        """The pieces that this text ends."""
+        """The pieces that this text completes."""
         if self.done:
             return []
         self.text += text
@@ -88,7 +87,7 @@ class OutputStream:
         return pieces
 
     def finish(self) -> list[OutputPiece]:
-        """What was held back; nothing follows."""
+        """The pieces that were held back; no text follows."""
         pieces: list[OutputPiece] = []
         while not self.done and self._take(pieces, last=True):
             pass
@@ -99,7 +98,7 @@ class OutputStream:
 
     @property
     def parsed(self) -> Parsed:
-        """The output so far. The answer is empty where the output was cut before it came to it."""
+        """The output so far. The answer is empty if the output was cut before it."""
         parsed = parse_output(self.text)
         formatted = self._kind not in (None, "answer")
         return Parsed("", parsed.quotes, False) if formatted and not self._answered else parsed
@@ -110,23 +109,23 @@ class OutputStream:
         return is_abstention(self.parsed.answer)
 
     def _take(self, pieces: list[OutputPiece], last: bool) -> bool:
-        """One step through what waits; whether there was one."""
+        """Parses up to the next marker; returns whether there was one."""
         if self._kind is None and not self._begin(last):
             return False
         if self._kind == "answer":
             return self._take_answer(pieces, last)
-        marker, place = _first_marker(self._waiting)
+        marker, position = _first_marker(self._waiting)
         if marker is None:
             held = 0 if last else _held(self._waiting)
             text = self._waiting[: len(self._waiting) - held]
-            # White space waits: at the end of a reason or a quote there is to be none.
+            # White space is held back, since a reason or a quote must not end with it.
             ready = text.rstrip()
             self._waiting = "" if last else self._waiting[len(ready) :]
-            self._give(pieces, self._kind or "reason", ready)
+            self._emit(pieces, self._kind or "reason", ready)
             return False
-        before = self._waiting[:place].rstrip()
-        self._waiting = self._waiting[place + len(marker) :]
-        self._give(pieces, self._kind or "reason", before)
+        before = self._waiting[:position].rstrip()
+        self._waiting = self._waiting[position + len(marker) :]
+        self._emit(pieces, self._kind or "reason", before)
         if self._kind == "quote":
             pieces.append(OutputPiece("end of quote", ""))
         self._answered = marker == ANSWER
@@ -135,7 +134,7 @@ class OutputStream:
         return True
 
     def _begin(self, last: bool) -> bool:
-        """Find out whether the output has the format."""
+        """Decides whether the output has the format; returns False while that is open."""
         text = self._waiting.lstrip()
         if not text:
             return False
@@ -155,22 +154,22 @@ class OutputStream:
     def _take_answer(self, pieces: list[OutputPiece], last: bool) -> bool:
         if not self._started:
             self._waiting = self._waiting.lstrip(" \t" if self._answered else None)
-        # A marked answer is one line; another answer begins where another marker stands.
+        # A marked answer is one line; another marker begins another answer.
         marks = (ANSWER, "\n") if self._answered else (ANSWER,)
-        ends = [place for mark in marks if (place := self._waiting.find(mark)) >= 0]
+        ends = [end for mark in marks if (end := self._waiting.find(mark)) >= 0]
         if ends:
             rest = self._waiting[min(ends) :]
-            self._give(pieces, "answer", self._waiting[: min(ends)].rstrip())
+            self._emit(pieces, "answer", self._waiting[: min(ends)].rstrip())
             self.text = self.text[: len(self.text) - len(rest)]
             self._waiting, self.done = "", True
             return False
         held = 0 if last else _held(self._waiting)
         ready = self._waiting[: len(self._waiting) - held].rstrip()
         self._waiting = "" if last else self._waiting[len(ready) :]
-        self._give(pieces, "answer", ready)
+        self._emit(pieces, "answer", ready)
         return False
 
-    def _give(self, pieces: list[OutputPiece], kind: Kind, text: str) -> None:
+    def _emit(self, pieces: list[OutputPiece], kind: Kind, text: str) -> None:
         if not self._started:
             text = text.lstrip()
         if text:
@@ -179,15 +178,15 @@ class OutputStream:
 
 
 def _first_marker(text: str) -> tuple[str | None, int]:
-    found = [(text.find(marker), marker) for marker in MARKERS if marker in text]
-    if not found:
+    starts = [(text.find(marker), marker) for marker in MARKERS if marker in text]
+    if not starts:
         return None, -1
-    place, marker = min(found)
-    return marker, place
+    position, marker = min(starts)
+    return marker, position
 
 
 def _held(text: str) -> int:
-    """Characters at the end that may be the beginning of a marker."""
+    """The number of characters at the end that may be the beginning of a marker."""
     for length in range(min(len(text), max(map(len, MARKERS)) - 1), 0, -1):
         if any(marker.startswith(text[-length:]) for marker in MARKERS):
             return length

@@ -1,4 +1,4 @@
-"""All wording that a model reads or writes: prompts, Alpaca's template, and the format of an output with its parser.
+"""All wording that a model reads or writes: prompts, Alpaca's template, and the output format with its parser.
 
 A tuned model writes
 
@@ -33,19 +33,19 @@ MARKERS = (REASON, BEGIN_QUOTE, END_QUOTE, ANSWER)
 
 _CLOSED_BOOK = "Answer the question in a few words."
 _RETRIEVAL = "Read the documents and answer the question in a few words. Give only the answer."
-# The wording of Stanford Alpaca, on which the models that know the format were trained.
+# The wording of Stanford Alpaca, on which models of this format were trained.
 _ALPACA = (
     "Below is an instruction that describes a task{paired}. "
     "Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n{input}### Response:\n"
 )
-# A quote that is never closed ends where the answer begins: it is checked like any other.
+# An unclosed quote ends where the answer begins: it is checked like any other.
 _QUOTE = re.compile(f"{BEGIN_QUOTE}(.*?)(?={END_QUOTE}|{BEGIN_QUOTE}|{ANSWER}|\\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is asked: Alpaca's two fields. `input` may be empty."""
+    """A prompt in Alpaca's two fields. `input` may be empty."""
 
     instruction: str
     input: str
@@ -65,12 +65,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A model's output, taken apart.
+    """A parsed model output.
 
     Attributes:
         answer: what follows the last "##Answer:" on its line, or the whole output without it.
-        quotes: the texts that were marked as quotes, in order; nothing says that they are verbatim.
-        abstained: the answer says that the documents do not hold it.
+        quotes: the texts marked as quotes, in order; not necessarily verbatim.
+        abstained: the answer says that it is not in the documents.
     """
 
     answer: str
@@ -79,12 +79,12 @@ class Parsed:
 
 
 def raft_prompt(context: Sequence[Chunk], question: str) -> Prompt:
-    """The task as it is trained: documents first and the question last, so that questions share the documents."""
+    """The prompt for training: documents first and the question last, so that questions share the prefix."""
     return Prompt(INSTRUCTION, _documents_and_question(context, question))
 
 
 def retrieval_prompt(context: Sequence[Chunk], question: str) -> Prompt:
-    """The same task for a model that was not tuned: it is asked for the answer only, in no format."""
+    """The same task for a model that was not tuned: it asks for the answer only, without a format."""
     return Prompt(_RETRIEVAL, _documents_and_question(context, question))
 
 
@@ -94,20 +94,20 @@ def closed_book_prompt(question: str) -> Prompt:
 
 
 def raft_output(answer: str, quotes: Sequence[str], reason: str | None = None) -> str:
-    """The output that is trained. The quotes stay letter for letter; answer and reason become one line each.
+    """The output to train on. The quotes are verbatim; answer and reason become one line each.
 
     Args:
-        quotes: none when the documents do not hold the answer.
+        quotes: empty if the answer is not in the documents.
         reason: the words before the quotes; without quotes and reason a fixed phrase says why there are none.
     """
-    # No fixed phrase before a quote: a small model learns it by heart and writes it into the quote.
+    # No fixed phrase before a quote: a small model memorizes it and writes it into the quote.
     reason = fold_space(reason or ("" if quotes else NO_EVIDENCE))
     marked = (f"{BEGIN_QUOTE}{quote}{END_QUOTE}" for quote in quotes)
     return f"{' '.join(filter(None, (REASON, reason, *marked)))}\n{ANSWER} {fold_space(answer)}"
 
 
 def parse_output(text: str) -> Parsed:
-    """Takes an output apart; never fails, since a model may write anything."""
+    """Parses an output; never fails, since a model may write anything."""
     _, marker, after = text.rpartition(ANSWER)
     answer = after.strip(" \t").split("\n")[0].strip() if marker else text.strip()
     quotes = tuple(match[1].strip() for match in _QUOTE.finditer(text))
@@ -115,17 +115,17 @@ def parse_output(text: str) -> Parsed:
 
 
 def holds_marker(text: str) -> bool:
-    """Whether the text would be taken for a part of the output's format."""
+    """Whether the text contains a marker of the output format."""
     return any(marker in text for marker in MARKERS)
 
 
 def is_abstention(answer: str) -> bool:
-    """Whether an answer says that the documents do not hold it."""
+    """Whether an answer says that it is not in the documents."""
     return fold_space(answer).casefold().rstrip(".! ") == ABSTENTION
 
 
 def fold_space(text: str) -> str:
-    """The text with every run of white space as one space, and none at its ends."""
+    """The text with each run of white space as one space, and none at its ends."""
     return " ".join(text.split())
 
 
@@ -135,5 +135,5 @@ def _documents_and_question(context: Sequence[Chunk], question: str) -> str:
 
 
 def heading(chunk: Chunk) -> str:
-    """The headings above a chunk, the document's title first, or else its file's name."""
+    """The headings above a chunk, outermost first, or else its file name."""
     return fold_space(" > ".join(chunk.heading_path) or PurePosixPath(chunk.document_path).stem)

@@ -1,7 +1,7 @@
-"""Quotes held to the documents: a grammar of what a tuned model may write over a context.
+"""A grammar that constrains quotes to the context: what a tuned model may write.
 
-Between the marks of a quote stand whole sentences of one chunk, in a row and letter for letter; everything else is
-free. The syntax is that of llguidance, which generation holds answers to.
+A marked quote is one or more consecutive sentences of one chunk, verbatim; everything else is free. The syntax is
+llguidance's, which constrains generation.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ quote: {sentences}
 
 
 def quote_grammar(context: Sequence[Chunk]) -> str | None:
-    """The grammar of answers over these chunks; None where there is no sentence to quote."""
-    # A rule a sentence: its text and, if the quote goes on, the space after it and the next one. As regular expressions
-    # (`substring_chunks`), five paragraphs were too many for llguidance's lexer.
+    """The grammar of answers over these chunks; None if there is no sentence to quote."""
+    # One rule per sentence: its text and, if the quote continues, the space and the next sentence. As regular
+    # expressions (`substring_chunks`), five paragraphs were too many for llguidance's lexer.
     rules: list[str] = []
     for chunk in context:
         spans = sentence_spans(chunk.text)

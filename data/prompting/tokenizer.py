@@ -1,11 +1,11 @@
 """The base model's tokenizer: prompts and targets as tokens, in the styles "chat" and "alpaca".
 
     prompt  tokens of the template and of the user's text, up to where the model starts to write
-    target  tokens that the model is to write, up to and including the end of its turn
+    target  tokens that the model should write, up to and including the end of its turn
 
-Only a template may write control tokens. "<|im_end|>" in a document is text like any other and becomes several
-ordinary tokens: transformers' own `split_special_tokens` treats the whole string alike, template included, so texts
-are cut inside such a word instead, and the pieces are encoded next to each other.
+Only a template may contain control tokens. "<|im_end|>" in a document is ordinary text and becomes several ordinary
+tokens. transformers' `split_special_tokens` would apply to the template as well, so texts are cut inside such a word
+instead, and the parts are encoded one after another.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from user_error import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Stand in for the messages while a template is rendered; letters and digits, so that no template changes them.
+# Placeholders for the messages while a template is rendered; letters and digits, which no template changes.
 _USER, _ASSISTANT = "JORAUSERMESSAGE7f3a", "JORAASSISTANTMESSAGE7f3a"
-# Llama 3's template writes today's date otherwise, and the same inputs would give other bytes tomorrow.
+# Else Llama 3's template writes today's date, and the same inputs would give other bytes tomorrow.
 _DATE = "26 Jul 2024"
 
-Part = tuple[str, bool]  # (text, whether it comes from the template and may hold control tokens)
+Part = tuple[str, bool]  # (text, whether it is from the template and may contain control tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What a style writes around texts: `before` prompt `after`, and `lead` output `tail`."""
+    """The text that a style puts around a prompt (`before`, `after`) and an output (`lead`, `tail`)."""
 
     start_ids: tuple[int, ...]  # tokens before all text
     before: str
@@ -46,17 +46,17 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a model folder in Hugging Face format.
 
     Raises:
-        UserError: the folder holds no tokenizer, or one without an end-of-sequence token.
+        UserError: there is no tokenizer, or one without an end-of-sequence token.
     """
     from transformers import AutoTokenizer
 
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"no model folder at {folder}: name a folder with tokenizer.json and tokenizer_config.json")
+        raise UserError(f"no model folder at {folder}: give a folder with tokenizer.json and tokenizer_config.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"no tokenizer can be read from {folder} ({str(error).splitlines()[0]})") from None
+        raise UserError(f"cannot load a tokenizer from {folder} ({str(error).splitlines()[0]})") from None
     return Tokenizer(tokenizer, str(folder))
 
 
@@ -66,41 +66,41 @@ class Tokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
         """
         Args:
-            name: what error messages call it.
+            name: for error messages.
         """
         if tokenizer.eos_token_id is None:
-            raise UserError(f"the tokenizer of {name} names no eos_token: a target could never end")
+            raise UserError(f"the tokenizer of {name} has no eos_token: a target could never end")
         self._tokenizer: Any = tokenizer
         self._name = name
         special = {token.content: token for token in tokenizer.added_tokens_decoder.values() if token.special}
         longest_first = sorted(special, key=lambda word: (-len(word), word))
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-        # Written before a text that goes on from other text: without it, tokenizers of Llama 2's kind would put
-        # a space there. Its own token is taken off again. One that swallows the space after it will not do.
+        # Put before a text that continues other text: without it, tokenizers like Llama 2's would add a space. Its own
+        # token is removed again. A token that strips the space after it cannot be used.
         usable = [
             word for word in (tokenizer.eos_token, *longest_first) if word in special and not special[word].rstrip
         ]
         if not usable:
-            raise UserError(f"the tokenizer of {name} has no special token that leaves the text after it alone")
+            raise UserError(f"the tokenizer of {name} has no special token that leaves the text after it unchanged")
         self._anchor: str = usable[0]
         self._frames: dict[PromptStyle, _Frame] = {}
 
     @property
     def pad_id(self) -> int:
-        """The padding token, or the end-of-sequence token where there is none."""
+        """The padding token, or the end-of-sequence token if there is none."""
         pad = self._tokenizer.pad_token_id
         return int(self._tokenizer.eos_token_id if pad is None else pad)
 
     def end_id(self, style: PromptStyle) -> int:
-        """The token that ends every target of this style; generation stops there."""
+        """The last token of every target of this style; generation stops there."""
         return self._frame(style).end_id
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a plain text: no control token, neither added nor read from the text."""
+        """The tokens of a plain text, without control tokens."""
         return self._encode([[(text, False)]])[0]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has, as `encode` gives them."""
+        """The number of tokens of each text, as `encode` returns them."""
         return [len(tokens) for tokens in self._encode([[(text, False)] for text in texts])]
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -110,14 +110,14 @@ class Tokenizer:
         return str(text)
 
     def pieces(self, tokens: Sequence[int]) -> list[str]:
-        """The text of each token by itself, control tokens too; a part of a character reads as U+FFFD."""
+        """The text of each single token, including control tokens; a part of a character becomes U+FFFD."""
         return [str(self._tokenizer.decode([int(token)], clean_up_tokenization_spaces=False)) for token in tokens]
 
     def encode_prompts(self, prompts: Sequence[Prompt], style: PromptStyle) -> list[list[int]]:
         """The tokens of each prompt, up to where the model starts to write.
 
         Raises:
-            UserError: the style is "chat" and the tokenizer has no chat template that can be used.
+            UserError: the style is "chat" and the tokenizer has no usable chat template.
         """
         frame = self._frame(style)
         texts = [prompt.alpaca if style == "alpaca" else prompt.message for prompt in prompts]
@@ -125,23 +125,23 @@ class Tokenizer:
         return [[*frame.start_ids, *tokens] for tokens in encoded]
 
     def encode_targets(self, outputs: Sequence[str], style: PromptStyle) -> list[list[int]]:
-        """The tokens of each output as the model is to write them after a prompt, the end-of-turn token last.
+        """The tokens of each output after a prompt, the end-of-turn token last.
 
-        They are encoded apart from the prompt, as generation has it: no token stands across the border.
+        They are encoded separately from the prompt, as in generation: no token spans the boundary.
         """
         frame = self._frame(style)
         parts = [[(frame.lead, True), (output, False), (frame.tail, True)] for output in outputs]
         return self._encode(parts, continued=True)
 
     def written(self, prompt: Prompt, output: str, style: PromptStyle) -> tuple[str, str]:
-        """The text of a prompt and of an output, with what the style writes around them."""
+        """The text of a prompt and of an output, including what the style puts around them."""
         frame = self._frame(style)
         text = prompt.alpaca if style == "alpaca" else prompt.message
         start = "".join(self._tokenizer.convert_ids_to_tokens(list(frame.start_ids)))
         return f"{start}{frame.before}{text}{frame.after}", f"{frame.lead}{output}{frame.tail}"
 
     def _encode(self, texts: Sequence[Sequence[Part]], continued: bool = False) -> list[list[int]]:
-        """Tokens of texts made of parts. `continued`: each goes on from other text."""
+        """Tokens of texts made of parts. `continued`: each continues other text."""
         fragments: list[str] = []
         anchored: list[bool] = []
         owners: list[int] = []
@@ -158,14 +158,14 @@ class Tokenizer:
                 split_special_tokens=False,
                 return_attention_mask=False,
                 return_token_type_ids=False,
-                verbose=False,  # no warning about lengths: the token budget is checked where examples are built
+                verbose=False,  # no warning about lengths: the token budget is checked when examples are built
             )["input_ids"]
             for owner, ids, skip in zip(owners, encoded, anchored, strict=True):
                 tokens[owner].extend(ids[int(skip) :])
         return tokens
 
     def _fragments(self, parts: Sequence[Part]) -> list[str]:
-        """The joined text, cut after the first character of each control word that the template did not write."""
+        """The joined text, cut after the first character of each control token that is not from the template."""
         text = "".join(part for part, _ in parts)
         template: list[tuple[int, int]] = []
         offset = 0
@@ -188,13 +188,13 @@ class Tokenizer:
         return self._frames[style]
 
     def _alpaca_frame(self) -> _Frame:
-        """Plain text with what the tokenizer puts before every text, such as Llama's <s>."""
+        """Plain text after what the tokenizer puts before every text, such as Llama's <s>."""
         plain = self._tokenizer.encode("x", add_special_tokens=False)
-        whole = self._tokenizer.encode("x")
-        starts = [n for n in range(len(whole) - len(plain) + 1) if whole[n : n + len(plain)] == plain]
-        assert starts, "a tokenizer whose special tokens change the text's own tokens"
+        full = self._tokenizer.encode("x")
+        starts = [n for n in range(len(full) - len(plain) + 1) if full[n : n + len(plain)] == plain]
+        assert starts, "special tokens change the tokens of the text"
         eos = self._tokenizer.eos_token
-        return _Frame(tuple(whole[: starts[0]]), "", "", "", eos, int(self._tokenizer.eos_token_id))
+        return _Frame(tuple(full[: starts[0]]), "", "", "", eos, int(self._tokenizer.eos_token_id))
 
     def _chat_frame(self) -> _Frame:
         if not self._tokenizer.chat_template:
@@ -202,15 +202,13 @@ class Tokenizer:
         user = {"role": "user", "content": _USER}
         prompt = self._render([user], add_generation_prompt=True)
         full = self._render([user, {"role": "assistant", "content": _ASSISTANT}], add_generation_prompt=False)
-        before, found_user, after = prompt.partition(_USER)
-        lead, found_assistant, rest = full[len(prompt) :].partition(_ASSISTANT)
+        before, has_user, after = prompt.partition(_USER)
+        lead, has_assistant, rest = full[len(prompt) :].partition(_ASSISTANT)
         end = self._control.search(rest)
-        whole = full.startswith(prompt) and found_user and found_assistant and _USER not in after
-        if not whole or end is None:
-            problem = "the prompt is no prefix of the whole chat" if not whole else "an answer has no end-of-turn token"
-            raise UserError(
-                f'the chat template of {self._name} cannot be trained: {problem}; use prompt_style "alpaca"'
-            )
+        is_prefix = full.startswith(prompt) and has_user and has_assistant and _USER not in after
+        if not is_prefix or end is None:
+            problem = "an answer has no end-of-turn token" if is_prefix else "the prompt is not a prefix of the chat"
+            raise UserError(f'the chat template of {self._name} cannot be used: {problem}; use prompt_style "alpaca"')
         end_id = int(self._tokenizer.convert_tokens_to_ids(end[0]))
         return _Frame((), before, after, lead, rest[: end.end()], end_id)
 

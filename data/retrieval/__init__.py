@@ -1,1 +1,1 @@
-"""Chunks become vectors and an index; a question finds the chunks nearest to it."""
+"""Embeds and indexes chunks, and retrieves the chunks nearest to a question."""

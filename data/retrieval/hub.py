@@ -1,4 +1,4 @@
-"""Models for retrieval: found as a folder or on the Hugging Face Hub, and loaded one at a time."""
+"""Resolves models for retrieval (a folder or a Hugging Face id) and loads one at a time."""
 
 from __future__ import annotations
 

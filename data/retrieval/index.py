@@ -1,8 +1,8 @@
-"""An index by inner product over chunk embeddings (FAISS), saved with its chunk ids and its embedder's digest.
+"""A FAISS index by inner product over chunk embeddings, saved with its chunk ids and its embedder's digest.
 
-Folder: `index.faiss`, `chunk_ids.json` (a list, in the order of the vectors), `index.json` (facts and digests) and,
-for an approximate kind (index_kinds.py), `vectors.npy`, the exact vectors, by which its candidates are scored. Loaded,
-index and vectors are mapped into memory: what is not touched is not read.
+Folder: `index.faiss`, `chunk_ids.json` (a list, in the order of the vectors), `index.json` (facts and digests) and, for
+an approximate kind (index_kinds.py), `vectors.npy`, the exact vectors for scoring its candidates. Index and vectors are
+memory-mapped when loaded.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from data.retrieval.index_kinds import EXACT, IndexQuality, IndexSettings, build
 from user_error import UserError
 
 _INDEX, _VECTORS, _IDS, _FACTS = "index.faiss", "vectors.npy", "chunk_ids.json", "index.json"
-_CANDIDATES = 16  # of an approximate index, for each chunk that is wanted
+_CANDIDATES = 16  # of an approximate index, for each requested chunk
 _QUERIES_AT_ONCE = 64
 
 
 class ChunkIndex:
-    """Finds the chunks whose embeddings have the largest inner product with a vector.
+    """Finds the chunks with the largest inner product between their embeddings and a vector.
 
     Attributes:
         chunk_ids: in the order of the vectors.
         embedder_digest: `Embedder.digest` of the embedder that made the vectors.
-        quality: the kind, and the recall that was measured when it was built.
+        quality: the kind, and the recall measured at building.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class ChunkIndex:
         """An index over vectors (float32 [N, D], normalized), one for each chunk id.
 
         Raises:
-            UserError: there are no chunks, FAISS knows no such kind, or it finds less than `min_recall`.
+            UserError: there are no chunks, FAISS has no such kind, or its recall is below `min_recall`.
         """
         settings = settings or IndexSettings()
         if len(chunk_ids) == 0:
-            raise UserError("no chunks to index: give documents with text")
+            raise UserError("no chunks to index: add documents with text")
         assert vectors.ndim == 2 and len(vectors) == len(chunk_ids) == len(set(chunk_ids))
         vectors = np.ascontiguousarray(vectors, np.float32)
         factory = choose_factory(settings, *vectors.shape)
@@ -78,12 +78,12 @@ class ChunkIndex:
         return draft
 
     def save(self, folder: Path) -> None:
-        """Writes the files; the folder is made when it is missing."""
+        """Writes the files; creates the folder if it is missing."""
         import faiss
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        # Serialized here, not by faiss.write_index, so that the digest is of the bytes meant, not of those on disk.
+        # Not by faiss.write_index, so that the digest is of the bytes in memory, not of those on disk.
         files: dict[str, Any] = {
             _INDEX: faiss.serialize_index(self._index).data,
             _IDS: json.dumps(self.chunk_ids, ensure_ascii=False, indent=0).encode(),
@@ -105,11 +105,11 @@ class ChunkIndex:
 
     @classmethod
     def load(cls, folder: Path, embedder_digest: str, *, check: bool = True) -> ChunkIndex:
-        """Maps what `save` wrote into memory.
+        """Memory-maps what `save` wrote.
 
         Args:
-            check: compare the files with their digests. Leave it out only where that was done: FAISS believes the sizes
-                that a damaged file names.
+            check: compare the files with their digests. Skip it only if that was done: FAISS trusts the sizes in a
+                damaged file.
 
         Raises:
             UserError: a file is missing or damaged, or another embedder made the vectors.
@@ -134,49 +134,51 @@ class ChunkIndex:
         return cls(index, ids, embedder_digest, quality, exact)
 
     def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, list[list[str]]]:
-        """The best k chunks for each vector, or all when there are fewer; equal scores in the chunks' order.
+        """The best k chunks for each vector, or all if there are fewer; equal scores in the chunks' order.
 
-        An approximate index may find fewer than k, where k is many.
+        An approximate index may find fewer than a large k.
 
         Args:
             vectors: float32 [Q, D], normalized.
 
         Returns:
-            Scores, float32 [Q, min(k, N)], from high to low (-inf where nothing was found), and the chunk ids in the
-            same places.
+            Scores, float32 [Q, min(k, N)], from high to low (-inf if nothing was found), and the chunk ids in the same
+            order.
         """
         if k < 1:
-            raise UserError(f"k={k} chunks cannot be searched: use 1 or more")
+            raise UserError(f"k={k} must be 1 or more")
         assert vectors.ndim == 2 and vectors.shape[1] == self._index.d
         scores, positions = self._search(np.ascontiguousarray(vectors, np.float32), min(k, len(self)))
         return scores, [[self.chunk_ids[position] for position in row if position >= 0] for row in positions]
 
     def vectors(self) -> np.ndarray:
-        """The vectors that the index was built from, float32 [N, D]; read only."""
+        """The vectors that the index was built from, float32 [N, D]; read-only."""
         if self._exact is not None:
             return self._exact
         return np.asarray(self._index.reconstruct_n(0, len(self)), np.float32)
 
     def _search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and positions, [Q, min(k, N)]; position -1 where nothing was found."""
+        """Scores and positions, [Q, min(k, N)]; position -1 if nothing was found."""
         k = min(k, len(self))
         if self._exact is None:
             scores, positions = self._index.search(vectors, k)
             return _best(scores, positions, k)
-        found = []
+        batches = []
         for start in range(0, len(vectors), _QUERIES_AT_ONCE):
-            asked = vectors[start : start + _QUERIES_AT_ONCE]
-            _, positions = self._index.search(asked, min(_CANDIDATES * k, len(self)))
-            scores = np.einsum("qd,qcd->qc", asked, self._exact[positions])
+            queries = vectors[start : start + _QUERIES_AT_ONCE]
+            _, positions = self._index.search(queries, min(_CANDIDATES * k, len(self)))
+            scores = np.einsum("qd,qcd->qc", queries, self._exact[positions])
             scores[positions < 0] = -np.inf
-            found.append(_best(scores, positions, k))
-        if not found:
+            batches.append(_best(scores, positions, k))
+        if not batches:
             return np.zeros((0, k), np.float32), np.zeros((0, k), np.int64)
-        return np.concatenate([scores for scores, _ in found]), np.concatenate([places for _, places in found])
+        return np.concatenate([scores for scores, _ in batches]), np.concatenate(
+            [positions for _, positions in batches]
+        )
 
 
 def _best(scores: np.ndarray, positions: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k with the highest scores, in this order."""
+    """The k highest scores with their positions, in descending order."""
     order = np.lexsort((positions, -scores), axis=-1)[:, :k]  # faiss returns equal scores in the order of its heap
     return np.take_along_axis(scores, order, axis=-1), np.take_along_axis(positions, order, axis=-1)
 

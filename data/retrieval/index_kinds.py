@@ -1,9 +1,8 @@
-"""Kinds of index: exact up to a size, then HNSW, then IVF, or what a `faiss.index_factory` string describes.
+"""Kinds of index: exact up to a size, then HNSW, then IVF, or any `faiss.index_factory` string.
 
-An approximate index only names candidates; the exact vectors, which lie beside it, score and order them (index.py). How
-hard it looks (efSearch, nprobe) is doubled until it finds what exact search finds in a sample of the chunks, and what
-it then finds in another sample is its recall. Graphs are built by one thread: with more, the same chunks would give
-another graph each time.
+An approximate index only proposes candidates; the exact vectors score and order them (index.py). Its search effort
+(efSearch, nprobe) is doubled until its recall is high enough on a sample of the chunks; the reported recall is measured
+on another sample. Graphs are built by one thread: with more, the same chunks would give another graph each time.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ log = logging.getLogger(__name__)
 EXACT = "Flat"
 RECALL_DEPTH = 10
 
-_HNSW_UP_TO = 200_000  # one thread builds a graph of this size in minutes; k-means keeps all cores busy
+_HNSW_UP_TO = 200_000  # one thread builds a graph of this size in minutes; k-means uses all cores
 _SAMPLE = 256  # chunks, for each of the two measurements
-_TRAINING_POINTS = 40  # of each centroid; FAISS warns below 39
+_TRAINING_POINTS = 40  # per centroid; FAISS warns below 39
 _EFFORTS = {"efSearch": (32, 1024), "nprobe": (4, 4096)}  # first and last
 
 # (queries float32 [Q, D], k) -> positions of the best k in the vectors, int64 [Q, k].
@@ -34,35 +33,37 @@ VectorSearch = Callable[[np.ndarray, int], np.ndarray]
 
 
 class IndexSettings(BaseModel):
-    """Which FAISS index finds chunks, and how much an approximate one may miss."""
+    """The kind of FAISS index, and how much an approximate one may miss."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str = Field(
         default="auto",
         min_length=1,
-        description='"exact", "hnsw", "ivf" (a byte a number), "ivfpq" (a byte for four, slow to train), a string of '
+        description='"exact", "hnsw", "ivf" (one byte per number), "ivfpq" (one per four, slow to train), a string of '
         'faiss.index_factory such as "OPQ32,IVF256,PQ32", or "auto": exact up to exact_up_to chunks, then hnsw or ivf '
         "by size.",
     )
-    exact_up_to: int = Field(default=50_000, ge=0, description='With "auto", so many chunks are searched exactly.')
+    exact_up_to: int = Field(
+        default=50_000, ge=0, description='With "auto", up to this many chunks are searched exactly.'
+    )
     min_recall: float = Field(
         default=0.95,
         ge=0,
         le=1,
-        description="An approximate index must find this share of the 10 nearest chunks, or it is refused.",
+        description="Least share of the 10 nearest chunks that an approximate index must find, or the build fails.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class IndexQuality:
-    """What a built index is.
+    """The kind and recall of a built index.
 
     Attributes:
         factory: the string of `faiss.index_factory`.
-        effort: name and value of what decides how hard it looks; none for an exact index.
-        recall: share of the `RECALL_DEPTH` nearest that it finds, on `sample` chunks that did not choose the effort.
-        sample: 0 for an exact index, which misses nothing.
+        effort: name and value of the search effort; empty for an exact index.
+        recall: share of the `RECALL_DEPTH` nearest that it finds, on `sample` chunks not used to choose the effort.
+        sample: number of chunks; 0 for an exact index, which misses nothing.
     """
 
     factory: str
@@ -72,7 +73,7 @@ class IndexQuality:
 
 
 def choose_factory(settings: IndexSettings, count: int, dimension: int) -> str:
-    """The `faiss.index_factory` string for so many vectors [count, dimension]."""
+    """The `faiss.index_factory` string for vectors [count, dimension]."""
     kind = settings.kind
     if kind == "auto":
         kind = "exact" if count <= settings.exact_up_to else "hnsw" if count <= _HNSW_UP_TO else "ivf"
@@ -95,7 +96,7 @@ def build_index(vectors: np.ndarray, factory: str) -> Any:
     """A trained and filled FAISS index by inner product over vectors, float32 [N, D] and contiguous.
 
     Raises:
-        UserError: FAISS knows no such kind, or it does not suit so many vectors of this length.
+        UserError: FAISS has no such kind, or it does not suit this number of vectors or their length.
     """
     import faiss
 
@@ -115,47 +116,47 @@ def build_index(vectors: np.ndarray, factory: str) -> Any:
 
 
 def tune(index: Any, factory: str, vectors: np.ndarray, search: VectorSearch, settings: IndexSettings) -> IndexQuality:
-    """Sets how hard an approximate index looks, and measures what it finds.
+    """Sets the search effort of an approximate index, and measures its recall.
 
     Args:
-        search: by this index, with what follows it.
+        search: search by this index, including the exact scoring.
 
     Raises:
-        UserError: at its hardest it still misses more than `min_recall` allows.
+        UserError: its recall is below `min_recall` at the highest effort.
     """
     chosen = np.random.default_rng(0).permutation(len(vectors))[: 2 * _SAMPLE]
     halves = (chosen,) if len(vectors) < 2 * _SAMPLE else (chosen[:_SAMPLE], chosen[_SAMPLE:])
     first, second = halves[0], halves[-1]
-    # Half of the misses that are allowed, so that the other sample does not fall short by chance.
-    aim = (1 + settings.min_recall) / 2
+    # Half of the allowed misses, so that the other sample does not fall short by chance.
+    target = (1 + settings.min_recall) / 2
     effort: dict[str, int] = {}
     nearest = _nearest(vectors, first)
     for effort in _efforts(index, len(vectors)):
-        found = recall(search(vectors[first], RECALL_DEPTH + 1), nearest, first)
-        log.debug("%s %s finds %.4f", factory, effort, found)
-        if found >= aim:
+        measured = recall(search(vectors[first], RECALL_DEPTH + 1), nearest, first)
+        log.debug("%s %s: recall %.4f", factory, effort, measured)
+        if measured >= target:
             break
     if first is not second:
         nearest = _nearest(vectors, second)
-    found = recall(search(vectors[second], RECALL_DEPTH + 1), nearest, second)
-    if found < settings.min_recall:
+    measured = recall(search(vectors[second], RECALL_DEPTH + 1), nearest, second)
+    if measured < settings.min_recall:
         raise UserError(
-            f"the index {factory!r} finds {found:.3f} of the {RECALL_DEPTH} nearest chunks at its hardest, less than "
+            f"the index {factory!r} finds {measured:.3f} of the {RECALL_DEPTH} nearest chunks at most, below "
             f'index.min_recall={settings.min_recall}: set index.kind="exact" or "hnsw", or lower index.min_recall'
         )
     log.info(
-        "index: %s%s finds %.1f%% of the %d nearest chunks (of %d chunks tried)",
+        "index: %s%s finds %.1f%% of the %d nearest chunks (measured on %d chunks)",
         factory,
         "".join(f" with {name}={value}" for name, value in effort.items()),
-        100 * found,
+        100 * measured,
         RECALL_DEPTH,
         len(second),
     )
-    return IndexQuality(factory, effort, found, len(second))
+    return IndexQuality(factory, effort, measured, len(second))
 
 
 def recall(found: np.ndarray, nearest: np.ndarray, own: np.ndarray) -> float:
-    """The share of the nearest that was found; a chunk itself, whose vector asked, counts on neither side.
+    """The share of the nearest that was found; the chunk whose vector is the query is not counted.
 
     Args:
         found, nearest: positions, int64 [Q, k].
@@ -163,9 +164,9 @@ def recall(found: np.ndarray, nearest: np.ndarray, own: np.ndarray) -> float:
     """
     hits = wanted = 0
     for row, truth, itself in zip(found.tolist(), nearest.tolist(), own.tolist(), strict=True):
-        sought = set(truth) - {itself, -1}
-        hits += len(sought & set(row))
-        wanted += len(sought)
+        expected = set(truth) - {itself, -1}
+        hits += len(expected & set(row))
+        wanted += len(expected)
     return hits / wanted if wanted else 1.0
 
 
@@ -173,12 +174,12 @@ def _nearest(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
     import faiss
 
     depth = min(RECALL_DEPTH + 1, len(vectors))
-    found: np.ndarray = faiss.knn(vectors[rows], vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)[1]
-    return found
+    positions: np.ndarray = faiss.knn(vectors[rows], vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)[1]
+    return positions
 
 
 def _efforts(index: Any, count: int) -> Iterator[dict[str, int]]:
-    """Sets one effort after the other, each twice the one before; once nothing where there is nothing to set."""
+    """Sets and yields efforts, each twice the previous one; yields once nothing if the index has no such parameter."""
     import faiss
 
     space = faiss.ParameterSpace()
@@ -197,7 +198,7 @@ def _efforts(index: Any, count: int) -> Iterator[dict[str, int]]:
 
 
 def _training_points(vectors: np.ndarray, index: Any) -> np.ndarray:
-    """Enough of the vectors for k-means, drawn by a seed, in their order; all of them where that is few."""
+    """A seeded sample of the vectors that is enough for k-means, in their order; all if there are few."""
     import faiss
 
     inverted = faiss.try_extract_index_ivf(index)

@@ -1,4 +1,4 @@
-"""BM25 over chunks (bm25s): what shares rare words with a question, whatever an embedding makes of it."""
+"""BM25 over chunks (bm25s), for questions that share rare words with a chunk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from user_error import UserError
 class KeywordIndex:
     """Scores chunks by the words that they share with a question; words are lower-cased, not stemmed.
 
-    No stop words are left out: the list would be English only, and BM25 gives frequent words little weight.
+    Stop words are kept: the list would be English only, and BM25 gives frequent words little weight.
     """
 
     def __init__(self, scorer: Any) -> None:
@@ -25,22 +25,22 @@ class KeywordIndex:
     def build(cls, texts: Sequence[str]) -> KeywordIndex:
         """An index over the texts of chunks, in their order."""
         words = _words(texts)
-        if not any(words):  # bm25s indexes no empty vocabulary
+        if not any(words):  # bm25s cannot index an empty vocabulary
             words = [["-"] for _ in texts]
         scorer = _bm25s().BM25(method="lucene")
-        # Numbered here, in the order of the alphabet: bm25s would number a set, in another order in every process.
+        # Numbered in sorted order: bm25s would number a set, whose order differs between processes.
         vocabulary = {word: number for number, word in enumerate(sorted({word for text in words for word in text}))}
         numbered = [[vocabulary[word] for word in text] for text in words]
         scorer.index((numbered, vocabulary), show_progress=False)
         return cls(scorer)
 
     def save(self, folder: Path) -> None:
-        """Writes bm25s's files; the folder is made when it is missing."""
+        """Writes bm25s's files; creates the folder if it is missing."""
         self._scorer.save(str(folder), show_progress=False)
 
     @classmethod
     def load(cls, folder: Path) -> KeywordIndex:
-        """Maps what `save` wrote into memory.
+        """Memory-maps what `save` wrote.
 
         Raises:
             UserError: there is no such index in the folder.
@@ -53,20 +53,20 @@ class KeywordIndex:
     def search(self, texts: Sequence[str], k: int) -> list[list[int]]:
         """Positions of the best k chunks for each text, best first, equal scores in the chunks' order.
 
-        A chunk that shares no word with a text is not found.
+        A chunk that shares no word with a text is not among them.
         """
-        found: list[list[int]] = []
+        rankings: list[list[int]] = []
         for words in _words(texts):
             known = [word for word in words if word in self._scorer.vocab_dict]
             if not known:
-                found.append([])
+                rankings.append([])
                 continue
             scores = self._scorer.get_scores(known)
-            places = np.flatnonzero(scores > 0)
-            if len(places) > k:  # not all are sorted; of those that equal the last that counts, all are kept
-                places = places[scores[places] >= np.partition(scores[places], -k)[-k]]
-            found.append(places[np.lexsort((places, -scores[places]))][:k].tolist())
-        return found
+            positions = np.flatnonzero(scores > 0)
+            if len(positions) > k:  # sort only the best k, with all that tie with the last of them
+                positions = positions[scores[positions] >= np.partition(scores[positions], -k)[-k]]
+            rankings.append(positions[np.lexsort((positions, -scores[positions]))][:k].tolist())
+        return rankings
 
 
 def _bm25s() -> Any:

@@ -1,4 +1,4 @@
-"""A cross-encoder's judgement of how well a text answers a question: orders what is found, and guards distractors."""
+"""Cross-encoders score how well a text answers a question, to re-rank chunks and to check distractors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _BATCH = 32
 
 
 def resolve_reranker(name: str) -> Path:
-    """The folder of a cross-encoder; a Hugging Face id is fetched, or taken from Hugging Face's cache.
+    """The folder of a cross-encoder; a Hugging Face id is downloaded, or taken from Hugging Face's cache.
 
     Raises:
-        UserError: nothing is there under that name, or it cannot be fetched.
+        UserError: there is no such cross-encoder, or it cannot be downloaded.
     """
     return resolve_model(name, "cross-encoder", "name a cross-encoder's folder or a Hugging Face id", ("config.json",))
 
 
 def load_reranker(folder: Path) -> ScorePairs:
-    """The cross-encoder of a folder, as a function of (question, text) pairs; its scores lie between 0 and 1.
+    """The cross-encoder of a folder, as a function of (question, text) pairs; scores are between 0 and 1.
 
     Raises:
         UserError: it cannot be loaded, or has more than one output.
@@ -38,11 +38,13 @@ def load_reranker(folder: Path) -> ScorePairs:
     with loading(folder, "a cross-encoder"):
         model = CrossEncoder(str(folder), device=device, local_files_only=True)
     if model.num_labels != 1:
-        raise UserError(f"the model in {folder} gives {model.num_labels} numbers for a pair: name one that gives one")
+        raise UserError(f"the model in {folder} has {model.num_labels} outputs: use a cross-encoder with one output")
 
     def score(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        # Always through the sigmoid: some models are saved to give logits, and a share of a logit means nothing.
-        found = model.predict(list(pairs), batch_size=_BATCH, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)
-        return np.asarray(found, np.float32)
+        # Always through the sigmoid: some models are saved to return logits, which have no fixed scale.
+        scores = model.predict(
+            list(pairs), batch_size=_BATCH, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False
+        )
+        return np.asarray(scores, np.float32)
 
     return score

@@ -1,11 +1,11 @@
-"""The way from a question to chunks, for all that asks: grounding, evaluation, `jora ask`.
+"""Retrieval of chunks for a question, the same for grounding, evaluation and `jora ask`.
 
     dense ranks (ChunkIndex) --+
                                +-- reciprocal rank fusion -- cross-encoder -- the best k
     BM25 ranks (KeywordIndex) -+          (hybrid)            (reranker)
 
-Fusion is that of Cormack, Clarke and Büttcher (SIGIR 2009): a chunk's score is the sum over the rankings of
-1 / (rrf_k + rank). Ranks need no common scale, which inner products and BM25 do not have.
+Fusion is by Cormack, Clarke and Büttcher (SIGIR 2009): a chunk's score is the sum over the rankings of
+1 / (rrf_k + rank). It needs no common scale of scores, which inner products and BM25 do not have.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from data.retrieval.vectors import Embed
 
 
 class RetrievalSettings(BaseModel):
-    """How chunks are found for a question."""
+    """How chunks are retrieved for a question."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hybrid: bool = Field(default=True, description="Fuse the ranks of BM25 with those of the embeddings.")
+    hybrid: bool = Field(default=True, description="Fuse the ranking of BM25 with that of the embeddings.")
     rrf_k: int = Field(
-        default=60, ge=0, description="With hybrid: the larger, the less the first ranks stand out of the fusion."
+        default=60, ge=0, description="With hybrid: a larger value gives the first ranks less weight in the fusion."
     )
     reranker: str | None = Field(
         default=None,
         min_length=1,
-        description="A cross-encoder (folder or Hugging Face id) that orders the chunks that were found anew.",
+        description="A cross-encoder (folder or Hugging Face id) that re-ranks the retrieved chunks.",
     )
     depth: int = Field(
-        default=50, ge=1, description="Chunks of each ranking that fusion sees, and of these that the reranker reads."
+        default=50, ge=1, description="Chunks per ranking that enter fusion, and chunks that the reranker scores."
     )
 
 
 class Retriever:
-    """Finds chunks for questions.
+    """Retrieves chunks for questions.
 
     Args:
         chunks: those of the index, in its order.
         embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
         keywords: needed for hybrid retrieval.
-        score: a cross-encoder's (`load_reranker`); none where chunks are not ordered anew.
+        score: a cross-encoder's (`load_reranker`); None for no re-ranking.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Retriever:
         return list(self.rankings(texts, k).values())[-1]
 
     def rankings(self, texts: Sequence[str], k: int) -> dict[str, list[list[str]]]:
-        """What each step of the way ranks first, by the step's name; the last is what `search` gives.
+        """The ranking after each step, by the step's name; `search` returns the last.
 
         Returns:
-            Of each step, for each text, ids of at most k chunks, best first.
+            For each step and each text, ids of at most k chunks, best first.
         """
         if not texts:
             return {"embeddings": []}
@@ -87,25 +87,25 @@ class Retriever:
         if self.settings.hybrid:
             assert self._keywords is not None
             ids = self._index.chunk_ids
-            steps["BM25"] = [[ids[place] for place in row] for row in self._keywords.search(texts, depth)]
+            steps["BM25"] = [[ids[position] for position in row] for row in self._keywords.search(texts, depth)]
             pairs = zip(steps["embeddings"], steps["BM25"], strict=True)
             steps["hybrid"] = [fuse(pair, self.settings.rrf_k)[:depth] for pair in pairs]
         if self._score is not None:
-            found = list(steps.values())[-1]
-            steps["reranked"] = [self._rerank(text, row) for text, row in zip(texts, found, strict=True)]
+            ranked = list(steps.values())[-1]
+            steps["reranked"] = [self._rerank(text, row) for text, row in zip(texts, ranked, strict=True)]
         return {name: [row[:k] for row in rows] for name, rows in steps.items()}
 
-    def _rerank(self, text: str, found: Sequence[str]) -> list[str]:
+    def _rerank(self, text: str, ranked: Sequence[str]) -> list[str]:
         assert self._score is not None
-        read, rest = found[: self.settings.depth], found[self.settings.depth :]
-        if not read:
+        scored, rest = ranked[: self.settings.depth], ranked[self.settings.depth :]
+        if not scored:
             return []
-        scores = self._score([(text, self._texts[name]) for name in read])
-        return [read[place] for place in np.argsort(-scores, kind="stable")] + list(rest)
+        scores = self._score([(text, self._texts[name]) for name in scored])
+        return [scored[index] for index in np.argsort(-scores, kind="stable")] + list(rest)
 
 
 def fuse(rankings: Sequence[Sequence[str]], rrf_k: int) -> list[str]:
-    """One ranking of several: by the sum of 1 / (rrf_k + rank), ranks from 1; equal sums by the first ranking."""
+    """Fuses rankings by the sum of 1 / (rrf_k + rank), ranks from 1; equal sums in the order of the first ranking."""
     scores: dict[str, float] = {}
     for ranking in rankings:
         for rank, name in enumerate(ranking, start=1):

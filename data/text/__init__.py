@@ -1,1 +1,1 @@
-"""Sentences, words, languages, and which words of a text another one supports."""
+"""Blocks, sentences, words and languages of texts, and whether a text supports an answer."""

@@ -1,4 +1,8 @@
-"""The lines of a Markdown or plain text as blocks: headings and paragraphs, with their offsets."""
+"""Headings and paragraphs of a Markdown or plain text, with their offsets.
+
+Not by markdown-it-py: it finds the same headings (391 texts, front matter aside) in nine times the time, and does not
+do the rest of this module: paragraphs between blank lines, front matter, headings of plain text.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +24,10 @@ UnitKind = Literal["prose", "item", "lines"]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A part of a paragraph that belongs together: the text from `start` to `end`.
+    """A part of a paragraph: the text from `start` to `end`.
 
     Attributes:
-        kind: "prose", of sentences; "item" of a list, of sentences as well; "lines", a fenced listing or a table.
+        kind: "prose" (sentences), "item" (a list item, also sentences), or "lines" (a fenced listing or a table).
     """
 
     start: int
@@ -36,9 +40,9 @@ class Block:
     """A heading or a paragraph: the text from `start` to `end`.
 
     Attributes:
-        start, end: offsets in characters; neither end is white space.
+        start, end: offsets in characters, without white space at the ends.
         level: 1 to 6 for a heading, 0 for a paragraph (a list, a table, a fenced listing are paragraphs).
-        title: the heading's wording without its marks; empty for a paragraph.
+        title: the heading without its marks; empty for a paragraph.
     """
 
     start: int
@@ -58,12 +62,12 @@ def lines_of(text: str) -> Iterator[tuple[int, str]]:
 def read_blocks(text: str, plain: bool = False) -> list[Block]:
     """Headings ("# Title", or a line underlined with === or ---) and paragraphs, in order.
 
-    Together the blocks hold every character that is not white space. A "#" in a fenced listing is no heading, and
-    YAML front matter is a paragraph.
+    Together the blocks hold every character that is not white space. A "#" in a fenced listing is not a heading; YAML
+    front matter is a paragraph.
 
     Args:
-        plain: the text is no Markdown: its title line, and short lines that stand alone above a paragraph and do not
-            end like a sentence, are headings as well (of levels 1 and 2).
+        plain: the text is not Markdown: its title line (level 1), and single short lines above a paragraph that do not
+            end like a sentence (level 2), are headings too.
     """
     blocks = _marked_blocks(text)
     return _plain_headings(text, blocks) if plain else blocks
@@ -73,34 +77,34 @@ def units_of(text: str) -> list[Unit]:
     """The list items, fenced listings, tables and runs of other lines of a paragraph, in order."""
     units: list[Unit] = []
     fence = ""
-    open_kind: UnitKind | None = None  # of the unit that the next line may go on
+    open_kind: UnitKind | None = None  # of the unit that the next line may continue
     for offset, line in lines_of(text):
         if not line.strip():
             continue
         kind: UnitKind = "lines"
-        goes_on = False
+        continues = False
         if fence:
-            goes_on = True
+            continues = True
             if _closes(line, fence):
                 fence = ""
         elif opening := _FENCE.match(line):
             fence = opening[1]
         elif line.lstrip().startswith("|"):
-            goes_on = open_kind == "lines"
+            continues = open_kind == "lines"
         elif _ITEM.match(line):
             kind = "item"
         else:
             kind = "item" if open_kind == "item" else "prose"
-            goes_on = kind == open_kind
-        start = units.pop().start if goes_on else offset + len(line) - len(line.lstrip())
+            continues = kind == open_kind
+        start = units.pop().start if continues else offset + len(line) - len(line.lstrip())
         units.append(Unit(start, offset + len(line.rstrip()), kind))
-        # A table below a listing is none of it.
+        # A table right below a listing is a unit of its own.
         open_kind = None if kind == "lines" and not line.lstrip().startswith("|") else kind
     return units
 
 
 def _closes(line: str, fence: str) -> bool:
-    """Whether a line ends a listing that this fence began."""
+    """Whether a line closes a listing that this fence opened."""
     line = line.strip()
     return line.startswith(fence) and not line.strip(fence[0])
 
@@ -158,7 +162,7 @@ def _without_closing(title: str) -> str:
 
 
 def _front_matter_lines(lines: list[str]) -> int:
-    """How many lines at the top are YAML front matter, both its --- lines included."""
+    """The number of lines of YAML front matter, including both --- lines."""
     if lines[0].rstrip() == "---":
         for number, line in enumerate(lines[1:], start=1):
             if line.rstrip() == "---":

@@ -1,12 +1,11 @@
-"""The language of a text, by py3langid: 140 languages, from their letters and syllables, without a network."""
+"""The language of a text, by py3langid: 140 languages, offline."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-# Enough to be sure of a document's language.
-_ENOUGH = 5000
+_CHARACTERS = 5000  # enough to identify a document's language
 
 
 @cache
@@ -17,11 +16,11 @@ def _identifier() -> Any:
 
 
 def known_languages() -> frozenset[str]:
-    """The codes that `language_of` may give: ISO 639 ("en", "de", "zh", "yue")."""
+    """The codes that `language_of` may return: ISO 639 ("en", "de", "zh", "yue")."""
     return frozenset(_identifier().labels)
 
 
 def language_of(text: str) -> tuple[str, float]:
-    """(code, probability) of the likeliest language; of a text with nothing to go by the probability is small."""
-    code, probability = _identifier().classify(text[:_ENOUGH])
+    """(code, probability) of the likeliest language; the probability is small for a text with few words."""
+    code, probability = _identifier().classify(text[:_CHARACTERS])
     return str(code), float(probability)

@@ -9,7 +9,7 @@ from data.text.blocks import lines_of
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S")
 _LINE_OF_ITS_OWN = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\|)")  # a heading, a table row
 _UNDERLINE = re.compile(r"(?:={3,}|-{3,})[ \t]*$")
-# The possessive runs and the look behind keep a line of a million dots linear.
+# Possessive quantifiers and the lookbehind keep a line of a million dots linear.
 _END = re.compile(r"(?<![.!?…])([.!?…]++)([\"'”’»)\]*_`]*+)(\s++)|(?<![。！？])[。！？]++[」』”’）]*")
 _NEXT_WORD = re.compile(r"[\"'“‘«(\[*_`]*([\w'’]*)")
 
@@ -20,12 +20,12 @@ def _words(text: str) -> frozenset[str]:
 
 # Always followed by a name.
 _TITLES = _words("mr mrs ms dr prof rev gen col capt lt sgt hon messrs e.g i.e cf vs viz")
-# An abbreviation only before a number: "No. 7", but "The answer is no. They left."
+# Abbreviations only before a number: "No. 7", but "The answer is no. They left."
 _BEFORE_NUMBERS = _words(
     "no nos fig figs eq sec ch vol vols p pp art ext min max tel approx ca est ed par jan feb mar apr jun jul aug sep "
     "sept oct nov dec"
 )
-# May stand inside or at the end of a sentence; a common opening word after it decides, as for initials and acronyms.
+# Inside or at the end of a sentence: it ends there if a common opening word follows, as for initials and acronyms.
 _ANYWHERE = _words("etc inc ltd co corp jr sr st ave blvd rd dept bros")
 _OPENING_WORDS = _words(
     "a after all an and any as at because before both but by each every for from he her his how however i if in it its "
@@ -39,8 +39,8 @@ _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]$")
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Offsets (start, end) of the sentences, in order, without the white space between them.
 
-    Blank lines, list items, headings and table rows always separate; a plain line break never does, since prose is
-    wrapped. Every character that is not white space lies in exactly one span.
+    Blank lines, list items, headings and table rows always separate; a single line break never does, since prose is
+    wrapped. Every character that is not white space is in exactly one span.
     """
     spans: list[tuple[int, int]] = []
     for start, end in _line_groups(text):
@@ -95,6 +95,6 @@ def _ends_sentence(text: str, start: int, end: int, match: re.Match[str]) -> boo
 
 
 def trim_span(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without white space at its ends; its start is not before its end when nothing else is there."""
+    """The span without white space at its ends; if there is nothing else, its start is not before its end."""
     piece = text[start:end]
     return start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())

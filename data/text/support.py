@@ -1,4 +1,4 @@
-"""Whether a quote supports an answer, by words and numbers, in languages with and without spaces between words."""
+"""Whether a quote supports an answer, by words and numbers, in scripts with and without spaces between words."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from functools import cache
 
 from data.text.words import UNSPACED
 
-# Marks belong to words: without them those of India's and Arabia's scripts fall apart.
+# Combining marks are part of words in Indic and Arabic scripts.
 _MARKS = "".join(chr(code) for code in range(0x300, 0x1000) if unicodedata.category(chr(code)).startswith("M"))
 _PART = re.compile(
     rf"[{UNSPACED}]+|\d+(?:[.,'’ \u00a0\u202f]\d{{3}})*(?:[.,]\d+)?|(?:(?![{UNSPACED}])(?:[^\W\d_]|[{_MARKS}]))+"
 )
 _GROUPS = re.compile(r"[.,'’ \u00a0\u202f](?=\d{3}(?:\D|$))")
-# The same word in another form: "goat" and "goats", "stationed" and "station".
+# Two forms of a word: "goat" and "goats", "stationed" and "station".
 _SHORTEST_STEM, _LONGEST_ENDING = 4, 3
 
 
 def split_words(text: str) -> list[str]:
-    """The words and numbers of a text in small letters: "Der 3. Hafen" -> der, 3, hafen; 工业革命 -> 工业, 业革, 革命.
+    """The words and numbers of a text, lower-cased: "Der 3. Hafen" -> der, 3, hafen; 工业革命 -> 工业, 业革, 革命.
 
-    Numbers lose what groups their digits ("1,300" -> "1300"), and digits of any script become 0 to 9.
+    Digit grouping is removed ("1,300" -> "1300"), and digits of all scripts become 0 to 9.
     """
     words: list[str] = []
     for match in _PART.finditer(unicodedata.normalize("NFKC", text).casefold()):
@@ -36,23 +36,22 @@ def split_words(text: str) -> list[str]:
 
 
 def answer_recall(answer: str, evidence: str) -> float:
-    """The share of the answer's content words and numbers that stand in the evidence, 0 to 1.
+    """The share of the answer's content words and numbers that are in the evidence, 0 to 1.
 
-    A word stands there too in another form of it. An answer of nothing but small words ("yes") has a recall of 1:
-    there is nothing to look for.
+    Another form of a word counts. An answer without content words ("yes") has a recall of 1.
     """
     words = split_words(answer)
-    sought = [word for word in words if word not in _small_words()]
-    found = set(split_words(evidence))
-    if not sought:
+    content = [word for word in words if word not in _stop_words()]
+    known = set(split_words(evidence))
+    if not content:
         return 1.0
-    return sum(any(_same_word(word, other) for other in found) for word in sought) / len(sought)
+    return sum(any(_same_word(word, other) for other in known) for word in content) / len(content)
 
 
 def strange_numbers(answer: str, evidence: str) -> list[str]:
-    """The numbers of the answer that do not stand in the evidence, in order."""
-    found = set(split_words(evidence))
-    return [word for word in split_words(answer) if word[0].isdecimal() and word not in found]
+    """The numbers of the answer that are not in the evidence, in order."""
+    known = set(split_words(evidence))
+    return [word for word in split_words(answer) if word[0].isdecimal() and word not in known]
 
 
 def _same_word(word: str, other: str) -> bool:
@@ -63,8 +62,8 @@ def _same_word(word: str, other: str) -> bool:
 
 
 @cache
-def _small_words() -> frozenset[str]:
-    """Words that stand in every text, of the languages for which the library that searches by words knows them."""
+def _stop_words() -> frozenset[str]:
+    """The stop words of all languages for which bm25s has a list, and "yes", "true", "false"."""
     from bm25s import stopwords
 
     lists = [getattr(stopwords, name) for name in dir(stopwords) if name.startswith("STOPWORDS_")]

@@ -45,62 +45,62 @@ def phrase_pattern(phrase: str, flags: int = re.IGNORECASE) -> re.Pattern[str] |
 
 
 def word_runs(text: str) -> Runs:
-    """The runs of three words in a text in small letters; none where it has fewer words."""
+    """The runs of three words in a text, lower-cased; empty if it has fewer words."""
     words = WORD.findall(text.casefold())
     return frozenset(" ".join(words[i : i + _RUN]).encode() for i in range(len(words) - _RUN + 1))
 
 
 def jaccard(one: Runs, other: Runs) -> float:
-    """The share of all runs that both have; one of the two has some."""
+    """The Jaccard similarity of two sets, of which at least one is not empty."""
     shared = len(one & other)
     return shared / (len(one) + len(other) - shared)
 
 
 class AlikeTexts:
-    """Texts by their rarest runs, so that all that are alike are found without comparing each with each.
+    """Finds all texts similar to a text by their rarest runs, without comparing each pair.
 
     Exact, by the prefix filter (Bayardo et al., "Scaling up all pairs similarity search", WWW 2007): with all runs in
-    one order, of two sets whose Jaccard share is at least t the first |x| - ceil(t |x|) + 1 of each have one in common.
-    The rarest stand first, so that what many texts repeat proposes few pairs.
+    one order, two sets whose Jaccard similarity is at least t have one in common among the first |x| - ceil(t |x|) + 1
+    of each. The rarest come first, so that frequent runs propose few pairs.
     """
 
     def __init__(self, least: float, texts: Iterable[Runs]) -> None:
         """
         Args:
-            least: the share t from which on two texts are alike, above 0.
-            texts: all that will be added or looked up; one that is added and then looked up again, twice.
+            least: the least similarity t, above 0.
+            texts: all that will be added or looked up; one that is both added and looked up, twice.
         """
         self._least = least
         counts: Counter[bytes] = Counter()
         for runs in texts:
             counts.update(runs)
-        # One of a text alone leads to no other. Any order of those of one count will do, if it is always the same.
-        repeated = sorted((count, place, run) for place, (run, count) in enumerate(counts.items()) if count > 1)
+        # A run of only one text leads to no other. Runs of equal count may have any order that is always the same.
+        repeated = sorted((count, number, run) for number, (run, count) in enumerate(counts.items()) if count > 1)
         self._ranks = {run: rank for rank, (_, _, run) in enumerate(repeated)}
         self._texts: list[Runs] = []
-        self._places: dict[bytes, list[int]] = {}
+        self._indices: dict[bytes, list[int]] = {}
 
     def add(self, runs: Runs) -> None:
-        """One text more; its place is the number of those before it. Without runs it is like no other."""
+        """Adds a text; its index is the number of texts before it. One without runs is similar to none."""
         for run in self._rarest(runs):
-            self._places.setdefault(run, []).append(len(self._texts))
+            self._indices.setdefault(run, []).append(len(self._texts))
         self._texts.append(runs)
 
     def find(self, runs: Runs) -> list[tuple[int, float]]:
-        """The places of all added texts that are alike, ascending, with the shares."""
-        places = {place for run in self._rarest(runs) for place in self._places.get(run, ())}
-        found = []
-        for place in sorted(places):
-            other = self._texts[place]
-            # The share is at most that of the sizes.
+        """(index, similarity) of all similar texts that were added, by index."""
+        candidates = {index for run in self._rarest(runs) for index in self._indices.get(run, ())}
+        similar = []
+        for index in sorted(candidates):
+            other = self._texts[index]
+            # The similarity is at most the ratio of the sizes.
             if min(len(runs), len(other)) / max(len(runs), len(other)) >= self._least:
                 share = jaccard(runs, other)
                 if share >= self._least:
-                    found.append((place, share))
-        return found
+                    similar.append((index, share))
+        return similar
 
     def _rarest(self, runs: Runs) -> list[bytes]:
-        # A product like 0.7 * 10 may lie a hair above its integer; one run too many is only slower.
+        # A product like 0.7 * 10 may be slightly above its integer; one run too many is only slower.
         number = len(runs) - math.ceil(self._least * len(runs) - 1e-6) + 1
         repeated = [run for run in runs if run in self._ranks]
         number -= len(runs) - len(repeated)

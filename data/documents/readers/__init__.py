@@ -1,1 +1,1 @@
-"""Readers: the bytes of a file to texts. One module a format, each with its own library, imported when it is used."""
+"""Readers turn the bytes of a file into texts: one module per format, whose library is imported when it is used."""

@@ -1,4 +1,4 @@
-"""Office files are ZIP archives of XML: unpacked within limits and looked through before a parser sees them."""
+"""Unpacks Office files (ZIP archives of XML) within limits, and checks their XML before a parser sees it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from data.documents.readers.extracted import Unreadable
 
 _MAX_ENTRIES = 10_000
 _BLOCK = 1 << 20
-_NO_ARCHIVE = "damaged or no Office file (an Office file is a ZIP archive): open and save it again"
+_NO_ARCHIVE = "damaged, or not an Office file (a ZIP archive): open and save it again"
 
 
 def checked_archive(raw: bytes, max_bytes: int) -> io.BytesIO:
-    """The same archive, stored without compression, once every entry has been unpacked within the limit.
+    """The archive, repacked without compression; every entry is unpacked within the limit.
 
-    A directory may lie about sizes and its entries may overlap, so what counts is what comes out.
+    The directory may declare wrong sizes and entries may overlap, so the limit counts unpacked bytes.
 
     Raises:
-        Unreadable: damaged, encrypted, too large, or its XML declares entities, which Office never does.
+        Unreadable: damaged, encrypted, too large, or with XML that declares entities, which Office never does.
     """
     unpacked = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as source, zipfile.ZipFile(unpacked, "w", zipfile.ZIP_STORED) as target:
             entries = source.infolist()
             if len(entries) > _MAX_ENTRIES:
-                raise Unreadable(f"an archive of {len(entries)} entries, over the {_MAX_ENTRIES} that are unpacked")
+                raise Unreadable(f"archive of {len(entries)} entries, over the limit of {_MAX_ENTRIES}")
             if (total := sum(entry.file_size for entry in entries)) > max_bytes:
                 raise _too_large(total, max_bytes)
             left = max_bytes
             for entry in entries:
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    # Others are unpacked without a bound, and no Office program writes them.
-                    raise Unreadable("compressed in a way that no Office program uses: not opened")
+                    # The others cannot be unpacked within a limit, and no Office program writes them.
+                    raise Unreadable("compression method that no Office program uses: not opened")
                 if entry.flag_bits & 1:
                     raise Unreadable("encrypted: remove the password")
                 content = _content(source, entry, left, max_bytes)
@@ -43,9 +43,9 @@ def checked_archive(raw: bytes, max_bytes: int) -> io.BytesIO:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
         if isinstance(error, Unreadable):
             raise
-        encrypted = raw.startswith(b"\xd0\xcf\x11\xe0")  # an OLE container: what Office makes of an encrypted file
+        encrypted = raw.startswith(b"\xd0\xcf\x11\xe0")  # an OLE container, as Office writes encrypted files
         raise Unreadable(
-            "encrypted or of an old Office format: save it anew without" if encrypted else _NO_ARCHIVE
+            "encrypted, or an old Office format: save it as DOCX or PPTX, unencrypted" if encrypted else _NO_ARCHIVE
         ) from None
     unpacked.seek(0)
     return unpacked

@@ -1,13 +1,13 @@
-"""Files read in a process of their own, which the kernel ends when a file takes too long, and which may crash.
+"""Reads files in a child process, so that a parser may crash, and the kernel ends it when a file takes too long.
 
-One process reads one file after the other, since it takes a second to start; another one takes its place once it has
-ended. Between the two, all in JSON but for the bytes of the file:
+Starting takes a second, so one child reads file after file; after it has ended, another is started. The protocol is
+JSON except for the bytes of the file:
 
-    to it       a line {"suffix", "settings", "seconds", "bytes"}, then so many bytes
+    to it       a line {"suffix", "settings", "seconds", "bytes"}, then that many bytes
     from it     a line [{"Extracted": {...}}, {"UnreadPart": {...}}, ...], or {"unreadable": reason}
 
-Parsers written in C cannot be interrupted from within Python. So the process sets the kernel's timer on itself, whose
-signal nobody handles: it ends even where the process that asked is gone.
+Parsers written in C cannot be interrupted from Python. So the child sets a kernel timer on itself, whose signal it does
+not handle: it ends even if its parent is gone.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from types import TracebackType
 from typing import BinaryIO
 
 from data.documents.documents import MEGABYTE, DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart, first_line
 
 Items = list[Extracted | UnreadPart]
 
 _ROOT = Path(__file__).resolve().parents[3]
-# What each format's reader imports, before its time begins: it takes a second or two.
+# Imported before the timer starts: the import takes a second or two.
 _PARSERS = {
     ".pdf": "pypdf",
     ".docx": "docx",
@@ -41,11 +41,11 @@ _PARSERS = {
     ".xhtml": "trafilatura",
     ".parquet": "pyarrow.parquet",
 }
-_QUICK_BYTES = MEGABYTE  # other formats are read in a moment up to this size, and here
+_QUICK_BYTES = MEGABYTE  # up to this size, other formats are read in this process, in a moment
 
 
 class ReadingChild:
-    """Reads files apart from this process; started when the first is read, and ended with the `with` block."""
+    """Reads files in a child process, which starts with the first file and ends with the `with` block."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,49 +59,49 @@ class ReadingChild:
     def read(
         self, suffix: str, raw: bytes, settings: DocumentSettings, here: Callable[[], Iterable[Extracted | UnreadPart]]
     ) -> Items:
-        """What is in a file of a format with a parser, or of another one that is large; else what `here` gives.
+        """The items of a file, read by the child; a small file of a format without a parser is read by `here`.
 
         Raises:
-            Unreadable: with the reason; also where it took too long, or the parser crashed.
+            Unreadable: with the reason; also if it took too long or the parser crashed.
         """
         if suffix not in _PARSERS and len(raw) <= _QUICK_BYTES:
             return list(here())
         process = self._process = self._process or _start()
         assert process.stdin is not None and process.stdout is not None
-        asked = {
+        request = {
             "suffix": suffix,
             "settings": settings.model_dump(mode="json"),
             "seconds": settings.seconds_per_file,
             "bytes": len(raw),
         }
         try:
-            process.stdin.write(json.dumps(asked).encode() + b"\n" + raw)
+            process.stdin.write(json.dumps(request).encode() + b"\n" + raw)
             process.stdin.flush()
             answer = process.stdout.readline()
         except BrokenPipeError:
             answer = b""
         if not answer.endswith(b"\n"):
             raise Unreadable(self._why_ended(settings.seconds_per_file))
-        found = json.loads(answer)
-        if isinstance(found, dict):
-            raise Unreadable(found["unreadable"])
-        return items_of(found)
+        reply = json.loads(answer)
+        if isinstance(reply, dict):
+            raise Unreadable(reply["unreadable"])
+        return items_of(reply)
 
     def _why_ended(self, seconds: float) -> str:
         code = self._end()
         if code == -signal.SIGALRM:
-            return f"not read in documents.seconds_per_file={seconds:g} s: raise it, or simplify or remove the file"
+            return f"not read within documents.seconds_per_file={seconds:g} s: raise it, or simplify or remove the file"
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"its parser crashed ({how}): save it anew or remove it"
+        return f"its parser crashed ({how}): save it again or remove it"
 
     def _end(self) -> int:
-        """Ends the process, if there is one; its exit code, negative for a signal."""
+        """Ends the process, if there is one; returns its exit code, negative for a signal."""
         process, self._process = self._process, None
         if process is None:
             return 0
         assert process.stdin is not None and process.stdout is not None
         with suppress(BrokenPipeError):
-            process.stdin.close()  # it ends where it waits for the next file
+            process.stdin.close()  # it ends when it waits for the next file
         try:
             return process.wait(1)
         except subprocess.TimeoutExpired:
@@ -112,27 +112,26 @@ class ReadingChild:
 
 
 def items_of(entries: list[dict[str, dict[str, object]]]) -> Items:
-    """Items that were JSON.
+    """Items from their JSON form.
 
     Raises:
-        ValueError, TypeError, KeyError, AttributeError: they are not of that form.
+        ValueError, TypeError, KeyError, AttributeError: they do not have that form.
     """
     return [_item(*entry.popitem()) for entry in entries]
 
 
 def fields_of(items: Iterable[Extracted | UnreadPart]) -> list[dict[str, dict[str, object]]]:
-    """Items as JSON has them."""
+    """Items in their JSON form."""
     return [{type(item).__name__: asdict(item)} for item in items]
 
 
 def reason_of(error: Exception) -> str:
-    """Why a file cannot be read, from what its reader raised."""
+    """Why a file cannot be read, from the exception of its reader."""
     if isinstance(error, Unreadable):
         return str(error)
     if isinstance(error, MemoryError | RecursionError):
         return f"too large or too deeply nested to be parsed ({type(error).__name__})"
-    first = (str(error).strip().splitlines() or [""])[0][:200]
-    return f"cannot be parsed ({type(error).__name__}: {first}): save it anew or remove it"
+    return f"cannot be parsed ({type(error).__name__}: {first_line(error)}): save it again or remove it"
 
 
 def _item(kind: str, fields: dict[str, object]) -> Extracted | UnreadPart:
@@ -147,26 +146,26 @@ def _start() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths},
-        start_new_session=True,  # Ctrl-C is for the process that asks, which then ends this one
+        start_new_session=True,  # Ctrl-C goes to the parent, which then ends this process
     )
 
 
 def _serve(source: BinaryIO, target: BinaryIO) -> None:
-    """Read files until the other end is closed."""
+    """Reads files until the parent closes the pipe."""
     from data.documents.readers.registry import READERS
 
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while line := source.readline():
-        asked = json.loads(line)
-        raw = source.read(asked["bytes"])
-        settings = DocumentSettings.model_validate(asked["settings"])
+        request = json.loads(line)
+        raw = source.read(request["bytes"])
+        settings = DocumentSettings.model_validate(request["settings"])
         answer: object
         try:
-            if (parser := _PARSERS.get(asked["suffix"])) is not None:
+            if (parser := _PARSERS.get(request["suffix"])) is not None:
                 importlib.import_module(parser)
-            signal.setitimer(signal.ITIMER_REAL, asked["seconds"])
-            answer = fields_of(READERS[asked["suffix"]](raw, settings))
-        except Exception as error:  # of whatever library
+            signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+            answer = fields_of(READERS[request["suffix"]](raw, settings))
+        except Exception as error:  # of any library
             answer = {"unreadable": reason_of(error)}
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -175,7 +174,7 @@ def _serve(source: BinaryIO, target: BinaryIO) -> None:
 
 
 def _main() -> None:
-    # A library that prints must not write into what is sent.
+    # A library that prints must not write into the replies.
     with os.fdopen(os.dup(1), "wb") as target:
         os.dup2(2, 1)
         _serve(sys.stdin.buffer, target)

@@ -1,4 +1,4 @@
-"""What readers give: texts with what was done to them, rows that cannot be read, or the reason why a file cannot be."""
+"""What readers return: texts with counts of changes, parts that cannot be read, or the reason for a whole file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from user_error import UserError
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """A text found in a file.
+    """A text read from a file.
 
     Attributes:
         text: Markdown, or plain text where the format has no structure.
-        title: as the file names it, or None.
-        pages: the offset in `text` at which each page or slide begins; empty where the format has none.
-        part: which row of the file it is, from "1"; empty where the file is one document.
-        counts: what was done to the text and how often, under the names of the artifact's counts.
-        remarks: what a person should know of this file, a phrase each.
+        title: the file's own title, or None.
+        pages: the offset in `text` at which each page or slide begins; empty if the format has none.
+        part: the row of the file, from "1"; empty if the file is one document.
+        counts: changes to the text, by the names of the artifact's counts.
+        remarks: phrases for the log about this file.
     """
 
     text: str
@@ -31,18 +31,23 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True)
 class UnreadPart:
-    """A part of a file (a row, a page) that cannot be read, with the reason; the other parts can."""
+    """A part of a file (a row, a page) that cannot be read, with the reason; other parts are read."""
 
     part: str
     reason: str
 
 
 class Unreadable(UserError):
-    """A file cannot be read: what is wrong with it and what to do, as a phrase."""
+    """A file cannot be read; the message is a phrase that says what is wrong and what to do."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as a Markdown table, the first as its head; short rows are filled up."""
+    """Rows of cells as a Markdown table, the first as its header; short rows are padded."""
     width = max(map(len, rows), default=0)
     filled = [
         [*(" ".join(cell.split()).replace("|", "\\|") for cell in row), *[""] * (width - len(row))] for row in rows

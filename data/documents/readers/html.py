@@ -12,26 +12,26 @@ from data.documents.readers.extracted import Extracted, Unreadable
 from data.documents.readers.text import decode
 
 _DECLARED = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.IGNORECASE)
-_HEAD = 4096  # bytes in which a declaration must stand, as browsers have it
+_HEAD = 4096  # bytes that are searched for a declaration, as browsers do
 
 
 def read_html(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
-    """The main text of a page; where none stands out, all its text, counted as `whole_pages`."""
+    """The main text of a page; if none is recognized, all its text, counted as `whole_pages`."""
     import trafilatura
     from lxml.etree import LxmlError
     from lxml.html import HTMLParser, document_fromstring
 
-    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it tells of every page that it finds no text in
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it logs every page without main text
     declared = _DECLARED.search(raw[:_HEAD])
     decoded = decode(raw, _known(declared[1].decode()) if declared else settings.encoding)
     try:
-        # Bytes, since lxml refuses a string that declares an encoding; UTF-8 whatever it declares.
+        # As bytes, since lxml refuses a string that declares an encoding; the parser ignores the declaration.
         parser = HTMLParser(encoding="utf-8")
         tree = document_fromstring(decoded.text.encode("utf-8", "replace"), parser=parser)
     except (LxmlError, ValueError) as error:
-        raise Unreadable(f"no HTML that can be parsed ({error}): correct the file or remove it") from None
+        raise Unreadable(f"cannot be parsed as HTML ({error}): correct or remove the file") from None
     if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
-        raise Unreadable("nested too deeply, so that the parser leaves text out: simplify the page")
+        raise Unreadable("nested too deeply, so the parser would drop text: simplify the page")
     title = " ".join((tree.findtext(".//title") or "").split()) or None
     for element in tree.xpath("//script | //style | //noscript | //template"):
         element.drop_tree()
@@ -40,7 +40,7 @@ def read_html(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
     if not text:
         text = trafilatura.html2txt(tree)
         counts["whole_pages"] = 1
-        remarks = (*remarks, "no main text stands out, so all of the page's text is taken")
+        remarks = (*remarks, "no main text was recognized, so all of the page's text is used")
     yield Extracted(text, title, counts=counts, remarks=remarks)
 
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.archives import checked_archive
-from data.documents.readers.extracted import Extracted, Unreadable, markdown_table
+from data.documents.readers.extracted import Extracted, Unreadable, first_line, markdown_table
 
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-# Text boxes stand twice in a file, the second time for programs that do not know them.
+# A text box is in the file twice, the second time for programs that do not support it.
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
 def read_docx(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
-    """The body as Markdown; page headers and footers, comments and deleted passages are no part of it."""
+    """The body as Markdown, without page headers and footers, comments and deleted passages."""
     import docx
 
     archive = checked_archive(raw, settings.max_unpacked_bytes)
@@ -26,8 +26,8 @@ def read_docx(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
         text = "\n\n".join(_docx_blocks(document.element.body, document))
         title = document.core_properties.title
     except _broken() as error:
-        raise _not_word(error, "DOCX") from None
-    # Often left over from a template, so a heading of the text is preferred.
+        raise _damaged(error, "DOCX") from None
+    # Often left over from a template, so a heading in the text is preferred.
     yield Extracted(text, None if re.search(r"^#+ ", text, re.MULTILINE) else title.strip() or None)
 
 
@@ -44,12 +44,12 @@ def read_pptx(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
             starts.append(len(text))
             text += "\n\n".join(_slide_blocks(slide, number, settings.slide_notes))
     except _broken() as error:
-        raise _not_word(error, "PPTX") from None
+        raise _damaged(error, "PPTX") from None
     yield Extracted(text, pages=tuple(starts))
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    """What the libraries raise on files that are none of theirs."""
+    """What the libraries raise on damaged files."""
     from docx.opc.exceptions import OpcError
     from lxml.etree import LxmlError
     from pptx.exc import PythonPptxError
@@ -58,9 +58,8 @@ def _broken() -> tuple[type[Exception], ...]:
     return (OpcError, PythonPptxError, LxmlError, *python)
 
 
-def _not_word(error: Exception, kind: str) -> Unreadable:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return Unreadable(f"a broken {kind} ({first}): open and save it again")
+def _damaged(error: Exception, kind: str) -> Unreadable:
+    return Unreadable(f"damaged {kind} ({first_line(error)}): open and save it again")
 
 
 def _docx_blocks(parent: Any, document: Any) -> Iterator[str]:
@@ -106,7 +105,7 @@ def _docx_paragraph(element: Any, document: Any) -> str:
 
 
 def _list_item(element: Any, document: Any) -> str:
-    """The paragraph as a list item; empty where it is none."""
+    """The paragraph as a list item; empty if it is not one."""
     style = _style(element, document)
     numbering = element.find(f"{_WORD}pPr/{_WORD}numPr")
     if _HEADING.match(style) or not (style.startswith("List") or numbering is not None):
@@ -141,7 +140,7 @@ def _docx_text(element: Any) -> str:
 
 
 def _docx_table(table: Any) -> str:
-    """A table's own rows; a table within a cell is read as that cell's text."""
+    """A table as Markdown; a nested table is read as the text of its cell."""
     rows = []
     for row in table.iterchildren(f"{_WORD}tr"):
         cells = [element for element in row.iter(f"{_WORD}tc") if _row_of(element) is row]
@@ -151,7 +150,7 @@ def _docx_table(table: Any) -> str:
 
 def _row_of(cell: Any) -> Any:
     parent = cell.getparent()
-    while parent.tag != f"{_WORD}tr":  # a content control may stand between
+    while parent.tag != f"{_WORD}tr":  # a content control may be between
         parent = parent.getparent()
     return parent
 
@@ -170,7 +169,7 @@ def _slide_blocks(slide: Any, number: int, notes: bool) -> Iterator[str]:
 
 
 def _shape_blocks(shape: Any) -> Iterator[str]:
-    if hasattr(shape, "shapes"):  # a group; shape_type knows not every kind, and raises
+    if hasattr(shape, "shapes"):  # a group; shape_type raises for some kinds
         for inner in shape.shapes:
             yield from _shape_blocks(inner)
     elif getattr(shape, "has_table", False) and shape.has_table:

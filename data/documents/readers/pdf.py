@@ -1,8 +1,8 @@
-"""PDF by pypdf, page by page: without what repeats at the head and foot of pages, and with words joined at line ends.
+"""PDF by pypdf, page by page, without running headers and footers, and with hyphenated words rejoined.
 
-A PDF holds glyphs on pages; lines and paragraphs are read off their lengths:
-    a line that is clearly shorter than most ends its paragraph, unless the next goes on in small letters
-    a line among the first or last three of a page that stands on many pages, numbers aside, is a header or footer
+A PDF holds glyphs on pages; paragraphs are guessed from the lengths of lines:
+    a line clearly shorter than most ends its paragraph, unless the next line starts in lower case
+    a line among the first or last three of a page that repeats on many pages, numbers aside, is a header or footer
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart, first_line
 
 _EDGE_LINES = 3
 _LEAST_REPEATS = 3  # pages
-_REPEATED_SHARE = 1 / 3  # of the pages: left and right pages may have headers of their own
+_REPEATED_SHARE = 1 / 3  # of the pages: left and right pages may have different headers
 _NUMBER = re.compile(r"\d{1,9}")
 _SHORT = 0.75  # of a full line
-_FULL_LINE = 40  # characters; a page of shorter lines is no running text
+_FULL_LINE = 40  # characters; a page of shorter lines is not prose
 _STREAM_LIMITS = ("zlib", "lzw", "run_length", "array_based_stream")
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’»)\]]*$")
 _BROKEN_WORD = re.compile(r"\b([^\W\d_]++)[-\u00ad]\n([^\W\d_]++)")
@@ -29,7 +29,7 @@ _COMPOUND = re.compile(r"\b[^\W\d_]++(?:-[^\W\d_]++)+")
 
 
 def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
-    """All pages as one plain text with their offsets. A page that cannot be read is a fault, the others are read."""
+    """All pages as one plain text with page offsets; a page that cannot be read is an `UnreadPart`."""
     pages: list[list[str]] = []
     characters = 0
     for number, text in _page_texts(raw, settings):
@@ -40,7 +40,7 @@ def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Unr
         if characters > settings.max_document_characters:
             raise Unreadable(
                 f"over documents.max_document_characters={settings.max_document_characters:,} at page {number}: "
-                "raise it or cut the file"
+                "raise it or split the file"
             )
         pages.append([line for line in (" ".join(line.split()) for line in text.splitlines()) if line])
     if not any(pages):
@@ -62,17 +62,17 @@ def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Unr
 
 
 def _page_texts(raw: bytes, settings: DocumentSettings) -> Iterator[tuple[int, str | UnreadPart]]:
-    """(page number from 1, its text) of each page."""
+    """Yields (page number from 1, text) for each page."""
     import logging
 
     from pypdf import PdfReader, apply_configuration, get_configuration
     from pypdf.errors import DependencyError, PyPdfError
 
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it tells of every fault that it mends
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it logs every fault that it repairs
     limits = {}
     for name in (f"{stem}_maximum_output_length" for stem in _STREAM_LIMITS):
         limits[name] = min(getattr(get_configuration(), name), settings.max_unpacked_bytes)
-    # pypdf meets broken files with many kinds of errors, and none of them may end the run.
+    # pypdf raises many kinds of errors on damaged files, and none of them may end the run.
     with apply_configuration(**limits):
         try:
             reader = PdfReader(io.BytesIO(raw))
@@ -82,7 +82,7 @@ def _page_texts(raw: bytes, settings: DocumentSettings) -> Iterator[tuple[int, s
         except Unreadable:
             raise
         except DependencyError as error:
-            raise Unreadable(f"encrypted in a way that cannot be read ({error})") from None
+            raise Unreadable(f"unsupported encryption ({error})") from None
         except (
             PyPdfError,
             ValueError,
@@ -93,29 +93,25 @@ def _page_texts(raw: bytes, settings: DocumentSettings) -> Iterator[tuple[int, s
             RecursionError,
             OSError,
         ) as error:
-            raise Unreadable(f"a broken PDF ({_first_line(error)}): print it to PDF anew") from None
+            raise Unreadable(f"damaged PDF ({first_line(error)}): print it to PDF again") from None
         for number in range(count):
             try:
                 yield number + 1, reader.pages[number].extract_text()
             except (MemoryError, KeyboardInterrupt):
                 raise
             except Exception as error:
-                yield number + 1, UnreadPart(f"page {number + 1}", f"cannot be read ({_first_line(error)})")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                yield number + 1, UnreadPart(f"page {number + 1}", f"cannot be read ({first_line(error)})")
 
 
 def _drop_repeated(pages: list[list[str]]) -> int:
-    """Takes headers and footers off the pages, from the outermost line inwards; how many lines."""
+    """Removes headers and footers from the pages, from the outermost line inwards; returns how many lines."""
     least = max(_LEAST_REPEATS, len(pages) * _REPEATED_SHARE)
     dropped = 0
     for end in (0, -1):
         for _ in range(_EDGE_LINES):
             keys = [_forms(lines[end], page) if len(lines) > 1 else set() for page, lines in enumerate(pages)]
-            found = Counter(form for forms in keys for form in forms)
-            repeated = {form for form, count in found.items() if count >= least}
+            counts = Counter(form for forms in keys for form in forms)
+            repeated = {form for form, count in counts.items() if count >= least}
             if not repeated:
                 break
             for lines, forms in zip(pages, keys, strict=True):
@@ -126,8 +122,8 @@ def _drop_repeated(pages: list[list[str]]) -> int:
 
 
 def _forms(line: str, page: int) -> set[str]:
-    """What a running line has in common with those of other pages: itself, or itself but for a number that counts the
-    pages. Rows of a table, whose numbers do not, have nothing in common."""
+    """The forms in which a header or footer repeats: the line itself, and the line with a number that counts the pages
+    replaced by its difference from the page number. Table rows, whose numbers do not count pages, share no form."""
     folded = line.casefold()
     numbers = list(_NUMBER.finditer(folded))
     forms = {folded}
@@ -137,7 +133,7 @@ def _forms(line: str, page: int) -> set[str]:
 
 
 def _paragraphs(lines: Sequence[str]) -> str:
-    """The lines with a blank one after each that ends a paragraph."""
+    """The lines joined, with a blank line after each that ends a paragraph."""
     lengths = sorted(map(len, lines))
     full = lengths[int(len(lengths) * 0.9)] if lengths else 0
     parts: list[str] = []
@@ -148,10 +144,10 @@ def _paragraphs(lines: Sequence[str]) -> str:
 
 
 def _join_words(text: str, compounds: Counter[str]) -> tuple[str, int]:
-    """Words that were broken at line ends, whole again; how many. A hyphen that the document writes itself stays."""
+    """Rejoins words hyphenated at line ends; returns the text and their number. A compound keeps its hyphen."""
     joined = 0
 
-    def whole(match: re.Match[str]) -> str:
+    def joined_word(match: re.Match[str]) -> str:
         nonlocal joined
         first, rest = match.groups()
         if not rest[0].islower():
@@ -160,11 +156,11 @@ def _join_words(text: str, compounds: Counter[str]) -> tuple[str, int]:
         keeps = f"{first}-{rest}".casefold() in compounds
         return f"{first}-{rest}" if keeps else first + rest
 
-    return _BROKEN_WORD.sub(whole, text), joined
+    return _BROKEN_WORD.sub(joined_word, text), joined
 
 
 def _join_pages(pages: Sequence[str]) -> tuple[str, tuple[int, ...]]:
-    """One text, and where each page begins in it. A sentence may go on over the page."""
+    """One text, and the offset of each page in it. A sentence may continue on the next page."""
     text = ""
     starts = []
     for page in pages:

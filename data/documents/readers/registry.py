@@ -1,4 +1,4 @@
-"""Which reader reads which file, by its suffix."""
+"""The reader for each file suffix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data.documents.readers.pdf import read_pdf
 from data.documents.readers.rows import read_csv, read_jsonl, read_parquet
 from data.documents.readers.text import read_text
 
-#: Raises `Unreadable` where nothing of the file can be read.
+#: Raises `Unreadable` if nothing of the file can be read.
 Reader = Callable[[bytes, DocumentSettings], Iterator[Extracted | UnreadPart]]
 
 READERS: Mapping[str, Reader] = MappingProxyType(

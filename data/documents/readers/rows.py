@@ -1,4 +1,4 @@
-"""Files of rows, each a document: CSV, JSON lines, Parquet, and data sets of the library `datasets`."""
+"""Files whose rows are documents: CSV, JSON lines, Parquet, and data sets of the library `datasets`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart, first_line
 from data.documents.readers.text import Decoded, decode
 
 _DELIMITERS = (",", ";", "\t")
@@ -21,13 +21,13 @@ _SHOWN = 12  # names in a message
 
 
 def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
-    """Rows below a head, cut at commas, semicolons or tabs: the first of them that gives the text column."""
+    """Rows below a header, separated by commas, semicolons or tabs: the first of these that yields the text column."""
     decoded = decode(raw, settings.encoding)
     heads = {delimiter: _head(decoded.text, delimiter) for delimiter in _DELIMITERS}
     delimiter = next((mark for mark in _DELIMITERS if settings.text_column in heads[mark]), None)
     if delimiter is None:
         _check_columns(max(heads.values(), key=len), settings)
-    assert delimiter is not None, "a column that is there and is not"
+    assert delimiter is not None, "_check_columns raises for a missing column"
     _check_columns(heads[delimiter], settings)
     with _field_limit(settings.max_document_characters):
         yield from _with_remarks(decoded, _csv_rows(decoded.text, delimiter, heads[delimiter], settings))
@@ -36,7 +36,7 @@ def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Unr
 def _csv_rows(
     text: str, delimiter: str, head: Sequence[str], settings: DocumentSettings
 ) -> Iterator[Extracted | UnreadPart]:
-    # Strict: a quote that is never closed would make one text of all rows after it.
+    # Strict: an unclosed quote would make one text of all later rows.
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     next(rows)
     for number in count(1):
@@ -45,19 +45,19 @@ def _csv_rows(
         except StopIteration:
             return
         except csv.Error as error:
-            yield UnreadPart(str(number), f"not CSV ({error}): correct the row")
+            yield UnreadPart(str(number), f"invalid CSV ({error}): correct the row")
             continue
         if not row:
             continue
         if len(row) != len(head):
-            yield UnreadPart(str(number), f"{len(row)} cells under a head of {len(head)}: correct the row")
+            yield UnreadPart(str(number), f"{len(row)} cells, but the header has {len(head)}: correct the row")
         else:
             yield from _documents([dict(zip(head, row, strict=True))], settings, number)
 
 
 @contextmanager
 def _field_limit(characters: int) -> Iterator[None]:
-    """The csv module's longest cell is one number for the whole process."""
+    """Sets the csv module's longest cell, which is one number for the process."""
     before = csv.field_size_limit(characters + 1)
     try:
         yield
@@ -66,7 +66,7 @@ def _field_limit(characters: int) -> Iterator[None]:
 
 
 def read_jsonl(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
-    """An object a line; only the text and title columns are looked at, whatever else a line holds."""
+    """One object per line; only the text and title columns are read."""
     decoded = decode(raw, settings.encoding)
     yield from _with_remarks(decoded, _json_rows(decoded.text, settings))
 
@@ -78,19 +78,19 @@ def _json_rows(text: str, settings: DocumentSettings) -> Iterator[Extracted | Un
         try:
             item = json.loads(line)
         except json.JSONDecodeError as error:
-            yield UnreadPart(str(number), f"not JSON ({error.msg} at column {error.colno}): correct the line")
+            yield UnreadPart(str(number), f"invalid JSON ({error.msg} at column {error.colno}): correct the line")
             continue
         except (RecursionError, ValueError):
-            yield UnreadPart(str(number), "JSON that is nested too deeply or holds a number too long: correct the line")
+            yield UnreadPart(str(number), "JSON nested too deeply, or with a number too long: correct the line")
             continue
         if not isinstance(item, dict):
-            yield UnreadPart(str(number), f"a {type(item).__name__}, not an object: correct the line")
+            yield UnreadPart(str(number), f"{type(item).__name__} instead of an object: correct the line")
         else:
             yield from _documents([item], settings, number)
 
 
 def read_parquet(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
-    """The text and title columns of a Parquet file, no others."""
+    """The text and title columns of a Parquet file; other columns are not read."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -108,14 +108,14 @@ def read_parquet(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted |
             raise Unreadable(f"unpacks to {size:,} bytes, over documents.max_unpacked_bytes={limit:,}: raise it")
         number, left = 1, settings.max_unpacked_bytes
         for batch in file.iter_batches(batch_size=256, columns=wanted):
-            left -= batch.nbytes  # the directory counts a text that repeats once
+            left -= batch.nbytes  # the metadata counts a repeated text once
             if left < 0:
                 limit = settings.max_unpacked_bytes
                 raise Unreadable(f"unpacks to more than documents.max_unpacked_bytes={limit:,}: raise it")
             yield from _documents(batch.to_pylist(), settings, number)
             number += batch.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"a broken Parquet file ({str(error).splitlines()[0][:200]}): write it anew") from None
+        raise Unreadable(f"damaged Parquet file ({first_line(error)}): write it again") from None
 
 
 def is_dataset(folder: Path) -> bool:
@@ -126,48 +126,47 @@ def is_dataset(folder: Path) -> bool:
 
 
 def read_dataset(source: str, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
-    """A folder written by save_to_disk, or a data set of the Hub by its id; of several splits the one in the settings.
+    """The rows of a folder written by save_to_disk, or of a data set on the Hub; `dataset_split` names the split.
 
     Raises:
-        Unreadable: it is not there, or has no such split or column.
+        Unreadable: it does not exist, or has no such split or column.
     """
     import datasets
 
     try:
         if Path(source).is_dir():
-            found: Any = datasets.load_from_disk(source)
+            data: Any = datasets.load_from_disk(source)
         else:
             name, _, revision = source.partition("@")
-            found = datasets.load_dataset(name, revision=revision or None)
+            data = datasets.load_dataset(name, revision=revision or None)
     except Exception as error:  # of the library, of the Hub's client, of the network
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise Unreadable(f"no data set of datasets that can be loaded ({first})") from None
-    if isinstance(found, Mapping):
-        if settings.dataset_split not in found:
+        raise Unreadable(f"cannot be loaded as a data set ({first_line(error)})") from None
+    if isinstance(data, Mapping):
+        if settings.dataset_split not in data:
             raise Unreadable(
-                f"no split {settings.dataset_split!r} (it has {_some(list(found))}): set documents.dataset_split"
+                f"no split {settings.dataset_split!r} (it has {_some(list(data))}): set documents.dataset_split"
             )
-        found = found[settings.dataset_split]
-    _check_columns(found.column_names, settings)
-    yield from _documents(found.select_columns(_wanted(settings)), settings, 1)
+        data = data[settings.dataset_split]
+    _check_columns(data.column_names, settings)
+    yield from _documents(data.select_columns(_wanted(settings)), settings, 1)
 
 
 def _documents(
     rows: Iterable[Mapping[str, Any]], settings: DocumentSettings, first: int
 ) -> Iterator[Extracted | UnreadPart]:
-    """Rows with names as documents; the first has this number."""
+    """Yields a document for each row; `first` is the number of the first row."""
     for number, row in enumerate(rows, start=first):
         text = row.get(settings.text_column)
         title = row.get(settings.title_column) if settings.title_column else None
         if not isinstance(text, str):
-            kind = "missing" if text is None else f"a {type(text).__name__}, not a text"
+            kind = "missing" if text is None else f"{type(text).__name__}, not text"
             yield UnreadPart(str(number), f"the column {settings.text_column!r} is {kind}")
         else:
             yield Extracted(text, " ".join(str(title).split()) if title is not None else None, part=str(number))
 
 
 def _with_remarks(decoded: Decoded, items: Iterable[Extracted | UnreadPart]) -> Iterator[Extracted | UnreadPart]:
-    """The items, the first text among them with what there is to say of the file's encoding."""
+    """The items; the first text carries the remarks about the file's encoding."""
     said = not decoded.detected
     for item in items:
         if not said and isinstance(item, Extracted):

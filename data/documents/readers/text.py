@@ -1,4 +1,4 @@
-"""Text files, and bytes to text: UTF-8 first, then what is declared, and detection last and never silently."""
+"""Text files, and decoding: UTF-8 first, then the declared encoding, then detection, which is counted and logged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A text and the encoding that it was in; `detected` where nothing declared it."""
+    """A text and its encoding; `detected` if nothing declared it."""
 
     text: str
     encoding: str
@@ -36,23 +36,23 @@ class Decoded:
     def remarks(self) -> tuple[str, ...]:
         """For `Extracted.remarks`."""
         advice = "if that is wrong, set documents.encoding or save it as UTF-8"
-        return (f"nothing declares its encoding, {self.encoding} was detected; {advice}",) if self.detected else ()
+        return (f"no encoding is declared, {self.encoding} was detected; {advice}",) if self.detected else ()
 
 
 def read_text(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
-    """Markdown and plain text, as it stands."""
+    """Markdown or plain text, unchanged."""
     decoded = decode(raw, settings.encoding)
     yield Extracted(decoded.text, counts=decoded.counts, remarks=decoded.remarks)
 
 
 def decode(raw: bytes, declared: str | None) -> Decoded:
-    """The text of bytes: by a byte order mark, as UTF-8, as declared, or as detected.
+    """Decodes bytes by their byte order mark, as UTF-8, as declared, or as detected.
 
     Args:
-        declared: the encoding of what is not UTF-8, if known.
+        declared: the encoding if it is not UTF-8; None if unknown.
 
     Raises:
-        Unreadable: it is binary, or no encoding fits.
+        Unreadable: the bytes are binary, or no encoding fits.
     """
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
@@ -67,14 +67,14 @@ def decode(raw: bytes, declared: str | None) -> Decoded:
 
 
 def _decode_nuls(raw: bytes, declared: str | None) -> Decoded:
-    """UTF-16 without a mark: every other byte of what is mostly Latin is NUL."""
+    """Decodes UTF-16 without a byte order mark: in mostly Latin text every other byte is NUL."""
     offset = raw.index(b"\0")
     if declared and codecs.lookup(declared).name.startswith(("utf-16", "utf-32")):
         return Decoded(_decoded(raw, declared), declared)
     for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         if len(raw) % 2 == 0 and raw[first::2].count(0) > len(raw) // 4 and not raw[1 - first :: 2].count(0):
             return Decoded(_decoded(raw, encoding), encoding, detected=True)
-    raise Unreadable(f"a binary file (NUL byte at offset {offset}): give it as text")
+    raise Unreadable(f"binary file (NUL byte at offset {offset}): save it as text")
 
 
 def _decoded(raw: bytes, encoding: str) -> str:
@@ -83,7 +83,7 @@ def _decoded(raw: bytes, encoding: str) -> str:
     except UnicodeDecodeError as error:
         raise Unreadable(f"not {encoding} ({error.reason} at offset {error.start}): save it as UTF-8") from None
     if "\0" in text:
-        raise Unreadable(f"a binary file (NUL character at {text.index(chr(0))}): give it as text")
+        raise Unreadable(f"binary file (NUL character at {text.index(chr(0))}): save it as text")
     return text
 
 
@@ -92,5 +92,5 @@ def _detect(raw: bytes) -> Decoded:
 
     best = from_bytes(raw).best()
     if best is None:
-        raise Unreadable("neither UTF-8 nor any encoding that can be detected: save it as UTF-8")
+        raise Unreadable("not UTF-8, and no other encoding was detected: save it as UTF-8")
     return Decoded(_decoded(raw, best.encoding), best.encoding, detected=True)

@@ -61,7 +61,7 @@ def test_a_file_of_rows_and_a_datasets_folder_are_corpora(tmp_path):
     found = read_corpus(tmp_path / "saved", DEFAULT)
     assert [document.path for document in found.documents] == ["saved#1"]
     assert found.unreadable == (Unread("saved#2", "empty: write its text or remove it"),)
-    with pytest.raises(ValueError, match=r"a\.zip is no kind of document that is read: give Markdown"):
+    with pytest.raises(ValueError, match=r"Unsupported file type: .*a\.zip\. Supported: Markdown"):
         (tmp_path / "a.zip").write_bytes(b"PK")
         read_corpus(tmp_path / "a.zip", DEFAULT)
 
@@ -74,7 +74,7 @@ def test_other_files_are_listed_and_logged_hidden_ones_are_not(corpus, caplog):
     with caplog.at_level(logging.WARNING):
         found = read_corpus(corpus, DEFAULT)
     assert [document.path for document in found.documents] == ["good.md"]
-    assert found.skipped == (Unread("picture.png", "no kind of document that is read (.png)"),)
+    assert found.skipped == (Unread("picture.png", "unsupported file type (.png)"),)
     assert not found.unreadable
     assert "1 files or parts" in caplog.text and "picture.png" in caplog.text
 
@@ -95,9 +95,9 @@ def test_links_inside_are_followed_once_and_links_out_by_setting(tmp_path):
     listing = list_folder(tmp_path / "corpus", DEFAULT)
     assert [path.name for path in listing.files] == ["a.md", "alias.md"]
     assert [(item.path, item.reason.split(":")[0]) for item in listing.unreadable] == [
-        ("circle.md", "a link that leads nowhere or in a circle"),
-        ("linked", "a link out of the folder"),
-        ("nothing.md", "a link that leads nowhere or in a circle"),
+        ("circle.md", "broken or cyclic link"),
+        ("linked", "link out of the folder"),
+        ("nothing.md", "broken or cyclic link"),
     ]
     followed = list_folder(tmp_path / "corpus", DocumentSettings(follow_links=True))
     assert sorted(path.name for path in followed.files) == ["a.md", "alias.md", "b.md"]
@@ -117,29 +117,29 @@ def test_a_file_that_cannot_be_read_is_listed_and_the_run_goes_on(corpus, caplog
         with caplog.at_level(logging.WARNING):
             found = reasons(corpus, max_document_characters=1000, max_file_bytes=8000)
     expected = {
-        "binary.md": "a binary file",
-        "broken.pdf": "a broken PDF",
+        "binary.md": "binary file",
+        "broken.pdf": "damaged PDF",
         "empty.txt": "empty",
         "large.md": "9,000 bytes, over documents.max_file_bytes=8,000",
         "long.md": "2,000 characters, over documents.max_document_characters=1,000",
-        "pipe.md": "no regular file",
+        "pipe.md": "not a regular file",
         "socket.md": "cannot be opened",
     }
     assert list(found) == list(expected)
     for path, words in expected.items():
         assert found[path].startswith(words)
-    assert "7 files or parts" in caplog.text and "pipe.md (no regular file" in caplog.text
+    assert "7 files or parts" in caplog.text and "pipe.md (not a regular file" in caplog.text
 
 
 def test_devices_are_never_read(corpus):
     (corpus / "zero.md").symlink_to("/dev/zero")
-    assert "a link out of the folder" in reasons(corpus)["zero.md"]
-    assert "no regular file" in reasons(corpus, follow_links=True)["zero.md"]
+    assert "link out of the folder" in reasons(corpus)["zero.md"]
+    assert "not a regular file" in reasons(corpus, follow_links=True)["zero.md"]
 
 
 def test_strict_makes_it_an_error(corpus):
     (corpus / "bad.md").write_bytes(b"GIF89a\0\0")
-    with pytest.raises(ValueError, match=r"1 files or parts cannot be read: bad\.md \(a binary file") as caught:
+    with pytest.raises(ValueError, match=r"1 files or parts cannot be read: bad\.md \(binary file") as caught:
         read_corpus(corpus, DocumentSettings(strict=True))
     assert "\n" not in str(caught.value)
     (corpus / "bad.md").unlink()
@@ -152,7 +152,7 @@ def test_a_detected_encoding_is_counted_and_told(corpus, caplog):
     with caplog.at_level(logging.WARNING):
         found = read_corpus(corpus, DEFAULT)
     assert "Müller" in found.documents[1].text and found.counts == {"detected_encodings": 1}
-    assert "old.txt: nothing declares its encoding" in caplog.text
+    assert "old.txt: no encoding is declared" in caplog.text
 
 
 def test_names_with_line_breaks_and_without_utf_8(corpus):
@@ -160,7 +160,7 @@ def test_names_with_line_breaks_and_without_utf_8(corpus):
     (corpus / os.fsdecode(b"caf\xe9.md")).write_text("Text.")
     found = read_corpus(corpus, DEFAULT)
     assert [document.path for document in found.documents] == ["good.md", "two\nlines.md"]
-    assert found.unreadable == (Unread("caf\\udce9.md", "a file name that is not UTF-8: rename the file"),)
+    assert found.unreadable == (Unread("caf\\udce9.md", "file name is not UTF-8: rename the file"),)
 
 
 def test_half_a_character_is_replaced_and_counted(corpus):
@@ -170,13 +170,15 @@ def test_half_a_character_is_replaced_and_counted(corpus):
 
 
 def test_a_corpus_must_be_there_and_hold_something_that_can_be_read(tmp_path):
-    with pytest.raises(ValueError, match=r"no documents at .*missing: name a folder"):
+    with pytest.raises(ValueError, match=r"no documents at .*missing: give a folder"):
         read_corpus(tmp_path / "missing", DEFAULT)
     (tmp_path / "a.zip").write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"no document can be read from .* \(1 files of other kinds\): put Markdown"):
+    with pytest.raises(
+        ValueError, match=r"no document can be read from .* \(1 files of unsupported types\): add Markdown"
+    ):
         read_corpus(tmp_path, DEFAULT)
     (tmp_path / "a.pdf").write_bytes(b"%PDF")
-    with pytest.raises(ValueError, match=r"no document can be read from .*: 1 files or parts .*a\.pdf \(a broken PDF"):
+    with pytest.raises(ValueError, match=r"no document can be read from .*: 1 files or parts .*a\.pdf \(damaged PDF"):
         read_corpus(tmp_path, DEFAULT)
 
 

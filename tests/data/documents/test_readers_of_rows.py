@@ -33,7 +33,7 @@ def test_csv_rows_are_documents_and_ragged_ones_faults():
     items = list(read_csv(file.getvalue().encode(), settings))
     assert items == [
         Extracted("First,\nwith a break.", "One", part="1"),
-        UnreadPart("2", "2 cells under a head of 3: correct the row"),
+        UnreadPart("2", "2 cells, but the header has 3: correct the row"),
         Extracted("Third.", "", part="4"),
     ]
 
@@ -48,7 +48,7 @@ def test_csv_finds_the_text_column(delimiter):
 
 def test_csv_with_a_quote_that_is_never_closed_is_not_one_long_text():
     first, fault = read_csv(b'id,text\n1,First.\n2,"Second.\n3,Third.\n', DEFAULT)
-    assert first.text == "First." and isinstance(fault, UnreadPart) and "not CSV" in fault.reason
+    assert first.text == "First." and isinstance(fault, UnreadPart) and "invalid CSV" in fault.reason
 
 
 def test_csv_takes_long_cells_and_leaves_the_module_as_it_was():
@@ -71,7 +71,7 @@ def test_jsonl_rows_and_their_faults():
     faults = [(item.part, item.reason) for item in items if isinstance(item, UnreadPart)]
     assert [part for part, _ in faults] == ["2", "3", "4", "5", "7"]
     for (_, reason), words in zip(
-        faults, ("a int, not a text", "missing", "a list", "not JSON", "nested"), strict=True
+        faults, ("int, not text", "missing", "list instead of an object", "invalid JSON", "nested"), strict=True
     ):
         assert words in reason
 
@@ -90,7 +90,7 @@ def test_parquet_rows():
     items = list(read_parquet(file.getvalue(), DocumentSettings(title_column="name")))
     assert items[0] == Extracted("One.", "a", part="1") and items[2] == Extracted("Three.", "c", part="3")
     assert items[1] == UnreadPart("2", "the column 'text' is missing")
-    with pytest.raises(Unreadable, match="broken Parquet"):
+    with pytest.raises(Unreadable, match="damaged Parquet"):
         list(read_parquet(file.getvalue()[:-8], DEFAULT))
     with pytest.raises(Unreadable, match=r"over documents\.max_unpacked_bytes=10"):
         list(read_parquet(file.getvalue(), DocumentSettings(max_unpacked_bytes=10)))

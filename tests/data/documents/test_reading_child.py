@@ -33,12 +33,12 @@ def test_a_parser_that_never_ends_is_killed(tmp_path: Path) -> None:
         ("c.pdf", "The last."),
     ]
     assert [item.path for item in read.unreadable] == ["b.pdf"]
-    assert "not read in documents.seconds_per_file=2 s: raise it" in read.unreadable[0].reason
+    assert "not read within documents.seconds_per_file=2 s: raise it" in read.unreadable[0].reason
     # That it took too long is not remembered: with more time, or on another machine, it may be read.
     assert len(list((tmp_path / "readings").iterdir())) == 2
     (corpus / "b.pdf").write_bytes(laughing_pdf(2, pages=1))
     assert read_corpus(corpus, DocumentSettings(strict=True), memory).documents[1].text == "Ha\nHa\nHa\nHa"
-    with pytest.raises(ValueError, match=r"b.pdf .not read in"):
+    with pytest.raises(ValueError, match=r"b.pdf .not read within"):
         (corpus / "b.pdf").write_bytes(laughing_pdf())
         read_corpus(corpus, DocumentSettings(seconds_per_file=0.5, strict=True), memory)
 

@@ -116,7 +116,7 @@ def test_what_one_text_holds_does_not_change_the_next():
 
 def test_generation_prompt_that_the_whole_chat_does_not_begin_with_is_refused():
     tokenizer = Tokenizer(with_template(LOSES_PROMPT), "odd")
-    with pytest.raises(ValueError, match=r"odd cannot be trained: the prompt is no prefix.*alpaca"):
+    with pytest.raises(ValueError, match=r"odd cannot be used: the prompt is not a prefix.*alpaca"):
         tokenizer.encode_prompts([Prompt("a", "b")], "chat")
     assert tokenizer.encode_prompts([Prompt("a", "b")], "alpaca")
 
@@ -147,5 +147,5 @@ def test_folder_without_a_tokenizer_is_refused(tmp_path, content):
             load_tokenizer(tmp_path / "none")
     else:
         (tmp_path / "tokenizer_config.json").write_text(content)
-        with pytest.raises(ValueError, match="no tokenizer can be read from"):
+        with pytest.raises(ValueError, match="cannot load a tokenizer from"):
             load_tokenizer(tmp_path)

@@ -59,7 +59,7 @@ def test_texts_beyond_the_embedders_length_are_counted(embedder, caplog):
     assert embedder.count_too_long(texts) == 1
     with caplog.at_level(logging.WARNING):
         embedder.embed(texts)
-    assert "1 of 2 texts have more than the embedder's 256 tokens" in caplog.text
+    assert "1 of 2 texts exceed the embedder's 256 tokens" in caplog.text
 
 
 def test_the_digest_is_of_the_files(embedder, tmp_path):

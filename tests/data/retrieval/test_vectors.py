@@ -1,24 +1,13 @@
-"""Vectors and chunks that are kept by content: computed once, equal to those computed anew, safe against damage."""
+"""Vectors kept by content: computed once, equal to recomputed ones, safe against damage."""
 
-import errno
 import logging
-import sqlite3
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data.documents.chunk_memory import ChunkMemory
-from data.documents.chunks import ChunkSettings, chunk_documents
-from data.documents.documents import make_document
-from data.files.shelf import Shelf
 from data.retrieval.vectors import VectorStore, shards
-
-ROOT = Path(__file__).parents[3]
 
 
 class Counting:
@@ -96,61 +85,7 @@ def test_many_writers_at_once(tmp_path):
     assert not embed.asked and [path.name for path in tmp_path.iterdir()] == ["maker.sqlite"]
 
 
-def test_a_killed_writer_leaves_all_or_nothing(tmp_path):
-    shelf = Shelf(tmp_path / "shelf.sqlite")
-    shelf.add({"old": b"0"})
-    writer = """
-import os, sys
-from pathlib import Path
-from data.files.shelf import Shelf
-shelf = Shelf(Path(sys.argv[1]))
-shelf.add({"kept": b"1"})
-def write_and_die(connection):
-    connection.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
-    rows = ((f"key {number}", b"", b"x" * 9000) for number in range(50))
-    connection.executemany("INSERT INTO shelf VALUES (?, ?, ?)", rows)
-    os._exit(9)
-shelf._run(write_and_die)
-"""
-    done = subprocess.run([sys.executable, "-c", writer, str(tmp_path / "shelf.sqlite")], cwd=ROOT, timeout=60)
-    assert done.returncode == 9 and (tmp_path / "shelf.sqlite-journal").exists()
-    assert shelf.get(["old", "kept", "key 0", "key 49"]) == {"old": b"0", "kept": b"1"}
-    shelf.add({"new": b"2"})
-    assert shelf.get(["new"]) == {"new": b"2"} and not (tmp_path / "shelf.sqlite-journal").exists()
-
-
-def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
-    connect = sqlite3.connect
-
-    def small(path, **settings):
-        connection = connect(path, **settings)
-        connection.execute("PRAGMA max_page_count = 1")
-        return connection
-
-    monkeypatch.setattr(sqlite3, "connect", small)
-    with pytest.raises(OSError, match="disk is full") as caught:
-        Shelf(tmp_path / "shelf.sqlite").add({"a": b""})
-    assert caught.value.errno == errno.ENOSPC
-
-
 def test_shards_hold_all_texts():
     texts = [str(number) for number in range(2500)]
     pieces = shards(texts)
     assert [text for piece in pieces for text in piece] == texts and len(pieces) == 3 and shards([]) == []
-
-
-def test_only_new_documents_are_cut(tmp_path):
-    documents = [make_document(f"{i}.md", f"# Title {i}\n\n" + f"Text {i} goes on. " * 30) for i in range(5)]
-    cut_now = []
-
-    def cut(fresh):
-        cut_now.append([document.path for document in fresh])
-        return chunk_documents(fresh, lambda texts: [len(text.split()) for text in texts], ChunkSettings(max_tokens=32))
-
-    anew = cut(documents)
-    memory = ChunkMemory(tmp_path / "chunks.sqlite")
-    assert memory.chunk(documents[:3], cut) == (cut(documents[:3]), 3)
-    del cut_now[:]
-    assert memory.chunk(documents, cut) == (anew, 2)
-    assert cut_now == [["3.md", "4.md"]]
-    assert memory.chunk(documents[1:4], cut) == (cut(documents[1:4]), 0)

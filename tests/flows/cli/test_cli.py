@@ -53,9 +53,9 @@ def broken_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "arguments", "message"),
     [
-        (break_nothing, ["--corpus", "nowhere"], "no documents at nowhere: name a folder, a file"),
+        (break_nothing, ["--corpus", "nowhere"], "no documents at nowhere: give a folder, a file"),
         (empty_document, ["--strict"], "1 files or parts cannot be read: empty.md (empty"),
-        (binary_document, ["--strict"], "picture.txt (a binary file (NUL byte at offset 4)"),
+        (binary_document, ["--strict"], "picture.txt (binary file (NUL byte at offset 4)"),
         (binary_document, ["--set", "documents.strict=true"], "or leave documents.strict out to go on without"),
         (broken_line, [], "questions.jsonl line 2"),
         (break_nothing, ["--questions", "nowhere.jsonl"], "nowhere.jsonl"),
@@ -94,7 +94,7 @@ def broken_line(folder: Path) -> None:
         (broken_settings, ["--config", "{folder}/typed.yaml"], "training.epochs: Input should be a valid integer"),
         # The person's file is named, not our link to it.
         (broken_settings, ["--base-model", "{folder}/model.gguf"], "error: {folder}/model.gguf cannot be read as GGUF"),
-        (no_documents, [], "(3 files of other kinds): put Markdown, text, HTML, PDF"),
+        (no_documents, [], "(3 files of unsupported types): add Markdown, text, HTML, PDF"),
         (no_such_documents, [], "names a document of the corpus: the first names 'accident-and-near-miss"),
     ],
 )

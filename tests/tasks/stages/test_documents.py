@@ -31,7 +31,7 @@ def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path
     work = run_here(load_config(None, sources, SMALL), "dataset").work_dir
 
     (unread,) = lines_of(work, "documents", "unreadable.jsonl")
-    assert unread["path"] == "broken.pdf" and unread["reason"].startswith("a broken PDF")
+    assert unread["path"] == "broken.pdf" and unread["reason"].startswith("damaged PDF")
     chunks = {chunk["id"]: chunk for chunk in lines_of(work, "chunks", "chunks.jsonl")}
     duplicates = lines_of(work, "chunks", "duplicates.jsonl")
     assert {copy["document_path"] for copy in duplicates} == {copied.name}
