@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data.documents.documents import Document, DocumentSettings, make_document
 from data.documents.readers.child import ReadingChild, reason_of
-from data.documents.readers.extracted import Extracted, Fault, Unreadable
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 from data.documents.readers.memory import ReadingMemory
 from data.documents.readers.registry import KINDS, READERS
 from data.documents.readers.rows import is_dataset, read_dataset
@@ -161,7 +161,7 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
 
 def _files(
     files: Iterable[tuple[str, Path]], settings: DocumentSettings, memory: ReadingMemory | None
-) -> Iterator[tuple[str, Extracted | Fault]]:
+) -> Iterator[tuple[str, Extracted | UnreadPart]]:
     """(name, what is in the file) of each; a file that cannot be read is one fault without a part."""
     with ReadingChild() as child:
         for name, path in files:
@@ -172,7 +172,7 @@ def _files(
                 for item in memory.read(suffix, raw, settings, read) if memory else read():
                     yield name, item
             except Exception as error:  # of whatever library: one file never ends the reading of the others
-                yield name, Fault("", reason_of(error))
+                yield name, UnreadPart("", reason_of(error))
 
 
 def _bytes(path: Path, limit: int) -> bytes:
@@ -194,16 +194,16 @@ def _bytes(path: Path, limit: int) -> bytes:
     return raw
 
 
-def _dataset(path: Path, settings: DocumentSettings) -> Iterator[Extracted | Fault]:
+def _dataset(path: Path, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     try:
         yield from read_dataset(str(path), settings)
     except Unreadable as error:
         what = "" if path.exists() else "no such folder, and "
-        yield Fault("", f"{what}{error}")
+        yield UnreadPart("", f"{what}{error}")
 
 
 def _collect(
-    items: Iterable[tuple[str, Extracted | Fault]], listing: FolderListing, settings: DocumentSettings
+    items: Iterable[tuple[str, Extracted | UnreadPart]], listing: FolderListing, settings: DocumentSettings
 ) -> Corpus:
     documents: list[Document] = []
     unreadable = list(listing.unreadable)
@@ -211,7 +211,7 @@ def _collect(
     shown = 0
     for name, item in items:
         path = f"{name}#{item.part}" if item.part else name
-        if isinstance(item, Fault):
+        if isinstance(item, UnreadPart):
             unreadable.append(Unread(path, item.reason))
             continue
         document = _document(path, item, settings, counts)

@@ -128,7 +128,7 @@ class AnswerBook:
 
     def keep(self, key: str, answer: EndpointAnswer) -> None:
         """Write an answer to disk and sync it; it survives a power failure once this returns."""
-        write_whole(self._path(key), (json.dumps(asdict(answer), sort_keys=True) + "\n").encode(), lasting=True)
+        write_whole(self._path(key), json.dumps(asdict(answer), sort_keys=True) + "\n", durable=True)
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the ledger."""

@@ -1,1 +1,1 @@
-"""JSON lines, whole files written by rename, and shelves of small records."""
+"""JSON lines, files written by rename, and caches of bytes by key."""

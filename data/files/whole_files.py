@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whoever reads or dies meanwhile."""
+"""Files written by rename: a reader sees the old content or the new, never a part of it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import secrets
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes, *, lasting: bool = False) -> None:
-    """Writes a file beside its place and renames it; its folder is made when it is missing.
+def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+    """Writes a file under a temporary name and renames it; creates missing folders.
 
     Args:
-        lasting: when this returns, the file outlives the machine.
+        content: a string is written as UTF-8.
+        durable: fsync the file and its folders, so that it survives a power failure once this returns.
     """
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{path.name}-{secrets.token_hex(4)}"
     try:
         with draft.open("wb") as file:
-            file.write(content)
-            if lasting:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
                 file.flush()
                 os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    if lasting:
+    if durable:
         for entry in (folder, folder.parent):
             descriptor = os.open(entry, os.O_RDONLY)
             try:

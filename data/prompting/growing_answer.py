@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from data.prompting.output_stream import OutputStream, Piece, TextStream
+from data.prompting.output_stream import OutputPiece, OutputStream, TextStream
 from data.prompting.prompts import Parsed, is_abstention
 
 
@@ -32,19 +32,19 @@ class GrowingAnswer:
         """Nothing more is wanted, whatever the model would go on with."""
         return self._output.done or self._stop.stopped
 
-    def feed(self, token: int) -> list[Piece]:
+    def feed(self, token: int) -> list[OutputPiece]:
         """The pieces that a token ends; none once it is done."""
         if self.done:
             return []
         self.tokens += 1
         return self._stopped(self._output.feed(self._text.feed(token)))
 
-    def finish(self) -> list[Piece]:
+    def finish(self) -> list[OutputPiece]:
         """What was held back; no token follows."""
         pieces = [] if self.done else self._stopped(self._output.feed(self._text.finish()))
         pieces += self._stopped(self._output.finish())
         if rest := self._stop.finish():
-            pieces += self._kept([Piece("answer", rest)])
+            pieces += self._kept([OutputPiece("answer", rest)])
         return pieces
 
     @property
@@ -53,11 +53,14 @@ class GrowingAnswer:
         answer = "".join(self._answer)
         return Parsed(answer, self._output.parsed.quotes, is_abstention(answer))
 
-    def _stopped(self, pieces: Sequence[Piece]) -> list[Piece]:
-        given = [Piece(kind, self._stop.feed(text)) if kind == "answer" else Piece(kind, text) for kind, text in pieces]
+    def _stopped(self, pieces: Sequence[OutputPiece]) -> list[OutputPiece]:
+        given = [
+            OutputPiece(kind, self._stop.feed(text)) if kind == "answer" else OutputPiece(kind, text)
+            for kind, text in pieces
+        ]
         return self._kept([piece for piece in given if piece.text or piece.kind == "end of quote"])
 
-    def _kept(self, pieces: list[Piece]) -> list[Piece]:
+    def _kept(self, pieces: list[OutputPiece]) -> list[OutputPiece]:
         self._answer += [text for kind, text in pieces if kind == "answer"]
         return pieces
 

@@ -18,7 +18,7 @@ _UNFINISHED = "\ufffd"
 _AFTER: dict[str, Kind] = {ANSWER: "answer", BEGIN_QUOTE: "quote"}
 
 
-class Piece(NamedTuple):
+class OutputPiece(NamedTuple):
     """A part of the output; of a kind "end of quote" the text is empty."""
 
     kind: Kind
@@ -76,24 +76,24 @@ class OutputStream:
         self._answered = False  # a marker said that the answer begins
         self._started = False  # something of this piece was given
 
-    def feed(self, text: str) -> list[Piece]:
+    def feed(self, text: str) -> list[OutputPiece]:
         """The pieces that this text ends."""
         if self.done:
             return []
         self.text += text
         self._waiting += text
-        pieces: list[Piece] = []
+        pieces: list[OutputPiece] = []
         while not self.done and self._take(pieces, last=False):
             pass
         return pieces
 
-    def finish(self) -> list[Piece]:
+    def finish(self) -> list[OutputPiece]:
         """What was held back; nothing follows."""
-        pieces: list[Piece] = []
+        pieces: list[OutputPiece] = []
         while not self.done and self._take(pieces, last=True):
             pass
         if self._kind == "quote":
-            pieces.append(Piece("end of quote", ""))
+            pieces.append(OutputPiece("end of quote", ""))
         self.done = True
         return pieces
 
@@ -109,7 +109,7 @@ class OutputStream:
         """The answer says that the documents do not hold it."""
         return is_abstention(self.parsed.answer)
 
-    def _take(self, pieces: list[Piece], last: bool) -> bool:
+    def _take(self, pieces: list[OutputPiece], last: bool) -> bool:
         """One step through what waits; whether there was one."""
         if self._kind is None and not self._begin(last):
             return False
@@ -128,7 +128,7 @@ class OutputStream:
         self._waiting = self._waiting[place + len(marker) :]
         self._give(pieces, self._kind or "reason", before)
         if self._kind == "quote":
-            pieces.append(Piece("end of quote", ""))
+            pieces.append(OutputPiece("end of quote", ""))
         self._answered = marker == ANSWER
         self._kind = _AFTER.get(marker, "reason")
         self._started = False
@@ -152,7 +152,7 @@ class OutputStream:
         self._kind, self._waiting = "answer", text
         return True
 
-    def _take_answer(self, pieces: list[Piece], last: bool) -> bool:
+    def _take_answer(self, pieces: list[OutputPiece], last: bool) -> bool:
         if not self._started:
             self._waiting = self._waiting.lstrip(" \t" if self._answered else None)
         # A marked answer is one line; another answer begins where another marker stands.
@@ -170,12 +170,12 @@ class OutputStream:
         self._give(pieces, "answer", ready)
         return False
 
-    def _give(self, pieces: list[Piece], kind: Kind, text: str) -> None:
+    def _give(self, pieces: list[OutputPiece], kind: Kind, text: str) -> None:
         if not self._started:
             text = text.lstrip()
         if text:
             self._started = True
-            pieces.append(Piece(kind, text))
+            pieces.append(OutputPiece(kind, text))
 
 
 def _first_marker(text: str) -> tuple[str | None, int]:

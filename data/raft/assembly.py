@@ -24,7 +24,7 @@ from data.raft.mixing import GeneralRecord, mix_in
 from data.raft.sequences import TokenSequence, encode_records
 from data.raft.settings import RaftSettings
 from data.raft.sharing import sharing_counts
-from data.retrieval.reranker import Score
+from data.retrieval.reranker import ScorePairs
 from user_error import UserError
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Assembler:
         tokenizer: Tokenizer,
         embed: Callable[[Sequence[str]], np.ndarray],
         question_cosine: float,
-        score: Score | None = None,
+        score: ScorePairs | None = None,
         copies: Copies | None = None,
     ) -> None:
         """

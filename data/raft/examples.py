@@ -24,7 +24,7 @@ from data.questions.questions import Question, Rejected
 from data.raft.contexts import ContextGroup, form_groups, guarded_context, hidden_context
 from data.raft.settings import RaftSettings
 from data.raft.space import ChunkSpace, Rows
-from data.retrieval.reranker import Score
+from data.retrieval.reranker import ScorePairs
 from user_error import UserError
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def build_examples(
     vectors: np.ndarray,
     settings: RaftSettings,
     tokenizer: Tokenizer,
-    score: Score | None = None,
+    score: ScorePairs | None = None,
     question_vectors: np.ndarray | None = None,
 ) -> RaftBuild:
     """One example for each question and pass; examples that share a context are adjacent.
@@ -120,7 +120,7 @@ class _Builder:
         vectors: np.ndarray,
         settings: RaftSettings,
         tokenizer: Tokenizer,
-        score: Score | None,
+        score: ScorePairs | None,
         question_vectors: np.ndarray | None,
     ) -> None:
         assert len({question.id for question in questions}) == len(questions)

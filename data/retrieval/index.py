@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from data.retrieval.index_kinds import EXACT, IndexSettings, Quality, build_index, choose_factory, tune
+from data.retrieval.index_kinds import EXACT, IndexQuality, IndexSettings, build_index, choose_factory, tune
 from user_error import UserError
 
 _INDEX, _VECTORS, _IDS, _FACTS = "index.faiss", "vectors.npy", "chunk_ids.json", "index.json"
@@ -38,7 +38,7 @@ class ChunkIndex:
         index: Any,
         chunk_ids: Sequence[str],
         embedder_digest: str,
-        quality: Quality,
+        quality: IndexQuality,
         exact: np.ndarray | None = None,
     ) -> None:
         assert index.ntotal == len(chunk_ids)
@@ -72,8 +72,8 @@ class ChunkIndex:
         factory = choose_factory(settings, *vectors.shape)
         index = build_index(vectors, factory)
         if factory == EXACT:
-            return cls(index, chunk_ids, embedder_digest, Quality(factory, {}, 1.0, 0))
-        draft = cls(index, chunk_ids, embedder_digest, Quality(factory, {}, 0.0, 0), vectors)
+            return cls(index, chunk_ids, embedder_digest, IndexQuality(factory, {}, 1.0, 0))
+        draft = cls(index, chunk_ids, embedder_digest, IndexQuality(factory, {}, 0.0, 0), vectors)
         draft.quality = tune(index, factory, vectors, lambda queries, k: draft._search(queries, k)[1], settings)
         return draft
 
@@ -127,7 +127,7 @@ class ChunkIndex:
             path = folder / name
             if not path.is_file() or (check and _digest(path) != sha256):
                 raise UserError(f"{path} is missing or damaged: delete {folder} to rebuild the index")
-        quality = Quality(**facts["quality"])
+        quality = IndexQuality(**facts["quality"])
         ids = json.loads((folder / _IDS).read_bytes())
         exact = None if quality.factory == EXACT else np.load(folder / _VECTORS, mmap_mode="r")
         index = faiss.read_index(str(folder / _INDEX), faiss.IO_FLAG_MMAP_IFC)
@@ -187,7 +187,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise UserError(f"no index in {folder} ({_FACTS} is missing): build it first")
     try:
         facts = json.loads(path.read_bytes())
-        quality = Quality(**facts["quality"])
+        quality = IndexQuality(**facts["quality"])
         needed = {_INDEX, _IDS} | ({_VECTORS} if quality.factory != EXACT else set())
         if set(facts["sha256"]) != needed:
             raise KeyError

@@ -30,7 +30,7 @@ _TRAINING_POINTS = 40  # of each centroid; FAISS warns below 39
 _EFFORTS = {"efSearch": (32, 1024), "nprobe": (4, 4096)}  # first and last
 
 # (queries float32 [Q, D], k) -> positions of the best k in the vectors, int64 [Q, k].
-Search = Callable[[np.ndarray, int], np.ndarray]
+VectorSearch = Callable[[np.ndarray, int], np.ndarray]
 
 
 class IndexSettings(BaseModel):
@@ -55,7 +55,7 @@ class IndexSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class IndexQuality:
     """What a built index is.
 
     Attributes:
@@ -114,7 +114,7 @@ def build_index(vectors: np.ndarray, factory: str) -> Any:
     return index
 
 
-def tune(index: Any, factory: str, vectors: np.ndarray, search: Search, settings: IndexSettings) -> Quality:
+def tune(index: Any, factory: str, vectors: np.ndarray, search: VectorSearch, settings: IndexSettings) -> IndexQuality:
     """Sets how hard an approximate index looks, and measures what it finds.
 
     Args:
@@ -151,7 +151,7 @@ def tune(index: Any, factory: str, vectors: np.ndarray, search: Search, settings
         RECALL_DEPTH,
         len(second),
     )
-    return Quality(factory, effort, found, len(second))
+    return IndexQuality(factory, effort, found, len(second))
 
 
 def recall(found: np.ndarray, nearest: np.ndarray, own: np.ndarray) -> float:

@@ -10,7 +10,7 @@ Fusion is that of Cormack, Clarke and Büttcher (SIGIR 2009): a chunk's score is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,9 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from data.documents.chunks import Chunk
 from data.retrieval.index import ChunkIndex
 from data.retrieval.keywords import KeywordIndex
-from data.retrieval.reranker import Score
-
-Embed = Callable[[Sequence[str]], np.ndarray]
+from data.retrieval.reranker import ScorePairs
+from data.retrieval.vectors import Embed
 
 
 class RetrievalSettings(BaseModel):
@@ -59,7 +58,7 @@ class Retriever:
         embed: Embed,
         settings: RetrievalSettings,
         keywords: KeywordIndex | None = None,
-        score: Score | None = None,
+        score: ScorePairs | None = None,
     ) -> None:
         self.settings = settings
         assert keywords is not None or not self.settings.hybrid

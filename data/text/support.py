@@ -6,12 +6,12 @@ import re
 import unicodedata
 from functools import cache
 
-# Han, kana, Thai, Lao, Burmese, Khmer: no spaces stand between words, so that pairs of characters take their place.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+from data.text.words import UNSPACED
+
 # Marks belong to words: without them those of India's and Arabia's scripts fall apart.
 _MARKS = "".join(chr(code) for code in range(0x300, 0x1000) if unicodedata.category(chr(code)).startswith("M"))
 _PART = re.compile(
-    rf"[{_UNSPACED}]+|\d+(?:[.,'’ \u00a0\u202f]\d{{3}})*(?:[.,]\d+)?|(?:(?![{_UNSPACED}])(?:[^\W\d_]|[{_MARKS}]))+"
+    rf"[{UNSPACED}]+|\d+(?:[.,'’ \u00a0\u202f]\d{{3}})*(?:[.,]\d+)?|(?:(?![{UNSPACED}])(?:[^\W\d_]|[{_MARKS}]))+"
 )
 _GROUPS = re.compile(r"[.,'’ \u00a0\u202f](?=\d{3}(?:\D|$))")
 # The same word in another form: "goat" and "goats", "stationed" and "station".
@@ -28,7 +28,7 @@ def split_words(text: str) -> list[str]:
         part = match[0]
         if part[0].isdecimal():
             words.append("".join(str(unicodedata.decimal(c, c)) for c in _GROUPS.sub("", part)).replace(",", "."))
-        elif re.match(f"[{_UNSPACED}]", part):
+        elif re.match(f"[{UNSPACED}]", part):
             words += [part[i : i + 2] for i in range(len(part) - 1)] or [part]
         else:
             words.append(part)

@@ -7,7 +7,7 @@ from contextlib import suppress
 import typer
 
 from data.prompting.growing_answer import GrowingAnswer
-from data.prompting.output_stream import Piece
+from data.prompting.output_stream import OutputPiece
 from flows.serving.opening import open_last_run
 from jora_model.spec.settings import GenerationSettings
 from tasks.answering.answering import Answering, Asked, answer_together
@@ -79,7 +79,7 @@ class _Printer:
         self._kind = ""
         self._quote = ""
 
-    def show(self, pieces: Sequence[Piece]) -> None:
+    def show(self, pieces: Sequence[OutputPiece]) -> None:
         for kind, text in pieces:
             if kind == "end of quote":
                 typer.echo(f'"\n  {_place(self._asked, self._quote)}')

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from data.prompting.growing_answer import GrowingAnswer
-from data.prompting.output_stream import Piece
+from data.prompting.output_stream import OutputPiece
 from flows.serving.chat_reply import Reply
 from flows.serving.chat_request import ChatRequest, Refusal, read_chat
 from flows.serving.connection import EventStream, Gone, read_body, unless_gone
@@ -142,7 +142,7 @@ class ChatApp:
 
     async def _grow(
         self, asked: Asked, answer: GrowingAnswer, settings: GenerationSettings
-    ) -> AsyncGenerator[tuple[list[Piece], str]]:
+    ) -> AsyncGenerator[tuple[list[OutputPiece], str]]:
         """New pieces, and with the last ones why it ended; left early, or cancelled, it frees its slot."""
         loop = asyncio.get_running_loop()
         heard: asyncio.Queue[Produced | Exception] = asyncio.Queue()
@@ -234,7 +234,7 @@ class _Endpoint:
         await self._app.answer(scope, receive, send)
 
 
-async def _stream(stream: EventStream, reply: Reply, growing: AsyncIterator[tuple[list[Piece], str]]) -> None:
+async def _stream(stream: EventStream, reply: Reply, growing: AsyncIterator[tuple[list[OutputPiece], str]]) -> None:
     """Nothing is sent before there is a token: what goes wrong until then is a status."""
     async for pieces, finish in growing:
         opening = b"" if stream.started else reply.first()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.prompting.growing_answer import GrowingAnswer
-from data.prompting.output_stream import Piece
+from data.prompting.output_stream import OutputPiece
 from tasks.answering.answering import Asked
 
 DONE = b"data: [DONE]\n\n"
@@ -39,7 +39,7 @@ class Reply:
         }
         self._quoting = self._reasoned = False
 
-    def whole(self, pieces: Sequence[Piece], finish: str) -> dict[str, Any]:
+    def whole(self, pieces: Sequence[OutputPiece], finish: str) -> dict[str, Any]:
         """The body of an answer that is not streamed."""
         deltas = [self._delta(piece) for piece in pieces]
         message = {
@@ -56,7 +56,7 @@ class Reply:
         """The chunk that opens a stream, with the sources."""
         return self._chunk({"role": "assistant", "content": ""}, sources=self._sources())
 
-    def more(self, pieces: Sequence[Piece]) -> bytes:
+    def more(self, pieces: Sequence[OutputPiece]) -> bytes:
         """Chunks of new pieces; nothing where there is nothing to show."""
         deltas = [delta for piece in pieces if (delta := self._delta(piece))]
         return b"".join(self._chunk(delta) for delta in deltas)
@@ -69,7 +69,7 @@ class Reply:
             end += event(body)
         return end + DONE
 
-    def _delta(self, piece: Piece) -> dict[str, str]:
+    def _delta(self, piece: OutputPiece) -> dict[str, str]:
         if piece.kind == "answer":
             return {"content": piece.text}
         if piece.kind == "end of quote":

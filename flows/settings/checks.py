@@ -32,8 +32,7 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
     # Resolved: errors name the person's file, not our link to it.
     found = gguf_config((store.path(base) / "model.gguf").resolve())
     facts = ModelConfig.from_hf(found)
-    kept.parent.mkdir(exist_ok=True)
-    write_whole(kept, json.dumps(found).encode())
+    write_whole(kept, json.dumps(found))
     return facts
 
 

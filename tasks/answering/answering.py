@@ -18,7 +18,7 @@ import numpy as np
 
 from data.documents.chunks import Chunk
 from data.prompting.growing_answer import GrowingAnswer
-from data.prompting.output_stream import Piece
+from data.prompting.output_stream import OutputPiece
 from data.prompting.prompts import PromptStyle
 from data.prompting.tokenizer import Tokenizer
 from data.retrieval.retriever import RetrievalSettings, Retriever
@@ -147,7 +147,7 @@ class Answering:
 
 def answer_together(
     engine: Engine, asked: Sequence[Asked], settings: GenerationSettings
-) -> Iterator[tuple[int, list[Piece], GrowingAnswer]]:
+) -> Iterator[tuple[int, list[OutputPiece], GrowingAnswer]]:
     """Answer all at once, in this thread: the place of each in `asked`, its new pieces, and the answer so far.
 
     The engine is idle before and, if this is not left half-way, after.

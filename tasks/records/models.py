@@ -20,9 +20,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from data.evaluation.ladder import TUNED
+from data.files.whole_files import write_whole
 from data.scoring.scores import METRICS
 from tasks.store.artifacts import Artifact, BrokenArtifact
-from tasks.store.links import point, replace_text
+from tasks.store.links import point
 from tasks.store.locks import flocked
 from tasks.store.store import Store
 from user_error import UserError
@@ -277,7 +278,7 @@ class Registry:
 
     def _appoint(self, history: Sequence[Reign]) -> None:
         content = [reign.model_dump(mode="json") for reign in history]
-        replace_text(self.folder / "history.json", json.dumps(content, indent=1, sort_keys=True) + "\n")
+        write_whole(self.folder / "history.json", json.dumps(content, indent=1, sort_keys=True) + "\n", durable=True)
         self._link(history)
 
     def _link(self, history: Sequence[Reign]) -> None:
@@ -290,7 +291,7 @@ class Registry:
 
     def _write(self, record: ModelRecord) -> None:
         text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
-        replace_text(self._file(record.name), text + "\n")
+        write_whole(self._file(record.name), text + "\n", durable=True)
 
     def _read(self, path: Path) -> ModelRecord:
         try:

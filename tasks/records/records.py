@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from data.files.whole_files import write_whole
 from tasks.store.artifacts import Artifact, Outcome
-from tasks.store.links import replace_text
 from tasks.store.locks import POLL_SECONDS, try_flock
 from tasks.store.retries import DiskFull, is_full
 from tasks.store.store import Store
@@ -97,7 +97,7 @@ class Recording:
     def write(self, **changes: Any) -> None:
         """Write the record anew."""
         self.record = self.record.model_copy(update=changes)
-        replace_text(self.folder / _RECORD, self.record.model_dump_json(indent=1) + "\n")
+        write_whole(self.folder / _RECORD, self.record.model_dump_json(indent=1) + "\n", durable=True)
 
     def note_stage(self, outcome: Outcome) -> None:
         """Add a stage that has ended. A full disk must not take from a run what it has just built."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.files.whole_files import write_whole
 from tasks.store.artifacts import Artifact, Outcome
-from tasks.store.links import point, replace_text
+from tasks.store.links import point
 from tasks.store.store import Store
 from user_error import UserError
 
@@ -69,7 +70,7 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
         "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
         "settings": settings,
     }
-    replace_text(folder / RUN, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    write_whole(folder / RUN, json.dumps(record, indent=1, sort_keys=True) + "\n", durable=True)
     return Results(store.work_dir, tuple(store.outcomes), given)
 
 

@@ -12,7 +12,7 @@ from data.questions.questions import Question
 from data.retrieval.embeddings import Embedder
 from data.retrieval.index import ChunkIndex
 from data.retrieval.keywords import KeywordIndex
-from data.retrieval.reranker import Score, load_reranker
+from data.retrieval.reranker import ScorePairs, load_reranker
 from data.retrieval.retriever import RetrievalSettings, Retriever
 from data.retrieval.vectors import Embed, VectorStore
 from tasks.store.artifacts import Artifact
@@ -51,11 +51,11 @@ def open_embed(store: Store, embedder: Artifact) -> Embed:
 
 
 @functools.cache
-def _reranker(folder: Path) -> Score:
+def _reranker(folder: Path) -> ScorePairs:
     return load_reranker(folder)
 
 
-def open_reranker(store: Store, reranker: Artifact | None) -> Score | None:
+def open_reranker(store: Store, reranker: Artifact | None) -> ScorePairs | None:
     """The cross-encoder, loaded once for the process; None for none."""
     return None if reranker is None else _reranker(store.path(reranker))
 

@@ -42,7 +42,7 @@ def cut_chunks(store: Store, documents: Artifact, base: Artifact, chunking: Chun
     code = stage_code(chunk_documents, ("data.documents.chunks", "data.prompting.tokenizer"))
     way = stage_key("chunks", 1, code.digest, {"base": base, "chunking": chunking}, code.libraries)
     count_tokens = open_tokenizer(store, base).count_tokens
-    found, _ = ChunkMemory(store.work_dir / "chunks" / way).chunk(
+    found, _ = ChunkMemory(store.work_dir / "chunks" / f"{way}.sqlite").chunk(
         open_documents(store, documents), lambda fresh: chunk_documents(fresh, count_tokens, chunking)
     )
     duplicates: list[Duplicate] = []

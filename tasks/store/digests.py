@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
+
+from data.files.whole_files import write_whole
 
 #: Hex digits of an artifact's digest: 128 bits, far beyond accident, and short enough for a path.
 DIGEST_DIGITS = 32
@@ -45,9 +46,7 @@ def file_digest(path: Path, memory: Path | None) -> str:
         pass  # never seen, or a note that was cut off: compute it
     # The status is from before reading: a file that changes meanwhile has a later time and is read again.
     fresh = _Remembered(path=str(path), bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha256=_sha256(path))
-    draft = note.with_suffix(f".{secrets.token_hex(4)}")
-    draft.write_text(fresh.model_dump_json())
-    draft.rename(note)
+    write_whole(note, fresh.model_dump_json())
     return fresh.sha256
 
 

@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from data.files.whole_files import write_whole
 from tasks.store.artifacts import Artifact, BrokenArtifact, Manifest
 from tasks.store.digests import file_digest
 from tasks.store.report import describe_bytes
@@ -91,7 +92,7 @@ class Remote:
             artifact = read(record)
             if artifact is None or not self._bring(store, artifact):
                 return False
-            _write(store.results / key, record)
+            write_whole(store.results / key, record)
             self._marker(store, key).touch()
             return True
 
@@ -205,12 +206,6 @@ def _safe(name: str) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise UserError(f"the manifest names a file outside of its folder: {name!r}")
     return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(content)
-    fresh.replace(path)
 
 
 def _line(error: BaseException) -> str:

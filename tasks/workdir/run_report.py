@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.evaluation.champion import LABELS as GUARDED
+from data.files.whole_files import write_whole
 from data.report.run_facts import Decision, RunFacts, StageCost, Table, told_bytes, told_seconds
 from data.report.run_markdown import run_markdown
 from data.report.run_page import run_page
@@ -17,7 +18,7 @@ from tasks.records.models import Registry
 from tasks.records.records import RUNS, RunRecord, list_runs
 from tasks.records.runs import LATEST, REPORT, SWEEPS
 from tasks.store.artifacts import Artifact, Manifest
-from tasks.store.links import point, replace_text
+from tasks.store.links import point
 from tasks.store.store import MANIFEST, Store
 from tasks.workdir.run_curves import training_facts
 from tasks.workdir.run_scores import (
@@ -59,8 +60,8 @@ def write_report(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -
     folder = store.work_dir / RUNS / record.name
     facts = gather(store, record, defaults)
     # What a model writes may hold halves of characters, which no file can.
-    replace_text(folder / _MARKDOWN, _writable(run_markdown(facts)))
-    replace_text(folder / REPORT, _writable(run_page(facts)))
+    write_whole(folder / _MARKDOWN, _writable(run_markdown(facts)), durable=True)
+    write_whole(folder / REPORT, _writable(run_page(facts)), durable=True)
     return folder / REPORT
 
 

@@ -189,10 +189,10 @@ def test_a_report_that_fails_is_one_line_and_the_next_run_shows_no_old_one(
     record = run(store, made(store))
     assert not (store.work_dir / "latest" / "report.html").is_symlink()
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise OSError(28, "No space left\non device")
 
-    monkeypatch.setattr(run_report, "replace_text", fails)
+    monkeypatch.setattr(run_report, "write_whole", fails)
     with caplog.at_level(logging.WARNING):
         assert leave_report(store, record) is None
     (line,) = [entry.getMessage() for entry in caplog.records]

@@ -4,7 +4,7 @@ One process reads one file after the other, since it takes a second to start; an
 ended. Between the two, all in JSON but for the bytes of the file:
 
     to it       a line {"suffix", "settings", "seconds", "bytes"}, then so many bytes
-    from it     a line [{"Extracted": {...}}, {"Fault": {...}}, ...], or {"unreadable": reason}
+    from it     a line [{"Extracted": {...}}, {"UnreadPart": {...}}, ...], or {"unreadable": reason}
 
 Parsers written in C cannot be interrupted from within Python. So the process sets the kernel's timer on itself, whose
 signal nobody handles: it ends even where the process that asked is gone.
@@ -26,9 +26,9 @@ from types import TracebackType
 from typing import BinaryIO
 
 from data.documents.documents import MEGABYTE, DocumentSettings
-from data.documents.readers.extracted import Extracted, Fault, Unreadable
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 
-Items = list[Extracted | Fault]
+Items = list[Extracted | UnreadPart]
 
 _ROOT = Path(__file__).resolve().parents[3]
 # What each format's reader imports, before its time begins: it takes a second or two.
@@ -57,7 +57,7 @@ class ReadingChild:
         self._end()
 
     def read(
-        self, suffix: str, raw: bytes, settings: DocumentSettings, here: Callable[[], Iterable[Extracted | Fault]]
+        self, suffix: str, raw: bytes, settings: DocumentSettings, here: Callable[[], Iterable[Extracted | UnreadPart]]
     ) -> Items:
         """What is in a file of a format with a parser, or of another one that is large; else what `here` gives.
 
@@ -120,7 +120,7 @@ def items_of(entries: list[dict[str, dict[str, object]]]) -> Items:
     return [_item(*entry.popitem()) for entry in entries]
 
 
-def fields_of(items: Iterable[Extracted | Fault]) -> list[dict[str, dict[str, object]]]:
+def fields_of(items: Iterable[Extracted | UnreadPart]) -> list[dict[str, dict[str, object]]]:
     """Items as JSON has them."""
     return [{type(item).__name__: asdict(item)} for item in items]
 
@@ -135,9 +135,9 @@ def reason_of(error: Exception) -> str:
     return f"cannot be parsed ({type(error).__name__}: {first}): save it anew or remove it"
 
 
-def _item(kind: str, fields: dict[str, object]) -> Extracted | Fault:
+def _item(kind: str, fields: dict[str, object]) -> Extracted | UnreadPart:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return {"Extracted": Extracted, "Fault": Fault}[kind](**values)
+    return {"Extracted": Extracted, "UnreadPart": UnreadPart}[kind](**values)
 
 
 def _start() -> subprocess.Popen[bytes]:

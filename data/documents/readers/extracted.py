@@ -30,7 +30,7 @@ class Extracted:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class UnreadPart:
     """A part of a file (a row, a page) that cannot be read, with the reason; the other parts can."""
 
     part: str

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Fault, Unreadable
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 
 _EDGE_LINES = 3
 _LEAST_REPEATS = 3  # pages
@@ -28,12 +28,12 @@ _BROKEN_WORD = re.compile(r"\b([^\W\d_]++)[-\u00ad]\n([^\W\d_]++)")
 _COMPOUND = re.compile(r"\b[^\W\d_]++(?:-[^\W\d_]++)+")
 
 
-def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Fault]:
+def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     """All pages as one plain text with their offsets. A page that cannot be read is a fault, the others are read."""
     pages: list[list[str]] = []
     characters = 0
     for number, text in _page_texts(raw, settings):
-        if isinstance(text, Fault):
+        if isinstance(text, UnreadPart):
             yield text
             text = ""
         characters += len(text)
@@ -61,7 +61,7 @@ def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Fau
     yield Extracted(text, pages=starts, counts={name: count for name, count in counts.items() if count})
 
 
-def _page_texts(raw: bytes, settings: DocumentSettings) -> Iterator[tuple[int, str | Fault]]:
+def _page_texts(raw: bytes, settings: DocumentSettings) -> Iterator[tuple[int, str | UnreadPart]]:
     """(page number from 1, its text) of each page."""
     import logging
 
@@ -100,7 +100,7 @@ def _page_texts(raw: bytes, settings: DocumentSettings) -> Iterator[tuple[int, s
             except (MemoryError, KeyboardInterrupt):
                 raise
             except Exception as error:
-                yield number + 1, Fault(f"page {number + 1}", f"cannot be read ({_first_line(error)})")
+                yield number + 1, UnreadPart(f"page {number + 1}", f"cannot be read ({_first_line(error)})")
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Fault
+from data.documents.readers.extracted import Extracted, UnreadPart
 from data.documents.readers.html import read_html
 from data.documents.readers.office import read_docx, read_pptx
 from data.documents.readers.pdf import read_pdf
@@ -14,7 +14,7 @@ from data.documents.readers.rows import read_csv, read_jsonl, read_parquet
 from data.documents.readers.text import read_text
 
 #: Raises `Unreadable` where nothing of the file can be read.
-Reader = Callable[[bytes, DocumentSettings], Iterator[Extracted | Fault]]
+Reader = Callable[[bytes, DocumentSettings], Iterator[Extracted | UnreadPart]]
 
 READERS: Mapping[str, Reader] = MappingProxyType(
     {

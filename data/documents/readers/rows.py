@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Fault, Unreadable
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 from data.documents.readers.text import Decoded, decode
 
 _DELIMITERS = (",", ";", "\t")
 _SHOWN = 12  # names in a message
 
 
-def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Fault]:
+def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     """Rows below a head, cut at commas, semicolons or tabs: the first of them that gives the text column."""
     decoded = decode(raw, settings.encoding)
     heads = {delimiter: _head(decoded.text, delimiter) for delimiter in _DELIMITERS}
@@ -35,7 +35,7 @@ def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Fau
 
 def _csv_rows(
     text: str, delimiter: str, head: Sequence[str], settings: DocumentSettings
-) -> Iterator[Extracted | Fault]:
+) -> Iterator[Extracted | UnreadPart]:
     # Strict: a quote that is never closed would make one text of all rows after it.
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     next(rows)
@@ -45,12 +45,12 @@ def _csv_rows(
         except StopIteration:
             return
         except csv.Error as error:
-            yield Fault(str(number), f"not CSV ({error}): correct the row")
+            yield UnreadPart(str(number), f"not CSV ({error}): correct the row")
             continue
         if not row:
             continue
         if len(row) != len(head):
-            yield Fault(str(number), f"{len(row)} cells under a head of {len(head)}: correct the row")
+            yield UnreadPart(str(number), f"{len(row)} cells under a head of {len(head)}: correct the row")
         else:
             yield from _documents([dict(zip(head, row, strict=True))], settings, number)
 
@@ -65,31 +65,31 @@ def _field_limit(characters: int) -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def read_jsonl(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Fault]:
+def read_jsonl(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     """An object a line; only the text and title columns are looked at, whatever else a line holds."""
     decoded = decode(raw, settings.encoding)
     yield from _with_remarks(decoded, _json_rows(decoded.text, settings))
 
 
-def _json_rows(text: str, settings: DocumentSettings) -> Iterator[Extracted | Fault]:
+def _json_rows(text: str, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             item = json.loads(line)
         except json.JSONDecodeError as error:
-            yield Fault(str(number), f"not JSON ({error.msg} at column {error.colno}): correct the line")
+            yield UnreadPart(str(number), f"not JSON ({error.msg} at column {error.colno}): correct the line")
             continue
         except (RecursionError, ValueError):
-            yield Fault(str(number), "JSON that is nested too deeply or holds a number too long: correct the line")
+            yield UnreadPart(str(number), "JSON that is nested too deeply or holds a number too long: correct the line")
             continue
         if not isinstance(item, dict):
-            yield Fault(str(number), f"a {type(item).__name__}, not an object: correct the line")
+            yield UnreadPart(str(number), f"a {type(item).__name__}, not an object: correct the line")
         else:
             yield from _documents([item], settings, number)
 
 
-def read_parquet(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Fault]:
+def read_parquet(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     """The text and title columns of a Parquet file, no others."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -125,7 +125,7 @@ def is_dataset(folder: Path) -> bool:
     )
 
 
-def read_dataset(source: str, settings: DocumentSettings) -> Iterator[Extracted | Fault]:
+def read_dataset(source: str, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     """A folder written by save_to_disk, or a data set of the Hub by its id; of several splits the one in the settings.
 
     Raises:
@@ -154,19 +154,19 @@ def read_dataset(source: str, settings: DocumentSettings) -> Iterator[Extracted 
 
 def _documents(
     rows: Iterable[Mapping[str, Any]], settings: DocumentSettings, first: int
-) -> Iterator[Extracted | Fault]:
+) -> Iterator[Extracted | UnreadPart]:
     """Rows with names as documents; the first has this number."""
     for number, row in enumerate(rows, start=first):
         text = row.get(settings.text_column)
         title = row.get(settings.title_column) if settings.title_column else None
         if not isinstance(text, str):
             kind = "missing" if text is None else f"a {type(text).__name__}, not a text"
-            yield Fault(str(number), f"the column {settings.text_column!r} is {kind}")
+            yield UnreadPart(str(number), f"the column {settings.text_column!r} is {kind}")
         else:
             yield Extracted(text, " ".join(str(title).split()) if title is not None else None, part=str(number))
 
 
-def _with_remarks(decoded: Decoded, items: Iterable[Extracted | Fault]) -> Iterator[Extracted | Fault]:
+def _with_remarks(decoded: Decoded, items: Iterable[Extracted | UnreadPart]) -> Iterator[Extracted | UnreadPart]:
     """The items, the first text among them with what there is to say of the file's encoding."""
     said = not decoded.detected
     for item in items:

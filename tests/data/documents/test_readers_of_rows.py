@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Fault, Unreadable
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 from data.documents.readers.rows import read_csv, read_dataset, read_jsonl, read_parquet
 
 DEFAULT = DocumentSettings()
@@ -33,7 +33,7 @@ def test_csv_rows_are_documents_and_ragged_ones_faults():
     items = list(read_csv(file.getvalue().encode(), settings))
     assert items == [
         Extracted("First,\nwith a break.", "One", part="1"),
-        Fault("2", "2 cells under a head of 3: correct the row"),
+        UnreadPart("2", "2 cells under a head of 3: correct the row"),
         Extracted("Third.", "", part="4"),
     ]
 
@@ -48,7 +48,7 @@ def test_csv_finds_the_text_column(delimiter):
 
 def test_csv_with_a_quote_that_is_never_closed_is_not_one_long_text():
     first, fault = read_csv(b'id,text\n1,First.\n2,"Second.\n3,Third.\n', DEFAULT)
-    assert first.text == "First." and isinstance(fault, Fault) and "not CSV" in fault.reason
+    assert first.text == "First." and isinstance(fault, UnreadPart) and "not CSV" in fault.reason
 
 
 def test_csv_takes_long_cells_and_leaves_the_module_as_it_was():
@@ -56,7 +56,7 @@ def test_csv_takes_long_cells_and_leaves_the_module_as_it_was():
     raw = ("text\n" + "word " * 100_000 + "\n").encode()
     assert len(one(read_csv(raw, DEFAULT)).text) == 500_000
     (fault,) = read_csv(raw, DocumentSettings(max_document_characters=1000))
-    assert isinstance(fault, Fault) and "field larger" in fault.reason
+    assert isinstance(fault, UnreadPart) and "field larger" in fault.reason
     assert csv.field_size_limit() == before
 
 
@@ -68,7 +68,7 @@ def test_jsonl_rows_and_their_faults():
         Extracted("One.", part="1"),
         Extracted("Last.", part="8"),
     ]
-    faults = [(item.part, item.reason) for item in items if isinstance(item, Fault)]
+    faults = [(item.part, item.reason) for item in items if isinstance(item, UnreadPart)]
     assert [part for part, _ in faults] == ["2", "3", "4", "5", "7"]
     for (_, reason), words in zip(
         faults, ("a int, not a text", "missing", "a list", "not JSON", "nested"), strict=True
@@ -89,7 +89,7 @@ def test_parquet_rows():
     parquet.write_table(table, file)
     items = list(read_parquet(file.getvalue(), DocumentSettings(title_column="name")))
     assert items[0] == Extracted("One.", "a", part="1") and items[2] == Extracted("Three.", "c", part="3")
-    assert items[1] == Fault("2", "the column 'text' is missing")
+    assert items[1] == UnreadPart("2", "the column 'text' is missing")
     with pytest.raises(Unreadable, match="broken Parquet"):
         list(read_parquet(file.getvalue()[:-8], DEFAULT))
     with pytest.raises(Unreadable, match=r"over documents\.max_unpacked_bytes=10"):

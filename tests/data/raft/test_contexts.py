@@ -163,7 +163,7 @@ def test_an_oracle_that_is_no_chunk_is_an_error():
     space = ChunkSpace(chunks, vectors, 0.95)
     with pytest.raises(ValueError, match=r"the oracle 7 of question .* is none of the 2 chunks"):
         space.oracle_rows(make_question("q", ("7",), "x", ("one.",)))
-    with pytest.raises(ValueError, match="give one vector a chunk"):
+    with pytest.raises(AssertionError, match="for 2 chunks"):
         ChunkSpace(chunks, vectors[:1], 0.95)
 
 

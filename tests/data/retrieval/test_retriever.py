@@ -11,7 +11,7 @@ import pytest
 
 from data.retrieval.index import ChunkIndex
 from data.retrieval.keywords import KeywordIndex
-from data.retrieval.reranker import Score, load_reranker
+from data.retrieval.reranker import ScorePairs, load_reranker
 from data.retrieval.retriever import RetrievalSettings, Retriever, fuse
 from data.scoring.retrieval_scores import measure_retrieval, retrieval_table, score_ranking
 from testing.raft_corpus import make_chunk, make_question
@@ -44,7 +44,7 @@ def keywords():
 
 
 @pytest.fixture(scope="module")
-def score(tmp_path_factory) -> Score:
+def score(tmp_path_factory) -> ScorePairs:
     return load_reranker(reranker_folder(tmp_path_factory.mktemp("cross")))
 
 

@@ -1,8 +1,13 @@
 """Vectors and chunks that are kept by content: computed once, equal to those computed anew, safe against damage."""
 
+import errno
 import logging
+import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +17,8 @@ from data.documents.chunks import ChunkSettings, chunk_documents
 from data.documents.documents import make_document
 from data.files.shelf import Shelf
 from data.retrieval.vectors import VectorStore, shards
+
+ROOT = Path(__file__).parents[3]
 
 
 class Counting:
@@ -53,17 +60,25 @@ def test_real_vectors_equal_those_computed_anew(embedder, tmp_path):
     np.testing.assert_array_equal(grown.get(texts, embedder.embed), anew.get(texts, embedder.embed))
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip"])
-def test_a_damaged_shard_is_told_and_made_again(store, tmp_path, damage, caplog):
-    store.get(["a", "bb"], Counting())
-    (path,) = tmp_path.rglob("*.rows")
+def damage(path, kind):
+    """Damage one value, the end, or the head of a shelf's file."""
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content[:-9] if damage == "cut" else content)
+    if kind == "value":
+        content[content.index(np.array([1, 1], np.float32).tobytes())] ^= 1
+    path.write_bytes({"value": content, "cut": content[:-4096], "head": b"?" * 200 + content[200:]}[kind])
+
+
+@pytest.mark.parametrize("kind", ["value", "cut", "head"])
+def test_damage_is_computed_again(store, tmp_path, kind, caplog):
+    store.get(["a", "bb"], Counting())
+    (path,) = tmp_path.rglob("*.sqlite")
+    damage(path, kind)
     embed = Counting()
     with caplog.at_level(logging.WARNING):
         np.testing.assert_array_equal(store.get(["a", "bb"], embed), [[1, 1], [2, 0]])
-    assert embed.asked == ["a", "bb"] and "is damaged and is removed" in caplog.text
+    assert embed.asked == (["a"] if kind == "value" else ["a", "bb"])
+    assert ("is damaged" in caplog.text) == (kind != "value")
+    assert not store.missing(["a", "bb"])
 
 
 def test_many_writers_at_once(tmp_path):
@@ -78,15 +93,44 @@ def test_many_writers_at_once(tmp_path):
         list(pool.map(write, range(4)))
     embed = Counting()
     np.testing.assert_array_equal(VectorStore(tmp_path, "maker", 2).get(texts, embed)[:, 0], range(1, 60))
-    assert not embed.asked and not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+    assert not embed.asked and [path.name for path in tmp_path.iterdir()] == ["maker.sqlite"]
 
 
-def test_an_unfinished_shard_is_not_read(tmp_path):
-    shelf = Shelf(tmp_path, ".rows")
-    (tmp_path / ".0123.rows-abcd").write_bytes(b"half")
-    assert list(shelf.shards()) == []
-    path = shelf.add(b"whole")
-    assert list(shelf.shards()) == [path] and shelf.add(b"whole") == path
+def test_a_killed_writer_leaves_all_or_nothing(tmp_path):
+    shelf = Shelf(tmp_path / "shelf.sqlite")
+    shelf.add({"old": b"0"})
+    writer = """
+import os, sys
+from pathlib import Path
+from data.files.shelf import Shelf
+shelf = Shelf(Path(sys.argv[1]))
+shelf.add({"kept": b"1"})
+def write_and_die(connection):
+    connection.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
+    rows = ((f"key {number}", b"", b"x" * 9000) for number in range(50))
+    connection.executemany("INSERT INTO shelf VALUES (?, ?, ?)", rows)
+    os._exit(9)
+shelf._run(write_and_die)
+"""
+    done = subprocess.run([sys.executable, "-c", writer, str(tmp_path / "shelf.sqlite")], cwd=ROOT, timeout=60)
+    assert done.returncode == 9 and (tmp_path / "shelf.sqlite-journal").exists()
+    assert shelf.get(["old", "kept", "key 0", "key 49"]) == {"old": b"0", "kept": b"1"}
+    shelf.add({"new": b"2"})
+    assert shelf.get(["new"]) == {"new": b"2"} and not (tmp_path / "shelf.sqlite-journal").exists()
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
+    connect = sqlite3.connect
+
+    def small(path, **settings):
+        connection = connect(path, **settings)
+        connection.execute("PRAGMA max_page_count = 1")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    with pytest.raises(OSError, match="disk is full") as caught:
+        Shelf(tmp_path / "shelf.sqlite").add({"a": b""})
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_shards_hold_all_texts():
@@ -104,7 +148,7 @@ def test_only_new_documents_are_cut(tmp_path):
         return chunk_documents(fresh, lambda texts: [len(text.split()) for text in texts], ChunkSettings(max_tokens=32))
 
     anew = cut(documents)
-    memory = ChunkMemory(tmp_path)
+    memory = ChunkMemory(tmp_path / "chunks.sqlite")
     assert memory.chunk(documents[:3], cut) == (cut(documents[:3]), 3)
     del cut_now[:]
     assert memory.chunk(documents, cut) == (anew, 2)

@@ -32,6 +32,8 @@ def test_words(text, words):
         ("1,300 marks", "It costs 1300 marks.", 1),
         ("英国", "工业革命首先在英国开始。", 1),
         ("法国", "工业革命首先在英国开始。", 0),
+        ("부산", "회의는 부산에서 열렸다.", 1),
+        ("서울", "회의는 부산에서 열렸다.", 0),
         ("Англии", "Революция началась в Англии.", 1),
         ("بريطانيا", "بدأت الثورة الصناعية في بريطانيا", 1),
         ("It was painted red because the harbour asked for a mark that is seen in fog", "Ousel has no trees.", 0),

@@ -187,11 +187,11 @@ def test_a_full_disk_at_the_start_is_one_line_and_leaves_no_lock(
 ) -> None:
     store = Store(tmp_path)
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, text: str, durable: bool) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tasks.records.records.replace_text", full)
+        patched.setattr("tasks.records.records.write_whole", full)
         with pytest.raises(DiskFull, match="the record of this run: no space is left"):
             run(store, "one")
     assert store.listeners == []

@@ -11,6 +11,7 @@ from data.documents.chunks import Chunk
 from data.files.jsonl import write_jsonl
 from data.retrieval.embeddings import Embedder, EmbeddingSettings, resolve_embedder
 from data.retrieval.index_kinds import IndexSettings
+from data.retrieval.vectors import shards
 from tasks.stages.embedding import _runner, check_workers, embed_shard
 from tasks.stages.loading import open_embedder, open_vectors
 from tasks.stages.retrieval import index_chunks
@@ -35,27 +36,34 @@ def sources(work: Path) -> tuple[Store, Artifact, Artifact]:
 
 
 def indexed(work: Path, embedding: EmbeddingSettings) -> tuple[Store, Artifact, int]:
-    """The index, and how many shards of vectors there were when its stage began."""
+    """The index, and how many shards of texts were embedded before its stage began."""
     store, chunks, embedder = sources(work)
+    planned: list[list[str]] = []
+
+    def noted(texts: list[str]) -> list[list[str]]:
+        planned.extend(shards(texts))
+        return planned
 
     @flow
     def build() -> Artifact:
         return index_chunks(store, chunks, embedder, embedding, IndexSettings(), False)
 
-    index = build()
-    return store, index, len(list((work / "vectors").rglob("*.rows")))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tasks.stages.embedding.shards", noted)
+        index = build()
+    return store, index, len(planned)
 
 
 def test_dask_workers_make_the_same_vectors(tmp_path, prefect_server, few_in_a_shard):
     from distributed import LocalCluster
 
     anew = Embedder(resolve_embedder("embedded")).embed(TEXTS)
-    _, threads, shards = indexed(tmp_path / "threads", EmbeddingSettings())
-    assert shards == 3
+    _, threads, count = indexed(tmp_path / "threads", EmbeddingSettings())
+    assert count == 3
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         workers = EmbeddingSettings(workers=cluster.scheduler_address)
-        store, dask, shards = indexed(tmp_path / "dask", workers)
-    assert shards == 3 and dask == threads  # the index's bytes
+        store, dask, count = indexed(tmp_path / "dask", workers)
+    assert count == 3 and dask == threads  # the index's bytes
     model = open_embedder(store, sources(tmp_path / "dask")[2])
     kept = open_vectors(store, model)
     assert not kept.missing(TEXTS)
@@ -63,8 +71,8 @@ def test_dask_workers_make_the_same_vectors(tmp_path, prefect_server, few_in_a_s
 
 
 def test_an_index_over_kept_vectors_embeds_nothing(tmp_path, prefect_server, monkeypatch):
-    _, first, shards = indexed(tmp_path, EmbeddingSettings())
-    assert shards == 1  # fewer than a shard: the stage itself embeds them
+    _, first, count = indexed(tmp_path, EmbeddingSettings())
+    assert count == 1  # fewer than a shard: the stage itself embeds them
     monkeypatch.setattr(Embedder, "embed", lambda *_: pytest.fail("embedded again"))
     assert indexed(tmp_path, EmbeddingSettings(workers="tcp://nobody.invalid:1"))[1] == first
 
