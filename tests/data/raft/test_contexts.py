@@ -93,6 +93,7 @@ def test_a_chain_of_tied_chunks_that_no_context_holds_gives_the_rest_groups_of_t
         ("cat.", "A Cat sat.", False),
         ("$5", "It costs US$5 only.", False),
         ("C++", "Written in C++, mostly.", False),
+        ("3", "It costs 3.5 marks, or 1,300.", True),
         ("水車", "島の水車は古い。", False),
         ("elsewhere", "A quote: the\nproof stands here. So.", False),  # the question's quote
     ],
