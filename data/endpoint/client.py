@@ -276,7 +276,8 @@ class Endpoint:
         if not known:
             reported = [estimated_tokens(part) for part in (call.prompt.message, text)]
         finish = choice.finish_reason if isinstance(choice.finish_reason, str) else ""
-        return EndpointAnswer(_encodable(hide_key(text, self.api_key)), *reported, not known, _encodable(finish))
+        text = _encodable(hide_key(text, self.api_key))
+        return EndpointAnswer(text, reported[0], reported[1], not known, _encodable(finish))
 
     def _entry(self, key: str, outcome: str, took: Tokens, estimated: bool) -> dict[str, Any]:
         """A line of the ledger."""

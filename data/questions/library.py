@@ -16,6 +16,7 @@ from data.documents.duplicates import Duplicate
 from data.questions.repair import FoldedText, QuoteMatch
 from data.text.blocks import lines_of, read_blocks, units_of
 from data.text.sentences import sentence_spans, trim_span
+from data.text.words import phrase_pattern
 
 # Most documents hold these words, so they prove nothing.
 _YES_NO = frozenset({"yes", "no", "true", "false", "none"})
@@ -90,10 +91,10 @@ class DocumentText:
         words = answer.strip().rstrip(".!?").split()
         if not words or " ".join(words).casefold() in _YES_NO:
             return []
-        # Not inside a word or a number: "3.5" and "1,300" do not hold "3".
-        pattern = r"(?<!\w)(?<!\d[.,])" + _any_space(" ".join(words)) + r"(?!\w|[.,]\d)"
+        pattern = phrase_pattern(" ".join(words))
+        assert pattern is not None
         spans: dict[Span, None] = {}
-        for match in re.compile(pattern, re.IGNORECASE).finditer(self.text, *within):
+        for match in pattern.finditer(self.text, *within):
             first = bisect_right(self.sentences, match.start(), key=lambda span: span[1])
             touched = self.sentences[first : bisect_left(self.sentences, match.end(), key=lambda span: span[0])]
             if touched:

@@ -31,7 +31,7 @@ def read_questions(path: Path) -> list[RawQuestion]:
     if path.suffix == ".jsonl":
         questions = list(_read_jsonl(path))
     elif path.suffix == ".json":
-        content = _load_json(path)
+        content = _parse_json(decode_utf8(path), str(path))
         if isinstance(content, list):
             questions = [_alpaca_question(item, path, number) for number, item in enumerate(content, start=1)]
         else:
@@ -51,7 +51,7 @@ def squad_documents(path: Path) -> list[Document]:
     """
     path = Path(path)
     paragraphs: dict[str, list[str]] = {}
-    for title, paragraph, where in _squad_paragraphs(_load_json(path), path):
+    for title, paragraph, where in _squad_paragraphs(_parse_json(decode_utf8(path), str(path)), path):
         paragraphs.setdefault(title, []).append(_text(paragraph, "context", where))
     if not paragraphs:
         raise UserError(f"{path} holds no paragraphs: give a SQuAD file with texts")
@@ -63,12 +63,7 @@ def _read_jsonl(path: Path) -> Iterator[RawQuestion]:
         if not line.strip():
             continue
         where = f"{path} line {number}"
-        try:
-            item = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where} is not JSON ({error.msg} at column {error.colno}): correct the line") from None
-        except RecursionError:
-            raise UserError(f"{where} is nested too deeply: correct the line") from None
+        item = _parse_json(line, where)
         _check_object(item, _JSONL_KEYS, where)
         quotes = item.get("quote") or []
         quotes = [quotes] if isinstance(quotes, str) else quotes
@@ -138,15 +133,14 @@ def _source(where: str, path: Path) -> str:
     return where.replace(str(path), path.name, 1)
 
 
-def _load_json(path: Path) -> Any:
+def _parse_json(text: str, where: str) -> Any:
     try:
-        return json.loads(decode_utf8(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} is not JSON ({error.msg} at line {error.lineno} column {error.colno}): correct the file"
-        ) from None
-    except RecursionError:
-        raise UserError(f"{path} is nested too deeply: correct the file") from None
+        line = f"line {error.lineno} " if error.lineno > 1 else ""
+        raise UserError(f"{where} is not JSON ({error.msg} at {line}column {error.colno}): correct it") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{where} is nested too deeply or holds a number that is too long: correct it") from None
 
 
 def _check_object(item: Any, allowed: tuple[str, ...], where: str) -> None:

@@ -58,7 +58,7 @@ def read_general(path: Path) -> list[GeneralRecord]:
             items = [json.loads(line) for line in text.split("\n") if line.strip()]
         else:
             items = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): give a .json list or .jsonl with one record a line") from None
     if not isinstance(items, list) or not items:
         raise UserError(f"{path} holds no list of records: give objects with instruction, input and output")

@@ -10,7 +10,7 @@ from data.documents.chunks import Chunk
 from data.prompting.prompts import heading
 from data.questions.questions import Question
 from data.retrieval.reranker import ScorePairs
-from data.text.words import LETTER
+from data.text.words import phrase_pattern
 from user_error import UserError
 
 Rows = tuple[int, ...]  # rows of the vectors, which are indices into the list of chunks
@@ -40,8 +40,7 @@ class ChunkSpace:
             score: a cross-encoder's score of how well a text answers a question.
             margin: a chunk whose score exceeds 1 - margin of the oracles' lowest counts as an answer.
         """
-        if vectors.ndim != 2 or len(vectors) != len(chunks):
-            raise UserError(f"vectors of shape {vectors.shape} for {len(chunks)} chunks: give one vector a chunk")
+        assert vectors.ndim == 2 and len(vectors) == len(chunks), f"{vectors.shape} for {len(chunks)} chunks"
         self.chunks = chunks
         self._vectors = np.asarray(vectors, np.float32)
         self._row = {chunk.id: row for row, chunk in enumerate(chunks)}
@@ -107,7 +106,8 @@ class ChunkSpace:
         if key not in self._allowed:
             text = self._texts[row]
             repeats = self._vectors[list(self.oracle_rows(question))] @ self._vectors[row] > self._near_duplicate
-            holds = _stands_in(_fold(question.answer.rstrip(".!? \n")), text)
+            answer = phrase_pattern(_fold(question.answer.rstrip(".!? \n")), flags=0)
+            holds = answer is not None and answer.search(text) is not None
             holds = holds or any(_fold(quote) in text for quote in question.quotes)
             allowed = not holds and not repeats.any()
             if allowed and self._score is not None and self._answers_as_well(question, row, self._score):
@@ -144,17 +144,6 @@ def best(scores: np.ndarray, count: int, without: set[int]) -> Iterator[int]:
     for index in top[np.argsort(-scores[top], kind="stable")]:
         if int(index) not in without:
             yield int(index)
-
-
-def _stands_in(words: str, text: str) -> bool:
-    """Whether the text holds the words, with neither end inside a longer word."""
-    at = text.find(words)
-    while at >= 0:
-        borders = (text[max(at - 1, 0) : at + 1], text[at + len(words) - 1 : at + len(words) + 1])
-        if not any(len(LETTER.findall(border)) == 2 for border in borders):
-            return True
-        at = text.find(words, at + 1)
-    return False
 
 
 def _fold(text: str) -> str:

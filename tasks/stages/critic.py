@@ -112,9 +112,9 @@ def keep_answered(
     outputs = answer_texts(store, answers, model)
     trips = [agreement(by_id[name], output) for name, output in zip(ids, outputs, strict=True)]
     failed = {
-        trip.question_id: rejected
+        trip.question_id: failure
         for trip in trips
-        if (rejected := disagreement(trip, critic.round_trip, f"question {trip.question_id}"))
+        if (failure := disagreement(trip, critic.round_trip, f"question {trip.question_id}"))
     }
     kept = {part: [question for question in parts[part] if question.id not in failed] for part in PARTS}
     for part in CHECKED_PARTS:

@@ -223,7 +223,7 @@ def test_a_budget_stops_before_it_is_gone_and_a_higher_one_goes_on(tmp_path: Pat
 def test_a_budget_of_money(tmp_path: Path) -> None:
     with serve() as server:
         settings = settings_for(server, max_tokens=50, price_in=10, price_out=100, budget_cost=0.02)
-        with pytest.raises(ValueError, match=r"tokens \(cost 0.0\d+\) are spent"):
+        with pytest.raises(ValueError, match=r"tokens \(cost 0.0\d+\) for"):
             ask(settings, tmp_path)
     spent = sum(entry["cost"] for entry in ledger(tmp_path))
     assert 0 < spent <= 0.02

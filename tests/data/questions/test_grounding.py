@@ -9,6 +9,7 @@ from data.documents.chunks import ChunkSettings, chunk_documents
 from data.documents.documents import make_document
 from data.prompting.prompts import ABSTENTION
 from data.questions.grounding import ground_questions
+from data.questions.library import DocumentText
 from data.questions.questions import QuestionSettings, RawQuestion
 from data.retrieval.index import ChunkIndex
 
@@ -230,3 +231,10 @@ def test_an_answer_wins_over_the_same_question_said_to_have_none(ground):
     questions, rejected = ground(none, RawQuestion(asked, "1950", quotes=(quote,), document="radio.txt", source="two"))
     assert [question.answer for question in questions] == ["1950"]
     assert [(item.reason, item.source) for item in rejected] == [("duplicate", "one")]
+
+
+def test_an_answer_in_a_script_without_spaces_between_words():
+    text = DocumentText(make_document("a.txt", "工业革命首先在英国开始。后来传到法国。"), [])
+    assert [text.text[slice(*span)] for span in text.sentences_with("英国", (0, len(text.text)))] == [
+        "工业革命首先在英国开始。"
+    ]
