@@ -37,15 +37,15 @@ def compare_rungs(rungs: Mapping[str, Sequence[AnswerScore]], *, seed: int = 0) 
 
 def make_breakdown(answers: Sequence[Answered]) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     """`by_document` and `by_kind`: rung -> name -> number of questions, exact match and token F1 in percent."""
-    found: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    breakdown: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
     for part, key in (("by_document", "document"), ("by_kind", "kind")):
         groups: dict[str, dict[str, list[Answered]]] = {}
         for answered in answers:
             groups.setdefault(answered.rung, {}).setdefault(getattr(answered, key), []).append(answered)
-        found[part] = {
+        breakdown[part] = {
             rung: {name: _means(group) for name, group in sorted(names.items())} for rung, names in groups.items()
         }
-    return found
+    return breakdown
 
 
 def _means(answers: Sequence[Answered]) -> dict[str, Any]:

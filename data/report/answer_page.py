@@ -10,7 +10,7 @@ from data.prompting.prompts import Parsed, heading
 from data.report.highlight import mark_quotes
 from data.scoring.scores import stands_in
 
-NOT_FOUND = "not found word for word in the retrieved documents: do not rely on it"
+NOT_FOUND = "not verbatim in the retrieved documents: do not rely on it"
 
 
 def answer_html(name: str, parsed: Parsed, context: Sequence[Chunk], *, finished: bool) -> str:

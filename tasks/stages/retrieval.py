@@ -42,16 +42,16 @@ def cut_chunks(store: Store, documents: Artifact, base: Artifact, chunking: Chun
     code = stage_code(chunk_documents, ("data.documents.chunks", "data.prompting.tokenizer"))
     key = stage_key("chunks", 1, code.digest, {"base": base, "chunking": chunking}, code.libraries)
     count_tokens = open_tokenizer(store, base).count_tokens
-    found, _ = ChunkMemory(store.work_dir / "chunks" / f"{key}.sqlite").chunk(
+    kept, _ = ChunkMemory(store.work_dir / "chunks" / f"{key}.sqlite").chunk(
         open_documents(store, documents), lambda fresh: chunk_documents(fresh, count_tokens, chunking)
     )
     duplicates: list[Duplicate] = []
     if chunking.near_duplicate is not None:
-        found, duplicates = collapse_duplicates(found, chunking.near_duplicate)
+        kept, duplicates = collapse_duplicates(kept, chunking.near_duplicate)
     with store.build("chunks", settings=chunking, inputs=(documents, base)) as build:
-        write_jsonl(build.folder / "chunks.jsonl", found)
+        write_jsonl(build.folder / "chunks.jsonl", kept)
         write_jsonl(build.folder / "duplicates.jsonl", duplicates)
-        build.count(chunks=len(found), documents=documents.count("documents"))
+        build.count(chunks=len(kept), documents=documents.count("documents"))
         if duplicates:
             build.count(collapsed_duplicates=len(duplicates))
     return build.artifact
@@ -76,17 +76,17 @@ def index_chunks(
     Raises:
         UserError: FAISS does not know the kind of index, or its recall is below `min_recall`.
     """
-    found = open_chunks(store, chunks)
+    all_chunks = open_chunks(store, chunks)
     model = open_embedder(store, embedder, embedding.batch_tokens)
-    texts = [chunk.search_text for chunk in found]
+    texts = [chunk.search_text for chunk in all_chunks]
     vectors = open_vectors(store, model).get(texts, partial(model.embed, progress=True))
-    built = ChunkIndex.build(vectors, [chunk.id for chunk in found], embedder.digest, index)
+    built = ChunkIndex.build(vectors, [chunk.id for chunk in all_chunks], embedder.digest, index)
     settings = {"embedding": embedding, "index": index, "quality": asdict(built.quality)}
     with store.build("index", settings=settings, inputs=(chunks, embedder)) as build:
         built.save(build.folder)
         if hybrid:
             KeywordIndex.build(texts).save(build.folder / KEYWORDS)
-        build.count(chunks=len(found), dimensions=vectors.shape[1])
+        build.count(chunks=len(all_chunks), dimensions=vectors.shape[1])
     return build.artifact
 
 

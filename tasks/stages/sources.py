@@ -54,10 +54,10 @@ def snapshot_questions(store: Store, questions: str) -> Artifact:
     Raises:
         UserError: the file is missing, broken (with the line number) or of an unknown kind.
     """
-    found = read_questions(Path(questions).expanduser())
+    raw = read_questions(Path(questions).expanduser())
     with store.build("raw-questions") as build:
-        write_jsonl(build.folder / "raw_questions.jsonl", found)
-        build.count(questions=len(found))
+        write_jsonl(build.folder / "raw_questions.jsonl", raw)
+        build.count(questions=len(raw))
     return build.artifact
 
 
@@ -120,10 +120,10 @@ def snapshot_general(store: Store, mix_file: str) -> Artifact:
     Raises:
         UserError: the file is missing, broken or of another kind.
     """
-    found = read_general(Path(mix_file).expanduser())
+    general = read_general(Path(mix_file).expanduser())
     with store.build("general") as build:
-        write_jsonl(build.folder / "general.jsonl", found)
-        build.count(records=len(found))
+        write_jsonl(build.folder / "general.jsonl", general)
+        build.count(records=len(general))
     return build.artifact
 
 

@@ -90,4 +90,4 @@ def test_a_download_is_pinned_and_recorded(hub: str, tmp_path: Path) -> None:
     assert manifest["settings"] == {"name": f"{MODEL}@v1", "revision": COMMIT}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(manifest["files"])
     refused = snapshot(hub, tmp_path, f"{MODEL}@v2")
-    assert f"ValueError: base model {MODEL} has no revision v2; name a commit, a tag or a branch" in refused.stderr
+    assert f"UserError: base model {MODEL} has no revision v2; name a commit, a tag or a branch" in refused.stderr
