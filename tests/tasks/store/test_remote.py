@@ -157,7 +157,7 @@ def test_storage_that_goes_away_is_said_and_done_without(tmp_path: Path, run_log
 
 @pytest.mark.parametrize(
     ("url", "says"),
-    [("nothing://x", "storage=nothing://x: "), ("/proc/none", "storage=/proc/none does not answer")],
+    [("nothing://x", "storage=nothing://x: "), ("/proc/none", "storage=/proc/none does not respond")],
 )
 def test_bad_storage_is_one_line(url: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
