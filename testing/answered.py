@@ -29,7 +29,7 @@ def answered(rung: str, number: int, f1: float, **more: Any) -> Answered:
 
 def sweep_point(value: str, score: ScoreInterval, **more: Any) -> SweepPoint:
     """A point of a sweep whose adapter scores `score` in token F1 and exact match."""
-    fields = {
+    fields: dict[str, Any] = {
         "parameters": 4000,
         "adapter_bytes": 16_000,
         "scale": 2.0,

@@ -41,10 +41,11 @@ def stacked(tensors: dict[str, torch.Tensor]) -> Factors:
         if match := re.search(r"\.layers\.(\d+)\.\w+\.(\w+)\.lora_([AB])\.", name):
             pair = by_target.setdefault(match[2], ({}, {}))
             pair["AB".index(match[3])][int(match[1])] = value.detach().float().numpy()
-    return {
-        target: tuple(np.stack([layers[layer] for layer in sorted(layers)]) for layers in pair)
-        for target, pair in by_target.items()
-    }
+
+    def stack(layers: dict[int, np.ndarray]) -> np.ndarray:
+        return np.stack([layers[layer] for layer in sorted(layers)])
+
+    return {target: (stack(a), stack(b)) for target, (a, b) in by_target.items()}
 
 
 def loss_and_gradients(
