@@ -23,8 +23,8 @@ def chunks_of(document: str, count: int) -> list[Chunk]:
     [
         ({"kind": "endpoint"}, "base_url and model"),
         (ENDPOINT | {"base_url": "localhost:8000/v1"}, "http"),
-        (ENDPOINT | {"base_url": "http://me:secret@host/v1"}, "no password"),
-        (ENDPOINT | {"base_url": "https://host/v1?api-key=secret"}, "no query"),
+        (ENDPOINT | {"base_url": "http://me:secret@host/v1"}, "must not hold a password"),
+        (ENDPOINT | {"base_url": "https://host/v1?api-key=secret"}, "must not hold a password or query"),
         (ENDPOINT | {"budget_cost": 1.0}, "price_in"),
         (ENDPOINT | {"kinds": {"fact": 0, "why": 0, "how_to": 0, "compare": 0, "unanswerable": 0}}, "share 0"),
         (ENDPOINT | {"concurrency": 0}, "concurrency"),
