@@ -200,7 +200,7 @@ def _repeats(
 def _chunk_leaks(chunks: Sequence[Chunk], repeats: dict[int, Repeat], others: np.ndarray) -> list[Leak]:
     rows = np.flatnonzero(others).tolist()
     return [
-        Leak("chunk", chunks[row].id, chunks[rows[r.place]].id, round(r.cosine, 4), round(r.words, 4))
+        Leak("chunk", chunks[row].id, chunks[rows[r.index]].id, round(r.cosine, 4), round(r.words, 4))
         for row, r in sorted(repeats.items())
     ]
 
