@@ -1,4 +1,4 @@
-"""The reference for training: PEFT, one example at a time; and adapters with an effect."""
+"""The reference for training: PEFT, one example at a time."""
 
 import re
 from collections.abc import Callable
@@ -9,21 +9,9 @@ import peft
 import torch
 import transformers
 
-from jora_model.formats.lora import write_adapter
-from jora_model.model.load import adapter_factors, load_model
 from jora_model.packing.sequences import Sequence
-from jora_model.spec.settings import LoraSettings
 
 Factors = dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-def write_adapter_with_effect(base: Path, folder: Path, lora: LoraSettings, seed: int = 1) -> Factors:
-    """Write an adapter whose B is not zero, as training leaves it: with B zero, A has no gradient."""
-    random = np.random.default_rng(seed)
-    fresh = adapter_factors(load_model(base, lora=lora))
-    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in fresh.items()}
-    write_adapter(folder, factors, lora, "tiny")
-    return factors
 
 
 def answer_losses(model: torch.nn.Module, sequence: Sequence) -> torch.Tensor:

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from flows.pipeline.stages import Pipeline
 from flows.settings.config import RunConfig
-from jora_model.formats.lora import fresh_adapter, write_adapter
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import LoraSettings
 from tasks.records.runs import publish_latest
 from tasks.store.store import Store
+from testing.adapters import nonzero_adapter
 from testing.small_tokenizers import llama2_of_samples
 from testing.tiny_models import hf_folder
 
@@ -89,12 +87,7 @@ def as_parameters(sources: dict[str, str], sets: Sequence[str]) -> dict[str, Any
 
 def foreign_adapter(folder: Path, config: ModelConfig, rank: int = 4, spread: float = 0.1) -> Path:
     """Write an adapter with B not zero, whose rank is that of SMALL."""
-    lora = LoraSettings(rank=rank)
-    factors = fresh_adapter(config, lora, seed=7)
-    random = np.random.default_rng(7)
-    factors = {name: (a, random.normal(0, spread, b.shape).astype(np.float32)) for name, (a, b) in factors.items()}
-    write_adapter(folder, factors, lora, "elsewhere")
-    return folder
+    return nonzero_adapter(folder, config, LoraSettings(rank=rank), seed=7, spread=spread)
 
 
 def run_here(config: RunConfig, goal: str) -> Store:

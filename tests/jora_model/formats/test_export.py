@@ -15,11 +15,12 @@ import yaml
 from safetensors.numpy import load_file
 
 from jora_model.formats.export import CardFacts, Merged, export_adapter, merge
-from jora_model.formats.lora import read_adapter_settings, write_adapter
+from jora_model.formats.lora import read_adapter_settings
 from jora_model.generation.probe import probe
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import load_model
 from jora_model.spec.job import ProbeJob
 from jora_model.spec.settings import ALL_LINEAR, LoraSettings
+from testing.adapters import nonzero_adapter
 from testing.sequences import random_sequences, write_sequences
 from testing.tiny_models import VOCAB, hf_folder, hf_model
 
@@ -32,15 +33,6 @@ def make_base(folder, dtype=torch.float32, **changes):
     hf_model(**changes).to(dtype).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (folder / name).write_text("{}")
-    return folder
-
-
-def make_adapter(base, folder, lora=LORA):
-    """An adapter that matters, as training would leave it."""
-    random = np.random.default_rng(1)
-    fresh = adapter_factors(load_model(base, lora=lora))
-    factors = {name: (a, random.normal(0, 0.1, b.shape).astype(np.float32)) for name, (a, b) in fresh.items()}
-    write_adapter(folder, factors, lora, str(base))
     return folder
 
 
@@ -63,7 +55,7 @@ def assert_same(model, tokens, ours):
 )
 def test_merged_folder_in_transformers(tmp_path, tied, max_shard_bytes, files):
     base = make_base(tmp_path / "base", tie_word_embeddings=tied)
-    adapter = make_adapter(base, tmp_path / "adapter")
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA)
     tokens, ours = our_logits(base, adapter)
     merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, max_shard_bytes)
     assert_same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), tokens, ours)
@@ -89,7 +81,7 @@ def test_merged_folder_in_transformers(tmp_path, tied, max_shard_bytes, files):
 @pytest.mark.parametrize("use_rslora", [False, True])
 def test_adapter_folder_in_peft(tmp_path, use_rslora):
     base = make_base(tmp_path / "base")
-    adapter = make_adapter(base, tmp_path / "trained", LORA.model_copy(update={"use_rslora": use_rslora}))
+    adapter = nonzero_adapter(tmp_path / "trained", base, LORA.model_copy(update={"use_rslora": use_rslora}))
     export_adapter(adapter, tmp_path / "adapter", FACTS)
     tokens, ours = our_logits(base, adapter)
     assert_same(peft.PeftModel.from_pretrained(hf_model(), tmp_path / "adapter"), tokens, ours)
@@ -102,7 +94,7 @@ def test_adapter_folder_in_peft(tmp_path, use_rslora):
 
 def test_merged_with_the_scale_of_rslora(tmp_path):
     base = make_base(tmp_path / "base")
-    adapter = make_adapter(base, tmp_path / "adapter", LORA.model_copy(update={"use_rslora": True}))
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA.model_copy(update={"use_rslora": True}))
     merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
     assert_same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), *our_logits(base, adapter))
     assert "| scale (alpha / sqrt(rank)) | 4.33013 |" in (tmp_path / "merged" / "README.md").read_text()
@@ -111,7 +103,7 @@ def test_merged_with_the_scale_of_rslora(tmp_path):
 @pytest.mark.parametrize(("dtype", "numpy_dtype"), [(torch.bfloat16, ml_dtypes.bfloat16), (torch.float16, np.float16)])
 def test_merged_once_in_float32_and_rounded_to_the_dtype_of_the_base(tmp_path, dtype, numpy_dtype):
     base = make_base(tmp_path / "base", dtype)
-    adapter = make_adapter(base, tmp_path / "adapter", LORA.model_copy(update={"target_modules": ("q_proj",)}))
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA.model_copy(update={"target_modules": ("q_proj",)}))
     merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
     before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "merged"))
     factors = load_file(adapter / "adapter_model.safetensors")
@@ -130,7 +122,7 @@ def test_merged_once_in_float32_and_rounded_to_the_dtype_of_the_base(tmp_path, d
 
 def test_same_input_same_bytes(tmp_path):
     base = make_base(tmp_path / "base")
-    adapter = make_adapter(base, tmp_path / "adapter")
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA)
     for name in ("one", "two"):
         merge(Merged(base, adapter), base, tmp_path / name / "merged", FACTS, 40_000)
         export_adapter(adapter, tmp_path / name / "adapter", FACTS)
@@ -143,7 +135,7 @@ def test_same_input_same_bytes(tmp_path):
 @pytest.mark.parametrize("base_model", ["embedded", "someone/some-model", "folder"])
 def test_cards(tmp_path, base_model):
     base = make_base(tmp_path / "base")
-    adapter = make_adapter(base, tmp_path / "trained")
+    adapter = nonzero_adapter(tmp_path / "trained", base, LORA)
     name = str(base) if base_model == "folder" else base_model
     licence = "apache-2.0" if base_model == "embedded" else None
     facts = CardFacts(name, 1234, FACTS.evaluation, base_license=licence)
@@ -169,7 +161,7 @@ def test_cards(tmp_path, base_model):
 def test_refuses_an_adapter_of_another_model(tmp_path):
     base = make_base(tmp_path / "base")
     other = hf_folder(tmp_path / "other", hidden_size=32)
-    adapter = make_adapter(other, tmp_path / "adapter")
+    adapter = nonzero_adapter(tmp_path / "adapter", other, LORA)
     with pytest.raises(ValueError, match=r"has shape .* the base model needs"):
         merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
     assert not (tmp_path / "merged").exists()
@@ -185,7 +177,7 @@ def test_refuses_no_adapter(tmp_path):
 def test_an_export_that_computes_something_else_is_refused(tmp_path):
     """A merged folder without the adapter, and an adapter with another scale, against the trained model."""
     base = make_base(tmp_path / "base")
-    adapter = make_adapter(base, tmp_path / "trained")
+    adapter = nonzero_adapter(tmp_path / "trained", base, LORA)
     data = write_sequences(tmp_path / "data", random_sequences(0, count=3))
     whole = tmp_path / "whole"
     export_adapter(adapter, whole / "adapter", FACTS)

@@ -16,7 +16,8 @@ from jora_model.packing.sequences import Sequence
 from jora_model.packing.tries import Rows, pack
 from jora_model.spec.settings import ALL_LINEAR, LoraSettings
 from jora_model.training.step import Trainer
-from testing.peft_reference import Factors, loss_and_gradients, write_adapter_with_effect
+from testing.adapters import nonzero_adapter
+from testing.peft_reference import Factors, loss_and_gradients
 from testing.tiny_models import VOCAB, hf_folder, hf_model
 from testing.train_jobs import SETTINGS
 
@@ -33,14 +34,14 @@ def base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def adapter(base, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
-    write_adapter_with_effect(base, folder, LORA)
+    nonzero_adapter(folder, base, LORA)
     return folder
 
 
 @pytest.fixture(scope="module")
 def adapter_with_dropout(base, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("dropout")
-    write_adapter_with_effect(base, folder, LORA.model_copy(update={"dropout": DROPOUT}))
+    nonzero_adapter(folder, base, LORA.model_copy(update={"dropout": DROPOUT}))
     return folder
 
 

@@ -10,7 +10,8 @@ from jora_model.model.load import adapter_factors, load_model
 from jora_model.packing.tries import pack
 from jora_model.training.optimizer import learning_rate_at
 from jora_model.training.step import Trainer
-from testing.peft_reference import answer_losses, stacked, write_adapter_with_effect
+from testing.adapters import nonzero_adapter
+from testing.peft_reference import answer_losses, stacked
 from testing.sequences import random_sequences
 from testing.tiny_models import hf_folder, hf_model
 from testing.train_jobs import LORA, SETTINGS
@@ -50,8 +51,9 @@ def test_updates_equal_peft_and_torch(tmp_path, ratio):
     )
     base, sequences = hf_folder(tmp_path / "base"), random_sequences(0, count=18)
     # With B zero A would have no gradient, and Adam would turn its rounding errors into steps.
-    factors = write_adapter_with_effect(base, tmp_path / "adapter", LORA)
+    nonzero_adapter(tmp_path / "adapter", base, LORA)
     trainer = Trainer(load_model(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32), settings, 3)
+    factors = adapter_factors(trainer.model)
     theirs = peft.PeftModel.from_pretrained(hf_model(), tmp_path / "adapter", is_trainable=True).train()
     optimizer = peft.optimizers.create_loraplus_optimizer(
         theirs, torch.optim.AdamW, lr=settings.learning_rate, loraplus_lr_ratio=ratio, loraplus_weight_decay=0.1

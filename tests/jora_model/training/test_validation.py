@@ -16,7 +16,8 @@ from jora_model.spec.settings import LoraSettings, MeshSettings
 from jora_model.training.step import Trainer
 from jora_model.training.train import train
 from jora_model.training.validation import Validation
-from testing.peft_reference import answer_losses, write_adapter_with_effect
+from testing.adapters import nonzero_adapter
+from testing.peft_reference import answer_losses
 from testing.sequences import random_sequences, write_sequences
 from testing.tiny_models import hf_model
 from testing.train_jobs import SETTINGS, adapter_bytes, job, metrics, summary
@@ -52,7 +53,7 @@ def stopped(base, data, held_out, tmp_path_factory) -> Path:
 def adapter(base, tmp_path_factory) -> Path:
     """An adapter with B not zero, and with dropout, which a validation leaves out."""
     folder = tmp_path_factory.mktemp("adapter")
-    write_adapter_with_effect(base, folder, LoraSettings(rank=3, alpha=7.5, dropout=0.5))
+    nonzero_adapter(folder, base, LoraSettings(rank=3, alpha=7.5, dropout=0.5))
     return folder
 
 
