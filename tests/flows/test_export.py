@@ -74,7 +74,7 @@ def test_the_last_run_then_another_export_in_its_place(monkeypatch, capsys, tmp_
     ("arguments", "message"),
     [
         (["--to", "{full}"], "is neither empty nor an earlier export; give another folder: --to DIR"),
-        (["--to", "{full}/mine.txt"], "is a file; name a folder"),
+        (["--to", "{full}/mine.txt"], "is a file; give a folder"),
         (["--to", "{added}"], "is an earlier export with an extra file, adapter/mine.txt"),
         (["--to", "{new}", "--model", "nobody"], "there is no model 'nobody'"),
         (["--to", "{new}", "--model", "champion"], "no champion in"),

@@ -88,7 +88,7 @@ def test_job_file_and_its_commands() -> None:
     for arguments in found:
         options, rest = several.OPTIONS.parse_known_args(shlex.split(arguments))
         assert not rest
-        assert options.cluster or several.place_of(options) == ("HOST:1234", 2, 0, 300.0, None)
+        assert options.cluster or several.member_of(options) == ("HOST:1234", 2, 0, 300.0, None)
 
 
 def deployments() -> set[str]:

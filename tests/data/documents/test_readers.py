@@ -11,7 +11,7 @@ from docx.oxml.ns import nsdecls
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.archives import checked_archive
-from data.documents.readers.extracted import Extracted, Fault, Unreadable
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 from data.documents.readers.html import read_html
 from data.documents.readers.office import read_docx, read_pptx
 from data.documents.readers.pdf import _drop_repeated, read_pdf
@@ -189,7 +189,7 @@ def test_a_pdf_page_that_cannot_be_read_is_a_fault_and_counted(monkeypatch: pyte
 
     monkeypatch.setattr(PageObject, "extract_text", breaks)
     fault, item = read_pdf(pdf([["Text."], ["Broken."], ["More."]]), DEFAULT)
-    assert fault == Fault("page 2", "cannot be read ('font')")
+    assert fault == UnreadPart("page 2", "cannot be read ('font')")
     assert item.counts == {"pages_without_text": 1} and "More." in item.text
 
 

@@ -63,7 +63,7 @@ def test_a_quote_is_shown_with_its_page_as_it_is_written(capsys):
     assert sum(map(bool, shown)) > 8, "token by token"
     assert "".join(shown) + capsys.readouterr().out == (
         '  "It rests in March."\n  handbook.pdf, pages 3 to 4, The mill\n'
-        '  "It never rests."\n  (not found word for word in the retrieved documents: do not rely on it)\n'
+        '  "It never rests."\n  (not verbatim in the retrieved documents: do not rely on it)\n'
         "\nin March\n"
     )
 

@@ -294,6 +294,6 @@ def test_who_is_not_done_in_time_hears_of_it(opened):
         began = time.monotonic()
     thread.join()
     assert time.monotonic() - began < 10
-    assert "the server is closing" in str(heard[0])
+    assert "the server is shutting down" in str(heard[0])
     assert isinstance(answering.engine, Engine) and answering.engine.idle
     assert isinstance(config.generation, GenerationSettings)

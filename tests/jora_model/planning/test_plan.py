@@ -261,7 +261,7 @@ def test_a_process_has_its_own_devices(base, tmp_path):
     [
         ({"mesh": {"tp": 3}}, "error: mesh tp=3 does not divide the model's attention heads (4); allowed are 1, 2, 4"),
         ({"mesh": {"data": 2}}, "error: training.rows_per_microbatch=1 is no multiple of data x fsdp = 2; set it to 2"),
-        ({"model": "llama-9"}, "error: unknown model 'llama-9'; give one of"),
+        ({"model": "llama-9"}, "error: unknown model 'llama-9'; allowed are"),
         ({"device_memory": 1000, "devices": [1]}, "error: no row fits: on 1 device the shortest needs 0.00 GB"),
     ],
 )

@@ -102,21 +102,20 @@ def test_a_run_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("who", ["SELF", "CHILDREN"])
-def test_peak_memory_is_what_the_kernel_counts(who: str) -> None:
+def test_peak_memory_is_that_of_the_block(who: str) -> None:
     """In a small process, whose own memory hides neither the child's nor the block's."""
     grow = "b = bytearray(300_000_000)"
     body = grow if who == "SELF" else f"subprocess.run([sys.executable, '-c', '{grow}; import time; time.sleep(1.2)'])"
     code = f"""
-import resource, subprocess, sys
+import subprocess, sys
 from tasks.engine.memory import peak_memory
 with peak_memory() as peak:
     {body}
-print(peak.bytes, 1024 * resource.getrusage(resource.RUSAGE_{who}).ru_maxrss)
+print(peak.bytes)
 """
+    # Not compared with getrusage: a process inherits the maximum of the one that started it, here pytest's.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    measured, counted = map(int, done.stdout.split())
-    assert counted > 300_000_000
-    assert measured == pytest.approx(counted, rel=0.05)
+    assert 300_000_000 < int(done.stdout) < 400_000_000
 
 
 def test_gc_keeps_what_is_named_and_removes_the_rest(tmp_path: Path) -> None:

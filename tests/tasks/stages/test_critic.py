@@ -158,7 +158,9 @@ def test_who_is_asked_is_a_setting(run):
 def test_a_round_trip_that_leaves_nothing_says_what_to_do(run):
     prompts = asked(run)
     count = len(read_prompts(run.store.path(prompts)))
-    with pytest.raises(ValueError, match=rf"no question of the part 'train' \({count} of {count} came back .* lower"):
+    with pytest.raises(
+        ValueError, match=rf"the round trip rejected all train questions \({count} of {count} in all\): lower"
+    ):
         kept(run, prompts, ["a pelican"] * count, 0.9)
 
 
