@@ -166,7 +166,7 @@ def test_documents_that_change_meanwhile(shop: Shop) -> None:
         (["rank", "--set", "lora.rank=8"], "--set lora.rank=8: a sweep over rank sets lora.rank itself; use --values"),
         (
             ["rank", "--plot", "nowhere/plot.png"],
-            "--plot nowhere/plot.png: give a file that ends in .png, in an existing folder",
+            "a file that ends in .png, in an existing folder",
         ),
         (["rank", "--plot", "plot.jpg"], "--plot plot.jpg: give a file that ends in .png"),
         (["rank", "--corpus", "nowhere"], "no documents at nowhere"),
