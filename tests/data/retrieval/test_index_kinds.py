@@ -44,7 +44,10 @@ def test_the_kind_follows_the_size():
     assert choose_factory(IndexSettings(kind="exact"), 10**7, 384) == "Flat"
 
 
-@pytest.mark.parametrize(("kind", "count"), [("hnsw", 3000), ("ivf", 3000), ("ivfpq", 600), ("IVF16,SQ4", 3000)])
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("hnsw", 3000), ("ivf", 3000), pytest.param("ivfpq", 600, marks=pytest.mark.slow), ("IVF16,SQ4", 3000)],
+)
 def test_approximate_kinds_find_what_exact_search_finds(vectors, kind, count, tmp_path, caplog):
     vectors = vectors[:count]
     with caplog.at_level(logging.INFO, "data"):

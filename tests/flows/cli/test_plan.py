@@ -52,6 +52,7 @@ def test_plan_of_a_mesh(monkeypatch, capsys, tiny):
     assert float(lines["total"]) == pytest.approx(sum(float(lines[part]) for part in parts), abs=0.31)
 
 
+@pytest.mark.slow
 def test_longest_rows_and_their_plot(monkeypatch, capsys, tiny, tmp_path):
     plot = tmp_path / "plot.png"
     options = ("--device-memory", "8MB", "--devices", "1,2", "--longest", 1024, "--plot", plot)

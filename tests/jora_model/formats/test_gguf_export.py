@@ -49,6 +49,7 @@ def exported(smollm2, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_our_importer_reads_it_back(smollm2, exported, tmp_path):
     import_gguf(exported / "bf16.gguf", tmp_path)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
@@ -60,6 +61,7 @@ def test_our_importer_reads_it_back(smollm2, exported, tmp_path):
         assert np.array_equal(read.view(np.uint16), written.view(np.uint16))
 
 
+@pytest.mark.slow
 def test_llama_cpp_gives_our_greedy_tokens(smollm2, exported):
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is built from source, and is not needed")
     model = load_model(smollm2, adapter=exported / "adapter", compute_dtype="float32")

@@ -46,6 +46,7 @@ def tokenizers(smollm2):
     )
 
 
+@pytest.mark.slow
 def test_weights_equal_transformers(smollm2, theirs):
     ours = load_file(smollm2 / "model.safetensors")
     expected = {name: weight for name, weight in theirs.state_dict().items() if name != "lm_head.weight"}
@@ -54,6 +55,7 @@ def test_weights_equal_transformers(smollm2, theirs):
         assert np.array_equal(ours[name].view(np.int16), weight.view(torch.int16).numpy()), name
 
 
+@pytest.mark.slow
 def test_logits_equal_transformers(smollm2, theirs):
     """Also the facts of config.json: theta, epsilon, heads, tied embeddings."""
     tokens = torch.arange(100, 150)[None]

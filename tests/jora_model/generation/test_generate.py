@@ -58,6 +58,7 @@ def tiny(tmp_path):
     return tmp_path / "base"
 
 
+@pytest.mark.slow
 def test_greedy_equals_transformers_on_smollm2(smollm2):
     """float32 on both sides; a batch of uneven lengths; some answers end by themselves, others are cut."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(smollm2)

@@ -104,6 +104,7 @@ def test_bytes_are_those_of_the_shards(base, mesh):
     assert found.temporaries > 0
 
 
+@pytest.mark.slow
 def test_temporaries_grow_with_the_row_and_shrink_with_remat(base):
     config = ModelConfig.read(base)
 
@@ -210,6 +211,7 @@ def test_meshes_divide_the_model():
     assert meshes(config, 2) == [MeshSettings(fsdp=2)]
 
 
+@pytest.mark.slow
 def test_longest_row_fits_and_the_next_does_not(base):
     config = ModelConfig.read(base)
     training = TrainSettings()

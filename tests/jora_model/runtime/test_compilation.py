@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from jora_model.model.load import load_model
 from jora_model.packing.tries import pack
 from jora_model.runtime.compilation import CompilationCount
@@ -39,6 +41,7 @@ def test_the_step_is_compiled_once_for_each_shape_of_rows(tmp_path):
     assert steps == ["accumulate 2x64", "accumulate 2x80", "accumulate 4x64"]
 
 
+@pytest.mark.slow
 def test_a_run_tells_what_it_compiled_and_the_next_one_reads_it(tmp_path):
     base, data = hf_folder(tmp_path / "base"), write_sequences(tmp_path / "data", random_sequences(0, count=12))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}

@@ -86,6 +86,7 @@ def test_mesh_does_not_matter(base, reference, mesh):
     close(three_updates(base, mesh), reference)
 
 
+@pytest.mark.slow
 def test_replicated_key_value_heads_do_not_matter(tmp_path):
     """Two key/value heads on eight devices: whole on each, whether k and v carry an adapter or not."""
     few = hf_folder(tmp_path, num_attention_heads=8, num_key_value_heads=2)
@@ -120,6 +121,7 @@ def test_resumed_equals_uninterrupted(base, data, tmp_path, monkeypatch):
     assert summary(tmp_path / "parts")["updates_in_this_process"] == 8
 
 
+@pytest.mark.slow
 def test_killed_process_goes_on_to_the_same_bytes(base, data, tmp_path):
     """kill -9 in the middle; the same job file again. The best adapter so far is a part of what survives."""
     held_out = write_sequences(tmp_path / "held_out", random_sequences(1, count=8))
