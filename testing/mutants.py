@@ -98,7 +98,7 @@ def _run(mutant: Mutant, tree: Path) -> tuple[Mutant, bool, float, str]:
     before = path.read_text(encoding="utf-8")
     path.write_text(mutant.mutated(before), encoding="utf-8")
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-m", "", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests]
     # The copy's code, not the installed package's.
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     try:

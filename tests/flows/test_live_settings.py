@@ -321,8 +321,14 @@ def other(workshop: Workshop) -> None:
     pooling.write_text(json.dumps(fields | {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))
 
 
+# The settings of the dataset are the fast ones; the others build more, up to a training, and run in `make test-all`.
+LIVE = [
+    pytest.param(name, marks=() if name.startswith(("raft.", "split.")) else pytest.mark.slow, id=name) for name in ROWS
+]
+
+
 @pytest.mark.usefixtures("other")
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", LIVE)
 def test_every_setting_is_live(workshop: Workshop, name: str) -> None:
     row = ROWS[name]
     to, *given = (text.format(folder=workshop.folder) for text in (row.to, *row.given))

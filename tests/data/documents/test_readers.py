@@ -122,7 +122,7 @@ def test_html_of_little_text_is_read():
 def test_html_without_a_main_text_is_counted_and_told():
     item = one(read_html(b"<html><body><footer>Keys: Mara.</footer></body></html>", DEFAULT))
     assert item.counts == {"whole_pages": 1}
-    assert item.remarks == ("no main text stands out, so all of the page's text is taken",)
+    assert item.remarks == ("no main text was recognized, so all of the page's text is used",)
 
 
 def test_html_that_is_too_deep_is_refused_rather_than_cut():

@@ -42,6 +42,7 @@ def test_every_quote_stands_in_its_document_and_holds_the_answer(documents, ques
         assert f" {normalize_answer(question.answer)} " not in whole_words, question.question
 
 
+@pytest.mark.slow
 def test_no_two_questions_are_near_duplicates(questions, embedder):
     vectors = embedder.embed([question.question for question in questions])
     cosines = vectors @ vectors.T - np.eye(len(vectors), dtype=np.float32)

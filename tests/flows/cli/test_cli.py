@@ -135,6 +135,7 @@ def test_read_only_work_directory(tmp_path, dry):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_prefect_server_that_is_not_there(tmp_path):
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
     command = [*JORA, "build-dataset", "--work-dir", str(tmp_path)]

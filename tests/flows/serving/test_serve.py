@@ -258,7 +258,8 @@ def test_a_port_that_is_taken(monkeypatch, capsys, work, url):
     assert code == 2 and "choose another --port" in line
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_ends_in_order(work, tmp_path, number):
     log = tmp_path / "log"
     command = [*JORA, "serve", "--work-dir", str(work), "--port", "0", "--model", "base", "--slots", "2"]

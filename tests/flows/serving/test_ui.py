@@ -82,6 +82,7 @@ def test_a_quote_is_marked_and_nothing_is_markup() -> None:
     assert "&lt;i&gt;x" in shown and "a.md, page 3, &lt;b&gt;" in shown and "do not rely on it" in shown
 
 
+@pytest.mark.slow
 def test_starts_a_run_through_its_deployment(prefect_server: str, tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client
 

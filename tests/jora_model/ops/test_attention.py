@@ -50,9 +50,9 @@ def rotated(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
 @pytest.mark.parametrize(
     ("length", "dtype", "tolerance"),
     [
-        (300, "float32", 2e-6),
+        pytest.param(300, "float32", 2e-6, marks=pytest.mark.slow),
         (448, "float32", 2e-6),
-        (768, "float32", 2e-6),
+        pytest.param(768, "float32", 2e-6, marks=pytest.mark.slow),
         (256, "bfloat16", 2e-2),
         (50, "float32", 2e-6),
     ],

@@ -32,6 +32,7 @@ def events(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
+@pytest.mark.slow
 def test_event_files_hold_the_metrics(base, data, tmp_path):
     train(job(base, data, tmp_path, data, epochs=2, validate_every=2, tensorboard=True))
     found = events(tmp_path / "out" / "tensorboard")
@@ -77,6 +78,7 @@ def test_event_files_need_neither_tensorflow_nor_torch(tmp_path):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"profile": 2}, {"profile": 2, "max_updates": 1}, {"profile": 100}])
 def test_profile_is_a_trace_of_some_updates(base, data, tmp_path, changes):
     train(job(base, data, tmp_path, epochs=2, **changes))

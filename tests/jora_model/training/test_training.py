@@ -150,6 +150,7 @@ def test_killed_process_goes_on_to_the_same_bytes(base, data, tmp_path):
     assert summary(tmp_path / "parts")["validation"] == summary(tmp_path / "whole")["validation"]
 
 
+@pytest.mark.slow
 def test_cpu_devices_make_a_mesh(base, data, plain, tmp_path):
     """In a process of its own that is told of no devices: they are made for the mesh."""
     environment = {**without_devices(), "PYTHONPATH": str(ROOT)}
@@ -260,6 +261,7 @@ SAME_BYTES = ("checkpoint_every", "tensorboard", "profile")
 NEARLY_SAME = ("row_length", "rows_per_microbatch", "remat")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: next(iter(changes)))
 def test_every_setting_is_live(base, data, plain, plain_programs, tmp_path, changes):
     tested_elsewhere = {"validate_every", "patience", "keep_best"}
@@ -291,6 +293,7 @@ ADAPTER_CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", ADAPTER_CHANGES, ids=lambda changes: next(iter(changes)))
 def test_every_setting_of_the_adapter_is_live(base, data, plain, tmp_path, changes):
     assert set(LoraSettings.model_fields) == {name for change in ADAPTER_CHANGES for name in change}

@@ -92,6 +92,7 @@ def test_watching_changes_nothing(base, data, watched, tmp_path):
     assert summary(tmp_path)["validation"] is None
 
 
+@pytest.mark.slow
 def test_the_best_adapter_is_kept(base, data, held_out, watched, tmp_path):
     losses = [row["validation_loss"] for row in metrics(watched)]
     best = int(np.argmin(losses)) + 1

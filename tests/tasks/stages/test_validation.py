@@ -16,6 +16,8 @@ from tasks.store.store import Store
 from testing.jobs_here import share_programs
 from testing.tiny_models import hf_folder
 
+pytestmark = pytest.mark.slow  # a training with validation; leaks of held-out documents: tests/data/raft/test_leaks.py
+
 SAMPLES = Path(__file__).parents[3] / "data" / "samples"
 
 
