@@ -20,6 +20,7 @@ def given(tmp_path, monkeypatch):
     return sources
 
 
+@pytest.mark.slow
 def test_taken_as_it_is_and_trained_further(tmp_path, given):
     store = Store(tmp_path / "work")
     stages = []

@@ -84,6 +84,7 @@ def test_a_point_for_each_value(ranks: SweepResults, shop: Shop) -> None:
     assert not (shop.work_dir / "latest").exists(), "a sweep leaves the last run as it was"
 
 
+@pytest.mark.slow
 def test_again_from_the_command_line_nothing_is_built(
     ranks: SweepResults, shop: Shop, prefect_server: str, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from testing.small_runs import SMALL, as_options, run_here, small_sources
 from testing.teacher_server import serve
 
 
+@pytest.mark.slow
 def test_a_teacher_of_each_kind_to_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = small_sources(tmp_path, 3) | {"questions": str(tmp_path / "there_is_no_such_file.jsonl")}
 

@@ -38,6 +38,7 @@ def jora(monkeypatch, *arguments: object) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_plan_of_a_mesh(monkeypatch, capsys, tiny):
     sets = ("mesh.tp=4", "training.row_length=64", "lora.rank=2", "lora.target_modules=all-linear")
     assert jora(monkeypatch, "plan", tiny, *(part for each in sets for part in ("--set", each))) == 0

@@ -115,12 +115,14 @@ def test_a_rollback_holds_against_the_next_run(shop: Shop, monkeypatch, capsys) 
     assert (code, line) == (2, f"error: {second} is already the champion")
 
 
+@pytest.mark.slow
 def test_the_champion_answers_new_questions_itself(shop: Shop) -> None:
     first = shop.first()
     assert f"against {first}" in shop.finish("training.max_updates=2", "evaluation.top_k=1", JUDGED)
     assert shop.answered == 3, "the base model, the new one, and the champion over what the new one is shown"
 
 
+@pytest.mark.slow
 def test_a_champion_of_another_base_reads_its_own_prompts(shop: Shop, tmp_path: Path) -> None:
     first = shop.first()
     assert f"against {first}" in shop.finish(JUDGED, base_model=str(tiny_base(tmp_path / "other", seed=1)))

@@ -174,6 +174,7 @@ def test_refuses_no_adapter(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_export_that_computes_something_else_is_refused(tmp_path):
     """A merged folder without the adapter, and an adapter with another scale, against the trained model."""
     base = make_base(tmp_path / "base")

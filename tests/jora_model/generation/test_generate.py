@@ -224,6 +224,7 @@ def run(job_file):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_job_as_a_process(tiny, tmp_path):
     prompts = random_prompts([20, 7, 33])
     write_tokens(tmp_path / "prompts", "prompts", ["a", "b", "ç"], prompts)

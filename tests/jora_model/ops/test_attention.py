@@ -54,7 +54,7 @@ def rotated(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
         (448, "float32", 2e-6),
         pytest.param(768, "float32", 2e-6, marks=pytest.mark.slow),
         (256, "bfloat16", 2e-2),
-        (50, "float32", 2e-6),
+        pytest.param(50, "float32", 2e-6, marks=pytest.mark.slow),
     ],
 )
 def test_blocked_equals_dense(length, dtype, tolerance, tiled):

@@ -127,7 +127,7 @@ def test_the_same_as_tiles(mesh, branched):
 
 ALONE, DATA, BOTH = None, MeshSettings(data=4), MeshSettings(data=2, tp=2)
 # Each value of each of the three in a fast test; the other pairs are slow.
-FAST_STEPS = [(ALONE, "full", "xla"), (BOTH, "full", "xla with bias")]
+FAST_STEPS = [(BOTH, "full", "xla with bias")]
 STEPS = [
     pytest.param(*step, marks=() if step in FAST_STEPS else pytest.mark.slow)
     for step in itertools.product((ALONE, DATA, BOTH), ("full", "none"), ("xla", "xla with bias"))
