@@ -134,7 +134,7 @@ class Registry:
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except ValidationError:
-            raise UserError(f"{path} is damaged; restore a copy of it, or delete it to start anew") from None
+            raise UserError(f"{path} is damaged; restore a copy of it, or delete it to start again") from None
 
     def champion(self) -> ModelRecord | None:
         """The current champion, if there is one."""
