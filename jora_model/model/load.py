@@ -12,11 +12,11 @@ from jax.sharding import Mesh
 from jora_model.formats.hf_weights import Checkpoint, check_names
 from jora_model.formats.lora import check_start, fresh_adapter, read_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
-from jora_model.model.transformer import Llama
+from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import stored
 from jora_model.runtime.distributed import gather, put
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter, parameters_of
+from jora_model.spec.parameters import Parameter, parameters_of
 from jora_model.spec.settings import LoraSettings
 
 
@@ -28,7 +28,7 @@ def load_model(
     mesh: Mesh | None = None,
     seed: int = 0,
     compute_dtype: Any = jnp.bfloat16,
-) -> Llama:
+) -> Transformer:
     """Load a Hugging Face folder, with a fresh adapter (`lora`), a trained one in PEFT's format (`adapter`), or, with
     both, a trained one to train further.
 
@@ -49,8 +49,9 @@ def load_model(
     factors: dict[str, tuple[Any, Any]] = {}
     if adapter is not None:
         settings, factors = read_adapter(Path(adapter), config)
-        lora = settings if lora is None else check_start(Path(adapter), settings, lora)
+        lora = settings if lora is None else check_start(Path(adapter), settings, lora.of_model(config))
     elif lora is not None:
+        lora = lora.of_model(config)
         factors = fresh_adapter(config, lora, seed)
     placed = {}
     for target, shapes_of in (adapter_shapes(config, lora, mesh) if lora else {}).items():
@@ -58,14 +59,13 @@ def load_model(
         pair = (a, np.ascontiguousarray(b.swapaxes(1, 2)))
         a, b = (put(x, like.sharding) for x, like in zip(pair, shapes_of, strict=True))
         placed[target] = (a, b)
-    return Llama(config, base, placed, lora, mesh, compute_dtype)
+    return Transformer(config, base, placed, lora, mesh, compute_dtype)
 
 
-def adapter_factors(model: Llama) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def adapter_factors(model: Transformer) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The adapter of a model on the host: target -> (A `[L, R, in]`, B `[L, out, R]`). All processes must call this."""
     factors = {}
-    for target in LINEAR_BY_NAME:
-        linear = getattr(model.layers, target)
+    for target, linear in model.layers.linears.items():
         if linear.adapted:
             factors[target] = (gather(linear.lora_a[...]), gather(linear.lora_b[...]).swapaxes(1, 2))
     return factors

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 
-import huggingface_hub
+import huggingface_hub.errors
 import pytest
 from safetensors.numpy import load_file, save_file
 

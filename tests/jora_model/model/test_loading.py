@@ -22,5 +22,5 @@ def test_memory_of_loading(smollm2: Path, tmp_path: Path) -> None:
         assert 0.9 < held / (sum(shards) / 2) < 1.1
         assert grown < GOAL * (max(shards) + held)
     stored = Checkpoint(folder).slice("model.layers.7.mlp.down_proj.weight")[:]
-    kernel = load_model(folder).layers.down_proj.kernel[...]
+    kernel = load_model(folder).layers.linears["down_proj"].kernel[...]
     np.testing.assert_array_equal(np.asarray(kernel[7]), stored.view(np.uint16))
