@@ -5,11 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 from jax import ShapeDtypeStruct
 from jax.sharding import Mesh
 
-from jora_model.formats.hf_weights import Checkpoint, check_names
+from jora_model.formats.hf_weights import Checkpoint, facts_and_weights
 from jora_model.formats.lora import check_start, fresh_adapter, read_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
 from jora_model.model.transformer import Llama
@@ -28,6 +29,7 @@ def load_model(
     mesh: Mesh | None = None,
     seed: int = 0,
     compute_dtype: Any = jnp.bfloat16,
+    rounded: bool = False,
 ) -> Llama:
     """Load a Hugging Face folder, with a fresh adapter (`lora`), a trained one in PEFT's format (`adapter`), or, with
     both, a trained one to train further.
@@ -36,16 +38,15 @@ def load_model(
         lora: together with `adapter`, the settings that it must have, dropout aside.
         seed: of the fresh adapter's A.
         compute_dtype: bf16 holds the weights as bits of bf16; float32 widens them (for tests and comparisons).
+        rounded: round float16 weights to bf16 before they are widened, as training in bf16 does.
 
     Raises:
-        UserError: a file is missing or damaged; a tensor is missing, unknown or of another shape; the adapter has
-            other settings than `lora`.
+        UserError: a file is missing or damaged; a tensor is missing, unknown or of another shape or dtype, or holds
+            NaN; the adapter has other settings than `lora`.
     """
-    config = ModelConfig.read(folder)
-    checkpoint = Checkpoint(folder)
-    check_names(checkpoint, config)
+    config, checkpoint = facts_and_weights(folder)
     shapes = base_shapes(config, mesh, compute_dtype)
-    base = {p.name: _place(checkpoint, p, config, shapes[p.name]) for p in parameters_of(config)}
+    base = {p.name: _place(checkpoint, p, config, shapes[p.name], rounded) for p in parameters_of(config)}
     factors: dict[str, tuple[Any, Any]] = {}
     if adapter is not None:
         settings, factors = read_adapter(Path(adapter), config)
@@ -71,24 +72,25 @@ def adapter_factors(model: Llama) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return factors
 
 
-def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
+def _place(
+    checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct, rounded: bool
+) -> jax.Array:
     """One parameter on its devices. Each device's slice is read from disk when it is placed."""
     names = parameter.hf_names(config.num_layers)
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
         if not parameter.stacked:
-            return stored(_read(checkpoint, names[0], index), like.dtype)
+            return stored(_read(checkpoint, names[0], index, rounded), like.dtype)
         bounds = [range(*part.indices(size)) for part, size in zip(index, like.shape, strict=True)]
         stack = np.empty([len(part) for part in bounds], like.dtype)
         for row, layer in enumerate(bounds[0]):
-            stack[row] = stored(_read(checkpoint, names[layer], index[1:]), like.dtype)
+            stack[row] = stored(_read(checkpoint, names[layer], index[1:], rounded), like.dtype)
         return stack
 
     # Blocks: else the host would hold copies of several parameters at once.
     return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
-def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...]) -> np.ndarray:
-    part = checkpoint.slice(name)
-    bounds = tuple(slice(*s.indices(n)[:2]) for s, n in zip(index, part.get_shape(), strict=True))
-    return part[bounds]
+def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...], rounded: bool) -> np.ndarray:
+    part = checkpoint.read(name, index)
+    return part.astype(ml_dtypes.bfloat16) if rounded and part.dtype == np.float16 else part
