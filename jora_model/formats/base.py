@@ -4,7 +4,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from jora_model.formats.hf_weights import tensor_files
+from jora_model.formats.hf_weights import model_facts
 from jora_model.spec.hf_files import CONFIG, TOKENIZER, WEIGHTS, WEIGHTS_INDEX, refuse_pointer
 from user_error import UserError
 
@@ -92,7 +92,7 @@ def _checked(folder: Path) -> Path:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(_TEXTS) or path.suffix in (".json", ".jinja", ".model"):
             refuse_pointer(path)
-    tensor_files(folder)
+    model_facts(folder)
     return folder
 
 

@@ -1,5 +1,6 @@
 """Tensors of a Hugging Face folder: opened lazily, and checked against the table of parameters."""
 
+import functools
 import logging
 import re
 from collections import Counter
@@ -96,8 +97,8 @@ def _shards(folder: Path) -> list[str]:
     missing = [name for name in wanted if name not in found]
     if missing or len(found) != len(wanted):
         raise UserError(
-            f"{folder} lacks {', '.join(missing[:3]) or WEIGHTS_INDEX} ({len(found)} of {int(total)} shards are there); download "
-            "the model again"
+            f"{folder} lacks {', '.join(missing[:3]) or WEIGHTS_INDEX} (it has {len(found)} of {int(total)} shards); "
+            "download the model again"
         )
     return wanted
 
@@ -151,16 +152,20 @@ def facts_and_weights(folder: Path) -> tuple[ModelConfig, Checkpoint]:
         untied = replace(config, tie_embeddings=False)
         check_names(checkpoint, untied)
         if not _equal(checkpoint.tensors[EMBED.hf], checkpoint.tensors[HEAD.hf]):
-            log.warning(
-                "%s: config.json says tie_word_embeddings, and %s is stored with other values than %s; they are not "
-                "tied, as in transformers",
-                folder,
-                HEAD.hf,
-                EMBED.hf,
-            )
+            _say_untied(checkpoint.tensors[HEAD.hf].path.resolve())
             return untied, checkpoint
     check_names(checkpoint, config)
     return config, checkpoint
+
+
+@functools.cache  # once for a file, which is opened several times
+def _say_untied(path: Path) -> None:
+    log.warning(
+        "%s: %s has other values than %s, so they are not tied (as in transformers), whatever tie_word_embeddings says",
+        path,
+        HEAD.hf,
+        EMBED.hf,
+    )
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

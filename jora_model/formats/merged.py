@@ -6,7 +6,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from jora_model.formats.hf_weights import facts_and_weights
+from jora_model.formats.hf_weights import facts_and_weights, rounding_note
 from jora_model.formats.lora import read_adapter
 from jora_model.formats.tensor_file import DTYPES
 from jora_model.spec.parameters import parameters_of
@@ -23,7 +23,7 @@ class Merged:
         shapes: Hugging Face name -> shape, in the model's order.
         sizes, widths: name -> bytes of the tensor, and of one element, in the chosen dtype.
         dtype: of every tensor; None if each keeps the base's dtype.
-        rounded: whether the base has float16 weights that are rounded to bfloat16, as in training.
+        rounding: a sentence about weights that training rounded to bfloat16; None if it took all as they are stored.
     """
 
     def __init__(self, base: Path, adapter: Path, dtype: ExportDtype = "base", compute_dtype: str = "float32") -> None:
@@ -55,7 +55,7 @@ class Merged:
                 self.sizes[name] = self.widths[name] * math.prod(stored.shape)
                 if parameter.name in self._factors:
                     self._adapted[name] = (parameter.name, layer)
-        self.rounded = bool(self._rounded)
+        self.rounding = rounding_note(self._checkpoint, compute_dtype)
 
     def tensor(self, name: str) -> np.ndarray:
         """Return a tensor in its dtype; computed in float32 and rounded once.
