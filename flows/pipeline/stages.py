@@ -86,7 +86,8 @@ class Pipeline:
             foreign = self._run(snapshot_adapter, c.adapter.folder)
             if c.adapter.train:
                 check_start(Path(c.adapter.folder), read_adapter_settings(self.store.path(foreign)), c.lora)
-            read_adapter(self.store.path(foreign), self.model)  # an adapter is small: all of it is checked at once
+            # An adapter is small: all of it is checked at once, by the name that the person gave.
+            read_adapter(Path(c.adapter.folder).expanduser(), self.model)
             a["start"] = self._run(import_adapter, a["base"], foreign)
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
         if c.teacher.kind == "local":
