@@ -35,6 +35,12 @@ _LIMITS = {
 _PIECE = 4 << 20  # bytes that are read and checked at once, while they are in the processor's cache
 
 
+class Unreadable(UserError):
+    """A file that is there and cannot be read at the moment; a retry may succeed."""
+
+    transient = True
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor of a file, as its header describes it: `dtype` in safetensors' names, `start` in bytes of the file."""
@@ -60,8 +66,8 @@ class Tensor:
             index: slices of step 1, of all dims; by default the whole tensor.
 
         Raises:
-            UserError: its dtype is not one of weights, the file cannot be read or has become shorter, or a value is
-                NaN, infinite or beyond the range of bfloat16 (named).
+            UserError: its dtype is not one of weights, the file has become shorter, or a value is NaN, infinite or
+                beyond the range of bfloat16 (named). Unreadable, if the disk or network fails.
         """
         self.check_dtype()
         dtype = DTYPES[self.dtype]
@@ -97,7 +103,7 @@ class Tensor:
             try:
                 read = file.readinto(view[done:])
             except OSError as error:
-                raise UserError(f"{self.path} cannot be read: {error.strerror}") from None
+                raise Unreadable(f"{self.path} cannot be read: {error.strerror}") from None
             if not read:
                 raise UserError(f"{self.path} has become shorter while it was read; copy or download the file again")
             done += read
@@ -145,6 +151,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         UserError: as `open_tensors`, which checks that the header is sound and the file as long as it says.
     """
     open_tensors(path)
+    path = _named(path)
     with _open_raw(path) as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
@@ -153,6 +160,12 @@ def read_header(path: Path) -> dict[str, Tensor]:
         for name, facts in header.items()
         if name != "__metadata__"
     }
+
+
+def _named(path: Path) -> Path:
+    """The file that a link of the same name points to, which a person knows, unlike the link."""
+    target = path.parent / path.readlink() if path.is_symlink() else path
+    return target if target.name == path.name else path
 
 
 def _open_raw(path: Path) -> Any:

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jora_model.formats.tensor_file import Unreadable
 from jora_model.runtime.distributed import from_first, gather, is_first, put
 from jora_model.runtime.files import replace_text
 from user_error import UserError
@@ -28,12 +29,6 @@ log = logging.getLogger(__name__)
 
 _KEEP = 2
 _PAUSE = 1.0  # seconds before a checkpoint that could not be read is read again
-
-
-class Unreadable(UserError):
-    """A checkpoint that cannot be read, and may be sound; the run can be started again."""
-
-    transient = True
 
 
 class _Damaged(Exception):

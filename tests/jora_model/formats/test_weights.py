@@ -1,5 +1,6 @@
 """Weights of a Hugging Face folder: which files they are, what they may hold, and how a tensor is read."""
 
+import io
 import json
 import logging
 import re
@@ -15,8 +16,9 @@ from safetensors.numpy import load_file, save_file
 
 from jora_model.formats import tensor_file
 from jora_model.formats.hf_weights import Checkpoint, model_facts, rounding_note, tensor_files
-from jora_model.formats.tensor_file import check_finite, read_header
+from jora_model.formats.tensor_file import Unreadable, check_finite, read_header
 from jora_model.model.load import load_model
+from jora_model.runtime.process import EXIT_AGAIN, exit_code
 from jora_model.spec.config import ModelConfig
 from testing.tiny_models import hf_folder
 from user_error import UserError
@@ -141,6 +143,30 @@ def test_a_file_that_shrinks_or_cannot_be_read(tmp_path):
     path.unlink()
     with pytest.raises(UserError, match=r"a\.safetensors cannot be read: No such file"):
         tensor.read()
+
+
+def test_a_link_is_told_by_the_file_behind_it(tmp_path):
+    """Work directories link to a person's files; Hugging Face's cache to files with no name."""
+    (tmp_path / "blobs").mkdir()
+    save_file({"x": np.array([np.nan], np.float32)}, tmp_path / "blobs" / "0a1b")
+    for folder, target in (("mine", "../blobs/0a1b"), ("store", "../mine/a.safetensors")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.safetensors").symlink_to(target)
+        with pytest.raises(UserError, match=r"mine/a\.safetensors: x holds NaN"):
+            read_header(tmp_path / folder / "a.safetensors")["x"].read()
+
+
+def test_a_disk_that_fails_may_be_tried_again(tmp_path, monkeypatch):
+    class Broken(io.BytesIO):
+        def readinto(self, target):
+            raise OSError(5, "Input/output error")
+
+    save_file({"x": np.ones(9, np.float32)}, tmp_path / "a.safetensors")
+    tensor = read_header(tmp_path / "a.safetensors")["x"]
+    monkeypatch.setattr(tensor_file, "_open_raw", lambda path: Broken(b"x" * 1000))
+    with pytest.raises(Unreadable, match=r"a\.safetensors cannot be read: Input/output error") as error:
+        tensor.read()
+    assert exit_code(error.value) == EXIT_AGAIN
 
 
 # Which files.

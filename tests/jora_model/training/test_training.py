@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from jora_model.formats.tensor_file import Unreadable
 from jora_model.model.load import load_model
 from jora_model.packing.sampler import Sampler
 from jora_model.packing.tries import pack
@@ -19,7 +20,7 @@ from jora_model.runtime.sharding import make_mesh
 from jora_model.spec.job import TrainJob, TrainSettings
 from jora_model.spec.settings import LoraSettings, MeshSettings
 from jora_model.training import checkpoints as checkpoints_module
-from jora_model.training.checkpoints import Checkpoints, Unreadable
+from jora_model.training.checkpoints import Checkpoints
 from jora_model.training.step import Trainer
 from jora_model.training.train import train
 from testing.programs import shared_programs
