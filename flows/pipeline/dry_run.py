@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from flows.pipeline.stages import Pipeline
-from flows.settings.checks import check_tokens, describe
+from flows.settings.checks import describe
 from flows.settings.config import RunConfig
 from flows.settings.sweep_values import with_value
 from tasks.engine.cache import Stage
@@ -35,9 +35,6 @@ def look(config: RunConfig, goal: str) -> None:
         UserError: the first error that would stop the run.
     """
     pipeline, stages = _walk(config, goal)
-    base = pipeline.artifacts["base"]
-    if isinstance(base, Artifact):
-        check_tokens(pipeline.store, base, config.raft.prompt_style, pipeline.model)
     typer.echo(describe(config, pipeline.model))
     if pipeline.rounding is not None:
         typer.echo(f"note: {pipeline.rounding}")

@@ -15,7 +15,7 @@ from data.evaluation.ladder import LadderModel
 from flows.settings.checks import check_dataset, check_training, model_facts, rounding_note
 from flows.settings.config import RunConfig
 from jora_model.formats.base import base_license, resolve_base
-from jora_model.formats.lora import check_start, read_adapter, read_adapter_settings
+from jora_model.formats.lora import check_start, read_adapter_settings
 from jora_model.spec.config import ModelConfig
 from tasks.engine.cache import Stage
 from tasks.stages.adapters import import_adapter, snapshot_adapter
@@ -86,8 +86,6 @@ class Pipeline:
             foreign = self._run(snapshot_adapter, c.adapter.folder)
             if c.adapter.train:
                 check_start(Path(c.adapter.folder), read_adapter_settings(self.store.path(foreign)), c.lora)
-            # An adapter is small: all of it is checked at once, by the name that the person gave.
-            read_adapter(Path(c.adapter.folder).expanduser(), self.model)
             a["start"] = self._run(import_adapter, a["base"], foreign)
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
         if c.teacher.kind == "local":

@@ -5,7 +5,6 @@ from contextlib import suppress
 
 from data.critic.settings import check_critic
 from data.files.whole_files import write_whole
-from data.prompting.prompts import Prompt, PromptStyle
 from flows.settings.config import RunConfig
 from jora_model.formats import hf_weights
 from jora_model.runtime.sharding import check_divisible, check_rows
@@ -69,25 +68,6 @@ def check_dataset(config: RunConfig) -> None:
         raise UserError(
             f"context over the budget: one chunk (chunking.max_tokens={chunk}) and about {PROMPT_OVERHEAD} tokens of "
             f"prompt and answer exceed raft.max_tokens={budget}; raise it to {chunk + PROMPT_OVERHEAD} or more"
-        )
-
-
-def check_tokens(store: Store, base: Artifact, style: PromptStyle, model: ModelConfig) -> None:
-    """Check that what the template puts around a prompt and an answer are tokens of the model.
-
-    Raises:
-        UserError: a token has no row in the embedding, or the tokenizer or its template cannot be used.
-    """
-    from tasks.stages.loading import open_tokenizer  # imports transformers
-
-    tokenizer = open_tokenizer(store, base)
-    (prompt,), (answer,) = tokenizer.encode_prompts([Prompt("a", "b")], style), tokenizer.encode_targets(["c"], style)
-    largest = max(prompt + answer)
-    if largest >= model.vocab_size:
-        (word,) = tokenizer.pieces([largest])
-        raise UserError(
-            f"the base model's template uses {word!r}, token {largest}, and its embedding has {model.vocab_size} rows; "
-            "use the tokenizer that the weights were saved with, or raft.prompt_style=alpaca"
         )
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -119,17 +118,9 @@ class Checkpoint:
         """All tensor names."""
         return set(self.tensors)
 
-    def read(self, name: str, index: tuple[slice, ...] = ()) -> np.ndarray:
-        """Return a tensor or a part of it in its own dtype. Raises UserError as `Tensor.read` does."""
-        return self.tensors[name].read(index)
-
-    def slice(self, name: str) -> Any:
-        """Return safetensors' lazy slice of a tensor (`get_shape()`; indexing reads from disk), which checks no value.
-
-        The slice keeps its file mapped, and pages that were read count as this process's memory: slices that are kept
-        take as much memory as the model itself (measured, bench/loading.py).
-        """
-        return open_tensors(self.tensors[name].path).get_slice(name)
+    def slice(self, name: str) -> Tensor:
+        """Return a lazy slice of a tensor, like safetensors' own: indexing reads from disk, and checks the values."""
+        return self.tensors[name]
 
 
 def model_facts(folder: Path) -> ModelConfig:
@@ -173,7 +164,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     rows = max(_COMPARED // max(a.shape[1], 1), 1)
     for start in range(0, a.shape[0], rows):
         part = (slice(start, start + rows), slice(None))
-        left, right = (tensor.read(part) for tensor in (a, b))
+        left, right = a[part], b[part]
         if left.dtype != right.dtype:
             left, right = left.astype(np.float64), right.astype(np.float64)
         if not np.array_equal(left, right):

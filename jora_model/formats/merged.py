@@ -81,7 +81,7 @@ class Merged:
         return self._sum(name, weight) if name in self._adapted else weight.astype(np.float32, copy=False)
 
     def _read(self, name: str) -> np.ndarray:
-        weight = self._checkpoint.read(name)
+        weight = self._checkpoint.slice(name)[:]
         return weight.astype(ml_dtypes.bfloat16) if name in self._rounded else weight
 
     def _sum(self, name: str, weight: np.ndarray) -> np.ndarray:

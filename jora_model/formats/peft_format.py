@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from jora_model.formats.tensor_file import read_header
+from jora_model.formats.hf_weights import open_tensors
 from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_object
 from jora_model.spec.parameters import LINEAR_BY_NAME
 from jora_model.spec.settings import ALL_LINEAR, LoraSettings
@@ -82,10 +82,10 @@ class PeftAdapter:
                     f"ask its author for {ADAPTER_WEIGHTS}"
                 )
             raise UserError(f"{self.folder} holds no {ADAPTER_WEIGHTS}")
-        self._tensors = read_header(self.path)
-        for tensor in self._tensors.values():
-            tensor.check_dtype()
-        shapes = {name: tensor.shape for name, tensor in sorted(self._tensors.items())}
+        file = open_tensors(self.path)
+        for name in file.keys():  # noqa: SIM118  not a mapping
+            file.get_slice(name).check_dtype()
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
         factors: dict[tuple[str, int], dict[str, tuple[int, ...]]] = {}
         for name, shape in shapes.items():
             key, letter = self._parse(name)
@@ -115,7 +115,8 @@ class PeftAdapter:
 
     def factors(self, target: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
         """Return A `[R, in]` and B `[out, R]` of a module in float32, padded to the adapter's one rank R."""
-        a, b = (self._tensors[tensor_name(target, layer, letter)].read().astype(np.float32) for letter in "AB")
+        file = open_tensors(self.path)
+        a, b = (file.get_tensor(tensor_name(target, layer, letter)).astype(np.float32) for letter in "AB")
         module = self.modules[target, layer]
         missing = self.settings.rank - module.rank
         a, b = np.pad(a, ((0, missing), (0, 0))), np.pad(b, ((0, 0), (0, missing)))

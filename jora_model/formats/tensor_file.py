@@ -59,11 +59,19 @@ class Tensor:
                 "checkpoint that is not quantized"
             )
 
-    def read(self, index: tuple[slice, ...] = ()) -> np.ndarray:
-        """Return the tensor, or a part of it, in its own dtype.
+    def get_shape(self) -> list[int]:
+        """Its shape, as a slice of safetensors gives it."""
+        return list(self.shape)
+
+    def get_dtype(self) -> str:
+        """Its dtype, as a slice of safetensors gives it."""
+        return self.dtype
+
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> np.ndarray:
+        """Read the tensor, or a part of it, in its own dtype.
 
         Args:
-            index: slices of step 1, of all dims; by default the whole tensor.
+            index: slices of step 1, of the first dims.
 
         Raises:
             UserError: its dtype is not one of weights, the file has become shorter, or a value is NaN, infinite or
@@ -71,8 +79,9 @@ class Tensor:
         """
         self.check_dtype()
         dtype = DTYPES[self.dtype]
-        index = index or tuple(slice(None) for _ in self.shape)
-        bounds = [slice(*part.indices(size)[:2]) for part, size in zip(index, self.shape, strict=True)]
+        index = (index,) if isinstance(index, slice) else index
+        index = (*index, *[slice(None)] * (len(self.shape) - len(index)))
+        bounds = [slice(*part.indices(size)[:2]) for part, size in zip(index, self.shape, strict=False)]
         rows, inner = (bounds[0], tuple(bounds[1:])) if bounds else (slice(0, 1), ())
         row_shape = self.shape[1:]
         row_bytes = dtype.itemsize * math.prod(row_shape)
@@ -129,28 +138,50 @@ def check_finite(values: np.ndarray, name: str, path: Path) -> None:
             )
 
 
-def open_tensors(path: Path) -> Any:
-    """Open a safetensors file for NumPy; only its header is read.
+class TensorFile:
+    """The tensors of a file, with the methods of safetensors' `safe_open`; what is read is checked."""
 
-    Raises:
-        UserError: it does not exist, is damaged, or is a pointer of Git LFS.
-    """
-    refuse_pointer(path)
-    try:
-        return safe_open(path, framework="numpy")
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} lacks {path.name}") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); copy or download the file again") from None
+    def __init__(self, path: Path) -> None:
+        """Raises UserError as `read_header` does."""
+        self.tensors = read_header(path)
+
+    def keys(self) -> list[str]:
+        """The names of the tensors."""
+        return list(self.tensors)
+
+    def get_slice(self, name: str) -> Tensor:
+        """A tensor that is read by indexing it."""
+        return self.tensors[name]
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        """A whole tensor."""
+        return self.tensors[name][:]
+
+
+def open_tensors(path: Path) -> TensorFile:
+    """Open a safetensors file; only its header is read. Raises UserError as `read_header` does."""
+    return TensorFile(path)
+
+
+def check_values(path: Path) -> None:
+    """Read all tensors of a file of weights. Raises UserError as `Tensor` does for what weights do not hold."""
+    for tensor in read_header(path).values():
+        tensor[:]
 
 
 def read_header(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file by name, in the order of the file.
 
     Raises:
-        UserError: as `open_tensors`, which checks that the header is sound and the file as long as it says.
+        UserError: it does not exist, is damaged or shorter than its header says, or is a pointer of Git LFS.
     """
-    open_tensors(path)
+    refuse_pointer(path)
+    try:
+        safe_open(path, framework="numpy")  # checks the header, and the length of the file
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} lacks {path.name}") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); copy or download the file again") from None
     path = _named(path)
     with _open_raw(path) as file:
         size = int.from_bytes(file.read(8), "little")

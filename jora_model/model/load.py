@@ -92,5 +92,5 @@ def _place(
 
 
 def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...], rounded: bool) -> np.ndarray:
-    part = checkpoint.read(name, index)
+    part = checkpoint.slice(name)[index]
     return part.astype(ml_dtypes.bfloat16) if rounded and part.dtype == np.float16 else part

@@ -67,7 +67,7 @@ def test_parts_of_a_tensor(tmp_path, monkeypatch, kind, index):
     monkeypatch.setattr(tensor_file, "_PIECE", 24)  # a few numbers, and less than a row
     values = np.random.default_rng(0).normal(size=(13, 7)).astype(kind)
     save_file({"before": np.zeros(3, np.float32), "x": values, "y": values + 1}, tmp_path / "a.safetensors")
-    found = read_header(tmp_path / "a.safetensors")["x"].read(index)
+    found = read_header(tmp_path / "a.safetensors")["x"][index]
     assert found.dtype == values.dtype
     np.testing.assert_array_equal(found, values[index])
 
@@ -76,9 +76,9 @@ def test_vectors_scalars_and_nothing(tmp_path):
     tensors = {"v": np.arange(5, dtype=np.float32), "s": np.float32(3), "n": np.zeros((0, 4), np.float32)}
     save_file({name: np.asarray(value) for name, value in tensors.items()}, tmp_path / "a.safetensors")
     header = read_header(tmp_path / "a.safetensors")
-    np.testing.assert_array_equal(header["v"].read((slice(1, 3),)), [1, 2])
-    assert header["s"].read() == 3
-    assert header["n"].read().shape == (0, 4)
+    np.testing.assert_array_equal(header["v"][1:3], [1, 2])
+    assert header["s"][:] == 3
+    assert header["n"][:].shape == (0, 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,7 +126,7 @@ def test_reading_leaves_other_threads_running(tmp_path):
     beating = threading.Thread(target=beat)
     beating.start()
     begun = time.monotonic()
-    assert not read_header(path)["x"].read().any()
+    assert not read_header(path)["x"][:].any()
     took = time.monotonic() - begun
     done.set()
     beating.join()
@@ -139,10 +139,10 @@ def test_a_file_that_shrinks_or_cannot_be_read(tmp_path):
     tensor = read_header(path)["x"]
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"a\.safetensors has become shorter"):
-        tensor.read()
+        tensor[:]
     path.unlink()
     with pytest.raises(UserError, match=r"a\.safetensors cannot be read: No such file"):
-        tensor.read()
+        tensor[:]
 
 
 def test_a_link_is_told_by_the_file_behind_it(tmp_path):
@@ -153,7 +153,7 @@ def test_a_link_is_told_by_the_file_behind_it(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.safetensors").symlink_to(target)
         with pytest.raises(UserError, match=r"mine/a\.safetensors: x holds NaN"):
-            read_header(tmp_path / folder / "a.safetensors")["x"].read()
+            read_header(tmp_path / folder / "a.safetensors")["x"][:]
 
 
 def test_a_disk_that_fails_may_be_tried_again(tmp_path, monkeypatch):
@@ -165,7 +165,7 @@ def test_a_disk_that_fails_may_be_tried_again(tmp_path, monkeypatch):
     tensor = read_header(tmp_path / "a.safetensors")["x"]
     monkeypatch.setattr(tensor_file, "_open_raw", lambda path: Broken(b"x" * 1000))
     with pytest.raises(Unreadable, match=r"a\.safetensors cannot be read: Input/output error") as error:
-        tensor.read()
+        tensor[:]
     assert exit_code(error.value) == EXIT_AGAIN
 
 
@@ -177,7 +177,7 @@ def test_shards_need_no_index(tmp_path):
     found, wanted = Checkpoint(split), Checkpoint(whole)
     assert found.names() == wanted.names()
     for name in wanted.names():
-        np.testing.assert_array_equal(found.read(name), wanted.read(name))
+        np.testing.assert_array_equal(found.slice(name)[:], wanted.slice(name)[:])
     (split / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(UserError, match=r"lacks model-00002-of-00002\.safetensors \(it has 1 of 2 shards\)"):
         tensor_files(split)
@@ -209,7 +209,7 @@ def test_of_one_file_and_shards_the_file_is_read(tmp_path, caplog):
         (folder / path.name).write_bytes(path.read_bytes())
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).state_dict()[UP]
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_array_equal(Checkpoint(folder).read(UP), theirs)
+        np.testing.assert_array_equal(Checkpoint(folder).slice(UP)[:], theirs)
     assert "holds model.safetensors and model.safetensors.index.json: the former is read" in caplog.text
 
 
