@@ -67,17 +67,14 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
     for file in BASE_FILES:
         if (base / file).is_file():
             shutil.copyfile(base / file, folder / file)
-    config = read_object(base / CONFIG)
-    changed = dict(config)
-    if merged.dtype is not None:
-        # transformers loads in the dtype that the config names, whatever the files hold.
-        changed.pop("torch_dtype", None)
-        changed["dtype"] = merged.dtype.name
-    if config.get("tie_word_embeddings") and not merged.config.tie_embeddings:
-        # Other tools believe it, and would drop the head that is stored.
-        changed["tie_word_embeddings"] = False
-    if changed != config:
-        config = changed
+    if merged.dtype is not None or merged.untied:
+        config = read_object(base / CONFIG)
+        if merged.dtype is not None:
+            # transformers loads in the dtype that the config names, whatever the files hold.
+            config.pop("torch_dtype", None)
+            config["dtype"] = merged.dtype.name
+        if merged.untied:
+            config["tie_word_embeddings"] = False
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(merged_card(facts, merged.lora), encoding="utf-8")
 

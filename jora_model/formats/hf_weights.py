@@ -109,10 +109,18 @@ class Checkpoint:
         tensors: name -> dtype, shape and place of each tensor.
     """
 
-    def __init__(self, folder: Path):
-        """Raises UserError as `tensor_files` does."""
+    def __init__(self, folder: Path, rounded: bool = False):
+        """
+        Args:
+            rounded: float16 is rounded to bfloat16 when it is read.
+
+        Raises:
+            UserError: as `tensor_files`.
+        """
         self.folder = Path(folder)
         self.tensors = tensor_files(self.folder)
+        if rounded:
+            self.tensors = {name: replace(tensor, rounded=True) for name, tensor in self.tensors.items()}
 
     def names(self) -> set[str]:
         """All tensor names."""
@@ -135,10 +143,17 @@ def model_facts(folder: Path) -> ModelConfig:
     return facts_and_weights(folder)[0]
 
 
-def facts_and_weights(folder: Path) -> tuple[ModelConfig, Checkpoint]:
-    """Return `model_facts`, and the weights that they were checked against. Raises UserError as `model_facts` does."""
+def facts_and_weights(folder: Path, rounded: bool = False) -> tuple[ModelConfig, Checkpoint]:
+    """Return `model_facts`, and the weights that they were checked against.
+
+    Args:
+        rounded: as in `Checkpoint`.
+
+    Raises:
+        UserError: as `model_facts`.
+    """
     config = ModelConfig.read(folder)
-    checkpoint = Checkpoint(folder)
+    checkpoint = Checkpoint(folder, rounded)
     if config.tie_embeddings and HEAD.hf in checkpoint.tensors and EMBED.hf in checkpoint.tensors:
         untied = replace(config, tie_embeddings=False)
         check_names(checkpoint, untied)
@@ -161,6 +176,7 @@ def _say_untied(path: Path) -> None:
 
 def _equal(a: Tensor, b: Tensor) -> bool:
     """Whether two matrices of one shape have equal values."""
+    a, b = (replace(tensor, rounded=False) for tensor in (a, b))
     rows = max(_COMPARED // max(a.shape[1], 1), 1)
     for start in range(0, a.shape[0], rows):
         part = (slice(start, start + rows), slice(None))

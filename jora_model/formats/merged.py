@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from jora_model.formats.hf_weights import facts_and_weights, rounding_note
 from jora_model.formats.lora import read_adapter
 from jora_model.formats.tensor_file import DTYPES
+from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import parameters_of
 from jora_model.spec.settings import ExportDtype
 from user_error import UserError
@@ -23,6 +25,7 @@ class Merged:
         shapes: Hugging Face name -> shape, in the model's order.
         sizes, widths: name -> bytes of the tensor, and of one element, in the chosen dtype.
         dtype: of every tensor; None if each keeps the base's dtype.
+        untied: whether config.json says that the head is the embedding's, and it is a weight of its own.
         rounding: a sentence about weights that training rounded to bfloat16; None if it took all as they are stored.
     """
 
@@ -36,7 +39,8 @@ class Merged:
         Raises:
             UserError: a file is missing or damaged, or the adapter does not fit this base model.
         """
-        self.config, self._checkpoint = facts_and_weights(base)
+        self.config, self._checkpoint = facts_and_weights(base, rounded=compute_dtype == "bfloat16")
+        self.untied = ModelConfig.read(base).tie_embeddings and not self.config.tie_embeddings
         self.lora, self._factors = read_adapter(adapter, self.config)
         self.dtype = _CHOSEN.get(dtype)
         # Name of an adapted tensor -> (target, layer).
@@ -44,15 +48,14 @@ class Merged:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.sizes: dict[str, int] = {}
         self.widths: dict[str, int] = {}
-        self._rounded: set[str] = set()
+        self._dtypes: dict[str, np.dtype[Any]] = {}
         for parameter in parameters_of(self.config):
             for layer, name in enumerate(parameter.hf_names(self.config.num_layers)):
-                stored = self._checkpoint.tensors[name]
-                if stored.dtype == "F16" and compute_dtype == "bfloat16":
-                    self._rounded.add(name)
-                self.shapes[name] = stored.shape
-                self.widths[name] = (self.dtype or DTYPES[stored.dtype]).itemsize
-                self.sizes[name] = self.widths[name] * math.prod(stored.shape)
+                part = self._checkpoint.slice(name)
+                self._dtypes[name] = self.dtype or DTYPES[part.get_dtype()]
+                self.shapes[name] = tuple(part.get_shape())
+                self.widths[name] = self._dtypes[name].itemsize
+                self.sizes[name] = self.widths[name] * math.prod(self.shapes[name])
                 if parameter.name in self._factors:
                     self._adapted[name] = (parameter.name, layer)
         self.rounding = rounding_note(self._checkpoint, compute_dtype)
@@ -63,12 +66,12 @@ class Merged:
         Raises:
             UserError: a value is beyond the range of the dtype (named).
         """
-        weight = self._read(name)
-        dtype = self.dtype or DTYPES[self._checkpoint.tensors[name].dtype]
-        summed = self._sum(name, weight) if name in self._adapted else weight
+        weight: np.ndarray = self._checkpoint.slice(name)[:]
+        if name in self._adapted:
+            weight = self._sum(name, weight)
         with np.errstate(over="ignore"):
-            result = summed.astype(dtype, copy=False)
-        if dtype == np.float16 and not np.isfinite(result).all():
+            result = weight.astype(self._dtypes[name], copy=False)
+        if result.dtype == np.float16 and not np.isfinite(result).all():
             raise UserError(
                 f"{name} has weights beyond the range of float16 (65,504) when the adapter is merged in; set "
                 "export.dtype=bf16 or f32"
@@ -77,12 +80,8 @@ class Merged:
 
     def wide(self, name: str) -> np.ndarray:
         """Return a tensor in float32, not rounded."""
-        weight = self._read(name)
+        weight: np.ndarray = self._checkpoint.slice(name)[:]
         return self._sum(name, weight) if name in self._adapted else weight.astype(np.float32, copy=False)
-
-    def _read(self, name: str) -> np.ndarray:
-        weight = self._checkpoint.slice(name)[:]
-        return weight.astype(ml_dtypes.bfloat16) if name in self._rounded else weight
 
     def _sum(self, name: str, weight: np.ndarray) -> np.ndarray:
         target, layer = self._adapted[name]

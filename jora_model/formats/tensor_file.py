@@ -43,13 +43,18 @@ class Unreadable(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of a file, as its header describes it: `dtype` in safetensors' names, `start` in bytes of the file."""
+    """A tensor of a file, as its header describes it: `dtype` in safetensors' names, `start` in bytes of the file.
+
+    Attributes:
+        rounded: float16 is rounded to bfloat16 when it is read.
+    """
 
     path: Path
     name: str
     dtype: str
     shape: tuple[int, ...]
     start: int
+    rounded: bool = False
 
     def check_dtype(self) -> None:
         """Raises UserError if it is stored as a dtype that weights do not have."""
@@ -68,7 +73,7 @@ class Tensor:
         return self.dtype
 
     def __getitem__(self, index: slice | tuple[slice, ...]) -> np.ndarray:
-        """Read the tensor, or a part of it, in its own dtype.
+        """Read the tensor, or a part of it, in its own dtype (unless `rounded`).
 
         Args:
             index: slices of step 1, of the first dims.
@@ -103,6 +108,8 @@ class Tensor:
                     part = buffer[: min(step, count - begin) * row_bytes]
                     self._fill(file, part)
                     out[begin : begin + step] = part.view(dtype).reshape(-1, *row_shape)[(slice(None), *inner)]
+        if self.rounded and dtype == np.float16:
+            out = out.astype(DTYPES["BF16"])
         return out if self.shape else out.reshape(())
 
     def _fill(self, file: Any, target: np.ndarray) -> None:

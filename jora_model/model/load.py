@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 from jax import ShapeDtypeStruct
 from jax.sharding import Mesh
@@ -44,9 +43,9 @@ def load_model(
         UserError: a file is missing or damaged; a tensor is missing, unknown or of another shape or dtype, or holds
             NaN; the adapter has other settings than `lora`.
     """
-    config, checkpoint = facts_and_weights(folder)
+    config, checkpoint = facts_and_weights(folder, rounded)
     shapes = base_shapes(config, mesh, compute_dtype)
-    base = {p.name: _place(checkpoint, p, config, shapes[p.name], rounded) for p in parameters_of(config)}
+    base = {p.name: _place(checkpoint, p, config, shapes[p.name]) for p in parameters_of(config)}
     factors: dict[str, tuple[Any, Any]] = {}
     if adapter is not None:
         settings, factors = read_adapter(Path(adapter), config)
@@ -72,25 +71,24 @@ def adapter_factors(model: Llama) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return factors
 
 
-def _place(
-    checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct, rounded: bool
-) -> jax.Array:
+def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
     """One parameter on its devices. Each device's slice is read from disk when it is placed."""
     names = parameter.hf_names(config.num_layers)
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
         if not parameter.stacked:
-            return stored(_read(checkpoint, names[0], index, rounded), like.dtype)
+            return stored(_read(checkpoint, names[0], index), like.dtype)
         bounds = [range(*part.indices(size)) for part, size in zip(index, like.shape, strict=True)]
         stack = np.empty([len(part) for part in bounds], like.dtype)
         for row, layer in enumerate(bounds[0]):
-            stack[row] = stored(_read(checkpoint, names[layer], index[1:], rounded), like.dtype)
+            stack[row] = stored(_read(checkpoint, names[layer], index[1:]), like.dtype)
         return stack
 
     # Blocks: else the host would hold copies of several parameters at once.
     return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
-def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...], rounded: bool) -> np.ndarray:
-    part = checkpoint.slice(name)[index]
-    return part.astype(ml_dtypes.bfloat16) if rounded and part.dtype == np.float16 else part
+def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...]) -> np.ndarray:
+    part = checkpoint.slice(name)
+    bounds = tuple(slice(*s.indices(n)[:2]) for s, n in zip(index, part.get_shape(), strict=True))
+    return part[bounds]

@@ -15,7 +15,7 @@ import transformers
 from safetensors.numpy import load_file, save_file
 
 from jora_model.formats import tensor_file
-from jora_model.formats.hf_weights import Checkpoint, model_facts, rounding_note, tensor_files
+from jora_model.formats.hf_weights import Checkpoint, facts_and_weights, model_facts, rounding_note, tensor_files
 from jora_model.formats.tensor_file import Unreadable, check_finite, read_header
 from jora_model.model.load import load_model
 from jora_model.runtime.process import EXIT_AGAIN, exit_code
@@ -301,6 +301,18 @@ def test_only_the_last_row_differs(tmp_path):
         tensors[HEAD][-1, -1] += 1
 
     assert not model_facts(rewritten(hf_folder(tmp_path, tie_word_embeddings=True), change)).tie_embeddings
+
+
+def test_a_head_that_rounding_makes_equal_is_of_its_own(tmp_path):
+    """Whoever opens the model, and however it is read."""
+    folder = rewritten(
+        hf_folder(tmp_path, tie_word_embeddings=True),
+        lambda tensors: tensors.update(
+            {EMBED: np.full_like(tensors[EMBED], 1, np.float16), HEAD: np.full_like(tensors[EMBED], 1.001, np.float16)}
+        ),
+    )
+    for rounded in (False, True):
+        assert not facts_and_weights(folder, rounded)[0].tie_embeddings
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
