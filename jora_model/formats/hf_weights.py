@@ -134,7 +134,8 @@ class Checkpoint:
 def model_facts(folder: Path) -> ModelConfig:
     """Return the facts of a model folder: those of config.json, and whether the head that is stored is the embedding.
 
-    As in transformers, `tie_word_embeddings` does not hold if the folder has a head of its own with other values. All
+    As in transformers, `tie_word_embeddings` does not hold if the folder has a head of its own with other values, and a
+    head stands for an embedding that is not stored. All
     headers are read and checked; of the weights only embedding and head, a piece at a time, where both are stored.
 
     Raises:
@@ -154,6 +155,9 @@ def facts_and_weights(folder: Path, rounded: bool = False) -> tuple[ModelConfig,
     """
     config = ModelConfig.read(folder)
     checkpoint = Checkpoint(folder, rounded)
+    if config.tie_embeddings and EMBED.hf not in checkpoint.tensors and HEAD.hf in checkpoint.tensors:
+        # Tied from the other side: transformers takes whichever of the two is stored.
+        checkpoint.tensors[EMBED.hf] = checkpoint.tensors.pop(HEAD.hf)
     if config.tie_embeddings and HEAD.hf in checkpoint.tensors and EMBED.hf in checkpoint.tensors:
         untied = replace(config, tie_embeddings=False)
         check_names(checkpoint, untied)

@@ -295,6 +295,16 @@ def test_a_head_of_its_own_is_not_tied(tmp_path, caplog, monkeypatch):
     np.testing.assert_allclose(our_logits(folder, tokens), theirs, atol=1e-4 * np.sqrt(np.mean(theirs**2)))
 
 
+def test_a_head_stands_for_the_embedding(tmp_path):
+    """Where only one of the two is stored, it is both: transformers ties either way."""
+    folder = rewritten(
+        hf_folder(tmp_path, tie_word_embeddings=True), lambda tensors: tensors.update({HEAD: tensors.pop(EMBED)})
+    )
+    tokens = np.arange(3, 40)[None]
+    theirs = their_logits(folder, tokens)
+    np.testing.assert_allclose(our_logits(folder, tokens), theirs, atol=1e-4 * np.sqrt(np.mean(theirs**2)))
+
+
 def test_only_the_last_row_differs(tmp_path):
     def change(tensors):
         tensors[HEAD] = tensors[EMBED].copy()
