@@ -19,6 +19,8 @@ from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter, parameters_of
 from jora_model.spec.settings import LoraSettings
 
+_CONVERTED = 1 << 24  # weights that are converted to the dtype of the devices at once
+
 
 def load_model(
     folder: Path,
@@ -76,19 +78,24 @@ def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, li
     names = parameter.hf_names(config.num_layers)
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
-        if not parameter.stacked:
-            return stored(_read(checkpoint, names[0], index), like.dtype)
         bounds = [range(*part.indices(size)) for part, size in zip(index, like.shape, strict=True)]
         stack = np.empty([len(part) for part in bounds], like.dtype)
-        for row, layer in enumerate(bounds[0]):
-            stack[row] = stored(_read(checkpoint, names[layer], index[1:]), like.dtype)
+        if parameter.stacked:
+            for row, layer in enumerate(bounds[0]):
+                _read(checkpoint, names[layer], bounds[1:], stack[row])
+        else:
+            _read(checkpoint, names[0], bounds, stack)
         return stack
 
     # Blocks: else the host would hold copies of several parameters at once.
     return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
-def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...]) -> np.ndarray:
+def _read(checkpoint: Checkpoint, name: str, bounds: list[range], out: np.ndarray) -> None:
+    """Read a part of a tensor into `out`, a few rows at a time: to convert an array holds Python's lock."""
     part = checkpoint.slice(name)
-    bounds = tuple(slice(*s.indices(n)[:2]) for s, n in zip(index, part.get_shape(), strict=True))
-    return part[bounds]
+    step = max(_CONVERTED // max(out[0].size, 1), 1) if len(out) else 1
+    inner = tuple(slice(dim.start, dim.stop) for dim in bounds[1:])
+    for begin in range(0, len(out), step):
+        rows = slice(bounds[0].start + begin, min(bounds[0].start + begin + step, bounds[0].stop))
+        out[begin : begin + step] = stored(part[(rows, *inner)], out.dtype)

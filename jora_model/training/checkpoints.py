@@ -158,11 +158,16 @@ class Checkpoints:
 
 def _open(folder: Path, fingerprint: str) -> ocp.CheckpointManager:
     states = folder / "states"
-    states.mkdir(parents=True, exist_ok=True)
     path, content = folder / "job.json", json.dumps({"fingerprint": fingerprint})
-    if not path.exists():
+    try:
+        states.mkdir(parents=True, exist_ok=True)
+        found = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
         replace_text(path, content)
-    elif path.read_text(encoding="utf-8") != content:
+        found = content
+    except OSError as error:
+        raise Unreadable(f"the checkpoints in {folder} cannot be read: {error.strerror}; start the run again") from None
+    if found != content:
         raise UserError(
             f"{folder} holds checkpoints of another job (other settings or data); choose another folder or delete it"
         )
