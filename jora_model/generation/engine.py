@@ -143,10 +143,10 @@ class Engine:
         """Queue a request; returns its number.
 
         Raises:
-            UserError: the prompt is empty, too long with its answer, or for an unknown adapter.
+            UserError: the prompt is empty, too long with its answer, for an unknown adapter, or has a token that is
+                not in the model's vocabulary.
         """
-        tokens = np.asarray(request.tokens, np.int32)
-        check_length(tokens, request.settings, self.max_length)
+        check_prompt(np.asarray(request.tokens), request.settings, self.max_length, self.vocab_size)
         if request.adapter not in self._numbers:
             known = ", ".join(sorted(name for name in self._numbers if name is not None)) or "none"
             raise UserError(f"there is no adapter {request.adapter!r}; there are: {known}")
@@ -291,15 +291,17 @@ def _choose(logits: Array, likeliest: Array, answers: Sequence[_Answer | None]) 
     return tokens
 
 
-def check_length(tokens: np.ndarray, settings: GenerationSettings, limit: int, prompt: str = "the prompt") -> None:
-    """Check that a prompt with its answer fits.
+def check_prompt(
+    tokens: np.ndarray, settings: GenerationSettings, limit: int, vocab_size: int, prompt: str = "the prompt"
+) -> None:
+    """Check that a prompt with its answer fits, and that the model knows its tokens, which JAX does not check.
 
     Args:
         limit: most tokens of both together.
         prompt: its name in the message.
 
     Raises:
-        UserError: the prompt is empty, or too long with its answer.
+        UserError: the prompt is empty, too long with its answer, or has a token outside the vocabulary.
     """
     if len(tokens) == 0:
         raise UserError(f"{prompt} has no token; give it at least one")
@@ -307,6 +309,12 @@ def check_length(tokens: np.ndarray, settings: GenerationSettings, limit: int, p
         raise UserError(
             f"{prompt} has {len(tokens)} tokens, with max_new_tokens={settings.max_new_tokens} more than "
             f"the {limit} positions allowed; shorten the prompt or lower max_new_tokens"
+        )
+    strange = tokens[(tokens < 0) | (tokens >= vocab_size)]
+    if strange.size:
+        raise UserError(
+            f"{prompt} has token {strange[0]}, and the model's vocabulary only 0 to {vocab_size - 1}; use the "
+            "tokenizer of this model, whose added tokens must have rows in its embedding"
         )
 
 

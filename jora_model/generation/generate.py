@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jora_model.generation.engine import Engine, Request, check_length
+from jora_model.generation.engine import Engine, Request, check_prompt
 from jora_model.generation.guide import Grammars, Guide
 from jora_model.generation.prompt_files import read_grammars, read_tokens, write_tokens
 from jora_model.model.load import load_model
@@ -52,10 +52,11 @@ def generate(
         cut at `max_new_tokens`.
 
     Raises:
-        UserError: a prompt is empty, or longer with its answer than the model's positions.
+        UserError: a prompt is empty, longer with its answer than the model's positions, or has a token outside of its
+            vocabulary.
     """
     for index, prompt in enumerate(prompts):
-        check_length(prompt, settings, model.config.max_positions, f"prompt {index}")
+        check_prompt(prompt, settings, model.config.max_positions, model.config.vocab_size, f"prompt {index}")
     engine = Engine(model, slots=min(settings.batch_size, max(1, len(prompts))))
     # Families of the longest prompts first: a lack of memory fails at once, and the time left is never underestimated.
     longest_first = sorted(families(prompts), key=lambda family: -max(len(prompts[index]) for index in family))
