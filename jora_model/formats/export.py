@@ -67,11 +67,14 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
     for file in BASE_FILES:
         if (base / file).is_file():
             shutil.copyfile(base / file, folder / file)
-    if merged.dtype is not None:
-        # transformers loads in the dtype that the config names, whatever the files hold.
+    if merged.dtype is not None or merged.untied:
         config = read_object(base / CONFIG)
-        config.pop("torch_dtype", None)
-        config["dtype"] = merged.dtype.name
+        if merged.dtype is not None:
+            # transformers loads in the dtype that the config names, whatever the files hold.
+            config.pop("torch_dtype", None)
+            config["dtype"] = merged.dtype.name
+        if merged.untied:
+            config["tie_word_embeddings"] = False
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(merged_card(facts, merged.lora), encoding="utf-8")
 

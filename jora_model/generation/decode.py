@@ -12,6 +12,7 @@ The two parts of the attention are merged by their log-sums.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -63,7 +64,7 @@ class Decoder:
         config = self.config = model.config
         self.dtype = model.compute_dtype
         self.slots = slots
-        stacked = stack_adapters([_own_adapter(model), *adapters], config, self.dtype)
+        stacked = stack_adapters([_own_adapter(model), *adapters], config, self.dtype, partial(_kernel, model))
         self._layers = [_layer(model, layer, stacked[layer]) for layer in range(config.num_layers)]
         self._embed = model.embed[...]
         self._norm = as_float(model.final_norm[...])
@@ -186,12 +187,15 @@ class Decoder:
         self._column = old_length
 
 
+def _kernel(model: Llama, target: str, layer: int) -> Array:
+    return as_float(getattr(model.layers, target).kernel[...][layer])
+
+
 def _layer(model: Llama, layer: int, adapters: dict) -> LayerWeights:
     layers, dtype = model.layers, model.compute_dtype
 
     def fused(name: str) -> Array:
-        parts = [as_float(getattr(layers, target).kernel[...][layer]).astype(dtype) for target in FUSED[name]]
-        return jnp.concatenate(parts)
+        return jnp.concatenate([_kernel(model, target, layer).astype(dtype) for target in FUSED[name]])
 
     input_norm, post_norm = (as_float(norm[...][layer]) for norm in (layers.input_norm, layers.post_norm))
     qkv, o, gate_up, down = map(fused, FUSED)

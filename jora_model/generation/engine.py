@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Array
 
-from jora_model.formats.lora import read_adapter
+from jora_model.formats.fitted_adapter import FittedAdapter
 from jora_model.generation.decode import Decoder, Group, Row
 from jora_model.generation.guide import Guide
 from jora_model.generation.sampling import Wanted, choose
@@ -301,6 +301,7 @@ def load_adapter(folder: Path, config: ModelConfig) -> Adapter:
     """Read a PEFT adapter for `Engine`.
 
     Raises:
-        UserError: it is missing, damaged, or for another base model.
+        UserError: it is missing, damaged, for another base model, or replaces weights that the adapters share.
     """
-    return Adapter(*read_adapter(Path(folder), config))
+    fitted = FittedAdapter(Path(folder), config).sharing()
+    return Adapter(fitted.lora, fitted.factors, fitted.magnitudes)

@@ -9,8 +9,9 @@ import numpy as np
 from jax import ShapeDtypeStruct
 from jax.sharding import Mesh
 
+from jora_model.formats.fitted_adapter import FittedAdapter, Tensors, WithReplaced
 from jora_model.formats.hf_weights import Checkpoint, check_names
-from jora_model.formats.lora import check_start, fresh_adapter, read_adapter
+from jora_model.formats.lora import check_start, fresh_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
 from jora_model.model.transformer import Llama
 from jora_model.ops.cpu import stored
@@ -44,14 +45,20 @@ def load_model(
     config = ModelConfig.read(folder)
     checkpoint = Checkpoint(folder)
     check_names(checkpoint, config)
-    shapes = base_shapes(config, mesh, compute_dtype)
-    base = {p.name: _place(checkpoint, p, config, shapes[p.name]) for p in parameters_of(config)}
     factors: dict[str, tuple[Any, Any]] = {}
+    tensors: Tensors = checkpoint
     if adapter is not None:
-        settings, factors = read_adapter(Path(adapter), config)
-        lora = settings if lora is None else check_start(Path(adapter), settings, lora)
+        fitted = FittedAdapter(Path(adapter), config, checkpoint)
+        lora = fitted.lora if lora is None else check_start(Path(adapter), fitted.plain().lora, lora)
+        config, factors = fitted.config, fitted.factors
+        # DoRA's factors are in the rows of W and of B; the frozen weights are this model's alone.
+        rows = fitted.row_factors(WithReplaced(checkpoint, fitted.replaced))
+        tensors = WithReplaced(checkpoint, fitted.replaced, rows)
+        factors |= {target: (factors[target][0], factors[target][1] * rows[target][..., None]) for target in rows}
     elif lora is not None:
         factors = fresh_adapter(config, lora, seed)
+    shapes = base_shapes(config, mesh, compute_dtype)
+    base = {p.name: _place(tensors, p, config, shapes[p.name]) for p in parameters_of(config)}
     placed = {}
     for target, shapes_of in (adapter_shapes(config, lora, mesh) if lora else {}).items():
         a, b = factors[target]
@@ -71,7 +78,7 @@ def adapter_factors(model: Llama) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return factors
 
 
-def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
+def _place(checkpoint: Tensors, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
     """One parameter on its devices. Each device's slice is read from disk when it is placed."""
     names = parameter.hf_names(config.num_layers)
 
@@ -88,7 +95,7 @@ def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, li
     return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
-def _read(checkpoint: Checkpoint, name: str, index: tuple[slice, ...]) -> np.ndarray:
+def _read(checkpoint: Tensors, name: str, index: tuple[slice, ...]) -> np.ndarray:
     part = checkpoint.slice(name)
     bounds = tuple(slice(*s.indices(n)[:2]) for s, n in zip(index, part.get_shape(), strict=True))
     return part[bounds]
