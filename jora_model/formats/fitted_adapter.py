@@ -36,10 +36,13 @@ class FittedAdapter:
         config: of the base with this adapter: its head may have become untied from the embedding.
     """
 
-    def __init__(self, folder: Path, config: ModelConfig, base: Tensors | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: ModelConfig, base: Tensors | None = None, *, headers_only: bool = False
+    ) -> None:
         """
         Args:
             base: needed only by adapters whose initialization has changed the base (initializations.py).
+            headers_only: leave `factors` and `magnitudes` empty; the adapter is checked by names and shapes.
 
         Raises:
             UserError: the adapter is missing or damaged, uses a feature of PEFT that is not implemented, or is of
@@ -56,23 +59,13 @@ class FittedAdapter:
         self.factors: Factors = {}
         self.magnitudes: dict[str, np.ndarray] = {}
         for target in self.lora.target_modules:
-            self._stack(LINEAR_BY_NAME[target], config, base)
-
-    @property
-    def changes(self) -> str | None:
-        """What it does besides adding LoRA to linears, for people; None if nothing."""
-        if self.replaced.names:
-            return f"weights in place of the base model's ({shown(self.replaced.names)})"
-        return "DoRA" if self.magnitudes else None
+            self._check_shapes(LINEAR_BY_NAME[target], config)
+            if not headers_only:
+                self._stack(LINEAR_BY_NAME[target], config, base)
 
     def plain(self) -> "FittedAdapter":
-        """Return itself.
-
-        Raises:
-            UserError: it is more than LoRA on linears, so that it cannot be trained further.
-        """
-        if self.changes is not None:
-            raise UserError(f"{self.path} holds {self.changes}; training that further is not implemented{_INSTEAD}")
+        """Return itself. Raises UserError as `PeftAdapter.check_trainable`."""
+        self._adapter.check_trainable()
         return self
 
     def sharing(self) -> "FittedAdapter":
@@ -83,7 +76,8 @@ class FittedAdapter:
         """
         if self.replaced.names:
             raise UserError(
-                f"{self.path} holds {self.changes}, which models that are served together share: ask or serve this "
+                f"{self.path} holds weights in place of the base model's ({shown(self.replaced.names)}), "
+                "which models that are served together share: ask or serve this "
                 "model alone, or export it merged (export.merged=true) and name that folder as base_model"
             )
         return self
@@ -114,6 +108,21 @@ class FittedAdapter:
             name = adapter.pair(module)[0].name
             raise UserError(f"{self.path} holds unknown tensors: {name}; is it an adapter of this base model?")
 
+    def _check_shapes(self, parameter: Parameter, config: ModelConfig) -> None:
+        """Check the shapes of a target's tensors."""
+        adapter = self._adapter
+        out, inner = (dim_sizes(config)[dim] for dim in parameter.dims)
+        for layer in range(config.num_layers):
+            if (module := parameter.module(layer)) not in adapter.modules:
+                continue
+            rank = adapter.modules[module].rank
+            tensors = [*adapter.pair(module), adapter.stored(module, "magnitude")]
+            for tensor, shape in zip(tensors, ((rank, inner), (out, rank), (out,)), strict=True):
+                if tensor is not None and tensor.shape != shape:
+                    raise UserError(
+                        f"{self.path}: {tensor.name} has shape {tensor.shape}; the base model needs {shape}"
+                    )
+
     def _stack(self, parameter: Parameter, config: ModelConfig, base: Tensors | None) -> None:
         """Read a target of all layers."""
         adapter, layers, rank = self._adapter, config.num_layers, self.lora.rank
@@ -125,15 +134,7 @@ class FittedAdapter:
             module = parameter.module(layer)
             if module not in adapter.modules:
                 continue
-            own = adapter.modules[module]
-            shapes = ((own.rank, inner), (out, own.rank))
-            magnitude = adapter.stored(module, "magnitude")
-            checked = [*zip(adapter.pair(module), shapes, strict=True)]
-            for tensor, shape in (*checked, *([(magnitude, (out,))] if magnitude else [])):
-                if tensor.shape != shape:
-                    raise UserError(
-                        f"{self.path}: {tensor.name} has shape {tensor.shape}; the base model needs {shape}"
-                    )
+            own, magnitude = adapter.modules[module], adapter.stored(module, "magnitude")
             a_layer, b_layer = adapter.factors(module)
             if (kind := adapter.config.repeated_init) is not None:
                 if base is None:
@@ -154,12 +155,6 @@ class FittedAdapter:
     def _base_weight(self, name: str, base: Tensors) -> np.ndarray:
         weight: np.ndarray = WithReplaced(base, self.replaced).slice(name)[:]
         return weight
-
-
-_INSTEAD = (
-    ": use it unchanged (adapter.train=false), or export it merged (export.merged=true), name that folder as "
-    "base_model and train a new adapter"
-)
 
 
 class WithReplaced:

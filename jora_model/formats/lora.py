@@ -124,6 +124,11 @@ def read_adapter_settings(folder: Path) -> LoraSettings:
     return PeftAdapter(folder).settings
 
 
+def check_adapter(folder: Path, config: ModelConfig) -> None:
+    """Check by headers that an adapter fits a base model; raises UserError as `FittedAdapter`."""
+    FittedAdapter(folder, config, headers_only=True)
+
+
 def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Return the settings and factors of an adapter that is LoRA on linears and nothing else.
 
@@ -143,8 +148,9 @@ def check_start(folder: Path, own: LoraSettings, lora: LoraSettings) -> LoraSett
     Only the dropout may differ.
 
     Raises:
-        UserError: names a setting that differs, and shows how to set all of them.
+        UserError: it is more than LoRA on linears; or names a setting that differs, and shows how to set all of them.
     """
+    PeftAdapter(folder.expanduser()).check_trainable()
     for name in ("rank", "alpha", "use_rslora", "target_modules"):
         theirs, ours = (getattr(settings, name) for settings in (own, lora))
         if theirs != ours:

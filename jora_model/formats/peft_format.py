@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from jora_model.formats.hf_weights import open_tensors
 from jora_model.formats.peft_config import PeftConfig
-from jora_model.formats.peft_names import PREFIX, Stored, by_module, without_unused
+from jora_model.formats.peft_names import PREFIX, Stored, by_module, shown, without_unused
 from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from jora_model.spec.parameters import EMBED, HEAD
 from jora_model.spec.settings import LoraSettings
@@ -86,6 +86,22 @@ class PeftAdapter:
     def names(self) -> tuple[str, ...]:
         """All modules of the file."""
         return tuple(self._stored)
+
+    def check_trainable(self) -> None:
+        """
+        Raises:
+            UserError: it is more than LoRA on linears of the layers, which is all that training takes further.
+        """
+        other = {name for name in self.modules if name in (EMBED_MODULE, HEAD_MODULE)}
+        other |= {name for name, parts in self._stored.items() if set(parts) - set("AB") - {"magnitude"}}
+        if not other and not self.config.use_dora:
+            return
+        what = f"weights in place of the base model's ({shown(other)})" if other else "DoRA"
+        raise UserError(
+            f"{self.path} holds {what}; training that further is not implemented: use it unchanged "
+            "(adapter.train=false), or export it merged (export.merged=true), name that folder as base_model and "
+            "train a new adapter"
+        )
 
     def stored(self, module: str, part: str) -> Stored | None:
         """A module's tensor in the file, by its part (peft_names.py)."""

@@ -49,7 +49,7 @@ def load_model(
     tensors: Tensors = checkpoint
     if adapter is not None:
         fitted = FittedAdapter(Path(adapter), config, checkpoint)
-        lora = fitted.lora if lora is None else check_start(Path(adapter), fitted.plain().lora, lora)
+        lora = fitted.lora if lora is None else check_start(Path(adapter), fitted.lora, lora)
         config, factors = fitted.config, fitted.factors
         # DoRA's factors are in the rows of W and of B; the frozen weights are this model's alone.
         rows = fitted.row_factors(WithReplaced(checkpoint, fitted.replaced))

@@ -53,7 +53,7 @@ def dora(
     lengths = lax.stop_gradient(row_lengths(kernel, a, jnp.swapaxes(b, 0, 1), scale))
     factor = magnitude / lengths
     dropped = x if keep is None else x * keep
-    out = linear(dropped, kernel, adapter, scale).astype(jnp.float32) * factor
+    out = linear(dropped, kernel, adapter, scale).astype(jnp.float32) * factor[None, None]
     if keep is not None:
         out = out + linear(x - dropped, kernel).astype(jnp.float32)
     return out.astype(x.dtype)

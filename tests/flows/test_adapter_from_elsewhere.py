@@ -1,5 +1,7 @@
 """A run that begins from an adapter of others: taken as it is, trained further, or refused before anything is built."""
 
+import json
+
 import pytest
 from safetensors.numpy import load_file
 
@@ -55,6 +57,15 @@ def test_refused_at_once(tmp_path, given):
     look(f"adapter.folder={tmp_path}/adapter", "lora.rank=8", "adapter.train=false")
     with pytest.raises(ValueError, match=r"adapter: train=false uses an existing adapter; set adapter\.folder"):
         look("adapter.train=false")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    for changes, message in (
+        ({"target_modules": ["q_proj"]}, "holds unknown tensors: .*v_proj.lora_A"),
+        ({"target_modules": "(q_proj"}, "target_modules: '.q_proj' is not a regular expression"),
+    ):
+        (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config | changes))
+        with pytest.raises(ValueError, match=message):
+            look(f"adapter.folder={tmp_path}/adapter", "adapter.train=false")
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
     (tmp_path / "adapter" / "adapter_model.safetensors").rename(tmp_path / "adapter" / "adapter_model.bin")
     with pytest.raises(ValueError, match="a pickle, which may run any code") as error:
         look(f"adapter.folder={tmp_path}/adapter")

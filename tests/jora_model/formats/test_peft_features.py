@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from jora_model.formats.export import CardFacts, Merged, merge
 from jora_model.formats.lora import import_adapter
-from jora_model.generation.engine import Engine, Request, load_adapter
+from jora_model.generation.engine import Engine, Request, load_adapter, open_engine
 from jora_model.model.load import load_model
 from jora_model.spec.settings import GenerationSettings, LoraSettings
 from testing.peft_adapters import (
@@ -103,6 +103,15 @@ def test_a_tied_head_stays_tied_only_if_it_still_equals_the_embedding(bases, tmp
     assert ("lm_head.weight" in load_file(tmp_path / "merged" / "model.safetensors")) is not stays
 
 
+def greedy(model):
+    """The greedy answer of transformers to the first tokens."""
+    tokens = torch.tensor(TOKENS[:1, :20], dtype=torch.long)
+    found = model.generate(
+        tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=12, do_sample=False, eos_token_id=None
+    )
+    return found[0, 20:].tolist()
+
+
 def test_an_engine_answers_with_dora_beside_others(bases, tmp_path):
     """Each answer is that of PEFT's model, whatever the others are; the base's is untouched."""
     base = bases[False]
@@ -120,12 +129,7 @@ def test_an_engine_answers_with_dora_beside_others(bases, tmp_path):
         for number, token, _ in engine.step():
             answers[asked[number]].append(token)
     for name, answer in answers.items():
-        theirs = hf_model() if name is None else their_model(adapters[name])
-        tokens = torch.tensor(TOKENS[:1, :20], dtype=torch.long)
-        found = theirs.generate(
-            tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=12, do_sample=False, eos_token_id=None
-        )
-        assert answer == found[0, 20:].tolist(), name
+        assert answer == greedy(hf_model() if name is None else their_model(adapters[name])), name
     assert len({tuple(answer) for answer in answers.values()}) == 4
 
 
@@ -258,12 +262,17 @@ def test_patterns_that_python_refuses_or_never_finishes(bases, tmp_path, changes
 def test_training_them_further_is_refused_by_name(bases, tmp_path, name):
     adapter = trained(tmp_path / "adapter", 0, **FEATURES[name])
     lora = LoraSettings(rank=3, alpha=7.5, target_modules=tuple(FEATURES[name]["target_modules"]))
-    what = {"dora": "DoRA", "saved_head": r"weights in place of the base model's \(lm_head\.weight\)"}[name]
+    what = {"dora": "DoRA", "saved_head": r"weights in place of the base model's \(lm_head\)"}[name]
     with pytest.raises(ValueError, match=rf"holds {what}; training that further is not implemented: use it unchanged"):
         load_model(bases[False], adapter=adapter, lora=lora)
 
 
-def test_weights_of_its_own_cannot_be_served_beside_others(bases, tmp_path):
-    adapter = trained(tmp_path / "adapter", 0, **FEATURES["saved_head"])
-    with pytest.raises(ValueError, match=r"\(lm_head\.weight\), which models that are served together share: ask or"):
-        load_adapter(adapter, load_model(bases[False]).config)
+def test_weights_of_its_own_are_served_alone_and_not_beside_others(bases, tmp_path):
+    base, adapter = bases[True], trained(tmp_path / "adapter", tied=True, **FEATURES["saved_head"])
+    for others, alone in (({}, False), ({"other": adapter}, True)):
+        with pytest.raises(ValueError, match=r"\(lm_head\.weight\), which models that are served together share: ask"):
+            open_engine(base, {"tuned": adapter, **others}, alone=alone, slots=2, compute_dtype="float32")
+    engine = open_engine(base, {"tuned": adapter}, alone=True, slots=2, compute_dtype="float32")
+    engine.submit(Request(TOKENS[0, :20], SETTINGS, (), "tuned"))
+    answer = [token for _ in range(30) if not engine.idle for _, token, _ in engine.step()]
+    assert answer == greedy(their_model(adapter, True))
