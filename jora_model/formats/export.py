@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from jora_model.formats.cards import CardFacts, adapter_card, base_of, gguf_card, merged_card
+from jora_model.formats.cards import CardFacts, adapter_card, base_of, gguf_card, gguf_lora_card, merged_card
 from jora_model.formats.lora import read_adapter_settings
 from jora_model.formats.merged import Merged
 from jora_model.formats.shards import write_shards
@@ -82,3 +82,8 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
 def write_gguf_card(folder: Path, facts: CardFacts, merged: Merged) -> None:
     """Write README.md next to a GGUF file."""
     (folder / "README.md").write_text(gguf_card(facts, merged.lora), encoding="utf-8")
+
+
+def write_gguf_lora_card(folder: Path, facts: CardFacts, merged: Merged, file: str) -> None:
+    """Write README.md next to a GGUF adapter."""
+    (folder / "README.md").write_text(gguf_lora_card(facts, merged.lora, file), encoding="utf-8")
