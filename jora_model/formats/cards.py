@@ -46,8 +46,12 @@ def base_of(facts: CardFacts) -> str:
     return hub_id(facts.base_model) or facts.base_model
 
 
-def adapter_card(facts: CardFacts, lora: LoraSettings) -> str:
-    """Return README.md of an adapter folder."""
+def adapter_card(facts: CardFacts, lora: LoraSettings, beyond_lora: str | None = None) -> str:
+    """Return README.md of an adapter folder.
+
+    Args:
+        beyond_lora: what it holds besides LoRA on linears, which vLLM does not serve beside other adapters.
+    """
     usage = f"""\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -59,7 +63,10 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder")"""
         f"vllm serve {base_of(facts)} --enable-lora --max-lora-rank {_lora_rank(lora.rank)} "
         "--lora-modules tuned=path/to/this/folder"
     )
-    return _card(facts, lora, "LoRA adapter", "peft", ["lora"], usage, serve)
+    if beyond_lora is None:
+        return _card(facts, lora, "LoRA adapter", "peft", ["lora"], usage, serve)
+    local = f"\nIt holds {beyond_lora}; for other tools than PEFT take the merged model.\n"
+    return _card(facts, lora, "PEFT adapter", "peft", ["lora"], usage, None, local)
 
 
 def merged_card(facts: CardFacts, lora: LoraSettings) -> str:

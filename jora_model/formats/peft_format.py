@@ -87,21 +87,26 @@ class PeftAdapter:
         """All modules of the file."""
         return tuple(self._stored)
 
+    @property
+    def beyond_lora(self) -> str | None:
+        """What it holds besides LoRA on linears of the layers, for people; None if nothing."""
+        other = {name for name in self.modules if name in (EMBED_MODULE, HEAD_MODULE)}
+        other |= {name for name, parts in self._stored.items() if set(parts) - {"A", "B", "magnitude"}}
+        if other:
+            return f"weights in place of the base model's ({shown(other)})"
+        return "DoRA" if self.config.use_dora else None
+
     def check_trainable(self) -> None:
         """
         Raises:
             UserError: it is more than LoRA on linears of the layers, which is all that training takes further.
         """
-        other = {name for name in self.modules if name in (EMBED_MODULE, HEAD_MODULE)}
-        other |= {name for name, parts in self._stored.items() if set(parts) - set("AB") - {"magnitude"}}
-        if not other and not self.config.use_dora:
-            return
-        what = f"weights in place of the base model's ({shown(other)})" if other else "DoRA"
-        raise UserError(
-            f"{self.path} holds {what}; training that further is not implemented: use it unchanged "
-            "(adapter.train=false), or export it merged (export.merged=true), name that folder as base_model and "
-            "train a new adapter"
-        )
+        if self.beyond_lora is not None:
+            raise UserError(
+                f"{self.path} holds {self.beyond_lora}; training that further is not implemented: use it unchanged "
+                "(adapter.train=false), or export it merged (export.merged=true), name that folder as base_model and "
+                "train a new adapter"
+            )
 
     def stored(self, module: str, part: str) -> Stored | None:
         """A module's tensor in the file, by its part (peft_names.py)."""

@@ -9,10 +9,12 @@ import torch
 import transformers
 from safetensors.numpy import load_file
 
-from jora_model.formats.export import CardFacts, Merged, merge
-from jora_model.formats.lora import import_adapter
+from jora_model.formats.export import CardFacts, Merged, export_adapter, merge
+from jora_model.formats.gguf_export import export_gguf
+from jora_model.formats.lora import fresh_adapter, import_adapter, write_adapter
 from jora_model.generation.engine import Engine, Request, load_adapter, open_engine
 from jora_model.model.load import load_model
+from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import GenerationSettings, LoraSettings
 from testing.peft_adapters import (
     TOKENS,
@@ -25,6 +27,7 @@ from testing.peft_adapters import (
     their_model,
     trained,
 )
+from testing.small_tokenizers import llama2_of_samples
 from testing.tiny_models import hf_folder, hf_model
 
 FACTS = CardFacts(base_model="embedded", examples=1, evaluation=None)
@@ -91,6 +94,30 @@ def test_logits_of_adapter_merge_and_import_are_those_of_peft(bases, tmp_path, t
     import_adapter(adapter, base, tmp_path / "imported", "base")
     assert_close(their_logits(tmp_path / "imported", tied), theirs)
     assert_close(our_logits(base, tmp_path / "imported"), theirs)
+
+
+def test_the_card_names_what_other_tools_cannot_take(bases, tmp_path):
+    import_adapter(trained(tmp_path / "adapter", 0, **FEATURES["both"]), bases[False], tmp_path / "imported", "base")
+    export_adapter(tmp_path / "imported", tmp_path / "exported", FACTS)
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert "It holds weights in place of the base model's (lm_head, model.embed_tokens); for other tools" in card
+    assert "vllm" not in card
+
+
+def test_gguf_of_a_head_that_was_tied(tmp_path):
+    """transformers reads the head of its own, and the embedding as it was."""
+    tokenizer = llama2_of_samples()._tokenizer
+    base = hf_folder(tmp_path / "base", vocab_size=len(tokenizer), tie_word_embeddings=True)
+    tokenizer.save_pretrained(base)
+    config = ModelConfig.read(base)
+    head = np.random.default_rng(0).normal(0, 0.1, (config.vocab_size, config.hidden_size)).astype(np.float32)
+    lora = LoraSettings(rank=2)
+    write_adapter(tmp_path / "adapter", fresh_adapter(config, lora, 0), lora, "base", whole={"lm_head.weight": head})
+    export_gguf(Merged(base, tmp_path / "adapter"), base, tmp_path / "model.gguf", "f16", "tiny", None)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf", dtype=torch.float32)
+    np.testing.assert_allclose(theirs.lm_head.weight.detach().numpy(), head, atol=1e-3)
+    embedding = load_file(base / "model.safetensors")["model.embed_tokens.weight"]
+    np.testing.assert_allclose(theirs.model.embed_tokens.weight.detach().numpy(), embedding, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["lm_head", "saved_both", "same_tokens", "tied_saved"])
