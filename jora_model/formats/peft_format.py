@@ -90,11 +90,17 @@ class PeftAdapter:
     @property
     def beyond_lora(self) -> str | None:
         """What it holds besides LoRA on linears of the layers, for people; None if nothing."""
-        other = {name for name in self.modules if name in (EMBED_MODULE, HEAD_MODULE)}
-        other |= {name for name, parts in self._stored.items() if set(parts) - {"A", "B", "magnitude"}}
-        if other:
-            return f"weights in place of the base model's ({shown(other)})"
+        if self.replaced:
+            return f"weights in place of the base model's ({shown(self.replaced)})"
         return "DoRA" if self.config.use_dora else None
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """The modules whose weights stand in place of the base model's."""
+        own = {"A", "B", "magnitude"}
+        return tuple(
+            name for name, parts in self._stored.items() if name in (EMBED_MODULE, HEAD_MODULE) or set(parts) - own
+        )
 
     def check_trainable(self) -> None:
         """
