@@ -26,6 +26,7 @@ _HARMLESS = {
     "base_model_name_or_path",
     "corda_config",
     "eva_config",
+    "fan_in_fan_out",  # of linears it means nothing: PEFT sets it to false
     "inference_mode",
     "loftq_config",
     "lora_ga_config",

@@ -50,7 +50,10 @@ def bare(name: str) -> str:
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if parts[0] == "module":
         parts = parts[1:]
-    return ".".join(parts).removeprefix(PREFIX)
+    bare_name = ".".join(parts)
+    while bare_name.startswith(PREFIX):  # more than once where a PEFT model was wrapped in another
+        bare_name = bare_name.removeprefix(PREFIX)
+    return bare_name
 
 
 def by_module(shapes: Mapping[str, tuple[int, ...]], path: Path) -> dict[str, dict[str, Stored]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from jora_model.formats.export import CardFacts, Merged, export_adapter, merge
 from jora_model.formats.gguf_export import export_gguf
@@ -96,6 +96,20 @@ def test_logits_of_adapter_merge_and_import_are_those_of_peft(bases, tmp_path, t
     assert_close(our_logits(base, tmp_path / "imported"), theirs)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "lm_head.weight"])
+def test_a_weight_that_is_stored_beside_the_adapter_is_the_base_s(bases, tmp_path, tied, name):
+    """As PEFT saves resized embeddings (save_embedding_layers): of tied ones, one stands for both."""
+    adapter = trained(tmp_path / "adapter", tied=tied, target_modules=Q)
+    path = adapter / "adapter_model.safetensors"
+    weight = np.random.default_rng(0).normal(0, 0.2, (104, 48)).astype(np.float32)
+    save_file({**load_file(path), f"base_model.model.{name}": weight}, path)
+    theirs = their_logits(adapter, tied)
+    assert_close(our_logits(bases[tied], adapter), theirs)
+    import_adapter(adapter, bases[tied], tmp_path / "imported", "base")
+    assert_close(their_logits(tmp_path / "imported", tied), theirs)
+
+
 def test_the_card_names_what_other_tools_cannot_take(bases, tmp_path):
     import_adapter(trained(tmp_path / "adapter", 0, **FEATURES["both"]), bases[False], tmp_path / "imported", "base")
     export_adapter(tmp_path / "imported", tmp_path / "exported", FACTS)
@@ -171,6 +185,7 @@ def test_an_engine_answers_with_dora_beside_others(bases, tmp_path):
         lambda name: name.replace("layers.1.", "layers.1._fsdp_wrapped_module._orig_mod."),
         lambda name: name.removeprefix("base_model.model."),
         lambda name: name.replace("model.layers", "model.language_model.layers"),
+        lambda name: "base_model.model." + name,
     ],
 )
 def test_names_with_wrappers_mean_the_same(bases, tmp_path, change):
