@@ -12,7 +12,7 @@ from jora_model.formats.peft_format import EMBED_MODULE, HEAD_MODULE, PeftAdapte
 from jora_model.formats.peft_names import shown
 from jora_model.formats.replaced import Replaced
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter, dim_sizes
+from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter, dim_sizes, linears_of
 from user_error import UserError
 
 Factors = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -98,7 +98,7 @@ class FittedAdapter:
     def _check_modules(self, config: ModelConfig) -> None:
         """Check that the modules are those that the config announces for this base model."""
         adapter = self._adapter
-        linears = [p.module(layer) for p in LINEAR_BY_NAME.values() for layer in range(config.num_layers)]
+        linears = [p.module(layer) for p in linears_of(config) for layer in range(config.num_layers)]
         wanted = {name for name in (*linears, EMBED_MODULE, HEAD_MODULE) if adapter.config.adapts(name)}
         if adapter.config.get("ensure_weight_tying") and {EMBED_MODULE, HEAD_MODULE} & wanted:
             wanted |= {EMBED_MODULE, HEAD_MODULE} & set(adapter.modules)

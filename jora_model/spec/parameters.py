@@ -61,6 +61,11 @@ LINEARS = (
 LINEAR_BY_NAME = {parameter.name: parameter for parameter in LINEARS}
 
 
+def linears_of(config: ModelConfig) -> tuple[Parameter, ...]:
+    """Return the linears of a layer, in the order of the layer."""
+    return LINEARS
+
+
 def parameters_of(config: ModelConfig) -> tuple[Parameter, ...]:
     """Return all base parameters of a model; a tied head shares the embedding and has no row."""
     head = () if config.tie_embeddings else (HEAD,)
