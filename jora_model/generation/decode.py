@@ -12,6 +12,7 @@ The two parts of the attention are merged by their log-sums.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +65,7 @@ class Decoder:
         config = self.config = model.config
         self.dtype = model.compute_dtype
         self.slots = slots
-        stacked = stack_adapters([_own_adapter(model), *adapters], config, self.dtype)
+        stacked = stack_adapters([_own_adapter(model), *adapters], config, self.dtype, partial(_kernel, model))
         self._layers = [_layer(model, layer, stacked[layer]) for layer in range(config.num_layers)]
         self._embed = model.embed[...]
         self._norm = as_float(model.final_norm[...])
@@ -205,6 +206,10 @@ class Decoder:
                 )
             )
         self._column = old_length
+
+
+def _kernel(model: Transformer, target: str, layer: int) -> Array:
+    return as_float(model.layers.linears[target].kernel[...][layer])
 
 
 def _layer(model: Transformer, layer: int, adapters: dict[str, Stacked | None]) -> LayerWeights:

@@ -16,16 +16,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Array
 
-from jora_model.formats.lora import read_adapter
+from jora_model.formats.fitted_adapter import FittedAdapter
+from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.generation.decode import Decoder, Group, Row
 from jora_model.generation.guide import Guide
 from jora_model.generation.sampling import Wanted, choose
 from jora_model.generation.stacked_adapters import Adapter
+from jora_model.model.load import load_model
 from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import FEWEST_ROWS
 from jora_model.packing.prompt_rows import belong_together, pack_row, row_size
@@ -115,6 +117,7 @@ class Engine:
     Args:
         model: with or without an adapter, which stays unmerged.
         adapters: by the names that requests use; all share the base's weights.
+        own: a name for the model as it was loaded, beside None.
         slots: answers decoded at once.
         max_length: most tokens of a prompt and its answer together; by default the model's positions.
     """
@@ -124,6 +127,7 @@ class Engine:
         model: Transformer,
         *,
         adapters: Mapping[str, Adapter] | None = None,
+        own: str | None = None,
         slots: int = 16,
         max_length: int | None = None,
     ):
@@ -132,7 +136,7 @@ class Engine:
         self._long_from = model.config.long_from
         self.max_length = min(max_length or model.config.max_positions, model.config.max_positions)
         self._decoder = Decoder(model, list(adapters.values()), max(FEWEST_ROWS, slots))
-        self._numbers: dict[str | None, int] = {None: 0} | {name: n for n, name in enumerate(adapters, start=1)}
+        self._numbers: dict[str | None, int] = {None: 0, own: 0} | {name: n for n, name in enumerate(adapters, start=1)}
         # The decoder may have one slot more, which stays empty.
         self._slots = _Slots([None] * slots)
         self._waiting: dict[int, _Answer] = {}
@@ -318,10 +322,29 @@ def check_prompt(
         )
 
 
+def open_engine(base: Path, adapters: Mapping[str, Path], *, alone: bool, slots: int, compute_dtype: Any) -> Engine:
+    """An engine of a base model and of adapters, by the names that requests use.
+
+    Args:
+        alone: whether no request asks the base model. Only then, a single adapter may replace weights of the base.
+
+    Raises:
+        UserError: as `load_adapter`; a file of the base is missing or damaged.
+    """
+    if alone and len(adapters) == 1:
+        ((name, folder),) = adapters.items()
+        if FittedAdapter(folder, *facts_and_weights(base)).replaced.names:
+            return Engine(load_model(base, adapter=folder, compute_dtype=compute_dtype), own=name, slots=slots)
+    model = load_model(base, compute_dtype=compute_dtype)
+    loaded = {name: load_adapter(folder, model.config) for name, folder in adapters.items()}
+    return Engine(model, adapters=loaded, slots=slots)
+
+
 def load_adapter(folder: Path, config: ModelConfig) -> Adapter:
     """Read a PEFT adapter for `Engine`.
 
     Raises:
-        UserError: it is missing, damaged, or for another base model.
+        UserError: it is missing, damaged, for another base model, or replaces weights that the adapters share.
     """
-    return Adapter(*read_adapter(Path(folder), config))
+    fitted = FittedAdapter(Path(folder), config).sharing()
+    return Adapter(fitted.lora, fitted.factors, fitted.magnitudes)

@@ -9,8 +9,9 @@ import numpy as np
 from jax import ShapeDtypeStruct
 from jax.sharding import Mesh
 
-from jora_model.formats.hf_weights import Checkpoint, facts_and_weights
-from jora_model.formats.lora import check_start, fresh_adapter, read_adapter
+from jora_model.formats.fitted_adapter import FittedAdapter, Tensors, WithReplaced
+from jora_model.formats.hf_weights import facts_and_weights
+from jora_model.formats.lora import check_start, fresh_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
 from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import stored
@@ -46,15 +47,21 @@ def load_model(
             NaN; the adapter has other settings than `lora`.
     """
     config, checkpoint = facts_and_weights(folder, rounded)
-    shapes = base_shapes(config, mesh, compute_dtype)
-    base = {p.name: _place(checkpoint, p, config, shapes[p.name]) for p in parameters_of(config)}
     factors: dict[str, tuple[Any, Any]] = {}
+    tensors: Tensors = checkpoint
     if adapter is not None:
-        settings, factors = read_adapter(Path(adapter), config)
-        lora = settings if lora is None else check_start(Path(adapter), settings, lora.of_model(config))
+        fitted = FittedAdapter(Path(adapter), config, checkpoint)
+        lora = fitted.lora if lora is None else check_start(Path(adapter), fitted.lora, lora.of_model(config))
+        config, factors = fitted.config, fitted.factors
+        # DoRA's factors are in the rows of W and of B; the frozen weights are this model's alone.
+        rows = fitted.row_factors(WithReplaced(checkpoint, fitted.replaced))
+        tensors = WithReplaced(checkpoint, fitted.replaced, rows)
+        factors |= {target: (factors[target][0], factors[target][1] * rows[target][..., None]) for target in rows}
     elif lora is not None:
         lora = lora.of_model(config)
         factors = fresh_adapter(config, lora, seed)
+    shapes = base_shapes(config, mesh, compute_dtype)
+    base = {p.name: _place(tensors, p, config, shapes[p.name]) for p in parameters_of(config)}
     placed = {}
     for target, shapes_of in (adapter_shapes(config, lora, mesh) if lora else {}).items():
         a, b = factors[target]
@@ -73,7 +80,7 @@ def adapter_factors(model: Transformer) -> dict[str, tuple[np.ndarray, np.ndarra
     return factors
 
 
-def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
+def _place(checkpoint: Tensors, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
     """One parameter on its devices. Each device's slice is read from disk when it is placed."""
     names = parameter.hf_names(config.num_layers)
 
@@ -91,7 +98,7 @@ def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, li
     return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
-def _read(checkpoint: Checkpoint, name: str, bounds: list[range], out: np.ndarray) -> None:
+def _read(checkpoint: Tensors, name: str, bounds: list[range], out: np.ndarray) -> None:
     """Read a part of a tensor into `out`, a few rows at a time: to convert an array holds Python's lock."""
     part = checkpoint.slice(name)
     step = max(_CONVERTED // max(out[0].size, 1), 1) if len(out) else 1

@@ -13,6 +13,7 @@ from user_error import UserError
 
 ExportDtype = Literal["base", "bf16", "f32"]
 GgufKind = Literal["none", "f16", "bf16", "q8_0"]
+GgufLoraKind = Literal["none", "f16", "f32"]
 Remat = Literal["none", "dots", "full"]
 # The linears of most architectures, in the order of the layer.
 ALL_LINEAR = (*ATTENTION, *MLP)
@@ -122,6 +123,10 @@ class ExportSettings(BaseModel):
     )
     gguf: GgufKind = Field(
         "none", description="Also write the merged model for llama.cpp and Ollama: f16, bf16 or q8_0 (8 bits)."
+    )
+    gguf_lora: GgufLoraKind = Field(
+        "none",
+        description="Also write the adapter alone for llama.cpp and Ollama, to add to a GGUF of the base: f16, f32.",
     )
     data_license: str | None = Field(
         None,
