@@ -19,7 +19,12 @@ def prompts(lengths: list[int]) -> list[np.ndarray]:
     return [*drawn, np.append(drawn[-1][: lengths[-1] - 5], drawn[0][:7]).astype(np.int32)]
 
 
-@pytest.mark.parametrize(("name", "variant"), CASES)
+# The others are slow tests.
+FAST = (("Gemma3ForCausalLM", 0), ("Phi3ForCausalLM", 1))
+MARKED = [pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow) for case in CASES]
+
+
+@pytest.mark.parametrize(("name", "variant"), MARKED)
 def test_greedy_tokens_equal_peft(tmp_path, name, variant):
     """Prompts shorter than the window, answers that cross it, and prompts beyond it; with an unmerged adapter."""
     import peft
