@@ -140,8 +140,24 @@ class GenerationSettings(BaseModel):
     top_p: float | None = Field(
         None, gt=0, le=1, description="Sample from the most likely tokens up to this probability."
     )
+    min_p: float | None = Field(
+        None, gt=0, le=1, description="Sample only from tokens at least this likely in relation to the likeliest."
+    )
+    repetition_penalty: float = Field(
+        1.0,
+        ge=0.01,
+        le=100,
+        description="Logits of tokens of the prompt and the answer are divided by this, negative ones multiplied; 1 is "
+        "off. It makes quotes less likely, since they stand in the prompt.",
+    )
+    frequency_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Subtracted from a token's logit for each time that it is in the answer so far."
+    )
+    presence_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Subtracted once from the logits of tokens that are in the answer so far."
+    )
     batch_size: int = Field(16, ge=1, description="Number of prompts decoded together.")
-    seed: int = Field(0, ge=0, description="Seed of sampling, with one stream per prompt.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of sampling, with one stream per prompt.")
     quotes: Literal["verbatim", "free"] = Field(
         "verbatim",
         description='Quotes of a tuned model: "verbatim" constrains decoding to full sentences of the documents in the '
@@ -150,6 +166,17 @@ class GenerationSettings(BaseModel):
 
     @model_validator(mode="after")
     def _sampling_needs_a_temperature(self) -> Self:
-        if self.temperature == 0 and (self.top_k is not None or self.top_p is not None):
-            raise UserError("top_k and top_p have no effect at temperature 0; set a temperature or remove them")
+        if self.temperature == 0 and self.limited:
+            names = "top_k and top_p" if self.min_p is None else "top_k, top_p and min_p"
+            raise UserError(f"{names} have no effect at temperature 0; set a temperature or remove them")
         return self
+
+    @property
+    def limited(self) -> bool:
+        """Whether some tokens are never drawn."""
+        return not (self.top_k is None and self.top_p is None and self.min_p is None)
+
+    @property
+    def penalized(self) -> bool:
+        """Whether a token's logit depends on the tokens before it in another way than through the model."""
+        return (self.repetition_penalty, self.frequency_penalty, self.presence_penalty) != (1, 0, 0)

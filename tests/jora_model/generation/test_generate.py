@@ -32,7 +32,7 @@ QUESTIONS = [
 ]
 
 
-def reference(model, prompt, max_new_tokens, eos=None):
+def reference(model, prompt, max_new_tokens, eos=None, **more):
     """transformers' greedy continuation of one prompt."""
     tokens = torch.tensor(prompt[None], dtype=torch.long)
     with torch.no_grad():
@@ -43,6 +43,7 @@ def reference(model, prompt, max_new_tokens, eos=None):
             do_sample=False,
             eos_token_id=eos,
             pad_token_id=0,
+            **more,
         )
     return out[0, len(prompt) :].numpy()
 
@@ -88,6 +89,35 @@ def test_greedy_equals_transformers_with_odd_constants(tiny, batch_size):
         np.testing.assert_array_equal(answer, reference(hf_model(), prompt, 9))
         assert answer.dtype == np.int32
     assert sum(finished) == len(prompts)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.4, 0.6])
+def test_greedy_with_a_repetition_penalty_equals_transformers(tiny, penalty):
+    """The penalty counts the prompt, and each answer has its own."""
+    prompts = random_prompts([30, 64, 3])
+    settings = GenerationSettings(max_new_tokens=12, repetition_penalty=penalty)
+    ours = generate(load_model(tiny, compute_dtype=jnp.float32), prompts, settings, [])
+    for prompt, answer in zip(prompts, ours, strict=True):
+        np.testing.assert_array_equal(answer, reference(hf_model(), prompt, 12, repetition_penalty=penalty))
+
+
+@pytest.mark.parametrize(("frequency", "presence"), [(0.2, 0.0), (0.0, 0.5), (-0.3, 2.0)])
+def test_greedy_with_penalties_on_the_answer_equals_transformers(tiny, frequency, presence):
+    prompts = random_prompts([30, 64, 3])
+
+    def penalize(tokens, scores, *, length):
+        """vLLM's formula: the answer's tokens alone count."""
+        times = torch.bincount(tokens[0, length:], minlength=scores.shape[-1])
+        return scores - frequency * times - presence * (times > 0)
+
+    settings = GenerationSettings(max_new_tokens=24, frequency_penalty=frequency, presence_penalty=presence)
+    model = load_model(tiny, compute_dtype=jnp.float32)
+    ours = generate(model, prompts, settings, [])
+    for prompt, answer in zip(prompts, ours, strict=True):
+        processor = functools.partial(penalize, length=len(prompt))
+        np.testing.assert_array_equal(answer, reference(hf_model(), prompt, 24, logits_processor=[processor]))
+    plain = generate(model, prompts, GenerationSettings(max_new_tokens=24), [])
+    assert any(not np.array_equal(one, other) for one, other in zip(plain, ours, strict=True))
 
 
 def test_a_prompt_of_one_token_is_not_padding(tiny):
