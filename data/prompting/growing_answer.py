@@ -71,6 +71,39 @@ class GrowingAnswer:
         return pieces
 
 
+class GrowingText:
+    """A text as it is generated, token by token, without a format.
+
+    Args:
+        decode: tokens to text (`Tokenizer.decode`).
+        stops: the text ends before the first of these.
+
+    Attributes:
+        tokens: the number of tokens so far.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = ()) -> None:
+        self.tokens = 0
+        self._text = TextStream(decode)
+        self._stop = StopAt(stops)
+
+    @property
+    def stopped(self) -> bool:
+        """A stop string has ended the text; further tokens are not needed."""
+        return self._stop.stopped
+
+    def feed(self, token: int) -> str:
+        """The text that a token completes; none once the text has ended."""
+        if self.stopped:
+            return ""
+        self.tokens += 1
+        return self._stop.feed(self._text.feed(token))
+
+    def finish(self) -> str:
+        """The text that was held back; no token follows."""
+        return self._stop.feed(self._text.finish()) + self._stop.finish()
+
+
 class StopAt:
     """Ends a text before the first of some strings: the one that is complete first, however the text arrives.
 
