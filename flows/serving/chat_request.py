@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from data.prompting.conversation import Turn
-from flows.serving.request_fields import RequestFields, Strict, refuse_unless
+from flows.serving.request_fields import RequestFields, refuse_unless
 from flows.settings.serve_settings import ReplyFormat
 from user_error import UserError
 
@@ -24,19 +24,33 @@ _NEUTRAL: dict[str, tuple[tuple[object, ...], str]] = {
 _SYSTEM = ("system", "developer")
 
 
-class _TextPart(Strict):
-    type: Literal["text"]
-    text: str
-
-
 class Message(BaseModel):
     """One message. Fields that clients send back from replies, such as `reasoning_content`, are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_TextPart] | None = None
+    content: str | None = None
     tool_calls: Any = None
+
+    @field_validator("role", mode="before")
+    @classmethod
+    def _is_no_tool(cls, value: object) -> object:
+        if value in ("tool", "function"):
+            raise UserError(f"{_NO_TOOLS}; leave out messages of role {value}")
+        return value
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _joined(cls, value: object) -> object:
+        """Text is given as it is, or as a list of parts."""
+        if not isinstance(value, list):
+            return value
+        parts = [part.get("text") for part in value if isinstance(part, dict) and part.get("type") == "text"]
+        texts = [text for text in parts if isinstance(text, str)]
+        if len(texts) < len(value):
+            raise UserError('this server reads text only: give a text, or parts {"type": "text", "text": "..."}')
+        return "\n".join(texts)
 
     @field_validator("tool_calls")
     @classmethod
@@ -46,10 +60,8 @@ class Message(BaseModel):
 
     @property
     def text(self) -> str:
-        """The text, parts joined."""
-        if isinstance(self.content, str):
-            return self.content
-        return "\n".join(part.text for part in self.content or ())
+        """The text, or ""."""
+        return self.content or ""
 
 
 class ChatRequest(RequestFields):

@@ -24,7 +24,7 @@ class CompletionRequest(RequestFields):
 
     @field_validator("prompt", mode="before")
     @classmethod
-    def _as_list(cls, value: Any) -> list[str | list[int]]:
+    def _as_prompts(cls, value: Any) -> list[str | list[int]]:
         prompts = [value] if isinstance(value, str) or _are_tokens(value) else value
         given = isinstance(prompts, list) and prompts
         if given and (all(prompt and isinstance(prompt, str) for prompt in prompts) or all(map(_are_tokens, prompts))):

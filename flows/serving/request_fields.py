@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -81,7 +81,7 @@ class _StreamOptions(Strict):
     include_obfuscation: bool = False
 
 
-_Stop = Annotated[str, Field(min_length=1, max_length=256)]
+_MOST_STOPS, _LONGEST_STOP = 16, 256
 
 
 def refuse_unless(value: object, neutral: tuple[object, ...], why: str) -> None:
@@ -108,7 +108,7 @@ class RequestFields(Strict):
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     seed: int | None = Field(None, ge=-1, lt=2**63)
-    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
+    stop: list[str] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     # Refused unless they change nothing.
@@ -131,6 +131,15 @@ class RequestFields(Strict):
     cache_prompt: Any = None
     keep_alive: Any = None
 
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _as_stops(cls, value: Any) -> list[str]:
+        stops = [value] if isinstance(value, str) else [] if value is None else value
+        given = isinstance(stops, list) and len(stops) <= _MOST_STOPS
+        if given and all(isinstance(stop, str) and 0 < len(stop) <= _LONGEST_STOP for stop in stops):
+            return list(stops)
+        raise UserError(f"give a text or a list of at most {_MOST_STOPS}, each of 1 to {_LONGEST_STOP} characters")
+
     @field_validator(*_NEUTRAL)
     @classmethod
     def _changes_nothing(cls, value: object, info: Any) -> object:
@@ -146,7 +155,7 @@ class RequestFields(Strict):
     @property
     def stops(self) -> tuple[str, ...]:
         """Strings that end the answer."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        return tuple(self.stop or ())
 
     @property
     def with_usage(self) -> bool:

@@ -97,6 +97,7 @@ def test_stop_strings_and_length(url, expected):
     middle = whole[len(whole) // 2 :][:3]
     text, why, tokens = create(stop=middle)
     assert (text, why) == (whole.partition(middle)[0], "stop") and tokens < 16
+    assert create(stop=[middle, "never"])[:2] == (text, why)
     text, why, tokens = create(max_tokens=3)
     assert whole.startswith(text) and (why, tokens) == ("length", 3)
 
@@ -138,6 +139,7 @@ BAD = {
     "too long": ({"prompt": "word " * 1200}, "the prompt has"),
     "logprobs": ({"logprobs": 0}, "logprobs: log probabilities are not given"),
     "best_of": ({"best_of": 2}, "best_of: one answer is given"),
+    "stop": ({"stop": [5]}, "stop: give a text or a list of at most 16"),
     "suffix": ({"suffix": "end"}, "suffix: nothing is put after the answer"),
     "messages": ({"messages": []}, "unknown or unsupported field: messages"),
 }

@@ -118,8 +118,7 @@ REFUSED = {
     "repeat_penalty": (1.1, "unknown or unsupported field: repeat_penalty; write repetition_penalty"),
     "num_predict": (5, "unknown or unsupported field: num_predict; write max_tokens"),
     "reply_format": ("raw", "reply_format: Input should be 'answer' or 'text'"),
-    "messages": ([{"role": "tool", "content": "5"}], "messages.0.role: Input should be 'system', 'developer', 'user'"),
-    "stop": (["a"] * 5, "stop"),
+    "stop": (["a"] * 17, "stop: give a text or a list of at most 16, each of 1 to 256 characters"),
 }
 
 
@@ -131,6 +130,25 @@ def test_fields_that_are_refused(name):
     error = refused.value
     assert error.status == 400 and error.message.startswith(message) and "\n" not in error.message
     assert error.param in (name, None) and (error.param or name == "stream_options")
+
+
+MESSAGES = {
+    "messages.0.role: this server calls no tools": [{"role": "tool", "content": "5"}],
+    "messages.0.role: Input should be 'system', 'developer', 'user' or": [{"role": "king", "content": "5"}],
+    "messages.0.content: this server reads text only": [{"role": "user", "content": [{"type": "image_url"}]}],
+    "messages.0.content: this server reads text": [{"role": "user", "content": [{"type": "text", "text": 5}]}],
+    "messages.0.content: Input should be a valid string": [{"role": "user", "content": 5}],
+    "messages.0.tool_calls: this server calls no tools": [{"role": "assistant", "tool_calls": [{}]}],
+    "messages: Input should be a valid array": "hello",
+    "messages: List should have at least 1 item": [],
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_messages_that_are_refused(message):
+    with pytest.raises(Refusal) as refused:
+        read(messages=MESSAGES[message])
+    assert refused.value.message.startswith(message) and refused.value.param == "messages"
 
 
 def test_numbers_of_other_types_are_refused():
