@@ -7,9 +7,11 @@ import httpx
 import pytest
 
 from flows.serving.chat_request import ChatRequest
+from flows.serving.completion_request import CompletionRequest
 from flows.serving.request_fields import Refusal, read_request
 from jora_model.spec.settings import GenerationSettings
 from testing.chat_servers import body, serving, writing
+from testing.command_line import ROOT
 
 CHAT = "/v1/chat/completions"
 DEFAULTS = GenerationSettings(max_new_tokens=50, temperature=0.7, top_k=9, frequency_penalty=0.1, quotes="free", seed=3)
@@ -161,6 +163,12 @@ def test_numbers_of_other_types_are_refused():
         with pytest.raises(Refusal) as refused:
             read_request(ChatRequest, content.encode())
         assert refused.value.status == 400
+
+
+def test_every_field_is_in_the_documentation():
+    text = (ROOT / "docs" / "serving.md").read_text()
+    names = {*ChatRequest.model_fields, *CompletionRequest.model_fields} - {"messages", "model"}
+    assert not [name for name in names if f"`{name}`" not in text and f"`{name}." not in text]
 
 
 def test_sampling_over_http(url, opened, monkeypatch):
