@@ -12,12 +12,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flows.settings.config import one_line
-from jora_model.spec.settings import GenerationSettings
+from jora_model.spec.settings import LOWEST_TEMPERATURE, GenerationSettings
 from user_error import UserError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-# A lower temperature is treated as 0: sampling equals argmax, and logits divided by it may overflow.
-_LOWEST_TEMPERATURE = 1e-3
 _SEEDS = 2**32
 _SAMPLING = (
     "temperature",
@@ -186,7 +184,7 @@ class RequestFields(Strict):
         values = defaults.model_dump() | own
         values["max_new_tokens"] = asked or min(tokens or defaults.max_new_tokens, most_tokens)
         values["seed"] = _seed(values["seed"])
-        drawn = values["temperature"] >= _LOWEST_TEMPERATURE
+        drawn = values["temperature"] >= LOWEST_TEMPERATURE
         values["temperature"] = values["temperature"] if drawn else 0.0
         # What changes nothing, by the other servers' conventions.
         for name, off in (("top_k", (-1, 0)), ("top_p", (1,)), ("min_p", (0,))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -58,8 +58,11 @@ class Tokens:
         if (number := self._numbers.pop(index, None)) is not None:
             self._thread.cancel(number)
 
-    async def __aiter__(self) -> AsyncIterator[tuple[int, Produced]]:
-        """Yield tokens with the index of their request, until each has finished or been dropped.
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[int, Produced]:
+        """The next token, with the index of its request; the end is when each has finished or been dropped.
 
         Raises:
             Refusal: a prompt is too long, or the engine has ended.
@@ -74,7 +77,8 @@ class Tokens:
                 raise closing() from None
             if item.finished:
                 del self._numbers[index]
-            yield index, item
+            return index, item
+        raise StopAsyncIteration
 
     def _cancel(self) -> None:
         for index in list(self._numbers):

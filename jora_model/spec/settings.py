@@ -14,6 +14,9 @@ GgufKind = Literal["none", "f16", "bf16", "q8_0"]
 Remat = Literal["none", "dots", "full"]
 ALL_LINEAR = tuple(LINEAR_BY_NAME)
 
+# Below it sampling equals argmax, and logits divided by it may overflow.
+LOWEST_TEMPERATURE = 1e-3
+
 _UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
 
@@ -135,7 +138,9 @@ class GenerationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_new_tokens: int = Field(96, ge=1, description="Maximum number of tokens of an answer.")
-    temperature: float = Field(0.0, ge=0, description="Sampling temperature; 0 is greedy decoding.")
+    temperature: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="Sampling temperature, at least 0.001; 0 is greedy decoding."
+    )
     top_k: int | None = Field(None, ge=1, description="Sample only from the k most likely tokens.")
     top_p: float | None = Field(
         None, gt=0, le=1, description="Sample from the most likely tokens up to this probability."
@@ -169,6 +174,8 @@ class GenerationSettings(BaseModel):
         if self.temperature == 0 and self.limited:
             names = "top_k and top_p" if self.min_p is None else "top_k, top_p and min_p"
             raise UserError(f"{names} have no effect at temperature 0; set a temperature or remove them")
+        if 0 < self.temperature < LOWEST_TEMPERATURE:
+            raise UserError(f"temperature is 0, for greedy decoding, or at least {LOWEST_TEMPERATURE}")
         return self
 
     @property

@@ -53,6 +53,7 @@ def test_what_other_servers_mean_by_none():
     assert decoded(top_k=0) == decoded(top_k=-1) == {"top_k": None}
     assert decoded(top_p=1, min_p=0, repetition_penalty=1.0) == {}
     assert decoded(temperature=0, top_p=0.5, min_p=0.1) == {"temperature": 0.0, "top_k": None}
+    assert decoded(temperature=1e-5) == decoded(temperature=0)
     assert decoded(max_tokens=7, max_completion_tokens=8) == {"max_new_tokens": 8}
 
 

@@ -196,3 +196,22 @@ def test_without_penalties_nothing_is_done(monkeypatch):
     fresh = GenerationSettings(presence_penalty=1)
     wanted = [Wanted(GenerationSettings(), 0, 0), Wanted(fresh, 0, 0, counts=Counts(np.arange(5), fresh))]
     assert with_penalties(logits, likeliest, wanted) == (logits, likeliest)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seed": 2**32}, "seed"),  # JAX would take it for 0
+        ({"temperature": 1e-9}, "temperature is 0, for greedy decoding, or at least 0.001"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"repetition_penalty": float("nan")}, "repetition_penalty"),
+        ({"presence_penalty": 2.1}, "presence_penalty"),
+        ({"frequency_penalty": -2.1}, "frequency_penalty"),
+        ({"min_p": 0.1}, "top_k, top_p and min_p have no effect at temperature 0"),
+        ({"min_p": 1.1, "temperature": 1}, "min_p"),
+    ],
+)
+def test_settings_that_cannot_be_computed_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        GenerationSettings(**given)
