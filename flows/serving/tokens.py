@@ -72,7 +72,7 @@ class Tokens:
             if index not in self._numbers:
                 continue
             if isinstance(item, UserError):
-                raise too_long(str(item), self._param)
+                raise too_long(str(item).replace("max_new_tokens", "max_tokens"), self._param)
             if isinstance(item, Exception):
                 raise closing() from None
             if item.finished:

@@ -52,7 +52,8 @@ def next_tokens(
     limits = None
     if not (top_k is None and top_p is None and min_p is None):
         shares = (jnp.full(B, value, jnp.float32) for value in (top_p or 1.0, min_p or 0.0))
-        limits = Limits(jnp.full(B, top_k or V, jnp.int32), *shares)
+        ranks = None if top_k is None and top_p is None else jnp.full(B, top_k or V, jnp.int32)
+        limits = Limits(ranks, *shares)
     return drawn(logits, keys, jnp.full(B, step), jnp.full(B, temperature, jnp.float32), limits, ranked=top_k)
 
 
@@ -60,12 +61,12 @@ class Limits(NamedTuple):
     """What of the vocabulary is drawn from, per sequence.
 
     Attributes:
-        top_k: int32, the k most likely tokens.
+        top_k: int32, the k most likely tokens; None: no sequence has a top_k or a top_p, and nothing is sorted.
         top_p: float32, of these the most likely ones up to this probability.
         min_p: float32, of these the ones at least this likely in relation to the likeliest.
     """
 
-    top_k: Int[Array, " B"]
+    top_k: Int[Array, " B"] | None
     top_p: Float[Array, " B"]
     min_p: Float[Array, " B"]
 
@@ -94,6 +95,10 @@ def drawn(
     logits = logits / temperature[:, None]
     if limits is None:
         return draw(draws, logits).astype(jnp.int32)
+    if limits.top_k is None:
+        # Sorting a vocabulary takes many times as long as the rest.
+        least = jnp.max(logits, axis=-1) + jnp.log(limits.min_p)
+        return draw(draws, jnp.where(logits >= least[:, None], logits, -jnp.inf)).astype(jnp.int32)
     # Likeliest first. The rest works on ranks; `tokens` maps them back.
     vocabulary = logits.shape[-1]
     ordered, tokens = lax.top_k(logits, vocabulary if ranked is None else min(ranked, vocabulary))
@@ -158,12 +163,16 @@ class Wanted(NamedTuple):
     counts: Counts | None = None
 
     @property
-    def kind(self) -> tuple[bool, int | None] | None:
-        """Answers of one kind are sampled in one call; None: the likeliest token is chosen."""
-        if self.settings.temperature == 0:
+    def kind(self) -> tuple[bool, bool, int | None] | None:
+        """Whether there are limits, whether those are by rank, and how many ranks are looked at, None for all.
+
+        Answers of one kind are sampled in one call. None: the likeliest token is chosen.
+        """
+        settings = self.settings
+        if settings.temperature == 0:
             return None
-        top_k = self.settings.top_k
-        return self.settings.limited, (None if top_k is None else _size(top_k, _FEWEST_RANKED))
+        by_rank = settings.top_k is not None or settings.top_p is not None
+        return settings.limited, by_rank, None if settings.top_k is None else _size(settings.top_k, _FEWEST_RANKED)
 
 
 def with_penalties(
@@ -191,7 +200,9 @@ def choose(logits: Float[Array, "B V"], likeliest: Int[Array, " B"], wanted: Seq
     return [int(token) for token in chosen[: len(wanted)]]
 
 
-def _sampled(logits: Float[Array, "B V"], wanted: dict[int, Wanted], limited: bool, ranked: int | None) -> np.ndarray:
+def _sampled(
+    logits: Float[Array, "B V"], wanted: dict[int, Wanted], limited: bool, by_rank: bool, ranked: int | None
+) -> np.ndarray:
     """A token for each row, drawn for those of `wanted`."""
     count, vocabulary = logits.shape
     keys = np.zeros((count, 2), np.uint32)
@@ -204,7 +215,9 @@ def _sampled(logits: Float[Array, "B V"], wanted: dict[int, Wanted], limited: bo
         steps[row], temperature[row] = want.step, settings.temperature
         top_k[row] = min(settings.top_k or vocabulary, vocabulary)
         top_p[row], min_p[row] = settings.top_p or 1.0, settings.min_p or 0.0
-    limits = Limits(*map(jnp.asarray, (top_k, top_p, min_p))) if limited else None
+    limits = None
+    if limited:
+        limits = Limits(jnp.asarray(top_k) if by_rank else None, jnp.asarray(top_p), jnp.asarray(min_p))
     return np.asarray(_drawn(logits, jax.random.wrap_key_data(keys), steps, temperature, limits, ranked=ranked))
 
 
