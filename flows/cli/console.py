@@ -110,9 +110,9 @@ def run_export(work_dir: str, model: str, changes: dict[str, Any], to: Path) -> 
     deliver(
         store, export, target, {"model": name, "base_model": settings["base_model"], "work_dir": store.work_dir.name}
     )
-    for part in ("adapter", "merged", "gguf"):
+    for part in ("adapter", "merged", "gguf", "gguf-adapter"):
         if (target / part).is_dir():
-            typer.echo(f"{part:<12}{_short(target / part)}")
+            typer.echo(f"{part:<14}{_short(target / part)}")
 
 
 def _prepare(config: RunConfig, goal: str) -> None:

@@ -15,7 +15,7 @@ from data.evaluation.ladder import LadderModel
 from flows.settings.checks import check_dataset, check_training, model_facts, rounding_note
 from flows.settings.config import RunConfig
 from jora_model.formats.base import base_license, resolve_base
-from jora_model.formats.lora import check_start, read_adapter_settings
+from jora_model.formats.lora import check_adapter, check_start, read_adapter_settings
 from jora_model.spec.config import ModelConfig
 from tasks.engine.cache import Stage
 from tasks.stages.adapters import import_adapter, snapshot_adapter
@@ -84,6 +84,7 @@ class Pipeline:
             a["base"] = self._run(import_base, a["base"])
         if c.adapter.folder is not None:
             foreign = self._run(snapshot_adapter, c.adapter.folder)
+            check_adapter(self.store.path(foreign), self.model)
             if c.adapter.train:
                 check_start(Path(c.adapter.folder), read_adapter_settings(self.store.path(foreign)), c.lora)
             a["start"] = self._run(import_adapter, a["base"], foreign)

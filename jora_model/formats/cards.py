@@ -1,6 +1,6 @@
 """Model cards: README.md of the exported folders, with the front matter that Hugging Face reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -48,8 +48,12 @@ def base_of(facts: CardFacts) -> str:
     return hub_id(facts.base_model) or facts.base_model
 
 
-def adapter_card(facts: CardFacts, lora: LoraSettings) -> str:
-    """Return README.md of an adapter folder."""
+def adapter_card(facts: CardFacts, lora: LoraSettings, beyond_lora: str | None = None) -> str:
+    """Return README.md of an adapter folder.
+
+    Args:
+        beyond_lora: what it holds besides LoRA on linears, which vLLM does not serve beside other adapters.
+    """
     usage = f"""\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -61,7 +65,10 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder")"""
         f"vllm serve {base_of(facts)} --enable-lora --max-lora-rank {_lora_rank(lora.rank)} "
         "--lora-modules tuned=path/to/this/folder"
     )
-    return _card(facts, lora, "LoRA adapter", "peft", ["lora"], usage, serve)
+    if beyond_lora is None:
+        return _card(facts, lora, "LoRA adapter", "peft", ["lora"], usage, serve)
+    local = f"\nIt holds {beyond_lora}; for other tools than PEFT take the merged model.\n"
+    return _card(facts, lora, "PEFT adapter", "peft", ["lora"], usage, None, local)
 
 
 def merged_card(facts: CardFacts, lora: LoraSettings) -> str:
@@ -85,8 +92,35 @@ model = Llama("{facts.gguf}", n_ctx={min(facts.max_positions or 4096, 8192)})"""
     return _card(facts, lora, "GGUF of the model with its adapter merged in", "gguf", ["gguf"], usage, None)
 
 
+def gguf_lora_card(facts: CardFacts, lora: LoraSettings, file: str) -> str:
+    """Return README.md of a folder with a GGUF adapter."""
+    usage = f"""\
+from llama_cpp import Llama
+
+model = Llama("base.gguf", lora_path="{file}", n_ctx={min(facts.max_positions or 4096, 8192)})"""
+    local = f"""
+## With llama.cpp and Ollama
+
+`base.gguf` is a GGUF of `{base_of(facts)}`, of any quantization. With Ollama, put `FROM base.gguf` and
+`ADAPTER ./{file}` into a Modelfile.
+
+```
+llama-cli -m base.gguf --lora {file} --temp 0
+llama-server -m base.gguf --lora {file}
+```
+"""
+    return _card(replace(facts, gguf=None), lora, "GGUF adapter", "gguf", ["gguf", "lora"], usage, None, local)
+
+
 def _card(
-    facts: CardFacts, lora: LoraSettings, title: str, library: str, tags: list[str], usage: str, serve: str | None
+    facts: CardFacts,
+    lora: LoraSettings,
+    title: str,
+    library: str,
+    tags: list[str],
+    usage: str,
+    serve: str | None,
+    local: str | None = None,
 ) -> str:
     front: dict[str, object] = {
         "library_name": library,
@@ -96,7 +130,7 @@ def _card(
     # Hugging Face accepts only its own ids here; a local folder means nothing to others.
     if hub_id(facts.base_model):
         front["base_model"] = hub_id(facts.base_model)
-        front["base_model_relation"] = "adapter" if library == "peft" else "finetune"
+        front["base_model_relation"] = "adapter" if "lora" in tags else "finetune"
     if facts.base_license is not None:
         front["license"] = facts.base_license
     note = f"\n{_EMBEDDED_NOTE}\n" if facts.base_model == EMBEDDED else ""
@@ -120,7 +154,7 @@ Answers questions from the documents in its prompt and quotes the evidence: retr
 
 Put the documents first and the question last, as in training.
 {_prompting(facts)}
-{_served(serve)}{_local(facts)}
+{_served(serve)}{_local(facts) if local is None else local}
 ## Training
 
 | | |

@@ -8,9 +8,9 @@ import json
 import shutil
 from pathlib import Path
 
-from jora_model.formats.cards import CardFacts, adapter_card, base_of, gguf_card, merged_card
-from jora_model.formats.lora import read_adapter_settings
+from jora_model.formats.cards import CardFacts, adapter_card, base_of, gguf_card, gguf_lora_card, merged_card
 from jora_model.formats.merged import Merged
+from jora_model.formats.peft_format import PeftAdapter
 from jora_model.formats.shards import write_shards
 from jora_model.spec.hf_files import (
     ADAPTER_CONFIG,
@@ -46,14 +46,14 @@ def export_adapter(adapter: Path, folder: Path, facts: CardFacts) -> None:
     Raises:
         UserError: the adapter is missing, or uses a PEFT feature that is not implemented.
     """
-    lora = read_adapter_settings(adapter)
+    opened = PeftAdapter(adapter)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(adapter / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
     config = read_object(adapter / ADAPTER_CONFIG)
     config["base_model_name_or_path"] = base_of(facts)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
-    (folder / "README.md").write_text(adapter_card(facts, lora), encoding="utf-8")
+    (folder / "README.md").write_text(adapter_card(facts, opened.settings, opened.beyond_lora), encoding="utf-8")
 
 
 def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_bytes: int) -> None:
@@ -82,3 +82,8 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
 def write_gguf_card(folder: Path, facts: CardFacts, merged: Merged) -> None:
     """Write README.md next to a GGUF file."""
     (folder / "README.md").write_text(gguf_card(facts, merged.lora), encoding="utf-8")
+
+
+def write_gguf_lora_card(folder: Path, facts: CardFacts, merged: Merged, file: str) -> None:
+    """Write README.md next to a GGUF adapter."""
+    (folder / "README.md").write_text(gguf_lora_card(facts, merged.lora, file), encoding="utf-8")

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from jora_model.formats.fitted_adapter import FittedAdapter, WithReplaced
+from jora_model.formats.hf_weights import Checkpoint
 from jora_model.formats.peft_format import PeftAdapter, tensor_name
+from jora_model.formats.peft_names import PREFIX
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes
+from jora_model.spec.parameters import EMBED, HEAD, LINEAR_BY_NAME, dim_sizes, targets_of
 from jora_model.spec.settings import LoraSettings
 from user_error import UserError
 
@@ -23,10 +26,10 @@ def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[st
         target -> (A `[L, R, in]`, B `[L, out, R]`). PEFT draws A from U(-b, b), b = sqrt(6 / ((1 + 5) in))
         (torch.nn.init.kaiming_uniform_). Drawn on the host, so that it does not depend on the mesh.
     """
-    sizes = dim_sizes(config)
+    sizes, targets = dim_sizes(config), targets_of(config, lora.target_modules)
     factors = {}
     for index, (target, parameter) in enumerate(LINEAR_BY_NAME.items()):
-        if target not in lora.target_modules:
+        if target not in targets:
             continue
         out, inner = (sizes[dim] for dim in parameter.dims)
         # Keyed by the target's index in the table, so that a target's A does not depend on the other targets.
@@ -42,15 +45,38 @@ def write_adapter(
     factors: Mapping[str, tuple[np.ndarray, np.ndarray]],
     lora: LoraSettings,
     base_name: str,
+    magnitudes: Mapping[str, np.ndarray] | None = None,
+    whole: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write an adapter in PEFT's format; the same factors give the same bytes."""
+    """Write an adapter in PEFT's format; the same factors give the same bytes.
+
+    Args:
+        magnitudes: of DoRA, target -> `[L, out]`, NaN where a layer has no adapter, which is left out then.
+        whole: Hugging Face name -> a weight in place of the base's, which PEFT calls a module to save.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
+    modules, adapted = [], set()
     for target, (a, b) in factors.items():
+        lengths = (magnitudes or {}).get(target)
         for layer in range(a.shape[0]):
-            tensors[tensor_name(target, layer, "A")] = np.ascontiguousarray(a[layer])
-            tensors[tensor_name(target, layer, "B")] = np.ascontiguousarray(b[layer])
+            module = LINEAR_BY_NAME[target].module(layer)
+            if lengths is not None:
+                if np.isnan(lengths[layer]).any():
+                    continue
+                tensors[f"{PREFIX}{module}.lora_magnitude_vector"] = np.ascontiguousarray(lengths[layer])
+            adapted.add(module)
+            tensors[tensor_name(module, "A")] = np.ascontiguousarray(a[layer])
+            tensors[tensor_name(module, "B")] = np.ascontiguousarray(b[layer])
+    all_layers = len(adapted) == sum(len(a) for a, _ in factors.values())
+    for name, weight in (whole or {}).items():
+        module, _, kind = name.rpartition(".")
+        if module in adapted:
+            tensors[f"{PREFIX}{module}.base_layer.{kind}"] = weight
+        else:
+            modules.append(module)
+            tensors[f"{PREFIX}{name}"] = weight
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = {
         "base_model_name_or_path": base_name,
@@ -62,13 +88,31 @@ def write_adapter(
         "lora_dropout": lora.dropout,
         "peft_type": "LORA",
         "r": lora.rank,
-        "target_modules": sorted(lora.target_modules),
+        "target_modules": sorted(factors if all_layers else adapted),
         "task_type": "CAUSAL_LM",
-        "use_dora": False,
+        "use_dora": bool(magnitudes),
         "use_rslora": lora.use_rslora,
     }
+    if modules:
+        config["modules_to_save"] = sorted(set(modules))
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+
+
+def import_adapter(folder: Path, base: Path, target: Path, base_name: str) -> None:
+    """Write an adapter of others in the form that training writes: one rank, one scale, float32.
+
+    Raises:
+        UserError: it is not an adapter of this base model, or uses a feature of PEFT that is not implemented.
+    """
+    checkpoint = Checkpoint(base)
+    fitted = FittedAdapter(folder, ModelConfig.read(base), checkpoint)
+    tensors = WithReplaced(checkpoint, fitted.replaced)
+    whole = {name: tensors.slice(name)[:] for name in fitted.replaced.names}
+    if EMBED.hf in whole and fitted.config.tie_embeddings:
+        # PEFT trains copies of modules: the head would stay as it was.
+        whole[HEAD.hf] = whole[EMBED.hf]
+    write_adapter(target, fitted.factors, fitted.lora, base_name, fitted.magnitudes, whole)
 
 
 def read_adapter_settings(folder: Path) -> LoraSettings:
@@ -80,39 +124,22 @@ def read_adapter_settings(folder: Path) -> LoraSettings:
     return PeftAdapter(folder).settings
 
 
-def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Return a PEFT adapter's settings and its factors, target -> (A `[L, R, in]`, B `[L, out, R]`).
+def check_adapter(folder: Path, config: ModelConfig) -> None:
+    """Check by headers that an adapter fits a base model; raises UserError as `FittedAdapter`."""
+    FittedAdapter(folder, config, headers_only=True)
 
-    Layers and ranks that the adapter lacks are zeros, and stay zero in training.
+
+def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Return the settings and factors of an adapter that is LoRA on linears and nothing else.
+
+    Returns:
+        target -> (A `[L, R, in]`, B `[L, out, R]`). Layers and ranks that it lacks are zeros, and stay so in training.
 
     Raises:
-        UserError: as `read_adapter_settings`; a tensor is missing, unknown or has the wrong shape (named).
+        UserError: as `FittedAdapter`; it has DoRA or weights in place of the base's.
     """
-    adapter = PeftAdapter(folder)
-    lora, sizes = adapter.settings, dim_sizes(config)
-    wanted = set(adapter.expected(config.num_layers))
-    for module in sorted(wanted - set(adapter.modules)):
-        raise UserError(f"{adapter.path} lacks {tensor_name(*module, 'A')}; is it an adapter of this base model?")
-    for module in sorted(set(adapter.modules) - wanted):
-        raise UserError(
-            f"{adapter.path} holds unknown tensors: {tensor_name(*module, 'A')}; is it an adapter of this base model?"
-        )
-    factors = {}
-    for target in lora.target_modules:
-        out, inner = (sizes[dim] for dim in LINEAR_BY_NAME[target].dims)
-        a = np.zeros((config.num_layers, lora.rank, inner), np.float32)
-        b = np.zeros((config.num_layers, out, lora.rank), np.float32)
-        for layer in range(config.num_layers):
-            if (target, layer) not in wanted:
-                continue
-            rank = adapter.modules[target, layer].rank
-            for letter, shape in (("A", (rank, inner)), ("B", (out, rank))):
-                if (given := adapter.shape(target, layer, letter)) != shape:
-                    name = tensor_name(target, layer, letter)
-                    raise UserError(f"{adapter.path}: {name} has shape {given}; the base model needs {shape}")
-            a[layer], b[layer] = adapter.factors(target, layer)
-        factors[target] = (a, b)
-    return lora, factors
+    fitted = FittedAdapter(folder, config).plain()
+    return fitted.lora, fitted.factors
 
 
 def check_start(folder: Path, own: LoraSettings, lora: LoraSettings) -> LoraSettings:
@@ -121,8 +148,9 @@ def check_start(folder: Path, own: LoraSettings, lora: LoraSettings) -> LoraSett
     Only the dropout may differ.
 
     Raises:
-        UserError: names a setting that differs, and shows how to set all of them.
+        UserError: it is more than LoRA on linears; or names a setting that differs, and shows how to set all of them.
     """
+    PeftAdapter(folder.expanduser()).check_trainable()
     for name in ("rank", "alpha", "use_rslora", "target_modules"):
         theirs, ours = (getattr(settings, name) for settings in (own, lora))
         if theirs != ours:

@@ -1,4 +1,7 @@
-"""The base model with an adapter merged in, tensor by tensor: `W + scale * B A` for every adapted weight."""
+"""The base model with an adapter merged in, tensor by tensor: `W + scale * B A` for every adapted weight.
+
+DoRA scales the rows of that sum; weights that the adapter replaces (an embedding, say) are taken as they are.
+"""
 
 import math
 from pathlib import Path
@@ -7,8 +10,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from jora_model.formats.fitted_adapter import FittedAdapter, WithReplaced
 from jora_model.formats.hf_weights import facts_and_weights, rounding_note
-from jora_model.formats.lora import read_adapter
 from jora_model.formats.tensor_file import DTYPES
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import parameters_of
@@ -39,9 +42,12 @@ class Merged:
         Raises:
             UserError: a file is missing or damaged, or the adapter does not fit this base model.
         """
-        self.config, self._checkpoint = facts_and_weights(base, rounded=compute_dtype == "bfloat16")
+        config, checkpoint = facts_and_weights(base, rounded=compute_dtype == "bfloat16")
+        fitted = FittedAdapter(adapter, config, checkpoint)
+        self.config, self.lora, self._factors = fitted.config, fitted.lora, fitted.factors
         self.untied = ModelConfig.read(base).tie_embeddings and not self.config.tie_embeddings
-        self.lora, self._factors = read_adapter(adapter, self.config)
+        self._checkpoint = WithReplaced(checkpoint, fitted.replaced)
+        self._rows = fitted.row_factors(self._checkpoint)
         self.dtype = _CHOSEN.get(dtype)
         # Name of an adapted tensor -> (target, layer).
         self._adapted: dict[str, tuple[str, int]] = {}
@@ -58,7 +64,7 @@ class Merged:
                 self.sizes[name] = self.widths[name] * math.prod(self.shapes[name])
                 if parameter.name in self._factors:
                     self._adapted[name] = (parameter.name, layer)
-        self.rounding = rounding_note(self._checkpoint, compute_dtype)
+        self.rounding = rounding_note(checkpoint, compute_dtype)
 
     def tensor(self, name: str) -> np.ndarray:
         """Return a tensor in its dtype; computed in float32 and rounded once.
@@ -87,4 +93,4 @@ class Merged:
         target, layer = self._adapted[name]
         a, b = (factor[layer] for factor in self._factors[target])
         summed: np.ndarray = weight.astype(np.float32) + np.float32(self.lora.scale) * (b @ a)
-        return summed
+        return summed * self._rows[target][layer][:, None] if target in self._rows else summed

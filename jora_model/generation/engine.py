@@ -16,17 +16,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Array
 
-from jora_model.formats.lora import read_adapter
+from jora_model.formats.fitted_adapter import FittedAdapter
+from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.generation.decode import Decoder, Group, Row
 from jora_model.generation.guide import Guide
 from jora_model.generation.sampling import Wanted, choose
 from jora_model.generation.stacked_adapters import Adapter
-from jora_model.model.transformer import Llama
+from jora_model.model.load import load_model
+from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import FEWEST_ROWS
 from jora_model.packing.prompt_rows import belong_together, pack_row, row_size
 from jora_model.spec.config import ModelConfig
@@ -80,6 +82,7 @@ class _Answer:
     last: int = -1  # newest token
     count: int = 0  # tokens so far
     slot: int = -1
+    long: bool = False  # see `Engine._is_long`
 
     @property
     def wanted(self) -> Wanted:
@@ -114,23 +117,26 @@ class Engine:
     Args:
         model: with or without an adapter, which stays unmerged.
         adapters: by the names that requests use; all share the base's weights.
+        own: a name for the model as it was loaded, beside None.
         slots: answers decoded at once.
         max_length: most tokens of a prompt and its answer together; by default the model's positions.
     """
 
     def __init__(
         self,
-        model: Llama,
+        model: Transformer,
         *,
         adapters: Mapping[str, Adapter] | None = None,
+        own: str | None = None,
         slots: int = 16,
         max_length: int | None = None,
     ):
         adapters = adapters or {}
         self.vocab_size = model.config.vocab_size
+        self._long_from = model.config.long_from
         self.max_length = min(max_length or model.config.max_positions, model.config.max_positions)
         self._decoder = Decoder(model, list(adapters.values()), max(FEWEST_ROWS, slots))
-        self._numbers: dict[str | None, int] = {None: 0} | {name: n for n, name in enumerate(adapters, start=1)}
+        self._numbers: dict[str | None, int] = {None: 0, own: 0} | {name: n for n, name in enumerate(adapters, start=1)}
         # The decoder may have one slot more, which stays empty.
         self._slots = _Slots([None] * slots)
         self._waiting: dict[int, _Answer] = {}
@@ -150,8 +156,17 @@ class Engine:
             raise UserError(f"there is no adapter {request.adapter!r}; there are: {known}")
         number = self._next
         self._next += 1
-        self._waiting[number] = _Answer(number, request)
+        self._waiting[number] = _Answer(number, request, long=self._is_long(request))
         return number
+
+    def _is_long(self, request: Request) -> bool:
+        """Whether a prompt and its answer may pass the length at which `longrope` changes all frequencies.
+
+        transformers computes the whole cache anew when an answer passes it; here the answer has the long factors from
+        its start.
+        """
+        longest = len(request.tokens) + request.settings.max_new_tokens
+        return self._long_from is not None and longest > self._long_from
 
     def cancel(self, request: int) -> None:
         """Drop a request and free its slot; no-op if it is finished or unknown."""
@@ -210,11 +225,12 @@ class Engine:
         rows = [self._next_row() for _ in range(_ROWS_AT_ONCE) if self._waiting]
         packed = [pack_row([answer.request.tokens for answer in members]) for members in rows]
         which = [self._numbers[members[0].request.adapter] for members in rows]
+        long = [members[0].long for members in rows]
         if len(rows) == 1:
-            results = [self._decoder.prefill(packed[0], which[0])]
+            results = [self._decoder.prefill(packed[0], which[0], long[0])]
         else:
             with ThreadPoolExecutor(len(rows)) as pool:
-                results = list(pool.map(self._decoder.prefill, packed, which))
+                results = list(pool.map(self._decoder.prefill, packed, which, long))
         for members, prompts, (logits, likeliest, row) in zip(rows, packed, results, strict=True):
             chosen = _choose(logits, likeliest, members)
             for answer, end, token in zip(members, prompts.ends.tolist(), chosen, strict=True):
@@ -229,7 +245,8 @@ class Engine:
         related = [first]
         others: list[_Answer] = []
         for answer in self._waiting.values():
-            if answer is not first and answer.request.adapter == first.request.adapter:
+            alike = answer.request.adapter == first.request.adapter and answer.long == first.long
+            if answer is not first and alike:
                 together = belong_together(first.request.tokens, answer.request.tokens)
                 (related if together else others).append(answer)
         for candidates, limit in ((related[1:], ROW_TOKENS), (others, _FILL_TOKENS)):
@@ -246,13 +263,13 @@ class Engine:
         if slots.groups is None:
             slots.groups = self._decoder.group(self._rows_in_use())
         tokens, positions, which = (np.zeros(self._decoder.slots, np.int32) for _ in range(3))
-        ages = np.ones(self._decoder.slots, np.int32)
+        ages, long = np.ones(self._decoder.slots, np.int32), np.zeros(self._decoder.slots, bool)
         for slot, answer in enumerate(slots.answers):
             if answer is not None:
                 tokens[slot], ages[slot] = answer.last, answer.count
                 positions[slot] = len(answer.request.tokens) + answer.count - 1
-                which[slot] = self._numbers[answer.request.adapter]
-        logits, likeliest = self._decoder.step(tokens, positions, which, ages, slots.groups)
+                which[slot], long[slot] = self._numbers[answer.request.adapter], answer.long
+        logits, likeliest = self._decoder.step(tokens, positions, which, ages, slots.groups, long)
         chosen = _choose(logits, likeliest, slots.answers)
         for slot, (answer, token) in enumerate(zip(list(slots.answers), chosen, strict=True)):
             if answer is not None:
@@ -305,10 +322,29 @@ def check_prompt(
         )
 
 
+def open_engine(base: Path, adapters: Mapping[str, Path], *, alone: bool, slots: int, compute_dtype: Any) -> Engine:
+    """An engine of a base model and of adapters, by the names that requests use.
+
+    Args:
+        alone: whether no request asks the base model. Only then, a single adapter may replace weights of the base.
+
+    Raises:
+        UserError: as `load_adapter`; a file of the base is missing or damaged.
+    """
+    if alone and len(adapters) == 1:
+        ((name, folder),) = adapters.items()
+        if FittedAdapter(folder, *facts_and_weights(base)).replaced.names:
+            return Engine(load_model(base, adapter=folder, compute_dtype=compute_dtype), own=name, slots=slots)
+    model = load_model(base, compute_dtype=compute_dtype)
+    loaded = {name: load_adapter(folder, model.config) for name, folder in adapters.items()}
+    return Engine(model, adapters=loaded, slots=slots)
+
+
 def load_adapter(folder: Path, config: ModelConfig) -> Adapter:
     """Read a PEFT adapter for `Engine`.
 
     Raises:
-        UserError: it is missing, damaged, or for another base model.
+        UserError: it is missing, damaged, for another base model, or replaces weights that the adapters share.
     """
-    return Adapter(*read_adapter(Path(folder), config))
+    fitted = FittedAdapter(Path(folder), config).sharing()
+    return Adapter(fitted.lora, fitted.factors, fitted.magnitudes)

@@ -18,7 +18,7 @@ from jora_model.generation.engine import Engine, Request, check_prompt
 from jora_model.generation.guide import Grammars, Guide
 from jora_model.generation.prompt_files import read_grammars, read_tokens, write_tokens
 from jora_model.model.load import load_model
-from jora_model.model.transformer import Llama
+from jora_model.model.transformer import Transformer
 from jora_model.packing.prompt_rows import families
 from jora_model.runtime.compilation import use_compilation_cache
 from jora_model.runtime.process import report_progress, run_job_file, set_up_log
@@ -32,7 +32,7 @@ _FEED = 256  # most requests waiting in the engine, which searches them for comm
 
 
 def generate(
-    model: Llama,
+    model: Transformer,
     prompts: Sequence[np.ndarray],
     settings: GenerationSettings,
     eos_ids: Sequence[int],

@@ -9,14 +9,15 @@ import numpy as np
 from jax import ShapeDtypeStruct
 from jax.sharding import Mesh
 
-from jora_model.formats.hf_weights import Checkpoint, facts_and_weights
-from jora_model.formats.lora import check_start, fresh_adapter, read_adapter
+from jora_model.formats.fitted_adapter import FittedAdapter, Tensors, WithReplaced
+from jora_model.formats.hf_weights import facts_and_weights
+from jora_model.formats.lora import check_start, fresh_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
-from jora_model.model.transformer import Llama
+from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import stored
 from jora_model.runtime.distributed import gather, put
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter, parameters_of
+from jora_model.spec.parameters import Parameter, parameters_of
 from jora_model.spec.settings import LoraSettings
 
 _CONVERTED = 1 << 24  # weights that are converted to the dtype of the devices at once
@@ -31,7 +32,7 @@ def load_model(
     seed: int = 0,
     compute_dtype: Any = jnp.bfloat16,
     rounded: bool = False,
-) -> Llama:
+) -> Transformer:
     """Load a Hugging Face folder, with a fresh adapter (`lora`), a trained one in PEFT's format (`adapter`), or, with
     both, a trained one to train further.
 
@@ -46,34 +47,40 @@ def load_model(
             NaN; the adapter has other settings than `lora`.
     """
     config, checkpoint = facts_and_weights(folder, rounded)
-    shapes = base_shapes(config, mesh, compute_dtype)
-    base = {p.name: _place(checkpoint, p, config, shapes[p.name]) for p in parameters_of(config)}
     factors: dict[str, tuple[Any, Any]] = {}
+    tensors: Tensors = checkpoint
     if adapter is not None:
-        settings, factors = read_adapter(Path(adapter), config)
-        lora = settings if lora is None else check_start(Path(adapter), settings, lora)
+        fitted = FittedAdapter(Path(adapter), config, checkpoint)
+        lora = fitted.lora if lora is None else check_start(Path(adapter), fitted.lora, lora.of_model(config))
+        config, factors = fitted.config, fitted.factors
+        # DoRA's factors are in the rows of W and of B; the frozen weights are this model's alone.
+        rows = fitted.row_factors(WithReplaced(checkpoint, fitted.replaced))
+        tensors = WithReplaced(checkpoint, fitted.replaced, rows)
+        factors |= {target: (factors[target][0], factors[target][1] * rows[target][..., None]) for target in rows}
     elif lora is not None:
+        lora = lora.of_model(config)
         factors = fresh_adapter(config, lora, seed)
+    shapes = base_shapes(config, mesh, compute_dtype)
+    base = {p.name: _place(tensors, p, config, shapes[p.name]) for p in parameters_of(config)}
     placed = {}
     for target, shapes_of in (adapter_shapes(config, lora, mesh) if lora else {}).items():
         a, b = factors[target]
         pair = (a, np.ascontiguousarray(b.swapaxes(1, 2)))
         a, b = (put(x, like.sharding) for x, like in zip(pair, shapes_of, strict=True))
         placed[target] = (a, b)
-    return Llama(config, base, placed, lora, mesh, compute_dtype)
+    return Transformer(config, base, placed, lora, mesh, compute_dtype)
 
 
-def adapter_factors(model: Llama) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def adapter_factors(model: Transformer) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The adapter of a model on the host: target -> (A `[L, R, in]`, B `[L, out, R]`). All processes must call this."""
     factors = {}
-    for target in LINEAR_BY_NAME:
-        linear = getattr(model.layers, target)
+    for target, linear in model.layers.linears.items():
         if linear.adapted:
             factors[target] = (gather(linear.lora_a[...]), gather(linear.lora_b[...]).swapaxes(1, 2))
     return factors
 
 
-def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
+def _place(checkpoint: Tensors, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:
     """One parameter on its devices. Each device's slice is read from disk when it is placed."""
     names = parameter.hf_names(config.num_layers)
 
@@ -91,7 +98,7 @@ def _place(checkpoint: Checkpoint, parameter: Parameter, config: ModelConfig, li
     return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
-def _read(checkpoint: Checkpoint, name: str, bounds: list[range], out: np.ndarray) -> None:
+def _read(checkpoint: Tensors, name: str, bounds: list[range], out: np.ndarray) -> None:
     """Read a part of a tensor into `out`, a few rows at a time: to convert an array holds Python's lock."""
     part = checkpoint.slice(name)
     step = max(_CONVERTED // max(out[0].size, 1), 1) if len(out) else 1

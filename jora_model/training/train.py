@@ -87,7 +87,14 @@ def train(job: TrainJob) -> None:
     updates = sampler.updates_per_epoch * settings.epochs
     updates = min(updates, settings.max_updates or updates)
     reaches = _reaches(sampler, sequences, held_out, settings, updates)
-    attention, reason = choose_attention(backend_name(), settings.compute_dtype, config.head_dim, reaches)
+    attention, reason = choose_attention(
+        backend_name(),
+        settings.compute_dtype,
+        config.head_dim,
+        reaches,
+        capped=config.score_cap is not None,
+        windowed=any(window is not None for window in config.windows(settings.row_length)),
+    )
     log.info("attention: %s (%s)", attention, reason)
     output = Path(job.output)
     if is_first():

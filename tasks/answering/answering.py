@@ -222,16 +222,12 @@ def open_answering(
 def _engine(store: Store, chosen: ModelSelection, slots: int, float32: bool) -> Engine:
     import jax.numpy as jnp
 
-    from jora_model.generation.engine import Engine, load_adapter
-    from jora_model.model.load import load_model
+    from jora_model.generation.engine import open_engine
     from jora_model.runtime.compilation import use_compilation_cache
 
     use_compilation_cache(store.work_dir / "xla")
     dtype = jnp.float32 if float32 else jnp.bfloat16
-    base = load_model(store.path(next(iter(chosen.models.values())).base), compute_dtype=dtype)
-    adapters = {
-        name: load_adapter(store.path(model.adapter), base.config)
-        for name, model in chosen.models.items()
-        if model.adapter is not None
-    }
-    return Engine(base, adapters=adapters, slots=slots)
+    base = store.path(next(iter(chosen.models.values())).base)
+    adapters = {name: store.path(model.adapter) for name, model in chosen.models.items() if model.adapter is not None}
+    alone = len(adapters) == len(chosen.models)
+    return open_engine(base, adapters, alone=alone, slots=slots, compute_dtype=dtype)

@@ -9,6 +9,8 @@ from pathlib import Path
 from data.evaluation.ladder import BASE as BASE_RUNG
 from data.evaluation.ladder import RUNG_BY_NAME, TUNED, Rung
 from data.prompting.prompts import PromptStyle
+from jora_model.formats.peft_format import PeftAdapter
+from jora_model.formats.peft_names import shown
 from jora_model.spec.hf_files import ADAPTER_CONFIG
 from tasks.records.models import CHAMPION, Registry, name_of
 from tasks.store.artifacts import Artifact, BrokenArtifact
@@ -117,6 +119,8 @@ class ModelFinder:
             self._verify(model)
         except BrokenArtifact as error:
             return str(error)
+        if model.adapter is not None and (own := PeftAdapter(self._store.path(model.adapter)).replaced):
+            return f"its {shown(own)} cannot be shared with others; to load it alone: --model {model.name}"
         return ""
 
     def _add(self, chosen: ModelSelection, name: str, model: AskedModel) -> None:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from jora_model.formats.lora import read_adapter, write_adapter
+from jora_model.formats import lora
 from jora_model.formats.peft_format import PeftAdapter
 from jora_model.formats.tensor_file import check_values
-from jora_model.spec.config import ModelConfig
 from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from tasks.engine.cache import stage
 from tasks.store.artifacts import Artifact
@@ -28,14 +27,13 @@ def snapshot_adapter(store: Store, folder: str) -> Artifact:
     return build.artifact
 
 
-@stage(name="import-adapter", version=1, space=lambda store, base, foreign: 2 * foreign.bytes)
+@stage(name="import-adapter", version=2, space=lambda store, base, foreign: 2 * foreign.bytes)
 def import_adapter(store: Store, base: Artifact, foreign: Artifact) -> Artifact:
     """Convert a PEFT adapter to the form that training writes: one rank, one scale, float32.
 
     Raises:
         UserError: it is not an adapter of this base model.
     """
-    lora, factors = read_adapter(store.path(foreign), ModelConfig.read(store.path(base)))
     with store.build("adapter", inputs=(base, foreign)) as build:
-        write_adapter(build.folder, factors, lora, "base")
+        lora.import_adapter(store.path(foreign), store.path(base), build.folder, "base")
     return build.artifact

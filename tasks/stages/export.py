@@ -33,7 +33,7 @@ def _space(
     *others: object,
 ) -> int:
     copies = (export.merged * (2 if export.dtype == "f32" else 1)) + (export.gguf != "none")
-    return adapter.bytes + base.bytes * copies
+    return adapter.bytes * (1 + (export.gguf_lora != "none")) + base.bytes * copies
 
 
 @stage(name="export-model", version=3, modules=("jora_model.generation.probe",), space=_space)
@@ -48,13 +48,14 @@ def export_model(
     style: PromptStyle = "chat",
     base_license: str | None = None,
 ) -> Artifact:
-    """Write `adapter/` for PEFT and, by the settings, `merged/` for transformers and `gguf/` for llama.cpp and Ollama.
+    """Write `adapter/` for PEFT and, by the settings, `merged/` for transformers and, for llama.cpp and Ollama, `gguf/`
+    (merged) and `gguf-adapter/` (the adapter alone).
 
     The files are read back and compared with the trained model; the manifest holds the differences.
 
     Raises:
         UserError: the logits of the export differ from the trained model's, or the tokenizer cannot be written as
-            GGUF.
+            GGUF, or the adapter not as one.
     """
     inputs = tuple(filter(None, (base, adapter, dataset, evaluation)))
     settings: dict[str, Any] = {"export": export}
@@ -72,6 +73,8 @@ def export_model(
             bounds["merged"] = _EXACT if exact else _ROUNDED
         if export.gguf != "none":
             settings["gguf_difference"] = _gguf(store, base, build.folder / "gguf", merged, facts, export, style)
+        if export.gguf_lora != "none":
+            _gguf_lora(store, base, adapter, build.folder / "gguf-adapter", merged, facts, export)
         settings["probe"] = _probe(store, base, adapter, dataset, build.folder, bounds, compute_dtype)
     return build.artifact
 
@@ -151,6 +154,26 @@ def _gguf(
     (folder / "Modelfile").write_text(content, encoding="utf-8")
     write_gguf_card(folder, facts, merged)
     return difference
+
+
+def _gguf_lora(
+    store: Store,
+    base: Artifact,
+    adapter: Artifact,
+    folder: Path,
+    merged: Merged,
+    facts: CardFacts,
+    export: ExportSettings,
+) -> None:
+    """Write the adapter alone as a GGUF file."""
+    from jora_model.formats.export import write_gguf_lora_card
+    from jora_model.formats.gguf_lora import export_gguf_lora
+
+    folder.mkdir()
+    name = f"adapter-{export.gguf_lora}.gguf"
+    title = f"RAFT adapter of {facts.base_model}"
+    export_gguf_lora(store.path(adapter), store.path(base), folder / name, export.gguf_lora, title, facts.base_license)
+    write_gguf_lora_card(folder, facts, merged, name)
 
 
 def _probe(

@@ -31,6 +31,9 @@ def _jobs_here(monkeypatch, prefect_server):
     run_jobs_here(monkeypatch)
 
 
+GGUF_ADAPTER = ("--set", "export.gguf_lora=f16")
+
+
 def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -38,13 +41,17 @@ def names(folder: Path) -> set[str]:
 def test_the_last_run_then_another_export_in_its_place(monkeypatch, capsys, tmp_path, work):
     to = tmp_path / "new" / "model"
     options = ("export", "--work-dir", work, "--to", to)
-    code, _ = jora(monkeypatch, capsys, *options, "--gguf", "q8_0", "--dtype", "bf16", "--shard-size", "0.2MB")
+    code, _ = jora(
+        monkeypatch, capsys, *options, "--gguf", "q8_0", "--dtype", "bf16", "--shard-size", "0.2MB", *GGUF_ADAPTER
+    )
     assert code == 0
     shards = sorted(to.glob("merged/*.safetensors"))
     assert len(shards) > 2 and all(path.stat().st_size < 700_000 for path in shards)
     assert {str(tensor.dtype) for path in shards for tensor in load_file(path).values()} == {"bfloat16"}
     assert json.loads((to / "merged" / "config.json").read_text())["dtype"] == "bfloat16"
     assert {"gguf/model-q8_0.gguf", "gguf/Modelfile", "gguf/README.md", "adapter/adapter_config.json"} <= names(to)
+    assert "llama-cli -m base.gguf --lora adapter-f16.gguf" in (to / "gguf-adapter" / "README.md").read_text()
+    assert (to / "gguf-adapter" / "adapter-f16.gguf").read_bytes().startswith(b"GGUF")
     mark = json.loads((to / "jora-export.json").read_text())
     assert set(mark["files"]) == names(to) - {"jora-export.json"}
     probe = mark["checked"]["probe"]

@@ -253,6 +253,7 @@ ROWS = {
     "export.shard_size": Row("1MB", "export-model/merged/*.safetensors"),
     "export.dtype": Row("bf16", "export-model/merged/*.safetensors"),
     "export.gguf": Row("bf16", "export-model/*/README.md"),
+    "export.gguf_lora": Row("f16", "export-model/*/README.md"),
     "export.data_license": Row("cc-by-4.0", "export-model/*/README.md"),
 }
 

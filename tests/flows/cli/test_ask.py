@@ -14,9 +14,10 @@ from data.prompting.prompts import BEGIN_QUOTE, REASON, raft_output
 from flows.cli import main as cli
 from flows.cli.ask import _Printer
 from flows.serving.opening import open_last_run
+from jora_model.formats.lora import fresh_adapter, write_adapter
 from jora_model.generation.guide import Grammars, Guide
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.settings import GenerationSettings
+from jora_model.spec.settings import GenerationSettings, LoraSettings
 from tasks.answering.answering import PreparedQuestion, answer_together
 from tasks.answering.asked_models import AskedModel
 from tasks.records.models import Registry
@@ -125,6 +126,24 @@ def test_an_adapter_from_elsewhere_answers(monkeypatch, capfd, finished, tmp_pat
     (tmp_path / "adapter" / "adapter_model.safetensors").rename(tmp_path / "adapter" / "adapter_model.bin")
     code, line = jora(monkeypatch, capfd, "ask", *question, "--model", tmp_path / "adapter")
     assert code == 2 and "a pickle, which may run any code" in line
+
+
+def test_a_model_with_a_head_of_its_own_answers_alone(monkeypatch, capfd, finished, tmp_path):
+    """It cannot share the base's with others; DoRA can."""
+    question = ("Who broke a collarbone?", "--work-dir", finished)
+    config, lora = ModelConfig.read(finished.parent / "base"), LoraSettings(rank=2)
+    factors = fresh_adapter(config, lora, 0)
+    head = np.random.default_rng(0).normal(0, 0.1, (config.vocab_size, config.hidden_size)).astype(np.float32)
+    write_adapter(tmp_path / "own", factors, lora, "base", whole={"lm_head.weight": head})
+    lengths = {name: np.ones(b.shape[:2], np.float32) for name, (_, b) in factors.items()}
+    write_adapter(tmp_path / "dora", factors, lora, "base", lengths)
+    base = run(monkeypatch, capfd, *question, "--base")
+    assert base != run(monkeypatch, capfd, *question, "--model", tmp_path / "own")
+    code, line = jora(monkeypatch, capfd, "ask", *question, "--compare", "--model", tmp_path / "own")
+    assert (
+        code == 2 and "(lm_head.weight), which models that are served together share: ask or serve this model" in line
+    )
+    assert run(monkeypatch, capfd, *question, "--compare", "--model", tmp_path / "dora").count("│") > 2
 
 
 def test_questions_line_by_line(monkeypatch, capfd, finished):

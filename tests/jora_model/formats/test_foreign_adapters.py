@@ -1,61 +1,25 @@
 """Adapters that PEFT trained: our logits are PEFT's, training goes on from the same loss, the rest is refused."""
 
-import json
 import shutil
 
-import jax.numpy as jnp
 import numpy as np
 import peft
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
 
 from jora_model.formats.lora import read_adapter, read_adapter_settings
 from jora_model.model.load import load_model
 from jora_model.spec.settings import LoraSettings
 from jora_model.training.train import train
+from testing.peft_adapters import ALL, edited, our_logits, their_logits, trained
 from testing.sequences import random_sequences, write_sequences
-from testing.tiny_models import VOCAB, hf_folder, hf_model
+from testing.tiny_models import hf_folder, hf_model
 from testing.train_jobs import job, metrics
-
-TOKENS = np.random.default_rng(0).integers(3, VOCAB, (2, 33), dtype=np.int32)
-ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return hf_folder(tmp_path_factory.mktemp("base"))
-
-
-def trained(folder, steps=3, dtype=None, **config):
-    """An adapter that PEFT trained for a few steps, as it saves it, and the model that it was trained in."""
-    torch.manual_seed(1)
-    config = {"r": 3, "lora_alpha": 7.5, "target_modules": ALL, "task_type": "CAUSAL_LM", **config}
-    model = peft.get_peft_model(hf_model(), peft.LoraConfig(**config))
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.03)
-    tokens = torch.tensor(TOKENS, dtype=torch.long)
-    for _ in range(steps):
-        model(input_ids=tokens, labels=tokens).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    model.save_pretrained(folder)
-    if dtype is not None:
-        path = folder / "adapter_model.safetensors"
-        save_file({name: tensor.astype(dtype) for name, tensor in load_file(path).items()}, path)
-    return folder
-
-
-def their_logits(folder):
-    model = peft.PeftModel.from_pretrained(hf_model(), folder).eval()
-    with torch.no_grad():
-        return model(torch.tensor(TOKENS, dtype=torch.long)).logits.numpy()
-
-
-def our_logits(base, adapter=None):
-    model = load_model(base, adapter=adapter, compute_dtype=jnp.float32)
-    positions = np.broadcast_to(np.arange(33, dtype=np.int32), TOKENS.shape)
-    hidden = model.hidden_states(jnp.asarray(TOKENS), jnp.asarray(positions), jnp.full(TOKENS.shape, 33, jnp.int32))
-    return np.asarray(model.head(hidden))
 
 
 @pytest.mark.parametrize(
@@ -146,21 +110,19 @@ def test_settings_that_do_not_agree_are_refused(base, tmp_path, config, message)
     assert "\n" not in str(error.value)
 
 
-def edited(folder, **changes):
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: edited(f, use_dora=True), "use_dora=True is not implemented"),
-        (lambda f: edited(f, bias="lora_only"), "bias='lora_only' is not implemented; only 'none' is"),
-        (lambda f: edited(f, modules_to_save=["lm_head"]), "modules_to_save=.'lm_head'. is not implemented"),
+        (lambda f: edited(f, use_dora=True), "q_proj has no lora_magnitude_vector; .* says use_dora=True"),
+        (lambda f: edited(f, modules_to_save=["lm_head"]), r"lacks base_model\.model\.lm_head\.weight"),
         (lambda f: edited(f, lora_bias=True), "lora_bias=True is not implemented"),
         (lambda f: edited(f, peft_type="IA3"), "peft_type='IA3' is not implemented; only 'LORA' is"),
-        (lambda f: edited(f, trainable_token_indices=[1]), "trainable_token_indices=.1. is not implemented"),
-        (lambda f: edited(f, init_lora_weights="pissa"), "'pissa' has changed the base model's weights"),
+        (lambda f: edited(f, trainable_token_indices=[1]), "lacks .*embed_tokens.token_adapter.trainable_tokens_delta"),
+        (lambda f: edited(f, init_lora_weights="corda"), "'corda' has changed the base model's weights"),
+        (lambda f: edited(f, init_lora_weights="lora_ga"), "let PEFT convert it to plain LoRA"),
+        (lambda f: edited(f, init_lora_weights="pissa_niter_16"), "let PEFT convert it to plain LoRA"),
+        (lambda f: edited(f, init_lora_weights="loftq"), "was trained on a quantized copy of the base model"),
+        (lambda f: edited(f, init_lora_weights="magic"), "init_lora_weights='magic' is not known"),
         (lambda f: edited(f, something_new={"a": 1}), "something_new=.* is not implemented"),
         (lambda f: edited(f, r=4), "has rank 3; adapter_config.json says 4"),
         (lambda f: edited(f, r="many"), "r='many' is not what PEFT writes there"),
@@ -187,9 +149,3 @@ def test_what_is_not_implemented_is_refused(base, tmp_path, spoil, message):
         load_model(base, adapter=adapter)
     assert "\n" not in str(error.value)
     assert str(adapter) in str(error.value)
-
-
-def test_a_tensor_outside_of_the_layers_is_refused(base, tmp_path):
-    adapter = trained(tmp_path / "adapter", 0, target_modules=["q_proj", "lm_head"])
-    with pytest.raises(ValueError, match=r"unknown tensors: .*lm_head.*; implemented is LoRA on q_proj"):
-        load_model(base, adapter=adapter)

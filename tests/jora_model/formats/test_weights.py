@@ -244,7 +244,7 @@ def test_codes_are_no_weights(tmp_path, dtype, stored):
 def test_float64_is_cast_as_by_transformers(tmp_path):
     folder = rewritten(hf_folder(tmp_path), lambda tensors: tensors.update({UP: tensors[UP].astype(np.float64) / 3}))
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()[UP]
-    ours = load_model(folder, compute_dtype="float32").layers.up_proj.kernel[...][1]
+    ours = load_model(folder, compute_dtype="float32").layers.linears["up_proj"].kernel[...][1]
     np.testing.assert_array_equal(np.asarray(ours), theirs)
 
 

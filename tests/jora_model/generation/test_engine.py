@@ -83,9 +83,9 @@ def rows_run(monkeypatch):
     lengths = []
     real = Decoder.prefill
 
-    def prefill(self, prompts, which=0):
+    def prefill(self, prompts, which=0, long=False):
         lengths.append((int(np.count_nonzero(prompts.tokens)), len(prompts.ends)))
-        return real(self, prompts, which)
+        return real(self, prompts, which, long)
 
     monkeypatch.setattr(Decoder, "prefill", prefill)
     return lengths

@@ -26,7 +26,7 @@ def test_memory_of_loading(smollm2: Path, tmp_path: Path) -> None:
         assert 0.9 < held / (sum(shards) / 2) < 1.1
         assert grown < GOAL * (max(shards) + held)
     stored = Checkpoint(folder).slice("model.layers.7.mlp.down_proj.weight")[:]
-    kernel = load_model(folder).layers.down_proj.kernel[...]
+    kernel = load_model(folder).layers.linears["down_proj"].kernel[...]
     np.testing.assert_array_equal(np.asarray(kernel[7]), stored.view(np.uint16))
 
 
@@ -50,5 +50,5 @@ def test_weights_are_converted_in_small_parts(
     whole = Checkpoint(base)
     np.testing.assert_array_equal(np.asarray(model.embed[...]), whole.slice("model.embed_tokens.weight")[:])
     for layer in range(3):
-        kernel = np.asarray(model.layers.down_proj.kernel[...])[layer]
+        kernel = np.asarray(model.layers.linears["down_proj"].kernel[...])[layer]
         np.testing.assert_array_equal(kernel, whole.slice(f"model.layers.{layer}.mlp.down_proj.weight")[:])

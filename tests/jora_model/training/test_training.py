@@ -98,7 +98,7 @@ def test_replicated_key_value_heads_do_not_matter(tmp_path):
     for mesh in (MeshSettings(tp=8), MeshSettings(fsdp=2, tp=4)):
         split = three_updates(few, mesh, lora=lora)
         close(split, whole)
-        kernel = split[2].model.layers.v_proj.kernel[...]
+        kernel = split[2].model.layers.linears["v_proj"].kernel[...]
         assert kernel.sharding.shard_shape(kernel.shape) == (3, 2 * 16, 48 // mesh.fsdp)
 
 
