@@ -140,8 +140,8 @@ def check_finite(values: np.ndarray, name: str, path: Path) -> None:
         # By bits: NumPy has no fast test for bfloat16, and NaN compares as the largest.
         if int((part & part.dtype.type((1 << (8 * part.itemsize - 1)) - 1)).max()) >= _LIMITS[kind]:
             raise UserError(
-                f"{path}: {name} holds NaN or infinity, or numbers that bfloat16 rounds to it, so that all answers "
-                "would be nonsense; copy or download the file again, or name another checkpoint"
+                f"{path}: {name} holds NaN, infinite or too large values, so every answer would be nonsense; copy or "
+                "download the file again, or name another checkpoint"
             )
 
 

@@ -90,7 +90,7 @@ def test_no_nan_anywhere(tmp_path, monkeypatch, kind, value):
     for place in (0, 31, 49):
         spoilt = values.copy()
         spoilt[place] = value
-        with pytest.raises(UserError, match="x holds NaN or infinity"):
+        with pytest.raises(UserError, match="x holds NaN, infinite or too large values"):
             check_finite(spoilt, "x", tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_every_finite_number_of_bfloat16_is_allowed(tmp_path, kind):
     if kind in (np.float32, np.float64):
         rounds_up = np.uint32(0x7F7F8000).view(np.float32)
         check_finite(np.array([np.nextafter(rounds_up, np.float32(0))], kind), "x", tmp_path)
-        with pytest.raises(UserError, match="rounds to it"):
+        with pytest.raises(UserError, match="too large"):
             check_finite(np.array([rounds_up], kind), "x", tmp_path)
 
 
