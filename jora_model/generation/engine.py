@@ -25,9 +25,9 @@ from jora_model.formats.fitted_adapter import FittedAdapter
 from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.generation.decode import Decoder, Group, Row
 from jora_model.generation.guide import Guide
+from jora_model.generation.layer_weights import ModelWeights, open_weights
 from jora_model.generation.sampling import Wanted, choose
 from jora_model.generation.stacked_adapters import Adapter
-from jora_model.model.load import load_model
 from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import FEWEST_ROWS
 from jora_model.packing.prompt_rows import belong_together, pack_row, row_size
@@ -124,7 +124,7 @@ class Engine:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | ModelWeights,
         *,
         adapters: Mapping[str, Adapter] | None = None,
         own: str | None = None,
@@ -334,8 +334,8 @@ def open_engine(base: Path, adapters: Mapping[str, Path], *, alone: bool, slots:
     if alone and len(adapters) == 1:
         ((name, folder),) = adapters.items()
         if FittedAdapter(folder, *facts_and_weights(base)).replaced.names:
-            return Engine(load_model(base, adapter=folder, compute_dtype=compute_dtype), own=name, slots=slots)
-    model = load_model(base, compute_dtype=compute_dtype)
+            return Engine(open_weights(base, adapter=folder, compute_dtype=compute_dtype), own=name, slots=slots)
+    model = open_weights(base, compute_dtype=compute_dtype)
     loaded = {name: load_adapter(folder, model.config) for name, folder in adapters.items()}
     return Engine(model, adapters=loaded, slots=slots)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jora_model.generation.generate import generate
-from jora_model.model.load import load_model
+from jora_model.generation.layer_weights import open_weights
 from jora_model.spec.settings import GenerationSettings, LoraSettings
 from testing.adapters import nonzero_adapter
 from testing.families import CASES, VOCAB, family_folder, family_model
@@ -27,7 +27,7 @@ def test_greedy_tokens_equal_peft(tmp_path, name, variant):
     base = family_folder(tmp_path / "base", name, variant)
     lora = LoraSettings(rank=3, alpha=7.5, target_modules=("all-linear",))
     nonzero_adapter(tmp_path / "adapter", base, lora)
-    model = load_model(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32)
+    model = open_weights(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32)
     asked = prompts([5, 30, 90])
     ours = generate(model, asked, GenerationSettings(max_new_tokens=16, batch_size=4), [])
     theirs = peft.PeftModel.from_pretrained(family_model(name, variant), tmp_path / "adapter").eval()
