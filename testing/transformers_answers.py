@@ -8,6 +8,24 @@ from typing import Any
 import numpy as np
 
 
+def greedy_tokens(model: Any, prompt: np.ndarray, max_new_tokens: int, eos: int | None = None) -> np.ndarray:
+    """transformers' greedy continuation of one prompt."""
+    import torch
+
+    tokens = torch.tensor(prompt[None], dtype=torch.long)
+    with torch.no_grad():
+        out: Any = model.generate(
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=eos,
+            pad_token_id=0,
+        )
+    answer: np.ndarray = out[0, len(prompt) :].numpy()
+    return answer
+
+
 class TransformersAnswers:
     """A model of transformers in a dtype, with SDPA on all cores."""
 

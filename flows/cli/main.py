@@ -226,7 +226,7 @@ def sweep(
 def plan(
     model: Annotated[
         str | None,
-        typer.Argument(help="llama-2-7b, -13b, -70b, a config.json or its folder, a .gguf file, or embedded."),
+        typer.Argument(help="llama-3.1-8b, qwen3-8b ..; a config.json or its folder; a .gguf file; or embedded."),
     ] = None,
     config: Config = None,
     sets: Sets = None,

@@ -1,6 +1,6 @@
 """Check a run or a sweep before it starts: files, settings, model facts, budgets; and list what is cached.
 
-No weights are read. The sources are read, and their small snapshots written to the work directory.
+Of weights, the headers are read. The sources are read, and their small snapshots written to the work directory.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,8 @@ def look(config: RunConfig, goal: str) -> None:
     """
     pipeline, stages = _walk(config, goal)
     typer.echo(describe(config, pipeline.model))
+    if pipeline.rounding is not None:
+        typer.echo(f"note: {pipeline.rounding}")
     width = max(len(stage.name) for stage, _ in stages)
     for stage, result in stages:
         if isinstance(result, Pending):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.evaluation.ladder import LadderModel
-from flows.settings.checks import check_dataset, check_training, model_facts
+from flows.settings.checks import check_dataset, check_training, model_facts, rounding_note
 from flows.settings.config import RunConfig
 from jora_model.formats.base import base_license, resolve_base
 from jora_model.formats.lora import check_adapter, check_start, read_adapter_settings
@@ -54,13 +54,14 @@ def execute(stage: Stage[Any], *args: Any) -> Artifact:
 
 @dataclass
 class Pipeline:
-    """The stages of one run; `artifacts` holds their results so far by name."""
+    """The stages of one run; `artifacts` holds their results so far by name, `rounding` how training rounds weights."""
 
     store: Store
     config: RunConfig
     call: Call = execute
     artifacts: dict[str, Any] = field(default_factory=dict)
     model: ModelConfig = field(init=False)
+    rounding: str | None = field(init=False, default=None)
 
     def sources(self, trains: bool = True) -> None:
         """Read the sources and check settings that would fail later.
@@ -75,6 +76,7 @@ class Pipeline:
             check_questions(self.store, a["raw_questions"], a["documents"])
         a["base"] = self._run(snapshot_base, c.base_model)
         self.model = model_facts(self.store, a["base"])
+        self.rounding = rounding_note(self.store, a["base"], c.training.compute_dtype)
         check_dataset(c)
         if trains:
             check_training(c, self.model)

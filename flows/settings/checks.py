@@ -6,6 +6,7 @@ from contextlib import suppress
 from data.critic.settings import check_critic
 from data.files.whole_files import write_whole
 from flows.settings.config import RunConfig
+from jora_model.formats import hf_weights
 from jora_model.runtime.sharding import check_divisible, check_rows
 from jora_model.spec.config import ModelConfig
 from jora_model.training.metrics import check_tensorboard
@@ -18,12 +19,12 @@ PROMPT_OVERHEAD = 200
 
 
 def model_facts(store: Store, base: Artifact) -> ModelConfig:
-    """Facts of the base model, from config.json or the header of a GGUF file; no weights are read.
+    """Facts of the base model, from config.json and the headers of its weights, or from the header of a GGUF file.
 
     A GGUF header contains the tokenizer and takes seconds to read, so the result is cached by the file's content.
     """
     if base.kind != "gguf":
-        return ModelConfig.read(store.path(base))
+        return hf_weights.model_facts(store.path(base))
     kept = store.work_dir / "readings" / f"gguf-{base.digest}.json"
     with suppress(OSError, ValueError):  # not cached yet, or damaged
         return ModelConfig.from_hf(json.loads(kept.read_bytes()))
@@ -34,6 +35,16 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
     facts = ModelConfig.from_hf(found)
     write_whole(kept, json.dumps(found))
     return facts
+
+
+def rounding_note(store: Store, base: Artifact, compute_dtype: str) -> str | None:
+    """A sentence about weights of the base model that training rounds; None if it rounds none.
+
+    What is imported from a GGUF file is bfloat16.
+    """
+    if base.kind == "gguf":
+        return None
+    return hf_weights.rounding_note(hf_weights.Checkpoint(store.path(base)), compute_dtype)
 
 
 def check_dataset(config: RunConfig) -> None:

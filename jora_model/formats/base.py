@@ -4,8 +4,8 @@ import importlib.util
 import re
 from pathlib import Path
 
-from jora_model.formats.hf_weights import tensor_files
-from jora_model.spec.hf_files import CONFIG, TOKENIZER, WEIGHTS, WEIGHTS_INDEX
+from jora_model.formats.hf_weights import model_facts
+from jora_model.spec.hf_files import CONFIG, TOKENIZER, WEIGHTS, WEIGHTS_INDEX, refuse_pointer
 from user_error import UserError
 
 EMBEDDED = "embedded"
@@ -21,6 +21,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 # Files of a repository's top folder; Mistral's `consolidated` files repeat all the weights.
 _WANTED = ["README.md", "*.json", "*.safetensors", "tokenizer*", "*.jinja"]
 _UNWANTED = ["*/*", "consolidated*"]
+_SHARDS = "model-*-of-*.safetensors"
+_TEXTS = ("tokenizer", "merges", "vocab")
 
 
 class Unreachable(UserError):
@@ -47,6 +49,7 @@ def resolve_base(name: str) -> Path:
     if path.suffix == ".gguf":
         if not path.is_file():
             raise UserError(f"base model {name}: no such file")
+        refuse_pointer(path)
         return path
     if path.is_file():
         raise UserError(f"base model {name} is a file, but not a .gguf file; allowed are {ALLOWED}")
@@ -80,11 +83,16 @@ def _embedded() -> Path:
 
 def _checked(folder: Path) -> Path:
     missing = [file for file in (CONFIG, TOKENIZER) if not (folder / file).is_file()]
-    if not any((folder / file).is_file() for file in (WEIGHTS, WEIGHTS_INDEX)):
+    if not any((folder / file).is_file() for file in (WEIGHTS, WEIGHTS_INDEX)) and not any(folder.glob(_SHARDS)):
         missing.append(f"{WEIGHTS} (or {WEIGHTS_INDEX} and its shards)")
+        if any(folder.glob("pytorch_model*.bin")):
+            missing[-1] += "; its pytorch_model.bin is a pickle, which may run any code when it is opened"
     if missing:
         raise UserError(f"base model {folder} lacks {', '.join(missing)}; allowed are {ALLOWED}")
-    tensor_files(folder)
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(_TEXTS) or path.suffix in (".json", ".jinja", ".model"):
+            refuse_pointer(path)
+    model_facts(folder)
     return folder
 
 

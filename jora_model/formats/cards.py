@@ -26,6 +26,7 @@ class CardFacts:
         base_license, data_license: as their authors state them; None if not known.
         max_positions: the model's context length in tokens.
         gguf: file name of the GGUF, if one was written.
+        rounding: how training rounded the base's weights, a sentence; None if it did not.
     """
 
     base_model: str
@@ -39,6 +40,7 @@ class CardFacts:
     data_license: str | None = None
     max_positions: int | None = None
     gguf: str | None = None
+    rounding: str | None = None
 
 
 def base_of(facts: CardFacts) -> str:
@@ -132,6 +134,8 @@ def _card(
     if facts.base_license is not None:
         front["license"] = facts.base_license
     note = f"\n{_EMBEDDED_NOTE}\n" if facts.base_model == EMBEDDED else ""
+    if facts.rounding is not None:
+        note += f"\n{facts.rounding[0].upper()}{facts.rounding[1:]}.\n"
     evaluation = "Not evaluated." if facts.evaluation is None else facts.evaluation.strip()
     return f"""\
 ---

@@ -14,9 +14,10 @@ from gguf import GGMLQuantizationType as Kind
 from jora_model.formats.gguf_rows import to_gguf_rows
 from jora_model.formats.gguf_vocabulary import vocabulary_of
 from jora_model.formats.merged import Merged
-from jora_model.spec.config import Llama3Rope, ModelConfig
+from jora_model.spec.architecture import ARCHITECTURES
+from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import parameters_of
-from jora_model.spec.rope import llama3_frequencies
+from jora_model.spec.rope import Rope, llama3_frequencies
 from jora_model.spec.settings import GgufKind
 from user_error import UserError
 
@@ -46,6 +47,11 @@ def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, nam
         UserError: the tokenizer is not implemented, a weight exceeds f16's range, or a tensor reads back wrong.
     """
     config = merged.config
+    rope = config.ropes[0]
+    if ARCHITECTURES[config.architecture].gguf != "llama" or len(config.kinds) > 1 or config.biases:
+        raise UserError(f"GGUF export of {config.architecture} is not implemented; set export.gguf=none")
+    if rope.kind not in ("default", "llama3"):
+        raise UserError(f"GGUF export of rope type {rope.kind} is not implemented; set export.gguf=none")
     fields = vocabulary_of(tokenizer, config.vocab_size)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
@@ -60,7 +66,7 @@ def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, nam
         else:
             add = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}[type(value)]
             add(key, value)
-    extra = {} if config.rope_scaling is None else {"rope_freqs.weight": _rope_factors(config, config.rope_scaling)}
+    extra = {} if rope.kind == "default" else {"rope_freqs.weight": _rope_factors(rope)}
     for gguf_name, factors in extra.items():
         writer.add_tensor_info(gguf_name, factors.shape, factors.dtype, factors.nbytes)
     names = _names(merged)
@@ -98,7 +104,7 @@ def _add_facts(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
     writer.add_head_count(config.num_heads)
     writer.add_head_count_kv(config.num_kv_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_rope_freq_base(config.ropes[0].theta)
     writer.add_rope_dimension_count(config.head_dim)
     writer.add_key_length(config.head_dim)
     writer.add_value_length(config.head_dim)
@@ -132,9 +138,9 @@ def _packed(name: str, weight: np.ndarray, kind: Kind) -> np.ndarray:
     return gguf.quants.quantize(np.ascontiguousarray(weight), kind)
 
 
-def _rope_factors(config: ModelConfig, rope: Llama3Rope) -> np.ndarray:
+def _rope_factors(rope: Rope) -> np.ndarray:
     """Return Llama 3's scaling as llama.cpp reads it: a divisor for each frequency (convert_hf_to_gguf.py)."""
-    frequency = 1 / config.rope_theta ** (np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim)
+    frequency = 1 / rope.theta ** (np.arange(0, rope.width, 2, dtype=np.float64) / rope.width)
     return (frequency / llama3_frequencies(frequency, rope)).astype(np.float32)
 
 

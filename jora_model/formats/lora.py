@@ -14,7 +14,7 @@ from jora_model.formats.peft_format import PeftAdapter, tensor_name
 from jora_model.formats.peft_names import PREFIX
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from jora_model.spec.parameters import EMBED, HEAD, LINEAR_BY_NAME, dim_sizes
+from jora_model.spec.parameters import EMBED, HEAD, LINEAR_BY_NAME, dim_sizes, targets_of
 from jora_model.spec.settings import LoraSettings
 from user_error import UserError
 
@@ -26,10 +26,10 @@ def fresh_adapter(config: ModelConfig, lora: LoraSettings, seed: int) -> dict[st
         target -> (A `[L, R, in]`, B `[L, out, R]`). PEFT draws A from U(-b, b), b = sqrt(6 / ((1 + 5) in))
         (torch.nn.init.kaiming_uniform_). Drawn on the host, so that it does not depend on the mesh.
     """
-    sizes = dim_sizes(config)
+    sizes, targets = dim_sizes(config), targets_of(config, lora.target_modules)
     factors = {}
     for index, (target, parameter) in enumerate(LINEAR_BY_NAME.items()):
-        if target not in lora.target_modules:
+        if target not in targets:
             continue
         out, inner = (sizes[dim] for dim in parameter.dims)
         # Keyed by the target's index in the table, so that a target's A does not depend on the other targets.
@@ -88,7 +88,7 @@ def write_adapter(
         "lora_dropout": lora.dropout,
         "peft_type": "LORA",
         "r": lora.rank,
-        "target_modules": sorted(lora.target_modules if all_layers else adapted),
+        "target_modules": sorted(factors if all_layers else adapted),
         "task_type": "CAUSAL_LM",
         "use_dora": bool(magnitudes),
         "use_rslora": lora.use_rslora,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jora_model.formats.base import EMBEDDED, resolve_base
+from jora_model.formats.hf_weights import model_facts
 from jora_model.spec.config import ModelConfig
 from user_error import UserError
 
@@ -28,7 +29,8 @@ def config_of(name: str) -> ModelConfig:
 
         return ModelConfig.from_hf(gguf_config(resolve_base(name)))
     if path.is_dir():
-        return ModelConfig.read(path)
+        # Weights are not needed to plan; where they are, they tell whether the head is the embedding.
+        return model_facts(path) if any(path.glob("model*.safetensors")) else ModelConfig.read(path)
     if path.is_file():
         return ModelConfig.read_file(path)
     raise UserError(

@@ -13,21 +13,22 @@ The two parts of the attention are merged by their log-sums.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jora_model.generation.decode_programs import Cache, Lanes, LayerWeights, Sums, programs
-from jora_model.generation.stacked_adapters import FUSED, Adapter, stack_adapters
+from jora_model.generation.stacked_adapters import Adapter, Stacked, stack_adapters
 from jora_model.model.load import adapter_factors
-from jora_model.model.transformer import Llama
+from jora_model.model.transformer import Transformer
+from jora_model.ops.attention import Window
 from jora_model.ops.cpu import FEWEST_ROWS, RING_DTYPE, as_float
 from jora_model.packing.prompt_rows import PromptRow
 from jora_model.packing.tiles import visible_tiles
-from jora_model.spec.parameters import LINEAR_BY_NAME
+from jora_model.spec.parameters import groups_of
 from jora_model.spec.settings import LoraSettings
 
 # Lengths of the ring grow by a factor of four, so that few programs are compiled.
@@ -59,7 +60,7 @@ class Decoder:
         slots: answers decoded at once, at least `FEWEST_ROWS`.
     """
 
-    def __init__(self, model: Llama, adapters: Sequence[Adapter] = (), slots: int = 16):
+    def __init__(self, model: Transformer, adapters: Sequence[Adapter] = (), slots: int = 16):
         assert slots >= FEWEST_ROWS, f"{slots} slots"
         config = self.config = model.config
         self.dtype = model.compute_dtype
@@ -68,27 +69,37 @@ class Decoder:
         self._layers = [_layer(model, layer, stacked[layer]) for layer in range(config.num_layers)]
         self._embed = model.embed[...]
         self._norm = as_float(model.final_norm[...])
-        self._head = as_float(self._embed if config.tie_embeddings else model.lm_head[...]).astype(self.dtype)
-        self._run = programs(config, model.frequencies, self.dtype)
+        self._head = self._embed if config.tie_embeddings else model.lm_head[...]
+        self._run = programs(config, self.dtype)
         self._column = 0
         self._ring = self._new_ring(_SHORTEST_RING)
         B, N, H = slots, config.num_heads, config.head_dim
         self._sums = Sums(jnp.zeros((B, N, H), jnp.float32), jnp.full((B, N), -1e30, jnp.float32))
 
-    def prefill(self, prompts: PromptRow, which: int = 0) -> tuple[Float[Array, "M V"], Int[Array, " M"], Row]:
+    def prefill(
+        self, prompts: PromptRow, which: int = 0, long: bool = False
+    ) -> tuple[Float[Array, "M V"], Int[Array, " M"], Row]:
         """Run a row of prompts with one adapter.
+
+        Args:
+            long: rotate with the long factors (`ModelConfig.long_from`).
 
         Returns:
             float32 logits after the last token of each prompt, the likeliest token there, and the row for `group`. M
             is the number of prompts, padded to a power of two.
         """
-        x, rope, blocks = self._run.start_row(self._embed, prompts.tokens, prompts.positions)
+        x, ropes = self._run.start_row(self._embed, prompts.tokens, prompts.positions, np.array([long]))
         reach = prompts.reach[None]
+        windows = self.config.windows(len(prompts.tokens))
         tiles = visible_tiles(reach, np.array([prompts.used]))
         adapter = np.array([which], np.int32)
         caches = []
-        for layer in self._layers:
-            x, cache = self._run.row_layer(layer, x, rope, blocks, reach, tiles, adapter)
+        for layer, kind in zip(self._layers, self.config.layers, strict=True):
+            window = None
+            if (size := windows[kind]) is not None:
+                window = Window(prompts.positions[None], np.array([size], np.int32))
+            rope = ropes[self.config.kinds[kind].rope]
+            x, cache = self._run.row_layer(layer, x, rope, reach, tiles, adapter, window)
             caches.append(cache)
         ends = np.zeros(max(FEWEST_ROWS, _power_of_two(len(prompts.ends))), np.int32)
         ends[: len(prompts.ends)] = prompts.ends
@@ -124,7 +135,9 @@ class Decoder:
             padded = np.zeros(M, np.int32)
             padded[: len(taken)] = list(ends.values())
             visible.append(row.prompts.seen_from(padded))
-        return Group(tuple(row for row, _ in members), Lanes(*map(jnp.asarray, (slots, lane_of, np.stack(visible)))))
+        depths = np.stack([row.prompts.positions for row, _ in members])
+        arrays = map(jnp.asarray, (slots, lane_of, np.stack(visible), depths))
+        return Group(tuple(row for row, _ in members), Lanes(*arrays))
 
     def step(
         self,
@@ -133,6 +146,7 @@ class Decoder:
         which: Int[np.ndarray, " B"],
         ages: Int[np.ndarray, " B"],
         groups: Sequence[Group],
+        long: Bool[np.ndarray, " B"] | None = None,
     ) -> tuple[Float[Array, "B V"], Int[Array, " B"]]:
         """Add one token in each slot.
 
@@ -140,6 +154,7 @@ class Decoder:
             tokens, positions: int32, as the others.
             which: index of each slot's adapter.
             ages: length of each slot's answer including this token; 1 for an empty slot.
+            long: which slots' answers rotate with the long factors, as their prompts; by default none.
 
         Returns:
             float32 logits for the next token, and the likeliest token.
@@ -147,15 +162,21 @@ class Decoder:
         run = self._run
         self._grow_ring(int(ages.max()))
         column = np.int32(self._column)
-        x, rope = run.start(self._embed, tokens, positions)
-        which_B, ages_B = jnp.asarray(which), jnp.asarray(ages)
-        for number, layer in enumerate(self._layers):
-            q, k, v = run.queries(layer, x, rope, which_B)
+        config = self.config
+        long = np.zeros(self.slots, bool) if long is None else long
+        x, ropes = run.start(self._embed, tokens, positions, long)
+        which_B, ages_B, positions_B = map(jnp.asarray, (which, ages, positions))
+        # A window longer than every answer with its prompt hides nothing.
+        windows = [
+            None if size is None else np.int32(size) for size in config.windows(int(positions.max(initial=0)) + 1)
+        ]
+        for number, (layer, kind) in enumerate(zip(self._layers, config.layers, strict=True)):
+            q, k, v = run.queries(layer, x, ropes[config.kinds[kind].rope], which_B)
             for group in groups:
                 rows = tuple(row.caches[number] for row in group.rows)
-                self._sums = run.over_rows(q, rows, group.lanes, sums=self._sums)
+                self._sums = run.over_rows(q, rows, group.lanes, positions_B, windows[kind], sums=self._sums)
             x, self._ring[number] = run.finish_layer(
-                layer, x, q, k, v, self._sums, column, ages_B, which_B, ring=self._ring[number]
+                layer, x, q, k, v, self._sums, column, ages_B, which_B, windows[kind], ring=self._ring[number]
             )
         self._column = (self._column + 1) % self._ring_length
         logits, likeliest = run.logits(self._norm, self._head, x, np.arange(self.slots, dtype=np.int32))
@@ -187,28 +208,38 @@ class Decoder:
         self._column = old_length
 
 
-def _kernel(model: Llama, target: str, layer: int) -> Array:
-    return as_float(getattr(model.layers, target).kernel[...][layer])
+def _kernel(model: Transformer, target: str, layer: int) -> Array:
+    return as_float(model.layers.linears[target].kernel[...][layer])
 
 
-def _layer(model: Llama, layer: int, adapters: dict) -> LayerWeights:
-    layers, dtype = model.layers, model.compute_dtype
+def _layer(model: Transformer, layer: int, adapters: dict[str, Stacked | None]) -> LayerWeights:
+    linears, dtype = model.layers.linears, model.compute_dtype
 
-    def fused(name: str) -> Array:
-        return jnp.concatenate([_kernel(model, target, layer).astype(dtype) for target in FUSED[name]])
+    def stored(variable: Any) -> Array:
+        return as_float(variable[...][layer])
 
-    input_norm, post_norm = (as_float(norm[...][layer]) for norm in (layers.input_norm, layers.post_norm))
-    qkv, o, gate_up, down = map(fused, FUSED)
-    return LayerWeights(input_norm, post_norm, qkv, o, gate_up, down, adapters)
+    kernels, biases = {}, {}
+    for group, names in groups_of(model.config).items():
+        kernels[group] = jnp.concatenate([stored(linears[name].kernel).astype(dtype) for name in names])
+        if any(linears[name].biased for name in names):
+            widths = [linears[name].kernel[...].shape[1] for name in names]
+            biases[group] = jnp.concatenate(
+                [
+                    stored(linears[name].bias).astype(dtype) if linears[name].biased else jnp.zeros(width, dtype)
+                    for name, width in zip(names, widths, strict=True)
+                ]
+            )
+    norms = {name: stored(norm) for name, norm in model.layers.norms.items()}
+    return LayerWeights(norms, kernels, biases, adapters)
 
 
-def _own_adapter(model: Llama) -> Adapter | None:
+def _own_adapter(model: Transformer) -> Adapter | None:
     """The adapter that the model was loaded with."""
     factors = adapter_factors(model)
     if not factors:
         return None
     rank = next(iter(factors.values()))[0].shape[1]
-    scale = next(getattr(model.layers, target).scale for target in LINEAR_BY_NAME if target in factors)
+    scale = next(model.layers.linears[target].scale for target in factors)
     return Adapter(LoraSettings(rank=rank, alpha=scale * rank, target_modules=tuple(factors)), factors)
 
 

@@ -6,7 +6,6 @@ float32 (`cpu.RING_DTYPE`).
 """
 
 import functools
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,13 +17,15 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jora_model.generation.stacked_adapters import Stacked, adapted
-from jora_model.model.transformer import rms_norm
-from jora_model.ops.attention import rotary, rotate, rotate_last
-from jora_model.ops.blocked_attention import attend_blocked, block_rope
-from jora_model.ops.cpu import LOG2_E, RING_DTYPE, argmax_last, contract, exp2, product, take_rows
+from jora_model.model.layer import after_attention, before_attention, embedded, normalize, scaled_logits
+from jora_model.model.transformer import rope_of, scores_of
+from jora_model.ops.attention import Scores, Window, rotate, rotate_last
+from jora_model.ops.blocked_attention import attend_blocked, block_rope, exponents_of
+from jora_model.ops.cpu import LOG2_E, RING_DTYPE, argmax_last, as_float, contract, exp2, product, take_rows
 from jora_model.ops.position_blocks import positions_of_block
 from jora_model.packing.tiles import Tiles
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.parameters import widths_of
 
 _HIDDEN = -1e30
 # Position-wise parts of longer rows run in blocks, which stay in the cache (a row of 2,560 on 2 cores: 45 ms of
@@ -33,14 +34,18 @@ _LONGEST_UNBLOCKED = 1024
 
 
 class LayerWeights(NamedTuple):
-    """One layer's weights in the compute dtype; linears with the same input are one array `[out, in]`."""
+    """One layer's weights in the compute dtype.
 
-    input_norm: Array
-    post_norm: Array
-    qkv: Array
-    o: Array
-    gate_up: Array
-    down: Array
+    Attributes:
+        norms: by name.
+        kernels: by group (`parameters.groups_of`): linears with the same input are one array `[out, in]`.
+        biases: by group, `[out]`; a linear without one has zeros if another of its group has one.
+        adapters: by group.
+    """
+
+    norms: dict[str, Array]
+    kernels: dict[str, Array]
+    biases: dict[str, Array]
     adapters: dict[str, Stacked | None]
 
 
@@ -65,12 +70,14 @@ class Lanes(NamedTuple):
     Attributes:
         slots: int32 [G * M], the slot of each lane; any for an empty lane.
         lane_of: int32 [B], the lane of each slot, or -1 if it attends to none of these rows.
-        visible: bool [G, M, S], the positions of its row that each lane sees.
+        visible: bool [G, M, S], the positions of its row that each lane sees, windows aside.
+        depths: int32 [G, S], the positions of the rows' tokens.
     """
 
     slots: Array
     lane_of: Array
     visible: Array
+    depths: Array
 
 
 class Programs(NamedTuple):
@@ -86,13 +93,12 @@ class Programs(NamedTuple):
 
 
 @functools.cache
-def programs(config: ModelConfig, frequencies: tuple[float, ...], dtype: Any) -> Programs:
+def programs(config: ModelConfig, dtype: Any) -> Programs:
     """The programs of a model; shared by models of the same config, so that a second one compiles nothing."""
-    inverse = np.asarray(frequencies, np.float32)
     return Programs(
-        jax.jit(partial(_start_row, config, inverse, dtype)),
+        jax.jit(partial(_start_row, config, dtype)),
         jax.jit(partial(_row_layer, config)),
-        jax.jit(partial(_start, inverse, dtype)),
+        jax.jit(partial(_start, config, dtype)),
         jax.jit(partial(_queries, config)),
         jax.jit(partial(_over_rows, config), donate_argnames="sums"),
         jax.jit(partial(_finish_layer, config), donate_argnames="ring"),
@@ -100,8 +106,19 @@ def programs(config: ModelConfig, frequencies: tuple[float, ...], dtype: Any) ->
     )
 
 
-def _embedded(embed: Array, tokens: Int[Array, " T"], dtype: Any) -> Float[Array, "T D"]:
-    return take_rows(embed, tokens).astype(dtype)
+class _Part:
+    """One layer, as layer.py reads it: one product a group, with the adapter of each token."""
+
+    def __init__(self, config: ModelConfig, weights: LayerWeights, which: Array):
+        self._config, self._weights, self._which = config, weights, which
+
+    def norm(self, name: str, x: Array) -> Array:
+        return normalize(self._config, x, self._weights.norms[name])
+
+    def project(self, group: str, x: Array) -> tuple[Array, ...]:
+        weights = self._weights
+        out = adapted(x, weights.kernels[group], weights.adapters[group], self._which, weights.biases.get(group))
+        return tuple(jnp.split(out, np.cumsum(widths_of(self._config, group))[:-1].tolist(), axis=-1))
 
 
 # Rows of prompts.
@@ -109,14 +126,16 @@ def _embedded(embed: Array, tokens: Int[Array, " T"], dtype: Any) -> Float[Array
 
 def _start_row(
     config: ModelConfig,
-    frequencies: np.ndarray,
     dtype: Any,
     embed: Array,
     tokens: Int[Array, " S"],
     positions: Int[Array, " S"],
-) -> Any:
-    rope = rotary(positions[None], frequencies)
-    return _embedded(embed, tokens, dtype), rope, block_rope(rope, config.num_heads // config.num_kv_heads)
+    long: Bool[Array, "1"],
+) -> tuple[Array, list[Any]]:
+    """States, and for each rope its angles and its angles in blocks."""
+    angles = [rope_of(rope, positions[None], config.head_dim, long) for rope in config.ropes]
+    group = config.num_heads // config.num_kv_heads
+    return embedded(config, take_rows(embed, tokens).astype(dtype)), [(x, block_rope(x, group)) for x in angles]
 
 
 def _row_layer(
@@ -124,72 +143,79 @@ def _row_layer(
     weights: LayerWeights,
     x: Float[Array, "S D"],
     rope: Any,
-    blocks: Any,
     reach: Int[Array, "1 S"],
     tiles: Tiles,
     which: Int[Array, "1"],
+    window: Window | None,
 ) -> tuple[Array, Cache]:
     """States after a layer, and its KV cache."""
-    q, k, v = _qkv(config, weights, x, which)
-    attended = attend_blocked(q[None], k[None], v[None], blocks, reach, tiles)[0]
-    keys = rotate(jnp.transpose(k, (1, 2, 0)), *rope).astype(x.dtype)
+    part, scores = _Part(config, weights, which), scores_of(config)
+    angles, blocks = rope
+    q, k, v = before_attention(config, part, x)
+    attended = attend_blocked(q[None], k[None], v[None], blocks, reach, tiles, scores=scores, window=window)[0]
+    keys = rotate(jnp.transpose(k, (1, 2, 0)), angles[0], angles[1], scores.width).astype(x.dtype)
     cache = Cache(keys, jnp.transpose(v, (1, 2, 0)))
     if len(x) <= _LONGEST_UNBLOCKED:
-        return _after_attention(config, weights, x, attended, which), cache
+        return after_attention(config, part, x, attended), cache
     size = positions_of_block(len(x))
     parts = (x.reshape(-1, size, x.shape[1]), attended.reshape(-1, size, *attended.shape[1:]))
-    done = lax.map(lambda part: _after_attention(config, weights, part[0], part[1], which), parts)
+    done = lax.map(lambda block: after_attention(config, part, *block), parts)
     return done.reshape(x.shape), cache
-
-
-def _qkv(config: ModelConfig, weights: LayerWeights, x: Array, which: Array) -> tuple[Array, Array, Array]:
-    """Queries `[T, N, H]`, keys and values `[T, K, H]`, not rotated."""
-    N, K, H = config.num_heads, config.num_kv_heads, config.head_dim
-    h = rms_norm(x, weights.input_norm, config.rms_norm_eps)
-    h = adapted(h, weights.qkv, weights.adapters["qkv"], which).reshape(len(x), N + 2 * K, H)
-    return h[:, :N], h[:, N : N + K], h[:, N + K :]
-
-
-def _after_attention(
-    config: ModelConfig, weights: LayerWeights, x: Float[Array, "T D"], attended: Float[Array, "T N H"], which: Array
-) -> Array:
-    """Output projection, feed-forward and both residuals."""
-    adapters = weights.adapters
-    x = x + adapted(attended.reshape(len(x), -1), weights.o, adapters["o"], which)
-    h = rms_norm(x, weights.post_norm, config.rms_norm_eps)
-    h = adapted(h, weights.gate_up, adapters["gate_up"], which).astype(jnp.float32)
-    gate, up = jnp.split(h, 2, axis=-1)
-    return x + adapted((jax.nn.silu(gate) * up).astype(x.dtype), weights.down, adapters["down"], which)
 
 
 # One token per slot.
 
 
 def _start(
-    frequencies: np.ndarray, dtype: Any, embed: Array, tokens: Int[Array, " B"], positions: Int[Array, " B"]
-) -> tuple[Array, Any]:
-    cos, sin = rotary(positions[:, None], frequencies)
-    return _embedded(embed, tokens, dtype), (cos.swapaxes(1, 2), sin.swapaxes(1, 2))  # [B, 1, H]
+    config: ModelConfig,
+    dtype: Any,
+    embed: Array,
+    tokens: Int[Array, " B"],
+    positions: Int[Array, " B"],
+    long: Bool[Array, " B"],
+) -> tuple[Array, list[Any]]:
+    """States, and for each rope its angles `[B, 1, H]`."""
+    angles = [rope_of(rope, positions[:, None], config.head_dim, long) for rope in config.ropes]
+    swapped = [(cos.swapaxes(1, 2), sin.swapaxes(1, 2)) for cos, sin in angles]
+    return embedded(config, take_rows(embed, tokens).astype(dtype)), swapped
 
 
 def _queries(
     config: ModelConfig, weights: LayerWeights, x: Float[Array, "B D"], rope: Any, which: Int[Array, " B"]
 ) -> tuple[Array, Array, Array]:
-    """Queries `[B, N, H]`, rotated and scaled by log2(e) / sqrt(H); keys `[B, K, H]`, rotated; values."""
-    q, k, v = _qkv(config, weights, x, which)
-    scale = jnp.float32(LOG2_E / math.sqrt(config.head_dim))
-    return (rotate_last(q, *rope) * scale).astype(x.dtype), rotate_last(k, *rope).astype(x.dtype), v
+    """Queries `[B, N, H]`, rotated and scaled, by log2(e) too without a cap; keys `[B, K, H]`, rotated; values."""
+    scores = scores_of(config)
+    q, k, v = before_attention(config, _Part(config, weights, which), x)
+    scale = jnp.float32(scores.scale_of(config.head_dim) * (LOG2_E if scores.cap is None else 1.0))
+    q, k = (rotate_last(y, rope[0], rope[1], scores.width) for y in (q, k))
+    return (q * scale).astype(x.dtype), k.astype(x.dtype), v
 
 
 def _over_rows(
-    config: ModelConfig, q: Float[Array, "B N H"], rows: tuple[Cache, ...], lanes: Lanes, *, sums: Sums
+    config: ModelConfig,
+    q: Float[Array, "B N H"],
+    rows: tuple[Cache, ...],
+    lanes: Lanes,
+    positions: Int[Array, " B"],
+    window: Int[Array, ""] | None,
+    *,
+    sums: Sums,
 ) -> Sums:
-    """`sums` with those slots updated that attend to these rows; a row is read once for all of its lanes."""
+    """`sums` with those slots updated that attend to these rows; a row is read once for all of its lanes.
+
+    Args:
+        positions: of the new tokens.
+        window: of this layer; None if it hides nothing.
+    """
     N, K, H = config.num_heads, config.num_kv_heads, config.head_dim
     G, M, _ = lanes.visible.shape
     queries = jnp.take(q, lanes.slots, axis=0).reshape(G, M, K, N // K, H)
     queries = jnp.transpose(queries, (0, 2, 1, 3, 4)).reshape(G, K, -1, H)
-    parts = [_over_row(queries[g], row, lanes.visible[g]) for g, row in enumerate(rows)]
+    visible = lanes.visible
+    if window is not None:
+        own = jnp.take(positions, lanes.slots).reshape(G, M)
+        visible &= own[:, :, None] - lanes.depths[:, None] < window
+    parts = [_over_row(scores_of(config), queries[g], row, visible[g]) for g, row in enumerate(rows)]
     outs, log_sums = (jnp.stack(part) for part in zip(*parts, strict=True))
 
     def by_lane(x: Array) -> Array:
@@ -205,13 +231,14 @@ def _over_rows(
     )
 
 
-def _over_row(q: Float[Array, "K Q H"], row: Cache, visible: Bool[Array, "M S"]) -> tuple[Array, Array]:
+def _over_row(scores: Scores, q: Float[Array, "K Q H"], row: Cache, visible: Bool[Array, "M S"]) -> tuple[Array, Array]:
     K, Q, _ = q.shape
     M, S = visible.shape
     mask = jnp.broadcast_to(visible[None, :, None], (K, M, Q // M, S)).reshape(K, Q, S)
-    scores = jnp.where(mask, product("kqh,khs->kqs", q, row.keys), jnp.float32(_HIDDEN))
-    top = jnp.max(scores, axis=-1)
-    weights = exp2(scores - top[..., None], q.dtype)
+    exponents = exponents_of(scores, product("kqh,khs->kqs", q, row.keys))
+    exponents = jnp.where(mask, exponents, jnp.float32(_HIDDEN))
+    top = jnp.max(exponents, axis=-1)
+    weights = exp2(exponents - top[..., None], q.dtype)
     total = jnp.sum(weights.astype(jnp.float32), axis=-1)
     return product("kqs,khs->kqh", weights, row.values) / total[..., None], top + jnp.log2(total)
 
@@ -227,6 +254,7 @@ def _finish_layer(
     column: Int[Array, ""],
     ages: Int[Array, " B"],
     which: Int[Array, " B"],
+    window: Int[Array, ""] | None,
     *,
     ring: Cache,
 ) -> tuple[Array, Cache]:
@@ -244,22 +272,24 @@ def _finish_layer(
     )
     R = ring.keys.shape[-1]
     back = (column - jnp.arange(R, dtype=jnp.int32)) % R
-    own = (back[None] < ages[:, None])[:, None, None]
+    seen = ages if window is None else jnp.minimum(ages, window)
+    own = (back[None] < seen[:, None])[:, None, None]
     queries = q.astype(RING_DTYPE).reshape(B, K, N // K, H)
-    scores = jnp.where(own, product("bkgh,bkhs->bkgs", queries, ring.keys), jnp.float32(_HIDDEN)).reshape(B, N, R)
-    top = jnp.maximum(jnp.max(scores, axis=-1), sums.log_sum)
-    shares = jnp.exp2(scores - top[..., None])
+    exponents = exponents_of(scores_of(config), product("bkgh,bkhs->bkgs", queries, ring.keys))
+    exponents = jnp.where(own, exponents, jnp.float32(_HIDDEN)).reshape(B, N, R)
+    top = jnp.maximum(jnp.max(exponents, axis=-1), sums.log_sum)
+    shares = jnp.exp2(exponents - top[..., None])
     prompt = jnp.exp2(sums.log_sum - top)
     total = jnp.sum(shares, axis=-1) + prompt
     out = product("bkgs,bksh->bkgh", shares.reshape(B, K, N // K, R), ring.values).reshape(B, N, H)
     out = (out + sums.out * prompt[..., None]) / total[..., None]
-    return _after_attention(config, weights, x, out.astype(x.dtype), which), ring
+    return after_attention(config, _Part(config, weights, which), x, out.astype(x.dtype)), ring
 
 
 def _logits(
     config: ModelConfig, norm: Array, head: Array, x: Float[Array, "T D"], indices: Int[Array, " B"]
 ) -> tuple[Float[Array, "B V"], Int[Array, " B"]]:
     """Float32 logits at these positions only, and the likeliest token of each."""
-    x = rms_norm(jnp.take(x, indices, axis=0), norm, config.rms_norm_eps)
-    logits = contract(x, head, -1, 1)
+    x = normalize(config, jnp.take(x, indices, axis=0), norm)
+    logits = scaled_logits(config, contract(x, as_float(head).astype(x.dtype), -1, 1))
     return logits, argmax_last(logits)

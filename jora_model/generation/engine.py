@@ -22,13 +22,13 @@ import numpy as np
 from jaxtyping import Array
 
 from jora_model.formats.fitted_adapter import FittedAdapter
-from jora_model.formats.hf_weights import Checkpoint
+from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.generation.decode import Decoder, Group, Row
 from jora_model.generation.guide import Guide
 from jora_model.generation.sampling import Wanted, choose
 from jora_model.generation.stacked_adapters import Adapter
 from jora_model.model.load import load_model
-from jora_model.model.transformer import Llama
+from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import FEWEST_ROWS
 from jora_model.packing.prompt_rows import belong_together, pack_row, row_size
 from jora_model.spec.config import ModelConfig
@@ -82,6 +82,7 @@ class _Answer:
     last: int = -1  # newest token
     count: int = 0  # tokens so far
     slot: int = -1
+    long: bool = False  # see `Engine._is_long`
 
     @property
     def wanted(self) -> Wanted:
@@ -123,7 +124,7 @@ class Engine:
 
     def __init__(
         self,
-        model: Llama,
+        model: Transformer,
         *,
         adapters: Mapping[str, Adapter] | None = None,
         own: str | None = None,
@@ -132,6 +133,7 @@ class Engine:
     ):
         adapters = adapters or {}
         self.vocab_size = model.config.vocab_size
+        self._long_from = model.config.long_from
         self.max_length = min(max_length or model.config.max_positions, model.config.max_positions)
         self._decoder = Decoder(model, list(adapters.values()), max(FEWEST_ROWS, slots))
         self._numbers: dict[str | None, int] = {None: 0, own: 0} | {name: n for n, name in enumerate(adapters, start=1)}
@@ -145,17 +147,26 @@ class Engine:
         """Queue a request; returns its number.
 
         Raises:
-            UserError: the prompt is empty, too long with its answer, or for an unknown adapter.
+            UserError: the prompt is empty, too long with its answer, for an unknown adapter, or has a token that is
+                not in the model's vocabulary.
         """
-        tokens = np.asarray(request.tokens, np.int32)
-        check_length(tokens, request.settings, self.max_length)
+        check_prompt(np.asarray(request.tokens), request.settings, self.max_length, self.vocab_size)
         if request.adapter not in self._numbers:
             known = ", ".join(sorted(name for name in self._numbers if name is not None)) or "none"
             raise UserError(f"there is no adapter {request.adapter!r}; there are: {known}")
         number = self._next
         self._next += 1
-        self._waiting[number] = _Answer(number, request)
+        self._waiting[number] = _Answer(number, request, long=self._is_long(request))
         return number
+
+    def _is_long(self, request: Request) -> bool:
+        """Whether a prompt and its answer may pass the length at which `longrope` changes all frequencies.
+
+        transformers computes the whole cache anew when an answer passes it; here the answer has the long factors from
+        its start.
+        """
+        longest = len(request.tokens) + request.settings.max_new_tokens
+        return self._long_from is not None and longest > self._long_from
 
     def cancel(self, request: int) -> None:
         """Drop a request and free its slot; no-op if it is finished or unknown."""
@@ -214,11 +225,12 @@ class Engine:
         rows = [self._next_row() for _ in range(_ROWS_AT_ONCE) if self._waiting]
         packed = [pack_row([answer.request.tokens for answer in members]) for members in rows]
         which = [self._numbers[members[0].request.adapter] for members in rows]
+        long = [members[0].long for members in rows]
         if len(rows) == 1:
-            results = [self._decoder.prefill(packed[0], which[0])]
+            results = [self._decoder.prefill(packed[0], which[0], long[0])]
         else:
             with ThreadPoolExecutor(len(rows)) as pool:
-                results = list(pool.map(self._decoder.prefill, packed, which))
+                results = list(pool.map(self._decoder.prefill, packed, which, long))
         for members, prompts, (logits, likeliest, row) in zip(rows, packed, results, strict=True):
             chosen = _choose(logits, likeliest, members)
             for answer, end, token in zip(members, prompts.ends.tolist(), chosen, strict=True):
@@ -233,7 +245,8 @@ class Engine:
         related = [first]
         others: list[_Answer] = []
         for answer in self._waiting.values():
-            if answer is not first and answer.request.adapter == first.request.adapter:
+            alike = answer.request.adapter == first.request.adapter and answer.long == first.long
+            if answer is not first and alike:
                 together = belong_together(first.request.tokens, answer.request.tokens)
                 (related if together else others).append(answer)
         for candidates, limit in ((related[1:], ROW_TOKENS), (others, _FILL_TOKENS)):
@@ -250,13 +263,13 @@ class Engine:
         if slots.groups is None:
             slots.groups = self._decoder.group(self._rows_in_use())
         tokens, positions, which = (np.zeros(self._decoder.slots, np.int32) for _ in range(3))
-        ages = np.ones(self._decoder.slots, np.int32)
+        ages, long = np.ones(self._decoder.slots, np.int32), np.zeros(self._decoder.slots, bool)
         for slot, answer in enumerate(slots.answers):
             if answer is not None:
                 tokens[slot], ages[slot] = answer.last, answer.count
                 positions[slot] = len(answer.request.tokens) + answer.count - 1
-                which[slot] = self._numbers[answer.request.adapter]
-        logits, likeliest = self._decoder.step(tokens, positions, which, ages, slots.groups)
+                which[slot], long[slot] = self._numbers[answer.request.adapter], answer.long
+        logits, likeliest = self._decoder.step(tokens, positions, which, ages, slots.groups, long)
         chosen = _choose(logits, likeliest, slots.answers)
         for slot, (answer, token) in enumerate(zip(list(slots.answers), chosen, strict=True)):
             if answer is not None:
@@ -282,15 +295,17 @@ def _choose(logits: Array, likeliest: Array, answers: Sequence[_Answer | None]) 
     return tokens
 
 
-def check_length(tokens: np.ndarray, settings: GenerationSettings, limit: int, prompt: str = "the prompt") -> None:
-    """Check that a prompt with its answer fits.
+def check_prompt(
+    tokens: np.ndarray, settings: GenerationSettings, limit: int, vocab_size: int, prompt: str = "the prompt"
+) -> None:
+    """Check that a prompt with its answer fits, and that the model knows its tokens, which JAX does not check.
 
     Args:
         limit: most tokens of both together.
         prompt: its name in the message.
 
     Raises:
-        UserError: the prompt is empty, or too long with its answer.
+        UserError: the prompt is empty, too long with its answer, or has a token outside the vocabulary.
     """
     if len(tokens) == 0:
         raise UserError(f"{prompt} has no token; give it at least one")
@@ -298,6 +313,12 @@ def check_length(tokens: np.ndarray, settings: GenerationSettings, limit: int, p
         raise UserError(
             f"{prompt} has {len(tokens)} tokens, with max_new_tokens={settings.max_new_tokens} more than "
             f"the {limit} positions allowed; shorten the prompt or lower max_new_tokens"
+        )
+    strange = tokens[(tokens < 0) | (tokens >= vocab_size)]
+    if strange.size:
+        raise UserError(
+            f"{prompt} has token {strange[0]}, and the model's vocabulary only 0 to {vocab_size - 1}; use the "
+            "tokenizer of this model, whose added tokens must have rows in its embedding"
         )
 
 
@@ -312,7 +333,7 @@ def open_engine(base: Path, adapters: Mapping[str, Path], *, alone: bool, slots:
     """
     if alone and len(adapters) == 1:
         ((name, folder),) = adapters.items()
-        if FittedAdapter(folder, ModelConfig.read(base), Checkpoint(base)).replaced.names:
+        if FittedAdapter(folder, *facts_and_weights(base)).replaced.names:
             return Engine(load_model(base, adapter=folder, compute_dtype=compute_dtype), own=name, slots=slots)
     model = load_model(base, compute_dtype=compute_dtype)
     loaded = {name: load_adapter(folder, model.config) for name, folder in adapters.items()}

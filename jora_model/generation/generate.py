@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jora_model.generation.engine import Engine, Request, check_length
+from jora_model.generation.engine import Engine, Request, check_prompt
 from jora_model.generation.guide import Grammars, Guide
 from jora_model.generation.prompt_files import read_grammars, read_tokens, write_tokens
 from jora_model.model.load import load_model
-from jora_model.model.transformer import Llama
+from jora_model.model.transformer import Transformer
 from jora_model.packing.prompt_rows import families
 from jora_model.runtime.compilation import use_compilation_cache
 from jora_model.runtime.process import report_progress, run_job_file, set_up_log
@@ -32,7 +32,7 @@ _FEED = 256  # most requests waiting in the engine, which searches them for comm
 
 
 def generate(
-    model: Llama,
+    model: Transformer,
     prompts: Sequence[np.ndarray],
     settings: GenerationSettings,
     eos_ids: Sequence[int],
@@ -52,10 +52,11 @@ def generate(
         cut at `max_new_tokens`.
 
     Raises:
-        UserError: a prompt is empty, or longer with its answer than the model's positions.
+        UserError: a prompt is empty, longer with its answer than the model's positions, or has a token outside of its
+            vocabulary.
     """
     for index, prompt in enumerate(prompts):
-        check_length(prompt, settings, model.config.max_positions, f"prompt {index}")
+        check_prompt(prompt, settings, model.config.max_positions, model.config.vocab_size, f"prompt {index}")
     engine = Engine(model, slots=min(settings.batch_size, max(1, len(prompts))))
     # Families of the longest prompts first: a lack of memory fails at once, and the time left is never underestimated.
     longest_first = sorted(families(prompts), key=lambda family: -max(len(prompts[index]) for index in family))

@@ -22,9 +22,9 @@ from user_error import UserError
 log = logging.getLogger("jora_model.generation.probe")
 
 
-def logits(base: Path, adapter: Path | None, tokens: np.ndarray) -> np.ndarray:
-    """Float32 logits `[T, V]` of a model for tokens int32 `[T]`."""
-    model = load_model(base, adapter=adapter, compute_dtype=jnp.float32)
+def logits(base: Path, adapter: Path | None, tokens: np.ndarray, rounded: bool = False) -> np.ndarray:
+    """Float32 logits `[T, V]` of a model for tokens int32 `[T]`; `rounded` as in `load_model`."""
+    model = load_model(base, adapter=adapter, compute_dtype=jnp.float32, rounded=rounded)
     length = len(tokens)
     positions = jnp.arange(length, dtype=jnp.int32)[None]
     hidden = model.hidden_states(jnp.asarray(tokens)[None], positions, jnp.full((1, length), length, jnp.int32))
@@ -49,12 +49,14 @@ def probe(job: ProbeJob) -> None:
     if job.compilation_cache:
         use_compilation_cache(Path(job.compilation_cache))
     tokens = read_sequences(Path(job.sequences))[0].tokens[: job.tokens]
-    trained = logits(Path(job.base), Path(job.adapter), tokens)
+    rounded = job.compute_dtype == "bfloat16"
+    trained = logits(Path(job.base), Path(job.adapter), tokens, rounded)
     parts = {}
     for part, bound in job.bounds.items():
         folder = Path(job.export) / part
         gc.collect()  # one model in memory at a time
-        ours = logits(folder, None, tokens) if part == "merged" else logits(Path(job.base), folder, tokens)
+        merged = part == "merged"
+        ours = logits(folder, None, tokens) if merged else logits(Path(job.base), folder, tokens, rounded)
         difference = float(np.abs(ours - trained).max())
         share = root_mean_square(ours - trained) / max(root_mean_square(trained), 1e-30)
         changed = int((ours.argmax(-1) != trained.argmax(-1)).sum())

@@ -16,17 +16,9 @@ from jaxtyping import Array, Float, Int
 from jora_model.ops.cpu import contract
 from jora_model.ops.dora import row_factors
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes
+from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes, groups_of
 from jora_model.spec.settings import LoraSettings
 from user_error import UserError
-
-# Linears with the same input are one product.
-FUSED = {
-    "qkv": ("q_proj", "k_proj", "v_proj"),
-    "o": ("o_proj",),
-    "gate_up": ("gate_proj", "up_proj"),
-    "down": ("down_proj",),
-}
 
 
 class Adapter(NamedTuple):
@@ -38,7 +30,7 @@ class Adapter(NamedTuple):
 
 
 class Stacked(NamedTuple):
-    """All adapters of one layer's fused linear."""
+    """All adapters of one layer's group of linears."""
 
     a: Float[Array, "C in"]
     b: Float[Array, "C out"]
@@ -53,7 +45,7 @@ def stack_adapters(
     dtype: Any,
     kernel: Callable[[str, int], Float[Array, "out in"]],
 ) -> list[dict[str, Stacked | None]]:
-    """Stack adapters by layer and fused linear; None if no adapter has a target there.
+    """Stack adapters by layer and group of linears; None if no adapter has a target there.
 
     Args:
         kernel: returns W of a target and layer; only asked for targets with DoRA.
@@ -61,9 +53,9 @@ def stack_adapters(
     Raises:
         UserError: an adapter is for a model of another shape.
     """
-    sizes = dim_sizes(config)
+    sizes, groups = dim_sizes(config), groups_of(config)
     stacks: dict[str, Any] = {}
-    for name, targets in FUSED.items():
+    for name, targets in groups.items():
         widths = [sizes[LINEAR_BY_NAME[target].dims[0]] for target in targets]
         inner = sizes[LINEAR_BY_NAME[targets[0]].dims[1]]
         parts = []
@@ -86,9 +78,9 @@ def stack_adapters(
             stacks[name] = [np.concatenate(x, axis=axis) for x, axis in ((a, 1), (b, 1), (owner, 0), (scale, 0))]
     layers: list[dict[str, Stacked | None]] = []
     for layer in range(config.num_layers):
-        stacked: dict[str, Stacked | None] = dict.fromkeys(FUSED)
+        stacked: dict[str, Stacked | None] = dict.fromkeys(groups)
         for name, (a, b, owner, scale) in stacks.items():
-            rows = _rows(adapters, FUSED[name], layer, sizes, kernel)
+            rows = _rows(adapters, groups[name], layer, sizes, kernel)
             stacked[name] = Stacked(
                 jnp.asarray(a[layer], dtype), jnp.asarray(b[layer], dtype), jnp.asarray(owner), jnp.asarray(scale), rows
             )
@@ -121,9 +113,13 @@ def _rows(
 
 
 def adapted(
-    x: Float[Array, "T in"], kernel: Float[Array, "out in"], stacked: Stacked | None, which: Int[Array, " T"]
+    x: Float[Array, "T in"],
+    kernel: Float[Array, "out in"],
+    stacked: Stacked | None,
+    which: Int[Array, " T"],
+    bias: Float[Array, " out"] | None = None,
 ) -> Float[Array, "T out"]:
-    """`x W^T` plus each token's adapter, summed in float32 and rounded once (as `linear.linear` does).
+    """`x W^T + b` plus each token's adapter, summed in float32 and rounded once (as `linear.linear` does).
 
     Args:
         which: adapter index of each token; `[1]` if all have the same.
@@ -135,4 +131,6 @@ def adapted(
         out = out + contract(low, stacked.b, -1, 0)
         if stacked.rows is not None:
             out = out * jnp.take(stacked.rows, which, axis=0)
+    if bias is not None:
+        out = out + bias.astype(jnp.float32)[None]
     return out.astype(x.dtype)

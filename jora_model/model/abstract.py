@@ -1,6 +1,6 @@
 """Shape, dtype and sharding of every array of a model, before anything is allocated.
 
-    model = abstract_model(config, lora, mesh, "bfloat16")    # a Llama whose variables hold jax.ShapeDtypeStruct
+    model = abstract_model(config, lora, mesh, "bfloat16")    # a model whose variables hold jax.ShapeDtypeStruct
 
 Loading places real arrays by it; planning compiles with it, without arrays.
 """
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import ShapeDtypeStruct
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
-from jora_model.model.transformer import Llama
+from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import storage_dtype
 from jora_model.runtime.sharding import adapter_specs, named, parameter_spec, rules_for, tp_size
 from jora_model.spec.config import ModelConfig
@@ -60,11 +60,12 @@ def adapter_shapes(
 
 def abstract_model(
     config: ModelConfig, lora: LoraSettings, mesh: Mesh | None, compute_dtype: Any, device: jax.Device | None = None
-) -> Llama:
+) -> Transformer:
     """The model that `load.load_model` returns, with shapes instead of arrays."""
+    lora = lora.of_model(config)
     base: Any = base_shapes(config, mesh, compute_dtype, device)
     adapter: Any = adapter_shapes(config, lora, mesh, device)
-    return Llama(config, base, adapter, lora, mesh, compute_dtype)
+    return Transformer(config, base, adapter, lora, mesh, compute_dtype)
 
 
 def _one_device(device: jax.Device | None) -> Sharding:

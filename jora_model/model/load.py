@@ -10,15 +10,17 @@ from jax import ShapeDtypeStruct
 from jax.sharding import Mesh
 
 from jora_model.formats.fitted_adapter import FittedAdapter, Tensors, WithReplaced
-from jora_model.formats.hf_weights import Checkpoint, check_names
+from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.formats.lora import check_start, fresh_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
-from jora_model.model.transformer import Llama
+from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import stored
 from jora_model.runtime.distributed import gather, put
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.parameters import LINEAR_BY_NAME, Parameter, parameters_of
+from jora_model.spec.parameters import Parameter, parameters_of
 from jora_model.spec.settings import LoraSettings
+
+_CONVERTED = 1 << 24  # weights that are converted to the dtype of the devices at once
 
 
 def load_model(
@@ -29,7 +31,8 @@ def load_model(
     mesh: Mesh | None = None,
     seed: int = 0,
     compute_dtype: Any = jnp.bfloat16,
-) -> Llama:
+    rounded: bool = False,
+) -> Transformer:
     """Load a Hugging Face folder, with a fresh adapter (`lora`), a trained one in PEFT's format (`adapter`), or, with
     both, a trained one to train further.
 
@@ -37,25 +40,25 @@ def load_model(
         lora: together with `adapter`, the settings that it must have, dropout aside.
         seed: of the fresh adapter's A.
         compute_dtype: bf16 holds the weights as bits of bf16; float32 widens them (for tests and comparisons).
+        rounded: round float16 weights to bf16 before they are widened, as training in bf16 does.
 
     Raises:
-        UserError: a file is missing or damaged; a tensor is missing, unknown or of another shape; the adapter has
-            other settings than `lora`.
+        UserError: a file is missing or damaged; a tensor is missing, unknown or of another shape or dtype, or holds
+            NaN; the adapter has other settings than `lora`.
     """
-    config = ModelConfig.read(folder)
-    checkpoint = Checkpoint(folder)
-    check_names(checkpoint, config)
+    config, checkpoint = facts_and_weights(folder, rounded)
     factors: dict[str, tuple[Any, Any]] = {}
     tensors: Tensors = checkpoint
     if adapter is not None:
         fitted = FittedAdapter(Path(adapter), config, checkpoint)
-        lora = fitted.lora if lora is None else check_start(Path(adapter), fitted.lora, lora)
+        lora = fitted.lora if lora is None else check_start(Path(adapter), fitted.lora, lora.of_model(config))
         config, factors = fitted.config, fitted.factors
         # DoRA's factors are in the rows of W and of B; the frozen weights are this model's alone.
         rows = fitted.row_factors(WithReplaced(checkpoint, fitted.replaced))
         tensors = WithReplaced(checkpoint, fitted.replaced, rows)
         factors |= {target: (factors[target][0], factors[target][1] * rows[target][..., None]) for target in rows}
     elif lora is not None:
+        lora = lora.of_model(config)
         factors = fresh_adapter(config, lora, seed)
     shapes = base_shapes(config, mesh, compute_dtype)
     base = {p.name: _place(tensors, p, config, shapes[p.name]) for p in parameters_of(config)}
@@ -65,14 +68,13 @@ def load_model(
         pair = (a, np.ascontiguousarray(b.swapaxes(1, 2)))
         a, b = (put(x, like.sharding) for x, like in zip(pair, shapes_of, strict=True))
         placed[target] = (a, b)
-    return Llama(config, base, placed, lora, mesh, compute_dtype)
+    return Transformer(config, base, placed, lora, mesh, compute_dtype)
 
 
-def adapter_factors(model: Llama) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def adapter_factors(model: Transformer) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The adapter of a model on the host: target -> (A `[L, R, in]`, B `[L, out, R]`). All processes must call this."""
     factors = {}
-    for target in LINEAR_BY_NAME:
-        linear = getattr(model.layers, target)
+    for target, linear in model.layers.linears.items():
         if linear.adapted:
             factors[target] = (gather(linear.lora_a[...]), gather(linear.lora_b[...]).swapaxes(1, 2))
     return factors
@@ -83,19 +85,24 @@ def _place(checkpoint: Tensors, parameter: Parameter, config: ModelConfig, like:
     names = parameter.hf_names(config.num_layers)
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
-        if not parameter.stacked:
-            return stored(_read(checkpoint, names[0], index), like.dtype)
         bounds = [range(*part.indices(size)) for part, size in zip(index, like.shape, strict=True)]
         stack = np.empty([len(part) for part in bounds], like.dtype)
-        for row, layer in enumerate(bounds[0]):
-            stack[row] = stored(_read(checkpoint, names[layer], index[1:]), like.dtype)
+        if parameter.stacked:
+            for row, layer in enumerate(bounds[0]):
+                _read(checkpoint, names[layer], bounds[1:], stack[row])
+        else:
+            _read(checkpoint, names[0], bounds, stack)
         return stack
 
     # Blocks: else the host would hold copies of several parameters at once.
     return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
-def _read(checkpoint: Tensors, name: str, index: tuple[slice, ...]) -> np.ndarray:
+def _read(checkpoint: Tensors, name: str, bounds: list[range], out: np.ndarray) -> None:
+    """Read a part of a tensor into `out`, a few rows at a time: to convert an array holds Python's lock."""
     part = checkpoint.slice(name)
-    bounds = tuple(slice(*s.indices(n)[:2]) for s, n in zip(index, part.get_shape(), strict=True))
-    return part[bounds]
+    step = max(_CONVERTED // max(out[0].size, 1), 1) if len(out) else 1
+    inner = tuple(slice(dim.start, dim.stop) for dim in bounds[1:])
+    for begin in range(0, len(out), step):
+        rows = slice(bounds[0].start + begin, min(bounds[0].start + begin + step, bounds[0].stop))
+        out[begin : begin + step] = stored(part[(rows, *inner)], out.dtype)

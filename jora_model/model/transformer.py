@@ -1,4 +1,4 @@
-"""The Llama family in Flax NNX: layers stacked and scanned, base weights frozen, adapters beside them.
+"""The model in Flax NNX: layers stacked and scanned, base weights frozen, adapters beside them.
 
     model = load_model(folder, lora=LoraSettings())           # load.py
     hidden = model.hidden_states(tokens, positions, reach)    # [B, T, D]
@@ -7,8 +7,12 @@
 The tree of variables (L layers, R rank):
 
     embed [V, D], final_norm [D], lm_head [V, D] unless tied                  Frozen
-    layers.input_norm.. [L, D], layers.q_proj.kernel [L, out, in] ...         Frozen
-    layers.q_proj.lora_a [L, R, in], layers.q_proj.lora_b [L, R, out] ...     LoraParam, float32
+    layers.norms.norm_before_attention [L, D] ...                             Frozen
+    layers.linears.q_proj.kernel [L, out, in], .bias [L, out] ...             Frozen
+    layers.linears.q_proj.lora_a [L, R, in], .lora_b [L, R, out] ...          LoraParam, float32
+
+Which norms, linears and biases a layer has stands in the table (`parameters.parameters_of`), what it computes in
+layer.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +26,10 @@ from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from jora_model.ops.attention import rope_frequencies, rotary
+from jora_model.model.layer import after_attention, before_attention, embedded, layer, normalize, scaled_logits
+from jora_model.ops.attention import Scores, Window, rotary
 from jora_model.ops.blocked_attention import SAVED, attend_blocked, block_rope, used_blocks
-from jora_model.ops.cpu import as_float, contract, dot_last, saved_as_bits, take_rows
+from jora_model.ops.cpu import as_float, contract, saved_as_bits, take_rows
 from jora_model.ops.dropout import Draws, draws_of
 from jora_model.ops.linear import PRODUCT, linear
 from jora_model.ops.plain_attention import Attention, attend_plain, reach_bias
@@ -32,10 +37,11 @@ from jora_model.ops.position_blocks import over_blocks, positions_of_block
 from jora_model.packing.tiles import Tiles, block_size
 from jora_model.runtime.sharding import BATCH, named, rules_for, tp_size
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.parameters import LINEARS
+from jora_model.spec.parameters import LINEAR_BY_NAME, bias_name, groups_of, layer_norms_of, linears_of, widths_of
+from jora_model.spec.rope import Rope
 from jora_model.spec.settings import LoraSettings, Remat
 
-NAMES = tuple(parameter.name for parameter in LINEARS)
+_NO_WINDOW = 2**30
 
 
 class Frozen(nnx.Variable):
@@ -47,10 +53,15 @@ class LoraParam(nnx.Variable):
 
 
 class Linear(nnx.Module):
-    """A frozen kernel and, if it is a target, its adapter: `x W^T + scale * (x A^T) B^T`; never `W + BA`."""
+    """A frozen kernel and, if it is a target, its adapter: `x W^T + b + scale * (x A^T) B^T`; never `W + BA`."""
 
-    def __init__(self, kernel: Array, factors: tuple[Array, Array] | None, lora: LoraSettings | None):
+    def __init__(
+        self, kernel: Array, bias: Array | None, factors: tuple[Array, Array] | None, lora: LoraSettings | None
+    ):
         self.kernel = Frozen(kernel)
+        self.biased = bias is not None
+        if bias is not None:
+            self.bias = Frozen(bias)
         self.adapted = factors is not None
         self.scale = lora.scale if lora else 0.0
         self.dropout = lora.dropout if lora else 0.0
@@ -59,15 +70,16 @@ class Linear(nnx.Module):
             self.lora_b = LoraParam(factors[1])
 
     def __call__(self, x: Float[Array, "B T I"], draws: Draws | None = None) -> Float[Array, "B T O"]:
+        bias = self.bias[...] if self.biased else None
         if not self.adapted:
-            return linear(x, self.kernel[...])
+            return linear(x, self.kernel[...], bias=bias)
         keep = draws.keep(x, self.dropout) if self.dropout and draws else None
         factors = (self.lora_a[...], self.lora_b[...])
-        return linear(x, self.kernel[...], factors, self.scale, keep)
+        return linear(x, self.kernel[...], factors, self.scale, keep, bias)
 
 
-class Layer(nnx.Module):
-    """One transformer layer. Outside the scan its variables have a leading dim of layers, inside they do not."""
+class Layers(nnx.Module):
+    """The layers' variables. Outside the scan they have a leading dim of layers, inside they do not."""
 
     def __init__(
         self,
@@ -79,42 +91,19 @@ class Layer(nnx.Module):
     ):
         self.config = config
         self.mesh = mesh
-        self.input_norm = Frozen(base["input_norm"])
-        self.post_norm = Frozen(base["post_norm"])
-        for parameter in LINEARS:
-            linear = Linear(base[parameter.name], adapter.get(parameter.name), lora)
-            setattr(self, parameter.name, linear)
-
-    def qkv(self, x: Float[Array, "B T D"], draws: Any) -> tuple[Array, Array, Array]:
-        """Queries `[B, T, N, H]`, keys and values `[B, T, K, H]`, not rotated."""
-        h = rms_norm(x, self.input_norm[...], self.config.rms_norm_eps)
-        rules = rules_for(self.config, tp_size(self.mesh))
-
-        def heads(linear: Linear, name: str, dim: str) -> Array:
-            out = linear(h, draws[name]).reshape(*x.shape[:2], -1, self.config.head_dim)
-            return self._pin(out, PartitionSpec(*BATCH, None, rules[dim], None))
-
-        return (
-            heads(self.q_proj, "q_proj", "heads"),
-            heads(self.k_proj, "k_proj", "kv_heads"),
-            heads(self.v_proj, "v_proj", "kv_heads"),
+        self.norms = nnx.Dict({norm.name: Frozen(base[norm.name]) for norm in layer_norms_of(config)})
+        self.linears = nnx.Dict(
+            {
+                name: Linear(base[name], base.get(bias_name(name)), adapter.get(name), lora)
+                for name in (parameter.name for parameter in linears_of(config))
+            }
         )
 
-    def finish(self, x: Float[Array, "B T D"], attended: Float[Array, "B T N H"], draws: Any) -> Array:
-        """Output projection, feed-forward and both residuals."""
-        by_row = PartitionSpec(("data", "fsdp"), None, None)
-        x = x + self._pin(self.o_proj(attended.reshape(*x.shape[:2], -1), draws["o_proj"]), by_row)
-        h = rms_norm(x, self.post_norm[...], self.config.rms_norm_eps)
-        gate = self.gate_proj(h, draws["gate_proj"])
-        up = self.up_proj(h, draws["up_proj"])
-        h = (jax.nn.silu(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(x.dtype)
-        return x + self._pin(self.down_proj(h, draws["down_proj"]), by_row)
+    def run(self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any) -> Array:
+        """States after the layer."""
+        return layer(self.config, _Part(self, keys), x, attend)
 
-    def __call__(self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any) -> Array:
-        draws = draws_of(keys, NAMES)
-        return self.finish(x, attend(*self.qkv(x, draws)), draws)
-
-    def in_blocks(
+    def run_in_blocks(
         self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any
     ) -> Array:
         """The same in blocks of positions, except for the attention (position_blocks.py)."""
@@ -126,28 +115,56 @@ class Layer(nnx.Module):
             count = jnp.minimum(count, (used + (size - 1)) // size)
         graph, adapter, frozen = nnx.split(self, LoraParam, ...)
         fixed = (frozen, keys)
-        q, k, v = over_blocks(partial(_qkv_of_block, graph), size, adapter, fixed, (x,), count)
+        q, k, v = over_blocks(partial(_before, graph), size, adapter, fixed, (x,), count)
         attended = attend(q, k, v)
-        return over_blocks(partial(_finish_block, graph), size, adapter, fixed, (x, attended), count)
+        return over_blocks(partial(_after, graph), size, adapter, fixed, (x, attended), count)
 
-    def _pin(self, x: Array, partition: PartitionSpec) -> Array:
-        """Constrain an activation's sharding; no-op without a mesh."""
-        sharding = named(self.mesh, partition)
+
+def _before(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Array) -> Any:
+    frozen, keys = fixed
+    layers = nnx.merge(graph, adapter, frozen)
+    return before_attention(layers.config, _Part(layers, keys, block), *inputs)
+
+
+def _after(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Array) -> Any:
+    frozen, keys = fixed
+    layers = nnx.merge(graph, adapter, frozen)
+    return after_attention(layers.config, _Part(layers, keys, block), *inputs)
+
+
+class _Part:
+    """One layer, as layer.py reads it: with the dropout's draws, and the sharding of what it computes."""
+
+    def __init__(self, layers: Layers, keys: Array | None, block: Array | None = None):
+        self._layers = layers
+        self._groups = groups_of(layers.config)
+        names = tuple(name for group in self._groups.values() for name in group)
+        self._draws = draws_of(keys, names, block)
+
+    def norm(self, name: str, x: Array) -> Array:
+        return normalize(self._layers.config, x, self._layers.norms[name][...])
+
+    def project(self, group: str, x: Array) -> tuple[Array, ...]:
+        names = self._groups[group]
+        outputs = tuple(self._pin(name, self._layers.linears[name](x, self._draws[name])) for name in names)
+        if len(names) < len(widths_of(self._layers.config, group)):  # one weight for all of them
+            (fused,), widths = outputs, widths_of(self._layers.config, group)
+            return tuple(jnp.split(fused, np.cumsum(widths)[:-1].tolist(), axis=-1))
+        return outputs
+
+    def _pin(self, name: str, x: Array) -> Array:
+        """Constrain an output's sharding: heads over `tp`, the states by row; no-op without a mesh."""
+        dims = LINEAR_BY_NAME[name].dims[0]
+        if dims in ("mlp", "gate_up"):  # the compiler knows from the kernel
+            return x
+        rules = rules_for(self._layers.config, tp_size(self._layers.mesh))
+        split = None if dims == "embed" else rules[dims]
+        sharding = named(self._layers.mesh, PartitionSpec(*BATCH, None, split))
         return x if sharding is None else jax.lax.with_sharding_constraint(x, sharding)
 
 
-def _qkv_of_block(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Array) -> Any:
-    frozen, keys = fixed
-    return nnx.merge(graph, adapter, frozen).qkv(*inputs, draws_of(keys, NAMES, block))
-
-
-def _finish_block(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Array) -> Any:
-    frozen, keys = fixed
-    return nnx.merge(graph, adapter, frozen).finish(*inputs, draws_of(keys, NAMES, block))
-
-
-class Llama(nnx.Module):
-    """A causal language model of the Llama family; `load.load_model` builds it from a folder."""
+class Transformer(nnx.Module):
+    """A causal language model; `load.load_model` builds it from a folder."""
 
     def __init__(
         self,
@@ -161,7 +178,7 @@ class Llama(nnx.Module):
         """
         Args:
             base: arrays by the names of `parameters.py`, shapes of `shape_of`; bf16 as uint16 bits, or float32.
-            adapter: target name -> (A `[L, R, in]`, B transposed `[L, R, out]`), float32.
+            adapter: linear -> (A `[L, R, in]`, B transposed `[L, R, out]`), float32.
             compute_dtype: dtype of the activations and of the products' operands.
         """
         self.config = config
@@ -169,14 +186,13 @@ class Llama(nnx.Module):
         self.compute_dtype = jnp.dtype(compute_dtype)
         # The platform of the weights' devices, which may not be JAX's own: a plan may be for a chip that is not here.
         self.platform = next(iter(base["embed"].sharding.device_set)).platform
-        self.frequencies = tuple(rope_frequencies(config).tolist())
         self.embed = Frozen(base["embed"])
         self.final_norm = Frozen(base["final_norm"])
         if not config.tie_embeddings:
             self.lm_head = Frozen(base["lm_head"])
-        self.layers = Layer(config, base, adapter or {}, lora, mesh)
+        self.layers = Layers(config, base, adapter or {}, lora, mesh)
 
-    def without_mesh(self) -> "Llama":
+    def without_mesh(self) -> "Transformer":
         """The same variables without sharding, for a device that holds all of them."""
         graph, state = nnx.split(self)
         alone = nnx.merge(graph, state)
@@ -184,12 +200,8 @@ class Llama(nnx.Module):
         return alone
 
     def embed_tokens(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Rows of the embedding in the compute dtype."""
-        return take_rows(self.embed[...], tokens).astype(self.compute_dtype)
-
-    def rope(self, positions: Int[Array, "B T"]) -> tuple[Array, Array]:
-        """Cosine and sine for `attention.rotate`."""
-        return rotary(positions, np.asarray(self.frequencies, np.float32))
+        """The first layer's input: rows of the embedding in the compute dtype, scaled."""
+        return embedded(self.config, take_rows(self.embed[...], tokens).astype(self.compute_dtype))
 
     def hidden_states(
         self,
@@ -215,34 +227,68 @@ class Llama(nnx.Module):
                 recomputes all but "tiles", unless `remat` is "none".
         """
         x = self.embed_tokens(tokens)
-        rope = self.rope(positions)
-        if attention == "tiles":
-            blocks = block_rope(rope, self.config.num_heads // self.config.num_kv_heads)
-            attend = partial(attend_blocked, rope=blocks, reach=reach, tiles=tiles, mesh=self.mesh)
-        else:
-            bias = reach_bias(reach, self.compute_dtype) if attention.endswith("bias") else None
-            attend = partial(attend_plain, rope=rope, attention=attention, bias=bias, mesh=self.mesh)
+        attend_in = self._attention(positions, reach, tiles, attention)
         graph, stacked = nnx.split(self.layers)
         L = self.config.num_layers
         in_blocks = remat == "full" and self.platform == "cpu" and self.mesh is None
         keys = None if dropout_keys is None else jax.vmap(partial(jax.random.split, num=L), out_axes=1)(dropout_keys)
+        kinds = np.asarray(self.config.layers, np.int32) if len(self.config.kinds) > 1 else None
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:
-            state, key = scanned
+            state, key, kind = scanned
             x = saved_as_bits(x, SAVED)
-            layer = nnx.merge(graph, state)
-            run = layer.in_blocks if in_blocks else layer
-            return run(x, attend, tiles, key), None
+            layers = nnx.merge(graph, state)
+            run = layers.run_in_blocks if in_blocks else layers.run
+            return run(x, partial(attend_in, kind), tiles, key), None
 
         if remat != "none":
             names = (SAVED, PRODUCT) if remat == "dots" else (SAVED,)
             body = jax.checkpoint(body, policy=jax.checkpoint_policies.save_only_these_names(*names))
-        x, _ = jax.lax.scan(body, x, (stacked, keys))
-        return rms_norm(x, self.final_norm[...], self.config.rms_norm_eps)
+        x, _ = jax.lax.scan(body, x, (stacked, keys, kinds))
+        return normalize(self.config, x, self.final_norm[...])
+
+    def _attention(
+        self, positions: Array, reach: Array, tiles: Tiles | None, attention: Attention
+    ) -> Callable[..., Array]:
+        """The attention `(kind, q, k, v)` of layers; kind is an index of `ModelConfig.kinds`, or None if there is one.
+
+        Which kind a layer has is data, not structure: one scan goes over all layers, whatever their pattern.
+        """
+        config, B = self.config, len(positions)
+        scores = scores_of(config)
+        ropes = [rope_of(rope, positions, config.head_dim) for rope in config.ropes]
+        sizes = config.windows(positions.shape[1])
+        windowed = any(size is not None for size in sizes)
+
+        def window_of(kind: int) -> Window:
+            return Window(positions, jnp.full(B, sizes[kind] or _NO_WINDOW, jnp.int32))
+
+        if attention == "tiles":
+            group = config.num_heads // config.num_kv_heads
+            of_ropes: list[Any] = [block_rope(rope, group) for rope in ropes]
+            of_kinds: list[Any] = [window_of(kind) if windowed else None for kind in range(len(sizes))]
+        else:
+            of_ropes = list(ropes)
+            biased = attention.endswith("bias")
+            of_kinds = [
+                reach_bias(reach, self.compute_dtype, window_of(kind) if windowed else None) if biased else None
+                for kind in range(len(sizes))
+            ]
+        rope_stack, kind_stack = _stacked(of_ropes), _stacked(of_kinds)
+        rope_of_kind = np.array([kind.rope for kind in config.kinds], np.int32)
+
+        def attend(kind: Array | None, q: Array, k: Array, v: Array) -> Array:
+            rope = _chosen(rope_stack, len(of_ropes), None if kind is None else jnp.asarray(rope_of_kind)[kind])
+            rest = _chosen(kind_stack, len(of_kinds), kind)
+            if attention == "tiles":
+                return attend_blocked(q, k, v, rope, reach, tiles, self.mesh, scores, rest)
+            return attend_plain(q, k, v, rope, attention, rest, self.mesh, scores)
+
+        return attend
 
     def head(self, hidden: Float[Array, "*b D"]) -> Float[Array, "*b V"]:
         """Logits in float32."""
-        return contract(hidden, self.head_kernel.astype(hidden.dtype), -1, 1)
+        return scaled_logits(self.config, contract(hidden, self.head_kernel.astype(hidden.dtype), -1, 1))
 
     @property
     def head_kernel(self) -> Float[Array, "V D"]:
@@ -258,37 +304,33 @@ class Llama(nnx.Module):
         return self.embed if self.config.tie_embeddings else self.lm_head
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def rms_norm(x: Float[Array, "*b D"], weight: Array, eps: float) -> Float[Array, "*b D"]:
-    """Root-mean-square norm in float32, rounded to x's dtype before the weight (as transformers' LlamaRMSNorm).
+def scores_of(config: ModelConfig) -> Scores:
+    """How the model's scores follow from queries and keys."""
+    return Scores(config.query_scale, config.score_cap, config.ropes[0].width)
 
-    The weight is frozen: no gradient is formed for it.
+
+def rope_of(rope: Rope, positions: Int[Array, "B T"], head_dim: int, long: Array | None = None) -> tuple[Array, Array]:
+    """Cosine and sine of rows, for `attention.rotate`.
+
+    Of `longrope`, a row with a position beyond the original length has the long factors for all its positions, as
+    transformers' batches have (`longrope_frequency_update`).
+
+    Args:
+        long: bool [B], which rows are such; by default by their positions.
     """
-    wide = x.astype(jnp.float32)
-    return (wide * _inverse_root(wide, eps)).astype(x.dtype) * _norm_weight(weight, x)
+    frequencies: Any = rope.frequencies()
+    if rope.kind == "longrope":
+        long = jnp.max(positions, axis=1) >= rope.original_positions if long is None else long
+        frequencies = jnp.where(long[:, None], rope.frequencies(long=True)[None], frequencies[None])
+    return rotary(positions, frequencies, head_dim, rope.attention_factor)
 
 
-def _inverse_root(x: Array, eps: float) -> Array:
-    return jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps)
+def _stacked(options: list[Any]) -> Any:
+    """Trees of equal shapes as one, ahead of the loop that chooses from it."""
+    return options[0] if len(options) == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *options)
 
 
-def _norm_weight(weight: Array, x: Array) -> Array:
-    scale = as_float(weight).astype(x.dtype)
-    return scale.reshape((1,) * (x.ndim - 1) + scale.shape)
-
-
-def _norm_forward(x: Array, weight: Array, eps: float) -> tuple[Array, Any]:
-    return rms_norm(x, weight, eps), (x, weight)
-
-
-def _norm_backward(eps: float, residuals: Any, g: Array) -> tuple[Array, None]:
-    x, weight = residuals
-    wide = x.astype(jnp.float32)
-    inverse = _inverse_root(wide, eps)
-    g = g.astype(jnp.float32) * _norm_weight(weight, x).astype(jnp.float32)
-    shared = dot_last(g, wide)[..., None] / x.shape[-1]
-    shared = shared * jnp.square(inverse)
-    return (inverse * (g - wide * shared)).astype(x.dtype), None
-
-
-rms_norm.defvjp(_norm_forward, _norm_backward)
+def _chosen(stacked: Any, count: int, index: Array | None) -> Any:
+    if count == 1:
+        return stacked
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), stacked)

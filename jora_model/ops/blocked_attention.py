@@ -11,8 +11,8 @@ so that no product has a transposed left operand; bf16 arrays that a loop carrie
 transposed before and after the loops, on its own: fused with another operation that would take three times as long.
 """
 
-import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from jora_model.ops.attention import rotate
+from jora_model.ops.attention import PLAIN_SCORES, Scores, Window, rotate
 from jora_model.ops.cpu import LOG2_E, as_bits, as_float, contract, exp2
 from jora_model.packing.tiles import Tiles, block_size, causal_tiles, padded_length
 
@@ -54,8 +54,10 @@ def attend_blocked(
     reach: Int[Array, "B T"],
     tiles: Tiles | None = None,
     mesh: Mesh | None = None,
+    scores: Scores = PLAIN_SCORES,
+    window: Window | None = None,
 ) -> Float[Array, "B T N H"]:
-    """Grouped-query self-attention of rows: query i sees key j exactly when `j <= i < reach[j]`.
+    """Grouped-query self-attention of rows: query i sees key j if `j <= i < reach[j]` and j is in the window.
 
     Keys and values are not repeated for the query heads of a group. Every query must see itself. Blocks after a row's
     last tile are not computed; their output is 0.
@@ -66,10 +68,11 @@ def attend_blocked(
         tiles: `tiles.visible_tiles` of the rows; None computes every tile of a causal row.
         mesh: rows are split over its axes `data` and `fsdp`, heads over `tp`. Key/value heads fewer than `tp` are
             replicated: each device gets a copy of the one that its query heads need.
+        window: None if no row is longer than it: reading the queries' depths for every score takes time.
     """
     if tiles is None:
         tiles = Tiles(*map(jnp.asarray, causal_tiles(*reach.shape)))
-    return over_mesh(_attend_rows, mesh, (q, k, v), (rope, reach, tiles))
+    return over_mesh(partial(_attend_rows, scores), mesh, (q, k, v), (rope, reach, tiles, window))
 
 
 def over_mesh(attend: Callable[..., Array], mesh: Mesh | None, qkv: tuple[Array, Array, Array], rest: Any) -> Array:
@@ -86,7 +89,7 @@ def over_mesh(attend: Callable[..., Array], mesh: Mesh | None, qkv: tuple[Array,
     rows = ("data", "fsdp")
     heads, by_row = PartitionSpec(rows, None, "tp"), PartitionSpec(rows)
     # Each device loops over the tiles of its own rows; the compiler would gather all rows before the loop.
-    specs = (heads, heads, heads, *(by_row for _ in rest))
+    specs = (heads, heads, heads, *(jax.tree.map(lambda _: by_row, part) for part in rest))
     local = jax.shard_map(attend, mesh=mesh, in_specs=specs, out_specs=heads, check_vma=False)
     return local(q, k, v, *rest)
 
@@ -96,18 +99,22 @@ def used_blocks(ends: Int[Array, "*b ends"]) -> Int[Array, "*b"]:
     return jnp.sum((ends[..., 1:] > ends[..., :-1]).astype(jnp.int32), axis=-1)
 
 
-def _attend_rows(q: Array, k: Array, v: Array, rope: Rope, reach: Array, tiles: Tiles) -> Array:
+def _attend_rows(
+    scores: Scores, q: Array, k: Array, v: Array, rope: Rope, reach: Array, tiles: Tiles, window: Window | None
+) -> Array:
     T = q.shape[1]
     missing = padded_length(T) - T
     if missing:
         q, k, v = (jnp.pad(x, ((0, 0), (0, missing), (0, 0), (0, 0))) for x in (q, k, v))
         itself = jnp.broadcast_to(jnp.arange(T + 1, T + missing + 1, dtype=reach.dtype), (len(reach), missing))
         reach = jnp.concatenate([reach, itself], axis=1)
-    rows = (q, k, v, rope, reach, *tiles)
+        if window is not None:
+            window = Window(jnp.pad(window.depths, ((0, 0), (0, missing))), window.size)
+    rows = (q, k, v, rope, reach, *tiles, window)
     if len(q) == 1:
-        out = _attend(*jax.tree.map(lambda x: x[0], rows))[None]
+        out = _attend(scores, *jax.tree.map(lambda x: x[0], rows))[None]
     else:
-        out = lax.map(lambda row: _attend(*row), rows)
+        out = lax.map(lambda row: _attend(scores, *row), rows)
     return out[:, :T]
 
 
@@ -126,7 +133,7 @@ def _positions(x: Array, size: int) -> Array:
     return jnp.transpose(parts, (1, 4, 0, 3, 2)).reshape(blocks * size, -1, H)
 
 
-def _hide(scores: Array, reach: Array, span: Array) -> Array:
+def _hide(scores: Array, reach: Array, span: Array, window: Window | None) -> Array:
     """Scores `[keys, group * queries]` of a tile, masked."""
     size, M = scores.shape
     # From the span, not from the loop over blocks: the compiler would keep the queries' positions as an array, and
@@ -135,6 +142,9 @@ def _hide(scores: Array, reach: Array, span: Array) -> Array:
     j = (span[1] + jnp.arange(size, dtype=jnp.int32))[:, None]
     ends = lax.dynamic_slice_in_dim(reach, span[1], size)[:, None]
     seen = (j <= i) & (i < ends) & (j >= span[2])
+    if window is not None:
+        own, theirs = (lax.dynamic_slice_in_dim(window.depths, span[at], size) for at in (0, 1))
+        seen &= own[None, :] - theirs[:, None] < window.size
     seen = jnp.broadcast_to(seen[:, None], (size, M // size, size)).reshape(scores.shape)
     return jnp.where(seen, scores, jnp.float32(_HIDDEN))
 
@@ -165,13 +175,13 @@ def _add_keys(x: Array, part: Array, head: Array, start: Array) -> Array:
     return lax.dynamic_update_slice(x, old + part[None], begin)
 
 
-def _rotated(x: Array, rope: Rope, block: Array, back: bool = False) -> Array:
-    """`[H, M]` of a block, or its keys `[H, size]`, rotated in float32, or rotated back."""
+def _rotated(x: Array, rope: Rope, block: Array, width: int | None, back: bool = False) -> Array:
+    """`[H, M]` of a block, or its keys `[H, size]`, rotated in float32; `back` is the gradient of that."""
     cos, sin = (lax.dynamic_index_in_dim(part, block, keepdims=False)[:, : x.shape[1]] for part in rope)
-    return rotate(x, cos, -sin if back else sin)
+    return rotate(x, cos, -sin if back else sin, width)
 
 
-def _rotated_keys(x: Array, rope: Rope, size: int, dtype: Any, back: bool = False) -> Array:
+def _rotated_keys(x: Array, rope: Rope, size: int, dtype: Any, width: int | None, back: bool = False) -> Array:
     """`[K, H, T]`, rotated or rotated back, as bits of `dtype`. In a loop: fused with a transposition, both would be
     slow."""
     K, H, T = x.shape
@@ -180,29 +190,57 @@ def _rotated_keys(x: Array, rope: Rope, size: int, dtype: Any, back: bool = Fals
         block = number % (T // size)
         start = (number // (T // size), jnp.int32(0), block * size)
         part = as_float(lax.dynamic_slice(x, start, (1, H, size))[0]).astype(dtype)
-        rotated = _rotated(part, rope, block, back).astype(dtype)
+        rotated = _rotated(part, rope, block, width, back).astype(dtype)
         return lax.dynamic_update_slice(done, as_bits(rotated)[None], start)
 
     return lax.fori_loop(0, K * (T // size), rotate_block, as_bits(jnp.zeros(x.shape, dtype)))
 
 
-def _queries(part: Array, rope: Rope, block: Array) -> Array:
-    """`[H, M]` rotated and scaled by log2(e) / sqrt(H): scores are exponents of 2."""
-    return (_rotated(part, rope, block) * (LOG2_E / math.sqrt(len(part)))).astype(part.dtype)
+def _queries(scores: Scores, part: Array, rope: Rope, block: Array) -> Array:
+    """`[H, M]` rotated and scaled, by log2(e) too: scores are exponents of 2. With a cap, `exponents_of` does that."""
+    scale = scores.scale_of(len(part)) * (LOG2_E if scores.cap is None else 1.0)
+    return (_rotated(part, rope, block, scores.width) * scale).astype(part.dtype)
 
 
-@jax.custom_vjp
-def _attend(q: Array, k: Array, v: Array, rope: Rope, reach: Array, spans: Array, ends: Array) -> Array:
-    return _forward(q, k, v, rope, reach, spans, ends)[0]
+def exponents_of(scores: Scores, products: Array) -> Array:
+    """Exponents of 2 from the products of scaled queries with keys."""
+    if scores.cap is None:
+        return products
+    return jnp.tanh(products * jnp.float32(1 / scores.cap)) * jnp.float32(scores.cap * LOG2_E)
 
 
-def _forward(q: Array, k: Array, v: Array, rope: Rope, reach: Array, spans: Array, ends: Array) -> tuple[Array, Any]:
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(
+    scores: Scores,
+    q: Array,
+    k: Array,
+    v: Array,
+    rope: Rope,
+    reach: Array,
+    spans: Array,
+    ends: Array,
+    window: Window | None,
+) -> Array:
+    return _forward(scores, q, k, v, rope, reach, spans, ends, window)[0]
+
+
+def _forward(
+    scores: Scores,
+    q: Array,
+    k: Array,
+    v: Array,
+    rope: Rope,
+    reach: Array,
+    spans: Array,
+    ends: Array,
+    window: Window | None,
+) -> tuple[Array, Any]:
     """q `[T, N, H]`, k and v `[T, K, H]` -> out like q, and the residuals."""
     T, K, H = k.shape
     size = block_size(T)
     blocks, M = T // size, q.shape[1] // K * size
     all_queries = _blocks(as_bits(q), K)
-    keys = _rotated_keys(jnp.transpose(as_bits(k), (1, 2, 0)), rope, size, k.dtype).swapaxes(1, 2)
+    keys = _rotated_keys(jnp.transpose(as_bits(k), (1, 2, 0)), rope, size, k.dtype, scores.width).swapaxes(1, 2)
     # A row of ones: the product with the weights then includes their sum.
     values = jnp.transpose(as_bits(v), (1, 2, 0))
     values = jnp.concatenate((values, jnp.broadcast_to(as_bits(jnp.ones((), v.dtype)), (K, 1, T))), axis=1)
@@ -211,15 +249,16 @@ def _forward(q: Array, k: Array, v: Array, rope: Rope, reach: Array, spans: Arra
 
     def attend_block(number: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         head, block = number // used, number % used
-        queries = _queries(_block_of(all_queries, head, block), rope, block)
+        queries = _queries(scores, _block_of(all_queries, head, block), rope, block)
 
         def add(tile: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
             out, top = sums
             span = spans[tile]
-            scores = _hide(contract(_keys_of(keys, head, span[1], size, 0), queries, 1, 0), reach, span)
+            products = contract(_keys_of(keys, head, span[1], size, 0), queries, 1, 0)
+            exponents = _hide(exponents_of(scores, products), reach, span, window)
             # The sums of a query that has seen no key are garbage; their factor is 0 once it sees itself.
-            new_top = jnp.maximum(top, jnp.max(scores, axis=0))
-            weights = exp2(scores - new_top[None], q.dtype)
+            new_top = jnp.maximum(top, jnp.max(exponents, axis=0))
+            weights = exp2(exponents - new_top[None], q.dtype)
             shares = contract(_keys_of(values, head, span[1], size, 1), weights, 1, 0)
             return out * jnp.exp2(top - new_top)[None] + shares, new_top
 
@@ -235,20 +274,20 @@ def _forward(q: Array, k: Array, v: Array, rope: Rope, reach: Array, spans: Arra
         out_bits, log_sums = lax.fori_loop(0, K * used, attend_block, start)
     # Named, so that rematerialization of a layer does not compute its attention again.
     out_bits, log_sums = checkpoint_name(out_bits, SAVED), checkpoint_name(log_sums, SAVED)
-    return as_float(_positions(out_bits, size)), (q, k, v, rope, reach, spans, ends, out_bits, log_sums)
+    return as_float(_positions(out_bits, size)), (q, k, v, rope, reach, spans, ends, window, out_bits, log_sums)
 
 
-def _backward(residuals: Any, g: Array) -> tuple[Any, ...]:
-    q, k, v, rope, reach, spans, ends, out_bits, log_sums = residuals
+def _backward(scores: Scores, residuals: Any, g: Array) -> tuple[Any, ...]:
+    q, k, v, rope, reach, spans, ends, window, out_bits, log_sums = residuals
     T, K, _ = k.shape
     size, used = block_size(T), used_blocks(ends)
     all_queries, all_cotangents = (_blocks(as_bits(x), K) for x in (q, g))
-    keys_T = _rotated_keys(jnp.transpose(as_bits(k), (1, 2, 0)), rope, size, k.dtype)
+    keys_T = _rotated_keys(jnp.transpose(as_bits(k), (1, 2, 0)), rope, size, k.dtype, scores.width)
     keys, values = keys_T.swapaxes(1, 2), as_bits(v).swapaxes(0, 1)
 
     def attend_block(number: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         head, block = number // used, number % used
-        queries = _queries(_block_of(all_queries, head, block), rope, block)
+        queries = _queries(scores, _block_of(all_queries, head, block), rope, block)
         cotangents, out, log_sum = (_block_of(x, head, block) for x in (all_cotangents, out_bits, log_sums))
         own = jnp.sum(cotangents.astype(jnp.float32) * out.astype(jnp.float32), axis=0)
 
@@ -256,10 +295,13 @@ def _backward(residuals: Any, g: Array) -> tuple[Any, ...]:
             dq, dk, dv = sums
             span = spans[tile]
             first = span[1]
-            scores = contract(_keys_of(keys, head, first, size, 0), queries, 1, 0) - log_sum[None]
-            weights = exp2(_hide(scores, reach, span), q.dtype)
+            exponents = exponents_of(scores, contract(_keys_of(keys, head, first, size, 0), queries, 1, 0))
+            weights = exp2(_hide(exponents - log_sum[None], reach, span, window), q.dtype)
             dweights = contract(_keys_of(values, head, first, size, 0), cotangents, 1, 0) - own[None]
-            dscores = (weights.astype(jnp.float32) * dweights).astype(q.dtype)
+            dscores = weights.astype(jnp.float32) * dweights
+            if scores.cap is not None:  # tanh' = 1 - tanh^2
+                dscores = dscores * (1 - jnp.square(exponents * jnp.float32(1 / (scores.cap * LOG2_E))))
+            dscores = dscores.astype(q.dtype)
             dq = dq + contract(_keys_of(keys_T, head, first, size, 1), dscores, 1, 0)
             dk = _add_keys(dk, contract(queries, dscores, 1, 1), head, first)
             return dq, dk, _add_keys(dv, contract(cotangents, weights, 1, 1), head, first)
@@ -268,7 +310,8 @@ def _backward(residuals: Any, g: Array) -> tuple[Any, ...]:
         start = (jnp.zeros(queries.shape, jnp.float32), dk, dv)
         with jax.named_scope(TILES):
             dq, dk, dv = lax.fori_loop(ends[block], ends[block + 1], add, start)
-        dq = _rotated((dq / math.sqrt(len(dq))).astype(q.dtype), rope, block, back=True).astype(q.dtype)
+        dq = (dq * jnp.float32(scores.scale_of(len(dq)))).astype(q.dtype)
+        dq = _rotated(dq, rope, block, scores.width, back=True).astype(q.dtype)
         return _with_block(dqs, dq, head, block), dk, dv
 
     zeros = jnp.zeros((K, v.shape[2], T), jnp.float32)
@@ -276,10 +319,10 @@ def _backward(residuals: Any, g: Array) -> tuple[Any, ...]:
     with jax.named_scope(QUERY_BLOCKS):
         dq_bits, dk, dv = lax.fori_loop(0, K * used, attend_block, start)
     # The queries were scaled by log2(e); the gradient of the keys is not.
-    dk = dk * (1.0 / LOG2_E)
-    dk = as_float(jnp.transpose(_rotated_keys(dk, rope, size, k.dtype, back=True), (2, 0, 1)))
+    dk = dk * (1.0 / LOG2_E) if scores.cap is None else dk
+    dk = as_float(jnp.transpose(_rotated_keys(dk, rope, size, k.dtype, scores.width, back=True), (2, 0, 1)))
     dv = jnp.transpose(dv, (2, 0, 1)).astype(v.dtype)
-    return as_float(_positions(dq_bits, size)), dk, dv, None, None, None, None
+    return as_float(_positions(dq_bits, size)), dk, dv, None, None, None, None, None
 
 
 _attend.defvjp(_forward, _backward)

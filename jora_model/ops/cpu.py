@@ -106,22 +106,29 @@ def _precision(x: Array) -> lax.Precision | None:
     return lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
 
 
-def swapped_halves(x: Float[Array, "*b H T"]) -> Float[Array, "*b H T"]:
+def swapped_halves(x: Float[Array, "*b H T"], width: int | None = None) -> Float[Array, "*b H T"]:
     """The two halves of dim -2 in the other order, the second one negated: `rotate_half` of transformers. float32.
 
     A product with a permutation, which is exact: slices would be moved number by number.
+
+    Args:
+        width: swap the halves of as many first entries, and return zeros for the others; by default all.
     """
-    return product("ij,...jt->...it", jnp.asarray(_half_swap(x.shape[-2]), x.dtype), x)
+    return product("ij,...jt->...it", jnp.asarray(_half_swap(x.shape[-2], width), x.dtype), x)
 
 
-def swapped_halves_last(x: Float[Array, "*b H"]) -> Float[Array, "*b H"]:
+def swapped_halves_last(x: Float[Array, "*b H"], width: int | None = None) -> Float[Array, "*b H"]:
     """`swapped_halves` over the last dim."""
-    return contract(x, jnp.asarray(_half_swap(x.shape[-1]).T, x.dtype), -1, 0)
+    return contract(x, jnp.asarray(_half_swap(x.shape[-1], width).T, x.dtype), -1, 0)
 
 
-def _half_swap(width: int) -> np.ndarray:
+def _half_swap(size: int, width: int | None) -> np.ndarray:
+    width = width or size
+    swap = np.zeros((size, size), np.float32)
     eye = np.eye(width // 2, dtype=np.float32)
-    return np.block([[0 * eye, -eye], [eye, 0 * eye]])
+    swap[: width // 2, width // 2 : width] = -eye
+    swap[width // 2 : width, : width // 2] = eye
+    return swap
 
 
 def dot_last(x: Float[Array, "*b D"], y: Float[Array, "*b D"]) -> Float[Array, "*b"]:

@@ -24,21 +24,25 @@ def linear(
     adapter: tuple[Array, Array] | None = None,
     scale: float = 1.0,
     keep: Float[Array, "B T I"] | None = None,
+    bias: Array | None = None,
 ) -> Float[Array, "B T O"]:
-    """`x W^T + scale (keep * x) A^T B^T` for a frozen kernel W `[O, I]` (bf16 bits, or x's dtype); never `W + BA`.
+    """`x W^T + b + scale (keep * x) A^T B^T` for a frozen kernel W `[O, I]` (bf16 bits, or x's dtype); never `W + BA`.
 
-    Both products are summed in float32 and rounded once. No gradient is formed for the kernel.
+    All is summed in float32 and rounded once. No gradient is formed for the kernel and the bias.
 
     Args:
         adapter: A `[R, I]` and B transposed `[R, O]`, float32: multiplied in x's dtype, gradients summed in float32.
         keep: dropout factors of the adapter's input, in x's dtype.
+        bias: b `[O]`, as the kernel.
     """
-    return _linear(scale, x, kernel, adapter, keep)
+    return _linear(scale, x, kernel, adapter, keep, bias)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _linear(scale: float, x: Array, kernel: Array, adapter: Any, keep: Any) -> Array:
+def _linear(scale: float, x: Array, kernel: Array, adapter: Any, keep: Any, bias: Any) -> Array:
     out = contract(x, as_float(kernel).astype(x.dtype), -1, 1)
+    if bias is not None:
+        out = out + as_float(bias).astype(jnp.float32).reshape((1,) * (out.ndim - 1) + bias.shape)
     if adapter is not None:
         out = out + contract(_low(scale, x, adapter[0], keep), adapter[1].astype(x.dtype), -1, 0)
     return out.astype(x.dtype)
@@ -50,16 +54,16 @@ def _low(scale: float, x: Array, a: Array, keep: Array | None) -> Array:
     return (contract(x, a.astype(x.dtype), -1, 1) * jnp.float32(scale)).astype(x.dtype)
 
 
-def _linear_forward(scale: float, x: Array, kernel: Array, adapter: Any, keep: Any) -> tuple[Array, Any]:
-    out = as_float(checkpoint_name(as_bits(_linear(scale, x, kernel, adapter, keep)), PRODUCT))
+def _linear_forward(scale: float, x: Array, kernel: Array, adapter: Any, keep: Any, bias: Any) -> tuple[Array, Any]:
+    out = as_float(checkpoint_name(as_bits(_linear(scale, x, kernel, adapter, keep, bias)), PRODUCT))
     return out, (None if adapter is None else x, kernel, adapter, keep)
 
 
-def _linear_backward(scale: float, residuals: Any, g: Array) -> tuple[Array, None, Any, None]:
+def _linear_backward(scale: float, residuals: Any, g: Array) -> tuple[Array, None, Any, None, None]:
     x, kernel, adapter, keep = residuals
     dx = contract(g, as_float(kernel).astype(g.dtype), -1, 0)
     if adapter is None:
-        return dx.astype(g.dtype), None, None, None
+        return dx.astype(g.dtype), None, None, None, None
     a, b = (factor.astype(g.dtype) for factor in adapter)
     x = x if keep is None else x * keep
     factor = jnp.float32(scale)
@@ -69,7 +73,7 @@ def _linear_backward(scale: float, residuals: Any, g: Array) -> tuple[Array, Non
     # Both narrow states again, with positions last: else sums over positions had a transposed left operand (cpu.py).
     x, g = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
     low, dlow = ((contract(*pair, 1, 1) * factor).astype(g.dtype) for pair in ((a, x), (b, g)))
-    return dx.astype(g.dtype), None, (contract(dlow, x, 1, 0), contract(low, g, 1, 0)), None
+    return dx.astype(g.dtype), None, (contract(dlow, x, 1, 0), contract(low, g, 1, 0)), None, None
 
 
 _linear.defvjp(_linear_forward, _linear_backward)

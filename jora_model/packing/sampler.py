@@ -1,7 +1,7 @@
 """Draws the examples of each update: a fixed number, families together, in an order that depends on the seed only."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Seq
 
 import numpy as np
@@ -43,10 +43,22 @@ class Sampler:
 
     def _units(self, family: Family, random: np.random.Generator) -> list[np.ndarray]:
         """A family in random order, in units of at most an update's size."""
-        if isinstance(family[0], int):
-            return [random.permutation(np.array(family, np.int64))]
-        units = [unit for member in family for unit in self._units(member, random)]
-        return fill_updates([units[index] for index in random.permutation(len(units))], self.examples_per_update)
+        # Members that are left and units so far, of each family that the current one is in; not by recursion, since
+        # families may be nested as deep as there are examples.
+        around: list[tuple[Iterator[Family], list[np.ndarray]]] = [(iter([family]), [])]
+        while True:
+            members, units = around[-1]
+            member = next(members, None)
+            if member is None:
+                around.pop()
+                if not around:
+                    return units
+                shuffled = [units[index] for index in random.permutation(len(units))]
+                around[-1][1].extend(fill_updates(shuffled, self.examples_per_update))
+            elif isinstance(member[0], int):
+                units.append(random.permutation(np.array(member, np.int64)))
+            else:
+                around.append((iter(member), []))
 
 
 def fill_updates(units: Iterable[np.ndarray], size: int) -> list[np.ndarray]:

@@ -82,13 +82,19 @@ def families(sequences: Seq[Sequence], limit: int) -> list[Family]:
     forest = _forest(sequences)
     shareable = np.array([sequence.first_prediction for sequence in sequences], np.int64)
 
-    def divide(start: int, end: int, ignored: int) -> list[Family]:
-        return [
-            forest.order[a:b] if b - a <= limit else divide(a, b, int(forest.shared[a + 1 : b].min()))
-            for a, b in forest.groups(shareable, start, end, ignored)
-        ]
-
-    return divide(0, len(sequences), 0)
+    found: list[Family] = []
+    # Not by recursion: prefixes may be nested as deep as there are sequences.
+    pending = [(found, 0, len(sequences), 0)]
+    while pending:
+        members, start, end, ignored = pending.pop()
+        for a, b in forest.groups(shareable, start, end, ignored):
+            if b - a <= limit:
+                members.append(forest.order[a:b])
+            else:
+                inner: list[Family] = []
+                members.append(inner)
+                pending.append((inner, a, b, int(forest.shared[a + 1 : b].min())))
+    return found
 
 
 def pack(sequences: Seq[Sequence], row_length: int) -> Rows:

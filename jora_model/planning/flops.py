@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jora_model.spec.config import ModelConfig
-from jora_model.spec.parameters import LINEAR_BY_NAME, LINEARS, dim_sizes
+from jora_model.spec.parameters import LINEAR_BY_NAME, dim_sizes, linears_of, targets_of
 from jora_model.spec.settings import LoraSettings
 
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -41,11 +41,20 @@ def model_flops(config: ModelConfig, lora: LoraSettings, row_length: int) -> Mod
     """The operations that training needs, whatever the program."""
     sizes = dim_sizes(config)
     # Frozen weights: the product, and the gradient of its input. Trainable ones: also their own gradient.
-    frozen = 4 * sum(math.prod(sizes[dim] for dim in parameter.dims) for parameter in LINEARS)
-    trained = 6 * lora.rank * sum(sizes[dim] for name in lora.target_modules for dim in LINEAR_BY_NAME[name].dims)
-    # Scores and weighted values, two products forward and four backward, over (S + 1) / 2 visible keys.
-    attention = 6 * 2 * sizes["heads"] * (row_length + 1) / 2
-    return ModelFlops(config.num_layers * (frozen + trained + attention), 4.0 * config.vocab_size * config.hidden_size)
+    frozen = 4 * sum(math.prod(sizes[dim] for dim in parameter.dims) for parameter in linears_of(config))
+    targets = targets_of(config, lora.target_modules)
+    trained = 6 * lora.rank * sum(sizes[dim] for name in targets for dim in LINEAR_BY_NAME[name].dims)
+    # Scores and weighted values, two products forward and four backward, over the visible keys.
+    windows = config.windows(row_length)
+    attention = sum(6 * 2 * sizes["heads"] * _mean_keys(row_length, windows[kind]) for kind in config.layers)
+    return ModelFlops(config.num_layers * (frozen + trained) + attention, 4.0 * config.vocab_size * config.hidden_size)
+
+
+def _mean_keys(length: int, window: int | None) -> float:
+    """Keys that a query of a plain causal row sees, mean over its positions."""
+    if window is None:
+        return (length + 1) / 2
+    return window * (length - window / 2 + 0.5) / length
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
+_MESSAGE = 1 << 28  # bytes that are sent at once
+
 
 def is_first() -> bool:
     """Whether this is process 0, the only one that writes files."""
@@ -33,11 +35,16 @@ def from_first(content: bytes) -> bytes:
     """The `content` of process 0, in every process."""
     if jax.process_count() == 1:
         return content
-    size = multihost_utils.broadcast_one_to_all(np.array([len(content)], np.uint32))
-    buffer = np.zeros(int(size[0]), np.uint8)
-    if is_first():
-        buffer[:] = np.frombuffer(content, np.uint8)
-    return multihost_utils.broadcast_one_to_all(buffer).tobytes()
+    # In two words: JAX has no 64 bits here, and a state may have more than 4 GiB.
+    high, low = multihost_utils.broadcast_one_to_all(np.array(divmod(len(content), 1 << 32), np.uint32))
+    size = (int(high) << 32) + int(low)
+    pieces = []
+    for start in range(0, size, _MESSAGE):
+        piece = np.zeros(min(_MESSAGE, size - start), np.uint8)
+        if is_first():
+            piece[:] = np.frombuffer(content, np.uint8, len(piece), start)
+        pieces.append(multihost_utils.broadcast_one_to_all(piece).tobytes())
+    return b"".join(pieces)
 
 
 def wait_for_all(name: str) -> None:

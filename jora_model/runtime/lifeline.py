@@ -22,7 +22,9 @@ from typing import Any
 from jora_model.runtime.process import EXIT_AGAIN, EXIT_INPUT_ERROR
 
 _BEAT = 1.0  # seconds between two heartbeats
-_SILENCE = 60.0  # seconds without a heartbeat after which a process is lost: its network may not report the loss
+# Seconds without a heartbeat after which a process is lost: its network may not report the loss. Nothing may hold
+# Python's lock as long; reading and converting large tensors release it often (formats/tensor_file.py, model/load.py).
+_SILENCE = 60.0
 _GRACE = 5.0  # seconds after an unexpected error, in which the loss of another process, the usual cause, can show
 _OWN_WORDS = 2.0  # seconds in which process 0 can refuse the same settings as another process, in its own words
 _PARTING = 10.0  # seconds for the last messages

@@ -83,7 +83,8 @@ def watch_parent() -> None:
 def run_job_file(work: Callable[[Path], None]) -> None:
     """The main function of a job module: `python -m MODULE JOB_FILE` calls `work(Path(JOB_FILE))`.
 
-    A UserError ends the process with the last line `error: ...` on stderr and exit code 2.
+    A UserError ends the process with the last line `error: ...` on stderr and exit code 2; one that says that it is
+    `transient` with the exit code of a job that can be run again.
     """
     watch_parent()
     if len(sys.argv) != 2:
@@ -94,4 +95,9 @@ def run_job_file(work: Callable[[Path], None]) -> None:
     except UserError as error:
         # The parent reads one line; the current one may have a progress bar.
         sys.stderr.write(f"\nerror: {' '.join(str(error).split())}\n")
-        sys.exit(EXIT_INPUT_ERROR)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: UserError) -> int:
+    """The exit code of a job that ends with this error."""
+    return EXIT_AGAIN if getattr(error, "transient", False) else EXIT_INPUT_ERROR

@@ -19,7 +19,7 @@ import jax
 
 from jora_model.runtime.lifeline import Lifeline
 from jora_model.runtime.meeting import LOOPBACK, Member, meet
-from jora_model.runtime.process import EXIT_INPUT_ERROR, run_job_file, watch_parent
+from jora_model.runtime.process import EXIT_INPUT_ERROR, exit_code, run_job_file, watch_parent
 from user_error import UserError
 
 _CLUSTERS = ("auto", "slurm", "k8s", "ompi", "mpi4py")
@@ -114,7 +114,7 @@ def _give_up(lifeline: Lifeline, error: BaseException) -> NoReturn:
     """End all processes for the error of this one; not by a plain exit, since JAX would wait for the others first."""
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
-        lifeline.stop(text, EXIT_INPUT_ERROR)
+        lifeline.stop(text, exit_code(error))
     if isinstance(error, KeyboardInterrupt | SystemExit):
         lifeline.stop("interrupted", 130)
     lifeline.stop(f"{type(error).__name__}: {text}", 1, detail=traceback.format_exc())

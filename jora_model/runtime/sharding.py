@@ -21,6 +21,10 @@ RULES: Rules = {
     "mlp": "tp",
     "embed": "fsdp",
     "norm": None,
+    "head_dim": None,
+    # Parts of different heads stand side by side in these: split, a device would hold pieces of all three.
+    "qkv": None,
+    "gate_up": None,
     "rank": None,
 }
 # A batch's rows are split over `data` and `fsdp`.

@@ -1,26 +1,41 @@
-"""Facts of a checkpoint, read from its Hugging Face `config.json`; fields that are not implemented are rejected."""
+"""Facts of a checkpoint, read from its Hugging Face `config.json` as transformers reads it.
 
+A field that transformers reads and this project does not is refused; one that neither reads is noted and passed.
+"""
+
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from jora_model.spec.architecture import ATTENTION, MLP, Architecture, Norms, architecture_of
 from jora_model.spec.hf_files import CONFIG, read_object
+from jora_model.spec.known_fields import fields_of
+from jora_model.spec.rope import Rope, read_ropes
 from user_error import UserError
 
-ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
-
-# Keys that change the arithmetic, with the only implemented value (None counts as absent).
-_ONLY = {
-    "attention_bias": False,
-    "mlp_bias": False,
-    "hidden_act": "silu",
-    "sliding_window": None,
-    "pretraining_tp": 1,
-    "quantization_config": None,
-    "partial_rotary_factor": 1.0,
+Activation = Literal["silu", "gelu", "gelu_tanh"]
+_ACTIVATIONS: dict[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
 }
-# Keys that are read below, and keys that do not change the logits.
+# Fields that change the logits, with the only implemented value (None counts as absent).
+_ONLY = {
+    "quantization_config": None,
+    "rope_interleaved": False,
+    "use_bidirectional_attention": False,
+    "is_decoder": True,
+    "add_cross_attention": False,
+    "tie_encoder_decoder": False,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "pretraining_tp": 1,
+}
+# Fields that every class reads.
 _READ = {
     "architectures",
     "vocab_size",
@@ -30,16 +45,22 @@ _READ = {
     "num_attention_heads",
     "num_key_value_heads",
     "head_dim",
+    "hidden_act",
     "max_position_embeddings",
     "rms_norm_eps",
     "rope_theta",
     "rope_scaling",
     "rope_parameters",
+    "original_max_position_embeddings",
+    "partial_rotary_factor",
     "tie_word_embeddings",
     "bos_token_id",
     "eos_token_id",
     "pad_token_id",
+    "attention_bias",
+    "mlp_bias",
 }
+# Fields of every config that do not change the logits.
 _HARMLESS = {
     "model_type",
     "torch_dtype",
@@ -47,41 +68,58 @@ _HARMLESS = {
     "transformers_version",
     "initializer_range",
     "use_cache",
-    "attention_dropout",
-    "is_llama_config",
-    "rope_interleaved",
-    "transformers.js_config",
     "_name_or_path",
     "name_or_path",
     "return_dict",
     "output_attentions",
     "output_hidden_states",
-    "auto_map",
-    "unsloth_version",
-    "unsloth_fixed",
     "id2label",
     "label2id",
     "problem_type",
     "chunk_size_feed_forward",
     "is_encoder_decoder",
     "tokenizer_class",
-    "original_max_position_embeddings",
+    "is_llama_config",
+    "transformers.js_config",
+    "unsloth_version",
+    "unsloth_fixed",
+    "_sliding_window_pattern",
 }
+# What transformers calls the types of layers.
+_FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
 @dataclass(frozen=True)
-class Llama3Rope:
-    """Rope scaling of Llama 3.1 and later (transformers, modeling_rope_utils.py, `llama3`)."""
+class LayerKind:
+    """What distinguishes some layers of a model from others.
 
-    factor: float
-    low_freq_factor: float
-    high_freq_factor: float
-    original_max_positions: int
+    Attributes:
+        window: how many of the last positions a query sees, its own included; None is all of them.
+        rope: index in `ModelConfig.ropes`.
+    """
+
+    window: int | None
+    rope: int
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Facts of a checkpoint of the Llama family; built only by `from_hf` and what calls it."""
+    """Facts of a checkpoint; built only by `from_hf` and what calls it.
+
+    Attributes:
+        architecture: name of the class in transformers.
+        biases: names of the linears that have a bias.
+        norm_offset, norm_rounds_first, norms, qk_norm, fused: see `Architecture`.
+        query_scale: what scores are multiplied by.
+        score_cap, logit_cap: `cap * tanh(x / cap)` of scores and logits, or None.
+        embed_scale: what the embedding's rows are multiplied by; rounded to the compute dtype first if
+            `embed_scale_rounds`.
+        residual_scale: what a layer's two results are multiplied by before they are added to the states.
+        logit_scale: what logits are multiplied by.
+        kinds, layers: the kinds of layers, and the kind of each layer.
+        ropes: rotary embeddings of the kinds.
+        notes: what is in config.json and changes nothing here; to be shown once.
+    """
 
     architecture: str
     vocab_size: int
@@ -93,55 +131,92 @@ class ModelConfig:
     head_dim: int
     max_positions: int
     rms_norm_eps: float
-    rope_theta: float
-    rope_scaling: Llama3Rope | None
     tie_embeddings: bool
     eos_token_ids: tuple[int, ...]
+    activation: Activation
+    biases: tuple[str, ...]
+    norms: Norms
+    norm_offset: bool
+    norm_rounds_first: bool
+    qk_norm: Literal["head", "width"] | None
+    fused: bool
+    query_scale: float
+    score_cap: float | None
+    logit_cap: float | None
+    embed_scale: float
+    embed_scale_rounds: bool
+    residual_scale: float
+    logit_scale: float
+    kinds: tuple[LayerKind, ...]
+    layers: tuple[int, ...]
+    ropes: tuple[Rope, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> "ModelConfig":
         """Return the facts in a Hugging Face `config.json`.
 
         Raises:
-            UserError: a field is missing, unknown, or has a value that is not implemented; names the field, its value
-                and what is allowed.
+            UserError: a field is missing, has a wrong type, or a value that is not implemented; names the field, its
+                value and what is allowed.
         """
-        architecture = _architecture(config)
-        for key, only in _ONLY.items():
-            value = config.get(key)
-            if value is not None and value != only:
-                raise UserError(f"config.json: {key}={value!r} is not implemented; only {only!r} is")
-        unknown = sorted(set(config) - _READ - _HARMLESS - set(_ONLY))
-        if unknown:
-            raise UserError(
-                f"config.json: unknown fields {', '.join(unknown)}, which could change the arithmetic; "
-                "remove those that do not"
-            )
-        rope_theta, rope_scaling = _rope(config)
-        heads = _need(config, "num_attention_heads")
-        kv_heads = config.get("num_key_value_heads") or heads
-        head_dim = config.get("head_dim") or _need(config, "hidden_size") // heads
+        record = architecture_of(config)
+        notes = _check_fields(config, record)
+        fields = _Fields(config, record.defaults)
+        heads = fields.integer("num_attention_heads")
+        kv_heads = fields.integer("num_key_value_heads", heads)
+        hidden = fields.integer("hidden_size")
+        head_dim = fields.integer("head_dim", hidden // heads)
         if heads % kv_heads:
             raise UserError(
                 f"config.json: num_attention_heads={heads} is not a multiple of num_key_value_heads={kv_heads}"
             )
-        eos = config.get("eos_token_id")
+        if head_dim % 2:
+            raise UserError(f"config.json: heads of {head_dim} dims cannot be rotated; the number must be even")
+        num_layers = fields.integer("num_hidden_layers")
+        positions = fields.integer("max_position_embeddings")
+        kinds, layers, ropes = _kinds(fields, record, config, num_layers, head_dim, positions)
+        query_scale = 1 / math.sqrt(head_dim)
+        if "query_pre_attn_scalar" in record.reads:
+            query_scale = fields.number("query_pre_attn_scalar") ** -0.5
+        if "attention_multiplier" in record.reads:
+            query_scale = fields.number("attention_multiplier", 1.0)
+        multipliers = {
+            key: fields.number(key, 1.0) if key in record.reads else 1.0
+            for key in ("embedding_multiplier", "residual_multiplier", "logits_scaling")
+        }
+        capped = "final_logit_softcapping" in record.reads
         return cls(
-            architecture=architecture,
-            vocab_size=_need(config, "vocab_size"),
-            hidden_size=_need(config, "hidden_size"),
-            intermediate_size=_need(config, "intermediate_size"),
-            num_layers=_need(config, "num_hidden_layers"),
+            architecture=record.name,
+            vocab_size=fields.integer("vocab_size"),
+            hidden_size=hidden,
+            intermediate_size=fields.integer("intermediate_size"),
+            num_layers=num_layers,
             num_heads=heads,
             num_kv_heads=kv_heads,
             head_dim=head_dim,
-            max_positions=_need(config, "max_position_embeddings"),
-            rms_norm_eps=float(_need(config, "rms_norm_eps")),
-            rope_theta=rope_theta,
-            rope_scaling=rope_scaling,
-            # transformers' default for the Llama family.
-            tie_embeddings=bool(config.get("tie_word_embeddings", False)),
-            eos_token_ids=() if eos is None else tuple(eos) if isinstance(eos, list) else (eos,),
+            max_positions=positions,
+            rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
+            tie_embeddings=fields.flag("tie_word_embeddings"),
+            eos_token_ids=fields.token_ids("eos_token_id"),
+            activation=_activation(fields, record),
+            biases=_biases(fields, record),
+            norms=record.norms,
+            norm_offset=record.norm_offset,
+            norm_rounds_first=record.norm_rounds_first,
+            qk_norm=record.qk_norm,
+            fused=record.fused,
+            query_scale=query_scale,
+            score_cap=fields.optional_number("attn_logit_softcapping") if capped else None,
+            logit_cap=fields.optional_number("final_logit_softcapping") if capped else None,
+            embed_scale=math.sqrt(hidden) if record.scales_embedding else multipliers["embedding_multiplier"],
+            embed_scale_rounds=record.scales_embedding,
+            residual_scale=multipliers["residual_multiplier"],
+            logit_scale=1 / multipliers["logits_scaling"],
+            kinds=kinds,
+            layers=layers,
+            ropes=ropes,
+            notes=notes,
         )
 
     @classmethod
@@ -157,40 +232,171 @@ class ModelConfig:
         """Return the facts in a `config.json`. Raises UserError when it is broken or not implemented."""
         return cls.from_hf(read_object(path))
 
+    def windows(self, length: int) -> tuple[int | None, ...]:
+        """Return the window of each kind of layer in rows of this length; None where it hides nothing."""
+        return tuple(None if kind.window is None or kind.window >= length else kind.window for kind in self.kinds)
 
-def _architecture(config: Mapping[str, Any]) -> str:
-    names = config.get("architectures") or [None]
-    if names[0] not in ARCHITECTURES:
-        raise UserError(
-            f"config.json: architecture {names[0]!r} is not implemented; allowed are {', '.join(ARCHITECTURES)}"
-        )
-    return str(names[0])
-
-
-def _rope(config: Mapping[str, Any]) -> tuple[float, Llama3Rope | None]:
-    """Return theta and scaling, from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (older)."""
-    parameters = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    theta = parameters.pop("rope_theta", config.get("rope_theta"))
-    if theta is None:
-        # The default of transformers' LlamaConfig; Llama 2 checkpoints omit it.
-        theta = 10_000.0
-    kind = parameters.pop("rope_type", None) or parameters.pop("type", None) or "default"
-    parameters.pop("type", None)
-    if kind == "default":
-        return float(theta), None
-    if kind != "llama3":
-        raise UserError(f"config.json: rope type {kind!r} is not implemented; allowed are default and llama3")
-    scaling = Llama3Rope(
-        factor=float(_need(parameters, "factor")),
-        low_freq_factor=float(_need(parameters, "low_freq_factor")),
-        high_freq_factor=float(_need(parameters, "high_freq_factor")),
-        original_max_positions=int(_need(parameters, "original_max_position_embeddings")),
-    )
-    return float(theta), scaling
+    @property
+    def long_from(self) -> int | None:
+        """The longest sequence for the short factors of `longrope`; None for models whose embedding has one length."""
+        return next((rope.original_positions for rope in self.ropes if rope.kind == "longrope"), None)
 
 
-def _need(config: Mapping[str, Any], key: str) -> Any:
-    value = config.get(key)
-    if value is None:
-        raise UserError(f"config.json: {key} is missing")
-    return value
+class _Fields:
+    """Values of config.json, or transformers' defaults, checked by type."""
+
+    def __init__(self, config: Mapping[str, Any], defaults: Mapping[str, Any]):
+        self._config, self._defaults = config, defaults
+
+    def get(self, key: str) -> Any:
+        return self._config[key] if key in self._config else self._defaults.get(key)
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        value = self.get(key)
+        value = default if value is None else value
+        if value is None:
+            raise UserError(f"config.json: {key} is missing")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"config.json: {key}={value!r} must be a positive integer")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.get(key)
+        value = default if value is None else value
+        if value is None:
+            raise UserError(f"config.json: {key} is missing")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise UserError(f"config.json: {key}={value!r} must be a number above 0")
+        return float(value)
+
+    def optional_number(self, key: str) -> float | None:
+        return None if self.get(key) is None else self.number(key)
+
+    def flag(self, key: str) -> bool:
+        value = self.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise UserError(f"config.json: {key}={value!r} must be true or false")
+        return bool(value)
+
+    def token_ids(self, key: str) -> tuple[int, ...]:
+        value = self.get(key)
+        ids = () if value is None else tuple(value) if isinstance(value, list) else (value,)
+        if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in ids):
+            raise UserError(f"config.json: {key}={value!r} must be a token id or a list of token ids")
+        return ids
+
+
+def _check_fields(config: Mapping[str, Any], record: Architecture) -> tuple[str, ...]:
+    """Refuse fields that only transformers reads; return notes on those that nobody does."""
+    for key, only in _ONLY.items():
+        value = config.get(key)
+        if value is not None and value != only:
+            raise UserError(f"config.json: {key}={value!r} is not implemented; only {only!r} is")
+    notes = []
+    dropout = config.get("attention_dropout")
+    if dropout:
+        notes.append(f"attention_dropout={dropout}: dropout of scores in training is not implemented; trains without")
+    if config.get("auto_map"):
+        notes.append("auto_map: the model's own code is not run; the layer is that of transformers' class")
+    known = _READ | _HARMLESS | set(record.reads) | set(_ONLY) | {"attention_dropout", "auto_map"}
+    strange = sorted(key for key in set(config) - known if config[key] is not None)
+    theirs = fields_of(record.model_type) if strange else {}
+    for key in strange:
+        if key in theirs and (theirs[key] is ... or config[key] != theirs[key]):
+            raise UserError(
+                f"config.json: {key}={config[key]!r} is read by transformers' {record.name} and not implemented here; "
+                "use another model, or remove the field if you know that it changes nothing"
+            )
+    unread = [key for key in strange if key not in theirs]
+    if unread:
+        notes.append(f"fields that {record.name} does not read are ignored: {', '.join(unread)}")
+    return tuple(notes)
+
+
+def _activation(fields: _Fields, record: Architecture) -> Activation:
+    key = "hidden_activation" if "hidden_activation" in record.reads else "hidden_act"
+    name = fields.get(key) or "silu"
+    if record.model_type == "gemma" and name == "gelu":
+        name = "gelu_pytorch_tanh"  # what the official files mean (transformers, GemmaConfig)
+    if name not in _ACTIVATIONS:
+        raise UserError(f"config.json: {key}={name!r} is not implemented; allowed are {', '.join(_ACTIVATIONS)}")
+    return _ACTIVATIONS[name]
+
+
+def _biases(fields: _Fields, record: Architecture) -> tuple[str, ...]:
+    """Names of the linears that have a bias."""
+    named = set(record.biases)
+    for key, linears in (("attention_bias", ATTENTION), ("mlp_bias", MLP)):
+        if key in record.bias_fields and fields.flag(key):
+            named |= set(linears)
+    return tuple(name for name in (*ATTENTION, *MLP) if name in named)
+
+
+def _kinds(
+    fields: _Fields,
+    record: Architecture,
+    config: Mapping[str, Any],
+    num_layers: int,
+    head_dim: int,
+    positions: int,
+) -> tuple[tuple[LayerKind, ...], tuple[int, ...], tuple[Rope, ...]]:
+    """Kinds of layers, the kind of each layer, and the rotary embeddings of the kinds."""
+    types = _layer_types(fields, record, num_layers)
+    window = fields.get("sliding_window")
+    if "use_sliding_window" in record.reads and not fields.flag("use_sliding_window"):
+        window = None
+    if window is not None:
+        window = fields.integer("sliding_window")
+    by_type = read_ropes(config, record, head_dim)
+    rotated = _rotated_layers(fields, record, num_layers)
+    ropes: list[Rope] = []
+    kinds: list[LayerKind] = []
+    layers = []
+    for layer_type, rotates in zip(types, rotated, strict=True):
+        rope = by_type.get(layer_type, by_type.get("")) if rotates else Rope("none", 1.0, head_dim)
+        assert rope is not None
+        if rope not in ropes:
+            ropes.append(rope)
+        hides = layer_type == _SLIDING and window is not None and window < positions
+        kind = LayerKind(window if hides else None, ropes.index(rope))
+        if kind not in kinds:
+            kinds.append(kind)
+        layers.append(kinds.index(kind))
+    return tuple(kinds), tuple(layers), tuple(ropes)
+
+
+def _layer_types(fields: _Fields, record: Architecture, num_layers: int) -> list[str]:
+    if record.window != "types":
+        return [_SLIDING if record.window == "all" else _FULL] * num_layers
+    types = fields.get("layer_types")
+    if types is not None:
+        named = isinstance(types, list) and set(types) <= {_FULL, _SLIDING}
+        if not named or len(types) < num_layers:
+            raise UserError(
+                f"config.json: layer_types must name {num_layers} layers, each {_FULL} or {_SLIDING}; it is {types!r}"
+            )
+        return list(types[:num_layers])
+    numbers = range(num_layers)
+    if record.types_by == "window":
+        return [_SLIDING] * num_layers
+    if record.types_by == "max_window_layers":
+        first = fields.get("max_window_layers")
+        return [_SLIDING if number >= first else _FULL for number in numbers]
+    if record.types_by == "pattern":
+        pattern = fields.integer("sliding_window_pattern")
+        return [_SLIDING if (number + 1) % pattern else _FULL for number in numbers]
+    rotated = _rotated_layers(fields, record, num_layers)
+    return [_FULL if rotates else _SLIDING for rotates in rotated]
+
+
+def _rotated_layers(fields: _Fields, record: Architecture, num_layers: int) -> list[bool]:
+    """Which layers have rotary embeddings."""
+    if "no_rope_layers" not in record.reads:
+        return [True] * num_layers
+    said = fields.get("no_rope_layers")
+    if said is None:
+        interval = fields.integer("no_rope_layer_interval", 4)
+        return [(number + 1) % interval != 0 for number in range(num_layers)]
+    if not isinstance(said, list) or len(said) < num_layers or not all(value in (0, 1) for value in said):
+        raise UserError(f"config.json: no_rope_layers must hold a 0 or 1 for each of {num_layers} layers")
+    return [bool(value) for value in said[:num_layers]]

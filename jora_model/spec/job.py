@@ -25,7 +25,9 @@ class TrainSettings(BaseModel):
     schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="Learning rate after the warm-up: cosine or linear decay to zero, or constant."
     )
-    warmup_fraction: float = Field(0.05, ge=0, lt=1, description="Fraction of the updates with linear warm-up.")
+    warmup_fraction: float = Field(
+        0.05, ge=0, lt=1, description="Fraction of the updates with linear warm-up; 0 for none."
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay, on the adapter.")
     clip_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this global norm.")
     row_length: int = Field(2048, ge=32, description="Tokens per packed row; determines compute and memory.")
@@ -96,6 +98,9 @@ class ProbeJob(BaseModel):
     adapter: str = Field(description="Folder of the trained adapter.")
     export: str = Field(description="Folder of the exported parts.")
     bounds: dict[str, float] = Field(description="Part (adapter, merged) -> maximum relative error of its logits.")
+    compute_dtype: Literal["bfloat16", "float32"] = Field(
+        "float32", description="Dtype of the training; float16 weights were rounded to bfloat16."
+    )
     sequences: str = Field(description="Folder of sequences; the first one is the probe.")
     tokens: int = Field(256, ge=1, description="Maximum number of the probe's tokens.")
     output: str = Field(description="JSON file of the result.")

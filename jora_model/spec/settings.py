@@ -6,14 +6,18 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from jora_model.spec.parameters import LINEAR_BY_NAME
+from jora_model.spec.architecture import ATTENTION, MLP
+from jora_model.spec.config import ModelConfig
+from jora_model.spec.parameters import LINEAR_BY_NAME, PRESETS, targets_of
 from user_error import UserError
 
 ExportDtype = Literal["base", "bf16", "f32"]
 GgufKind = Literal["none", "f16", "bf16", "q8_0"]
 GgufLoraKind = Literal["none", "f16", "f32"]
 Remat = Literal["none", "dots", "full"]
-ALL_LINEAR = tuple(LINEAR_BY_NAME)
+# The linears of most architectures, in the order of the layer.
+ALL_LINEAR = (*ATTENTION, *MLP)
+_NAMES = (*PRESETS, *LINEAR_BY_NAME)
 
 _UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
@@ -43,8 +47,9 @@ class LoraSettings(BaseModel):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input, in training only.")
     target_modules: tuple[str, ...] = Field(
-        ("q_proj", "v_proj"),
-        description=f"Linear layers that get an adapter: any of {', '.join(ALL_LINEAR)}; or all-linear.",
+        ("qv",),
+        description=f"Linear layers that get an adapter: {', '.join(PRESETS)}, which every model has, or any of "
+        f"{', '.join(LINEAR_BY_NAME)}.",
     )
 
     @field_validator("target_modules", mode="before")
@@ -53,22 +58,24 @@ class LoraSettings(BaseModel):
         if isinstance(value, str):
             value = tuple(part.strip() for part in value.split(",") if part.strip())
         if isinstance(value, list | tuple):
-            if tuple(value) == ("all-linear",):
-                return ALL_LINEAR
-            unknown = [name for name in value if name not in ALL_LINEAR]
+            unknown = [name for name in value if name not in _NAMES]
             if unknown or not value:
                 raise UserError(
                     f"target_modules {', '.join(map(str, unknown)) or '(none)'} match no layer; "
-                    f"allowed are {', '.join(ALL_LINEAR)}, or all-linear"
+                    f"allowed are {', '.join(_NAMES)}"
                 )
             # In the model's order, so that equal sets are equal settings.
-            return tuple(name for name in ALL_LINEAR if name in value)
+            return tuple(name for name in _NAMES if name in value)
         return value
 
     @property
     def scale(self) -> float:
         """The factor on B(A(x)); computed only here."""
         return self.alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
+
+    def of_model(self, config: ModelConfig) -> Self:
+        """Return the same with `target_modules` as the linears of this model. Raises UserError as `targets_of`."""
+        return self.model_copy(update={"target_modules": targets_of(config, self.target_modules)})
 
 
 class AdapterSettings(BaseModel):

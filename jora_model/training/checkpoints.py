@@ -3,11 +3,16 @@
 The order of examples and the dropout follow from the seed and the update's number. Other state, such as the best
 validation loss so far, is stored beside the arrays as `facts`. Only process 0 reads and writes: the state is small,
 gathered on its host, and independent of the sharding.
+
+A checkpoint that cannot be read is set aside only if it is proven to be damaged: its arrays are others than those that
+were saved, or its files have other digests than when they were written. Anything else (a disk or network that fails for
+a moment, a lack of memory, another version of a library) ends the run, which can be started again; nothing is deleted.
 """
 
 import hashlib
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +20,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jora_model.formats.tensor_file import Unreadable
 from jora_model.runtime.distributed import from_first, gather, is_first, put
 from jora_model.runtime.files import replace_text
 from user_error import UserError
@@ -22,6 +28,11 @@ from user_error import UserError
 log = logging.getLogger(__name__)
 
 _KEEP = 2
+_PAUSE = 1.0  # seconds before a checkpoint that could not be read is read again
+
+
+class _Damaged(Exception):
+    """A checkpoint holds other arrays than were saved."""
 
 
 class Restored(NamedTuple):
@@ -46,7 +57,8 @@ class Checkpoints:
         Raises:
             UserError: the folder has checkpoints with another fingerprint.
         """
-        self._manager = _open(Path(folder).absolute(), fingerprint) if is_first() else None
+        self._folder = Path(folder).absolute()
+        self._manager = _open(self._folder, fingerprint) if is_first() else None
 
     def save(self, updates: int, state: Any, facts: dict[str, Any] | None = None) -> None:
         """Write arrays and facts (JSON) after this number of updates; atomic, since Orbax renames."""
@@ -57,9 +69,22 @@ class Checkpoints:
         check = {"facts": facts, "digest": _digest(leaves, facts)}
         parts = {"state": ocp.args.StandardSave(_named(leaves)), "sound": ocp.args.JsonSave(check)}
         self._manager.save(updates, args=ocp.args.Composite(**parts))
+        sums = self._folder / "sums"
+        sums.mkdir(exist_ok=True)
+        replace_text(sums / f"{updates}.json", json.dumps(_sums(self._states(updates))))
+        kept = {f"{step}.json" for step in self._manager.all_steps()}
+        for path in sums.iterdir():
+            if path.name not in kept:
+                path.unlink()
 
     def restore(self, like: Any) -> Restored | None:
-        """The newest intact checkpoint, its arrays sharded as those of `like`; None without one."""
+        """The newest intact checkpoint, its arrays sharded as those of `like`; None without one.
+
+        One that is proven to be damaged is set aside, in the folder `damaged`.
+
+        Raises:
+            Unreadable: the newest one cannot be read, and is not proven to be damaged.
+        """
         targets, tree = jax.tree.flatten(like)
         shapes = [np.empty(leaf.shape, leaf.dtype) for leaf in targets]
         restored = _unpack(from_first(_pack(self._newest(shapes))), shapes)
@@ -75,10 +100,46 @@ class Checkpoints:
         for updates in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return self._read(self._manager, updates, shapes)
-            except Exception as error:  # Orbax and its libraries raise many types for a damaged file
-                log.warning("checkpoint %d is damaged (%s); using the previous one", updates, type(error).__name__)
-                self._manager.delete(updates)
+            except Exception as error:  # Orbax and its libraries raise many types, some of them for any failure
+                log.warning("checkpoint %d cannot be read (%s); trying again", updates, _said(error))
+            time.sleep(_PAUSE)
+            try:
+                return self._read(self._manager, updates, shapes)
+            except Exception as error:
+                proof = str(error) if isinstance(error, _Damaged) else self._proof(updates)
+                if proof is None:
+                    raise Unreadable(
+                        f"checkpoint {self._states(updates)} cannot be read ({_said(error)}), and is not proven to be "
+                        "damaged; nothing was deleted: start the run again, or if that does not help, delete this "
+                        "folder to go on from the checkpoint before it"
+                    ) from error
+            aside = self._set_aside(updates)
+            log.warning(
+                "checkpoint %d is damaged (%s); it is kept as %s, the previous one is used", updates, proof, aside
+            )
         return None
+
+    def _states(self, updates: int) -> Path:
+        return self._folder / "states" / str(updates)
+
+    def _proof(self, updates: int) -> str | None:
+        """What proves that a checkpoint is damaged; None if nothing does."""
+        try:
+            written = json.loads((self._folder / "sums" / f"{updates}.json").read_text(encoding="utf-8"))
+            found = _sums(self._states(updates))
+        except (OSError, ValueError):
+            return None
+        wrong = sorted(name for name in written if found.get(name) != written[name])
+        return f"{wrong[0]} is not what was written" if wrong else None
+
+    def _set_aside(self, updates: int) -> Path:
+        assert self._manager is not None
+        damaged = self._folder / "damaged"
+        damaged.mkdir(exist_ok=True)
+        number = sum(1 for _ in damaged.iterdir())
+        aside = self._states(updates).rename(damaged / f"{updates}-{number}")
+        self._manager.reload()
+        return aside
 
     def _read(self, manager: ocp.CheckpointManager, updates: int, shapes: list[np.ndarray]) -> Restored:
         parts = {"state": ocp.args.StandardRestore(_named(shapes)), "sound": ocp.args.JsonRestore()}
@@ -86,7 +147,7 @@ class Checkpoints:
         leaves = [np.asarray(content["state"][name]) for name in sorted(content["state"])]
         facts = content["sound"]["facts"]
         if _digest(leaves, facts) != content["sound"]["digest"]:
-            raise ValueError("the digest of the arrays is not the stored one")
+            raise _Damaged("the digest of its arrays is not the stored one")
         return Restored(updates, leaves, facts)
 
     def close(self) -> None:
@@ -97,11 +158,16 @@ class Checkpoints:
 
 def _open(folder: Path, fingerprint: str) -> ocp.CheckpointManager:
     states = folder / "states"
-    states.mkdir(parents=True, exist_ok=True)
     path, content = folder / "job.json", json.dumps({"fingerprint": fingerprint})
-    if not path.exists():
+    try:
+        states.mkdir(parents=True, exist_ok=True)
+        found = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
         replace_text(path, content)
-    elif path.read_text(encoding="utf-8") != content:
+        found = content
+    except OSError as error:
+        raise Unreadable(f"the checkpoints in {folder} cannot be read: {error.strerror}; start the run again") from None
+    if found != content:
         raise UserError(
             f"{folder} holds checkpoints of another job (other settings or data); choose another folder or delete it"
         )
@@ -130,6 +196,21 @@ def _digest(leaves: list[np.ndarray], facts: dict[str, Any]) -> str:
     for leaf in leaves:
         digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a folder, by its path there."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _said(error: Exception) -> str:
+    """An error in at most one line of 200 letters."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
 def _pack(restored: Restored | None) -> bytes:

@@ -9,14 +9,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jora_model.model.transformer import Llama
+from jora_model.model.layer import scaled_logits
+from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import LOG2_E, contract, exp2
+from jora_model.spec.config import ModelConfig
 
 CHUNK = 128
 
 
 def answer_loss(
-    model: Llama,
+    model: Transformer,
     hidden: Float[Array, "B S D"],
     predict_at: Int[Array, "B S"],
     targets: Int[Array, "B S"],
@@ -37,6 +39,7 @@ def answer_loss(
     chunks = (jnp.max(jnp.sum((all_weights > 0).astype(jnp.int32), axis=1)) + (chunk - 1)) // chunk
 
     kernel = model.head_kernel.astype(hidden.dtype)
+    config = model.config
 
     def sums(hidden: Array, differentiate: bool) -> tuple[Array, Array]:
         def add(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -46,10 +49,10 @@ def answer_loss(
                 for x in (all_positions, all_targets, all_weights)
             )
             states = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
-            logits = contract(states, kernel, -1, 1)
+            logits = scaled_logits(config, contract(states, kernel, -1, 1))
             # The target's term is computed separately in float32: its gradient, p - 1, suffers from cancellation.
             target_rows = model.head_rows(target).astype(jnp.float32)
-            picked = jnp.sum(states.astype(jnp.float32) * target_rows, axis=-1)
+            picked = scaled_logits(config, jnp.sum(states.astype(jnp.float32) * target_rows, axis=-1))
             is_target = lax.broadcasted_iota(jnp.int32, logits.shape, 2) == target[:, :, None]
             top = jnp.max(logits, axis=-1)
             others = exp2((logits - top[:, :, None]) * LOG2_E, states.dtype)
@@ -58,8 +61,13 @@ def answer_loss(
             normalizer = jnp.sum(others.astype(jnp.float32), axis=-1) + own
             total = total + jnp.sum((top + jnp.log(normalizer) - picked) * weight)
             if differentiate:
+                if config.logit_cap is not None:
+                    others = (others.astype(jnp.float32) * _slope(config, logits)).astype(others.dtype)
                 change = contract(others, kernel, -1, 0) * (weight / normalizer)[:, :, None]
-                change = change + target_rows * (weight * (own / normalizer - 1.0))[:, :, None]
+                of_target = weight * (own / normalizer - 1.0) * _slope(config, picked)
+                change = change + target_rows * of_target[:, :, None]
+                if config.logit_scale != 1:
+                    change = change * jnp.float32(config.logit_scale)
                 # A mapped scatter keeps each row on its device; an indexed one would gather the batch.
                 gradient = jax.vmap(lambda into, at, part: into.at[at].add(part))(
                     gradient, positions, change.astype(hidden.dtype)
@@ -80,3 +88,10 @@ def answer_loss(
 
     total_of.defvjp(forward, backward)
     return total_of(hidden), jnp.sum(weights)
+
+
+def _slope(config: ModelConfig, logits: Array) -> Array:
+    """Derivative of the cap at capped logits, 1 - tanh^2; 1 without a cap."""
+    if config.logit_cap is None:
+        return jnp.ones_like(logits)
+    return 1 - jnp.square(logits * jnp.float32(1 / config.logit_cap))

@@ -30,14 +30,17 @@ def make_optimizer(settings: TrainSettings, updates: int) -> optax.GradientTrans
 def learning_rate_at(settings: TrainSettings, updates: int) -> optax.Schedule:
     """Learning rate by update index, from 0: linear warm-up to the peak, then `schedule`.
 
-    The decays reach zero after the last of `updates`; the first and the last update have a rate above zero.
+    The decays reach zero after the last of `updates`; the first and the last update have a rate above zero. Any
+    warm-up takes at least one update, and warmup_fraction=0 none.
     """
     peak = settings.learning_rate
-    warmup = max(round(settings.warmup_fraction * updates), 1)
+    warmup = max(round(settings.warmup_fraction * updates), 1) if settings.warmup_fraction else 0
     rest = max(updates - warmup, 1)
     after = {
         "cosine": optax.cosine_decay_schedule(peak, rest),
         "linear": optax.linear_schedule(peak, 0.0, rest),
-        "constant": optax.constant_schedule(peak),
+        "constant": optax.linear_schedule(peak, peak, rest),  # of the shape of its argument, as the others
     }[settings.schedule]
+    if not warmup:
+        return after
     return optax.join_schedules([optax.linear_schedule(peak / (warmup + 1), peak, warmup), after], [warmup])

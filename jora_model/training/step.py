@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.stages import Lowered
 from jaxtyping import Array
 
-from jora_model.model.transformer import Llama, LoraParam
+from jora_model.model.transformer import LoraParam, Transformer
 from jora_model.ops.plain_attention import Attention
 from jora_model.packing.tiles import Tiles, visible_tiles
 from jora_model.packing.tries import Rows
@@ -48,12 +48,12 @@ class Trainer:
 
     Attributes:
         state: adapter and optimizer state, replaced by every update.
-        attention: the implementation for all rows; see `Llama.hidden_states`.
+        attention: the implementation for all rows; see `Transformer.hidden_states`.
         traces: how often the gradient function was traced: once for each shape of rows, or something retraces.
         programs: the compiled programs and their compile times.
     """
 
-    def __init__(self, model: Llama, settings: TrainSettings, updates: int, attention: Attention = "tiles"):
+    def __init__(self, model: Transformer, settings: TrainSettings, updates: int, attention: Attention = "tiles"):
         self.settings = settings
         self.attention = attention
         self.mesh = model.mesh
@@ -79,7 +79,7 @@ class Trainer:
         self._evaluate = jax.jit(self._add_loss, out_shardings=sums.loss)
 
     @property
-    def model(self) -> Llama:
+    def model(self) -> Transformer:
         """The model with the current adapter."""
         return nnx.merge(self.graph, self.state.adapter, self.frozen)
 

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jora_model.formats.hf_weights import facts_and_weights, rounding_note
 from jora_model.formats.lora import write_adapter
 from jora_model.model.load import adapter_factors, load_model
 from jora_model.ops.plain_attention import backend_name, choose_attention
@@ -72,7 +73,9 @@ def train(job: TrainJob) -> None:
         )
     if job.compilation_cache:
         use_compilation_cache(Path(job.compilation_cache))
-    config = ModelConfig.read(Path(job.base))
+    config, checkpoint = facts_and_weights(Path(job.base))
+    if note := rounding_note(checkpoint, settings.compute_dtype):
+        log.info("%s", note)
     check_divisible(config, job.mesh)
     check_rows(settings.rows_per_microbatch, job.mesh)
     if note := replicated_note(config, job.mesh.tp):
@@ -84,7 +87,14 @@ def train(job: TrainJob) -> None:
     updates = sampler.updates_per_epoch * settings.epochs
     updates = min(updates, settings.max_updates or updates)
     reaches = _reaches(sampler, sequences, held_out, settings, updates)
-    attention, reason = choose_attention(backend_name(), settings.compute_dtype, config.head_dim, reaches)
+    attention, reason = choose_attention(
+        backend_name(),
+        settings.compute_dtype,
+        config.head_dim,
+        reaches,
+        capped=config.score_cap is not None,
+        windowed=any(window is not None for window in config.windows(settings.row_length)),
+    )
     log.info("attention: %s (%s)", attention, reason)
     output = Path(job.output)
     if is_first():

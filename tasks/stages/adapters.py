@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jora_model.formats import lora
 from jora_model.formats.peft_format import PeftAdapter
+from jora_model.formats.tensor_file import check_values
 from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from tasks.engine.cache import stage
 from tasks.store.artifacts import Artifact
@@ -15,10 +16,11 @@ def snapshot_adapter(store: Store, folder: str) -> Artifact:
     """Snapshot a PEFT adapter as links to its two files.
 
     Raises:
-        UserError: it is not a PEFT adapter, or it has an unsupported feature.
+        UserError: it is not a PEFT adapter, has an unsupported feature, or holds NaN.
     """
     source = Path(folder).expanduser()
     PeftAdapter(source)
+    check_values(source / ADAPTER_WEIGHTS)
     with store.build("foreign-adapter", settings={"name": folder}) as build:
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             build.link(name, source / name)

@@ -60,7 +60,10 @@ def export_model(
     inputs = tuple(filter(None, (base, adapter, dataset, evaluation)))
     settings: dict[str, Any] = {"export": export}
     with store.build("export", settings=settings, inputs=inputs) as build:
-        merged = Merged(store.path(base), store.path(adapter), export.dtype)
+        # An adapter that is used as it came is measured in bfloat16.
+        trained = store.manifest(adapter).settings.get("training", {})
+        compute_dtype = trained.get("compute_dtype", "bfloat16")
+        merged = Merged(store.path(base), store.path(adapter), export.dtype, compute_dtype)
         facts = _facts(store, base, dataset, evaluation, base_model, export, style, base_license, merged)
         export_adapter(store.path(adapter), build.folder / "adapter", facts)
         bounds = {"adapter": _EXACT}
@@ -72,7 +75,7 @@ def export_model(
             settings["gguf_difference"] = _gguf(store, base, build.folder / "gguf", merged, facts, export, style)
         if export.gguf_lora != "none":
             _gguf_lora(store, base, adapter, build.folder / "gguf-adapter", merged, facts, export)
-        settings["probe"] = _probe(store, base, adapter, dataset, build.folder, bounds)
+        settings["probe"] = _probe(store, base, adapter, dataset, build.folder, bounds, compute_dtype)
     return build.artifact
 
 
@@ -111,6 +114,7 @@ def _facts(
         data_license=export.data_license,
         max_positions=merged.config.max_positions,
         gguf=None if export.gguf == "none" else _gguf_name(export),
+        rounding=merged.rounding,
     )
 
 
@@ -173,7 +177,13 @@ def _gguf_lora(
 
 
 def _probe(
-    store: Store, base: Artifact, adapter: Artifact, dataset: Artifact, folder: Path, bounds: dict[str, float]
+    store: Store,
+    base: Artifact,
+    adapter: Artifact,
+    dataset: Artifact,
+    folder: Path,
+    bounds: dict[str, float],
+    compute_dtype: str,
 ) -> Any:
     """Compare logits of the export with those of the trained model, in a separate process."""
     job_file, output = folder.with_suffix(".json"), folder.with_suffix(".found")
@@ -182,6 +192,7 @@ def _probe(
         adapter=str(store.path(adapter)),
         export=str(folder),
         bounds=bounds,
+        compute_dtype=compute_dtype,
         sequences=str(store.path(dataset) / "sequences"),
         output=str(output),
         compilation_cache=str(store.work_dir / "xla"),

@@ -73,7 +73,7 @@ def test_rows_that_do_not_fit_have_their_line():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["llama-2-8b"], "unknown model 'llama-2-8b'; allowed are llama-2-13b, llama-2-70b, llama-2-7b, a config.json"),
+        (["llama-2-8b"], "unknown model 'llama-2-8b'; allowed are gemma-3-12b, llama-2-13b, llama-2-70b,"),
         (["llama-2-7b", "--set", "mesh.tp=3"], "mesh tp=3 does not divide the model's attention heads (32); allowed"),
         (["llama-2-7b", "--device-memory", "24"], "--device-memory 24: write it as 24GB"),
         (

@@ -4,6 +4,7 @@ import importlib.util
 import json
 
 import huggingface_hub
+import huggingface_hub.errors  # not loaded by the package itself
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -57,6 +58,28 @@ def test_folder_lacks_a_shard(tmp_path):
         resolve_base(str(tmp_path))
 
 
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "tokenizer.model"])
+def test_a_pointer_of_git_lfs_is_told_apart(tmp_path, name):
+    (complete(tmp_path) / name).write_text(POINTER)
+    with pytest.raises(UserError, match=f"{name} is a Git LFS pointer and not the file itself; run `git lfs pull` in"):
+        resolve_base(str(tmp_path))
+
+
+def test_a_gguf_that_is_a_pointer(tmp_path):
+    (tmp_path / "a.gguf").write_text(POINTER)
+    with pytest.raises(UserError, match=r"a\.gguf is a Git LFS pointer"):
+        resolve_base(str(tmp_path / "a.gguf"))
+
+
+def test_a_pickle_is_no_base(tmp_path):
+    (complete(tmp_path) / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"lacks model\.safetensors .* pytorch_model\.bin is a pickle"):
+        resolve_base(str(tmp_path))
+
+
 def swap_files(folder):
     """Two shards, and an index that assigns each tensor to the other one."""
     tensors = load_file(folder / "model.safetensors")
@@ -71,10 +94,16 @@ def swap_files(folder):
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        (lambda _: "version https://git-lfs.github.com/spec/v1\n", r"index\.json is not JSON"),
+        (lambda _: "{", r"index\.json is not JSON"),
+        (lambda _: POINTER, r"index\.json is a Git LFS pointer .*run `git lfs pull` in"),
         (lambda _: "[]", r"index\.json must hold a JSON object; it holds list"),
         (lambda _: '{"metadata": {}}', r"index\.json has no weight_map"),
         (lambda _: '{"weight_map": {"a": 1}}', r"index\.json has no weight_map"),
+        (
+            lambda _: '{"weight_map": {"a": "../outside.safetensors"}}',
+            r"'\.\./outside\.safetensors', which is no safete",
+        ),
+        (lambda _: '{"weight_map": {"a": "model.bin"}}', r"'model\.bin', which is no safetensors file of its folder"),
         (swap_files, r"b\.safetensors lacks tensor model\.norm\.weight, which model\.safetensors\.index\.json assigns"),
     ],
 )

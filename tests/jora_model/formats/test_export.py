@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 import yaml
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from jora_model.formats.export import CardFacts, Merged, export_adapter, merge
 from jora_model.formats.lora import read_adapter_settings
@@ -23,6 +23,7 @@ from jora_model.spec.settings import ALL_LINEAR, LoraSettings
 from testing.adapters import nonzero_adapter
 from testing.sequences import random_sequences, write_sequences
 from testing.tiny_models import VOCAB, hf_folder, hf_model
+from user_error import UserError
 
 FACTS = CardFacts(base_model="embedded", examples=1234, evaluation="| rung | F1 |\n|---|---|\n| tuned | 61.2 |")
 LORA = LoraSettings(rank=3, alpha=7.5, target_modules=ALL_LINEAR)
@@ -118,6 +119,56 @@ def test_merged_once_in_float32_and_rounded_to_the_dtype_of_the_base(tmp_path, d
             expected = weight
         assert after[name].dtype == numpy_dtype
         np.testing.assert_array_equal(after[name].view(np.uint16), expected.view(np.uint16), err_msg=name)
+
+
+@pytest.mark.parametrize("compute_dtype", ["bfloat16", "float32"])
+def test_float16_is_merged_as_it_was_trained(tmp_path, compute_dtype):
+    """In bfloat16 every weight was rounded to it; in float32 none."""
+    base = make_base(tmp_path / "base", torch.float16)
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA.model_copy(update={"target_modules": ("q_proj",)}))
+    merged = Merged(base, adapter, "base", compute_dtype)
+    merge(merged, base, tmp_path / "merged", FACTS, WHOLE)
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "merged"))
+    factors = load_file(adapter / "adapter_model.safetensors")
+    assert (merged.rounding is None) == (compute_dtype == "float32")
+    for name, weight in before.items():
+        trained = weight.astype(compute_dtype).astype(np.float32)
+        if "q_proj" in name:
+            stem = f"base_model.model.{name.removesuffix('.weight')}"
+            trained += np.float32(2.5) * (factors[f"{stem}.lora_B.weight"] @ factors[f"{stem}.lora_A.weight"])
+        np.testing.assert_array_equal(after[name], trained.astype(np.float16), err_msg=name)
+        np.testing.assert_array_equal(merged.wide(name), trained, err_msg=name)
+        assert (compute_dtype == "float32" and "q_proj" not in name) == np.array_equal(after[name], weight)
+    tokens, ours = our_logits(tmp_path / "merged")
+    model = load_model(base, adapter=adapter, compute_dtype=jnp.float32, rounded=compute_dtype == "bfloat16")
+    positions = np.broadcast_to(np.arange(33, dtype=np.int32), tokens.shape)
+    hidden = model.hidden_states(tokens.numpy().astype(np.int32), positions, jnp.full(tokens.shape, 33, jnp.int32))
+    trained = np.asarray(model.head(hidden))
+    assert np.sqrt(np.mean((ours - trained) ** 2)) < 1e-3 * np.sqrt(np.mean(trained**2))
+
+
+def test_an_export_beyond_float16_names_the_tensor(tmp_path):
+    base = make_base(tmp_path / "base", torch.float16)
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA.model_copy(update={"alpha": 1e7}))
+    with pytest.raises(
+        UserError, match=r"model\.layers\.0\.\S+ has weights beyond the range of float16 .*export.dtype"
+    ):
+        merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
+    merge(Merged(base, adapter, "bf16"), base, tmp_path / "merged", FACTS, WHOLE)
+
+
+def test_a_head_of_its_own_is_exported(tmp_path):
+    base = make_base(tmp_path / "base", tie_word_embeddings=True)
+    tensors = load_file(base / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] * np.float32(1.5)
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA)
+    tokens, ours = our_logits(base, adapter)
+    merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
+    after = load_file(tmp_path / "merged" / "model.safetensors")
+    np.testing.assert_array_equal(after["lm_head.weight"], tensors["lm_head.weight"])
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["tie_word_embeddings"] is False
+    assert_same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged"), tokens, ours)
 
 
 def test_same_input_same_bytes(tmp_path):

@@ -83,9 +83,9 @@ def rows_run(monkeypatch):
     lengths = []
     real = Decoder.prefill
 
-    def prefill(self, prompts, which=0):
+    def prefill(self, prompts, which=0, long=False):
         lengths.append((int(np.count_nonzero(prompts.tokens)), len(prompts.ends)))
-        return real(self, prompts, which)
+        return real(self, prompts, which, long)
 
     monkeypatch.setattr(Decoder, "prefill", prefill)
     return lengths
@@ -249,6 +249,9 @@ def test_rows_hold_no_more_than_a_row_may(model, monkeypatch):
     [
         ({"tokens": np.zeros(0, np.int32)}, "no token"),
         ({"tokens": np.ones(71, np.int32)}, "71 tokens, with max_new_tokens=10 more than the 80 positions allowed"),
+        ({"tokens": np.array([3, 104], np.int32)}, "has token 104, and the model's vocabulary only 0 to 103"),
+        ({"tokens": np.array([-1, 3], np.int32)}, "has token -1"),
+        ({"tokens": np.array([3, 2**32 + 3], np.int64)}, "has token 4294967299"),
         ({"adapter": "tuned"}, "no adapter 'tuned'; there are: all"),
     ],
 )

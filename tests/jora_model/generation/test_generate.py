@@ -22,6 +22,7 @@ from jora_model.spec.job import GenerateJob
 from jora_model.spec.settings import ALL_LINEAR, GenerationSettings, LoraSettings
 from testing.adapters import nonzero_adapter
 from testing.tiny_models import VOCAB, hf_folder, hf_model
+from testing.transformers_answers import greedy_tokens
 
 QUESTIONS = [
     "What is the capital of France? Answer briefly.",
@@ -30,21 +31,6 @@ QUESTIONS = [
     "Hi",
     "List three animals that live in the sea, one on each line.",
 ]
-
-
-def reference(model, prompt, max_new_tokens, eos=None):
-    """transformers' greedy continuation of one prompt."""
-    tokens = torch.tensor(prompt[None], dtype=torch.long)
-    with torch.no_grad():
-        out = model.generate(
-            tokens,
-            attention_mask=torch.ones_like(tokens),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            eos_token_id=eos,
-            pad_token_id=0,
-        )
-    return out[0, len(prompt) :].numpy()
 
 
 def random_prompts(lengths, seed=0):
@@ -71,7 +57,7 @@ def test_greedy_equals_transformers_on_smollm2(smollm2):
     ours = generate(load_model(smollm2, compute_dtype=jnp.float32), prompts, settings, [2])
     theirs = transformers.AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
     for prompt, answer in zip(prompts, ours, strict=True):
-        np.testing.assert_array_equal(answer, reference(theirs, prompt, 12, eos=2))
+        np.testing.assert_array_equal(answer, greedy_tokens(theirs, prompt, 12, eos=2))
     assert tokenizer.decode(ours[0], skip_special_tokens=True) == "The capital of France is Paris."
     assert ours[0][-1] == 2
     assert len(ours[1]) == 12
@@ -85,7 +71,7 @@ def test_greedy_equals_transformers_with_odd_constants(tiny, batch_size):
     finished = []
     ours = generate(load_model(tiny, compute_dtype=jnp.float32), prompts, settings, [], finished.append)
     for prompt, answer in zip(prompts, ours, strict=True):
-        np.testing.assert_array_equal(answer, reference(hf_model(), prompt, 9))
+        np.testing.assert_array_equal(answer, greedy_tokens(hf_model(), prompt, 9))
         assert answer.dtype == np.int32
     assert sum(finished) == len(prompts)
 
@@ -95,7 +81,7 @@ def test_a_prompt_of_one_token_is_not_padding(tiny):
     model = load_model(tiny, compute_dtype=jnp.float32)
     prompts = random_prompts([256, 1])
     for prompt, answer in zip(prompts, generate(model, prompts, GenerationSettings(max_new_tokens=4), []), strict=True):
-        np.testing.assert_array_equal(answer, reference(hf_model(), prompt, 4))
+        np.testing.assert_array_equal(answer, greedy_tokens(hf_model(), prompt, 4))
     decoder = Decoder(model, slots=2)
     row = pack_row([prompts[1]] * 257)
     assert row.ends[-1] == 256
@@ -114,7 +100,7 @@ def test_unmerged_adapter_equals_peft(tiny, tmp_path):
     ours = generate(model, prompts, GenerationSettings(max_new_tokens=12), [])
     theirs = peft.PeftModel.from_pretrained(hf_model(), tmp_path / "adapter").eval()
     for prompt, answer in zip(prompts, ours, strict=True):
-        np.testing.assert_array_equal(answer, reference(theirs, prompt, 12))
+        np.testing.assert_array_equal(answer, greedy_tokens(theirs, prompt, 12))
     base = generate(load_model(tiny, compute_dtype=jnp.float32), prompts, GenerationSettings(max_new_tokens=12), [])
     assert any(not np.array_equal(one, two) for one, two in zip(base, ours, strict=True))
 

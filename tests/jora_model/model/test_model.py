@@ -98,7 +98,7 @@ def test_adapter_equals_peft(tmp_path):
     model = load_model(tmp_path / "base", adapter=tmp_path / "adapter", compute_dtype=jnp.float32)
     ours = np.asarray(model.head(model.hidden_states(*plain(batch))))
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-    assert model.layers.q_proj.scale == 2.5
+    assert model.layers.linears["q_proj"].scale == 2.5
 
 
 def test_dropout_is_live_and_off_without_key(tmp_path):
@@ -141,19 +141,19 @@ def test_sharded_equals_one_device(tmp_path, mesh):
     alone = load_model(tmp_path, lora=lora, compute_dtype=jnp.float32).hidden_states(*inputs)
     model = load_model(tmp_path, lora=lora, mesh=make_mesh(mesh), compute_dtype=jnp.float32)
     np.testing.assert_allclose(np.asarray(model.hidden_states(*inputs)), np.asarray(alone), rtol=1e-5, atol=1e-5)
-    kernel = model.layers.q_proj.kernel[...]
+    kernel = model.layers.linears["q_proj"].kernel[...]
     assert kernel.addressable_shards[0].data.shape == (3, 64 // mesh.tp, 48 // mesh.fsdp)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("hidden_act", "gelu", "hidden_act='gelu'"),
-        ("attention_bias", True, "attention_bias=True"),
-        ("sliding_window", 64, "sliding_window=64"),
+        ("hidden_act", "relu", "hidden_act='relu'"),
+        ("eos_token_id", "2", "eos_token_id='2' must be a token id"),
         ("architectures", ["GPT2LMHeadModel"], "architecture 'GPT2LMHeadModel'"),
-        ("rope_scaling", {"rope_type": "yarn", "factor": 2.0}, "rope type 'yarn'"),
-        ("residual_multiplier", 0.5, "unknown fields residual_multiplier"),
+        ("rope_scaling", {"rope_type": "mrope", "factor": 2.0}, "rope type 'mrope'"),
+        ("rope_interleaved", True, "rope_interleaved=True"),
+        ("hidden_size", "48", "hidden_size='48' must be a positive integer"),
         ("vocab_size", None, "vocab_size is missing"),
     ],
 )
@@ -196,4 +196,4 @@ def test_checkpoint_with_missing_tensor_is_refused(tmp_path):
 def test_unknown_target_module():
     with pytest.raises(ValueError, match="query match no layer"):
         LoraSettings(target_modules=("query",))
-    assert LoraSettings(target_modules="all-linear").target_modules == ALL_LINEAR
+    assert LoraSettings(target_modules="all-linear").target_modules == ("all-linear",)

@@ -71,6 +71,26 @@ def test_family_larger_than_an_update_stays_together():
         assert sum(not set(update).isdisjoint(range(10)) for update in updates) == 3
 
 
+def test_prefixes_nested_as_deep_as_there_are_examples():
+    """Each prompt begins with all of the one before it: 1,500 families within one another."""
+    mask = np.array([False, True])
+    count = 1500
+    tokens = np.arange(1, 3 * count + 1, dtype=np.int32) % 97
+    sequences = [
+        Sequence(
+            f"{n:04}", np.append(tokens[: 3 * n], [98, 99]).astype(np.int32), np.append(np.zeros(3 * n, bool), mask)
+        )
+        for n in range(1, count + 1)
+    ]
+    sampler = Sampler(sequences, 4, seed=0)
+    depth, family = 0, sampler.families
+    while not isinstance(family[0], int):
+        depth, family = depth + 1, max(family, key=lambda member: not isinstance(member[0], int))
+    assert depth > 1000
+    updates = epoch(sampler, 0)
+    assert sorted(place for update in updates for place in update) == list(range(count))
+
+
 def test_a_system_prompt_leaves_the_order_random():
     """All examples share most of their tokens and nothing else: their updates are drawn from all of them."""
     system = list(range(60))

@@ -162,6 +162,12 @@ def test_loops_are_counted_by_their_turns():
         ("llama-2-7b", 6_738_415_616, (32, 32)),
         ("llama-2-13b", 13_015_864_320, (40, 40)),
         ("llama-2-70b", 68_976_648_192, (64, 8)),
+        ("llama-3.1-8b", 8_030_261_248, (32, 8)),
+        ("mistral-7b-v0.3", 7_248_023_552, (32, 8)),
+        ("qwen3-8b", 8_190_735_360, (32, 8)),
+        ("qwen3-32b", 32_762_123_264, (64, 8)),
+        ("gemma-3-12b", 11_766_034_176, (16, 8)),
+        ("phi-4-mini", 3_836_021_760, (24, 8)),
     ],
 )
 def test_shipped_configs(name, weights, heads):
@@ -178,7 +184,7 @@ def test_models_by_folder_file_and_embedded(base):
 
 
 def test_unknown_model(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown model 'llama-3'; allowed are llama-2-13b, llama-2-70b, llama-2-7b"):
+    with pytest.raises(ValueError, match=r"unknown model 'llama-3'; allowed are gemma-3-12b, .*, qwen3-8b, a config"):
         config_of("llama-3")
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         config_of(str(tmp_path))

@@ -119,6 +119,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from pathlib import Path
 from jora_model.training.checkpoints import Checkpoints
+from jora_model.runtime import distributed
 from jora_model.runtime.distributed import from_first, gather, is_first, put
 from jora_model.spec.settings import MeshSettings
 from jora_model.runtime.several import run_job
@@ -129,7 +130,9 @@ def work(path, processes):
     provide_cpu_devices(settings, processes)
     mesh = make_mesh(settings)
     assert jax.process_count() == processes == 2 and jax.local_device_count() == 2
-    assert from_first(b"mine" if is_first() else b"") == b"mine"
+    distributed._MESSAGE = 3
+    for content in (b"mine", b"", b"m" * 12):
+        assert from_first(content if is_first() else b"") == content
     hosts = [np.random.default_rng(0).normal(size=(8, 12)).astype(np.float32), np.array(-0.0, np.float32), np.arange(5)]
     specs = [PartitionSpec(None, "fsdp"), PartitionSpec(), PartitionSpec()]
     hosts[0][0, 0] = np.nan

@@ -1,10 +1,13 @@
 """Schedules, and updates that equal PEFT's with torch's AdamW."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import peft.optimizers
 import pytest
 import torch
+import transformers
 
 from jora_model.model.load import adapter_factors, load_model
 from jora_model.packing.tries import pack
@@ -31,6 +34,20 @@ def test_schedules():
     ):
         found = rates(20, schedule=name, warmup_fraction=0.2)
         np.testing.assert_allclose(found, [*rising, *(0.01 * after)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("updates", [1, 2, 20])
+def test_no_warmup(updates):
+    """The first update has the peak, as with transformers' warmup_steps=0."""
+    steps = {"num_warmup_steps": 0, "num_training_steps": updates}
+    for name, theirs in (
+        ("constant", transformers.get_constant_schedule),
+        ("linear", partial(transformers.get_linear_schedule_with_warmup, **steps)),
+        ("cosine", partial(transformers.get_cosine_schedule_with_warmup, **steps)),
+    ):
+        factor = theirs(torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)).lr_lambdas[0]
+        expected = [0.01 * factor(update) for update in range(updates)]
+        np.testing.assert_allclose(rates(updates, schedule=name, warmup_fraction=0.0), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])

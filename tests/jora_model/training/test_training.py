@@ -11,12 +11,15 @@ import jax
 import numpy as np
 import pytest
 
+from jora_model.formats.tensor_file import Unreadable
 from jora_model.model.load import load_model
 from jora_model.packing.sampler import Sampler
 from jora_model.packing.tries import pack
+from jora_model.runtime.process import EXIT_AGAIN, exit_code
 from jora_model.runtime.sharding import make_mesh
 from jora_model.spec.job import TrainJob, TrainSettings
 from jora_model.spec.settings import LoraSettings, MeshSettings
+from jora_model.training import checkpoints as checkpoints_module
 from jora_model.training.checkpoints import Checkpoints
 from jora_model.training.step import Trainer
 from jora_model.training.train import train
@@ -95,7 +98,7 @@ def test_replicated_key_value_heads_do_not_matter(tmp_path):
     for mesh in (MeshSettings(tp=8), MeshSettings(fsdp=2, tp=4)):
         split = three_updates(few, mesh, lora=lora)
         close(split, whole)
-        kernel = split[2].model.layers.v_proj.kernel[...]
+        kernel = split[2].model.layers.linears["v_proj"].kernel[...]
         assert kernel.sharding.shard_shape(kernel.shape) == (3, 2 * 16, 48 // mesh.fsdp)
 
 
@@ -192,6 +195,68 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, caplog, dam
     assert updates == 2
     np.testing.assert_array_equal(restored["a"], state["a"])
     assert "checkpoint 4 is damaged" in caplog.text
+    assert (tmp_path / "damaged" / "4-0").is_dir()
+    assert sorted(path.name for path in (tmp_path / "states").iterdir()) == ["2"]
+
+
+def two_saved(folder: Path) -> dict:
+    """Checkpoints after 2 and 4 updates."""
+    state = {"a": jax.numpy.arange(12, dtype=np.float32)}
+    kept = Checkpoints(folder, "x")
+    kept.save(2, state)
+    kept.save(4, jax.tree.map(lambda leaf: leaf * 2, state))
+    kept.close()
+    return state
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), MemoryError(), ValueError("DATA_LOSS: a server's answer was cut off")]
+)
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_read_error_deletes_nothing(tmp_path, monkeypatch, caplog, error, times):
+    """One that passes is not noticed; one that stays ends the run, which can be started again."""
+    state = two_saved(tmp_path)
+    before = sorted(path for path in tmp_path.rglob("*"))
+    again, failures = Checkpoints(tmp_path, "x"), iter(range(times))
+    real = again._manager.restore
+
+    def restore(*args, **settings):
+        if next(failures, None) is not None:
+            raise error
+        return real(*args, **settings)
+
+    monkeypatch.setattr(again._manager, "restore", restore)
+    monkeypatch.setattr(checkpoints_module, "_PAUSE", 0.0)
+    if times == 1:
+        assert again.restore(state).updates == 4
+    else:
+        with pytest.raises(Unreadable, match=r"states/4 cannot be read .* nothing was deleted: start the run again"):
+            again.restore(state)
+        assert exit_code(Unreadable("x")) == EXIT_AGAIN
+    again.close()
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+    monkeypatch.undo()
+    later = Checkpoints(tmp_path, "x")
+    assert later.restore(state).updates == 4
+    later.close()
+
+
+def test_what_is_damaged_is_kept_and_its_number_is_free(tmp_path, monkeypatch):
+    state = two_saved(tmp_path)
+    monkeypatch.setattr(checkpoints_module, "_PAUSE", 0.0)
+    for number, updates in enumerate((4, 2)):
+        truncate([path for path in (tmp_path / "states" / str(updates)).rglob("*") if path.is_file()])
+        again = Checkpoints(tmp_path, "x")
+        found = again.restore(state)
+        assert (found and found.updates) == (2 if number == 0 else None)
+        again.close()
+    again = Checkpoints(tmp_path, "x")
+    for updates in (2, 4, 6):
+        again.save(updates, state)
+    assert again.restore(state).updates == 6
+    again.close()
+    assert sorted(path.name for path in (tmp_path / "damaged").iterdir()) == ["2-1", "4-0"]
+    assert sorted(path.name for path in (tmp_path / "sums").iterdir()) == ["4.json", "6.json"]
 
 
 def test_checkpoints_of_another_job_are_refused(tmp_path):

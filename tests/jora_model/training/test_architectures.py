@@ -1,0 +1,70 @@
+"""Every architecture trains as PEFT trains it: six updates on all its linears, plain and with shared prefixes."""
+
+import jax.numpy as jnp
+import numpy as np
+import peft
+import pytest
+import torch
+
+from jora_model.model.load import adapter_factors, load_model
+from jora_model.packing.sequences import Sequence
+from jora_model.packing.tries import pack
+from jora_model.spec.job import TrainSettings
+from jora_model.spec.settings import LoraSettings
+from jora_model.training.optimizer import learning_rate_at
+from jora_model.training.step import Trainer
+from testing.adapters import nonzero_adapter
+from testing.families import CASES, VOCAB, family_folder, family_model
+from testing.peft_reference import answer_losses, stacked
+
+UPDATES, ROW = 6, 256
+RATE = 1e-3
+SETTINGS = TrainSettings(
+    learning_rate=RATE, schedule="constant", warmup_fraction=0, clip_norm=1e9, row_length=ROW, compute_dtype="float32"
+)
+LORA = LoraSettings(rank=3, alpha=7.5, target_modules=("all-linear",))
+
+
+def examples(shared: int) -> list[list[Sequence]]:
+    """Two examples an update, longer than the windows; their contexts are the same tokens or have nothing in common."""
+    random = np.random.default_rng(5)
+    batches = []
+    for update in range(UPDATES):
+        context = random.integers(3, VOCAB, shared)
+        batch = []
+        for number in range(2):
+            own = random.integers(3, VOCAB, 100 - shared + 9 * number)
+            tokens = np.append(context, own).astype(np.int32)
+            batch.append(Sequence(f"{update}-{number}", tokens, np.arange(len(tokens)) >= len(tokens) - 12))
+        batches.append(batch)
+    return batches
+
+
+@pytest.mark.parametrize("shared", [0, 70])
+@pytest.mark.parametrize(("name", "variant"), CASES)
+def test_six_updates_equal_peft(tmp_path, name, variant, shared):
+    base = family_folder(tmp_path / "base", name, variant)
+    # With B zero A would have no gradient, and Adam would turn its rounding errors into steps.
+    nonzero_adapter(tmp_path / "adapter", base, LORA)
+    trainer = Trainer(load_model(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32), SETTINGS, UPDATES)
+    start = adapter_factors(trainer.model)
+    theirs = peft.PeftModel.from_pretrained(family_model(name, variant), tmp_path / "adapter", is_trainable=True)
+    optimizer = torch.optim.AdamW((p for p in theirs.parameters() if p.requires_grad), lr=RATE, weight_decay=0)
+    for update, batch in enumerate(examples(shared)):
+        rows = pack(batch, ROW)
+        assert (len(rows), int(rows.used)) == (1, 209 - shared)
+        trainer.apply(trainer.accumulate(trainer.zero(), rows, update, 0))
+        for group in optimizer.param_groups:
+            group["lr"] = float(learning_rate_at(SETTINGS, UPDATES)(jnp.int32(update)))
+        optimizer.zero_grad()
+        torch.cat([answer_losses(theirs, sequence) for sequence in batch]).mean().backward()
+        optimizer.step()
+    trained, expected = adapter_factors(trainer.model), stacked(dict(theirs.named_parameters()))
+    assert set(trained) == set(expected)
+    for target, pair in expected.items():
+        for ours, value, before in zip(trained[target], pair, start[target], strict=True):
+            moved = np.sqrt(np.mean(np.square(value - before)))
+            assert moved > RATE, target
+            # Adam turns the rounding error of a gradient that is nearly 0 into a step: single numbers may differ, while
+            # another gradient changes nearly all.
+            assert np.mean(np.abs(ours - value) > 1e-3 * moved) < 0.005, target
