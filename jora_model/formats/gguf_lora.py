@@ -12,7 +12,7 @@ import numpy as np
 
 from jora_model.formats.fitted_adapter import FittedAdapter
 from jora_model.formats.gguf_rows import to_gguf_rows
-from jora_model.formats.hf_weights import Checkpoint
+from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME
 from jora_model.spec.settings import GgufLoraKind
@@ -35,8 +35,8 @@ def export_gguf_lora(adapter: Path, base: Path, path: Path, kind: GgufLoraKind, 
         UserError: the adapter has what a GGUF adapter cannot hold (DoRA, weights in place of the base's), a value
             exceeds f16's range, or a tensor reads back wrong.
     """
-    config = ModelConfig.read(base)
-    fitted = FittedAdapter(adapter, config, Checkpoint(base))
+    config, checkpoint = facts_and_weights(base)
+    fitted = FittedAdapter(adapter, config, checkpoint)
     if fitted.magnitudes or fitted.replaced.names:
         what = "DoRA" if fitted.magnitudes else "weights in place of the base model's"
         raise UserError(

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from jora_model.formats.fitted_adapter import FittedAdapter, WithReplaced
-from jora_model.formats.hf_weights import Checkpoint
+from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.formats.peft_format import PeftAdapter, tensor_name
 from jora_model.formats.peft_names import PREFIX
 from jora_model.spec.config import ModelConfig
@@ -105,8 +105,8 @@ def import_adapter(folder: Path, base: Path, target: Path, base_name: str) -> No
     Raises:
         UserError: it is not an adapter of this base model, or uses a feature of PEFT that is not implemented.
     """
-    checkpoint = Checkpoint(base)
-    fitted = FittedAdapter(folder, ModelConfig.read(base), checkpoint)
+    config, checkpoint = facts_and_weights(base)
+    fitted = FittedAdapter(folder, config, checkpoint)
     tensors = WithReplaced(checkpoint, fitted.replaced)
     whole = {name: tensors.slice(name)[:] for name in fitted.replaced.names}
     if EMBED.hf in whole and fitted.config.tie_embeddings:
