@@ -86,7 +86,8 @@ class Pipeline:
             foreign = self._run(snapshot_adapter, c.adapter.folder)
             check_adapter(self.store.path(foreign), self.model)
             if c.adapter.train:
-                check_start(Path(c.adapter.folder), read_adapter_settings(self.store.path(foreign)), c.lora)
+                own, lora = read_adapter_settings(self.store.path(foreign)), c.lora.of_model(self.model)
+                check_start(Path(c.adapter.folder), own, lora)
             a["start"] = self._run(import_adapter, a["base"], foreign)
         a["embedder"] = self._run(snapshot_embedder, c.embedding.embedder)
         if c.teacher.kind == "local":

@@ -13,13 +13,12 @@ import numpy as np
 from jora_model.formats.fitted_adapter import FittedAdapter
 from jora_model.formats.gguf_rows import to_gguf_rows
 from jora_model.formats.hf_weights import facts_and_weights
+from jora_model.spec.architecture import ARCHITECTURES
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME
 from jora_model.spec.settings import GgufLoraKind
 from user_error import UserError
 
-# llama.cpp's name of the base's architecture; it must be that of the base's GGUF (gguf_export.py).
-_ARCHITECTURE = "llama"
 _DTYPES: dict[str, np.dtype] = {"f16": np.dtype(np.float16), "f32": np.dtype(np.float32)}
 _FILE_TYPES = {"f16": gguf.LlamaFileType.MOSTLY_F16, "f32": gguf.LlamaFileType.ALL_F32}
 
@@ -43,7 +42,8 @@ def export_gguf_lora(adapter: Path, base: Path, path: Path, kind: GgufLoraKind, 
             f"{fitted.path} holds {what}, which llama.cpp's adapters cannot; set export.gguf_lora=none and export it "
             "merged: export.gguf=q8_0"
         )
-    writer = gguf.GGUFWriter(path, _ARCHITECTURE)
+    # The name must be that of the base's own GGUF.
+    writer = gguf.GGUFWriter(path, ARCHITECTURES[config.architecture].gguf)
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     # Not the config's alpha: llama.cpp knows no rank-stabilized scale.

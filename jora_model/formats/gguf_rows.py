@@ -6,6 +6,7 @@ interleaves the halves of each head (convert_hf_to_gguf.py, LlamaModel.permute).
 
 import numpy as np
 
+from jora_model.spec.architecture import ARCHITECTURES
 from jora_model.spec.config import ModelConfig
 
 
@@ -23,6 +24,8 @@ def from_gguf_rows(name: str, weight: np.ndarray, config: ModelConfig) -> np.nda
 
 def _heads(name: str, config: ModelConfig) -> int | None:
     """Number of heads of a projection that is rotated; None for any other tensor."""
+    if ARCHITECTURES[config.architecture].gguf not in ("llama", "granite", "smollm3"):
+        return None  # llama.cpp rotates halves there too
     if ".q_proj." in name:
         return config.num_heads
     return config.num_kv_heads if ".k_proj." in name else None

@@ -14,7 +14,7 @@ from jora_model.formats.peft_format import PeftAdapter, tensor_name
 from jora_model.formats.peft_names import PREFIX
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.hf_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from jora_model.spec.parameters import EMBED, HEAD, LINEAR_BY_NAME, dim_sizes, targets_of
+from jora_model.spec.parameters import EMBED, HEAD, LINEAR_BY_NAME, dim_sizes, parameters_of, targets_of
 from jora_model.spec.settings import LoraSettings
 from user_error import UserError
 
@@ -57,16 +57,14 @@ def write_adapter(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, np.ndarray] = {}
-    modules, adapted = [], set()
+    modules, adapted = [], _adapted(factors, magnitudes or {})
     for target, (a, b) in factors.items():
         lengths = (magnitudes or {}).get(target)
         for layer in range(a.shape[0]):
-            module = LINEAR_BY_NAME[target].module(layer)
+            if (module := LINEAR_BY_NAME[target].module(layer)) not in adapted:
+                continue
             if lengths is not None:
-                if np.isnan(lengths[layer]).any():
-                    continue
                 tensors[f"{PREFIX}{module}.lora_magnitude_vector"] = np.ascontiguousarray(lengths[layer])
-            adapted.add(module)
             tensors[tensor_name(module, "A")] = np.ascontiguousarray(a[layer])
             tensors[tensor_name(module, "B")] = np.ascontiguousarray(b[layer])
     all_layers = len(adapted) == sum(len(a) for a, _ in factors.values())
@@ -99,6 +97,16 @@ def write_adapter(
     (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
 
 
+def _adapted(factors: Mapping[str, tuple[np.ndarray, np.ndarray]], magnitudes: Mapping[str, np.ndarray]) -> set[str]:
+    """The modules that have factors; with DoRA, those that have a magnitude."""
+    return {
+        LINEAR_BY_NAME[target].module(layer)
+        for target, (a, _) in factors.items()
+        for layer in range(len(a))
+        if target not in magnitudes or not np.isnan(magnitudes[target][layer]).any()
+    }
+
+
 def import_adapter(folder: Path, base: Path, target: Path, base_name: str) -> None:
     """Write an adapter of others in the form that training writes: one rank, one scale, float32.
 
@@ -108,7 +116,12 @@ def import_adapter(folder: Path, base: Path, target: Path, base_name: str) -> No
     config, checkpoint = facts_and_weights(base)
     fitted = FittedAdapter(folder, config, checkpoint)
     tensors = WithReplaced(checkpoint, fitted.replaced)
-    whole = {name: tensors.slice(name)[:] for name in fitted.replaced.names}
+    names = {name for p in parameters_of(fitted.config) for name in p.hf_names(config.num_layers)}
+    adapted = _adapted(fitted.factors, fitted.magnitudes)
+    wanted = set(fitted.replaced.names)
+    for module in {name.rpartition(".")[0] for name in wanted} - adapted:  # PEFT saves a module with its bias
+        wanted |= {f"{module}.weight", f"{module}.bias"} & names
+    whole = {name: tensors.slice(name)[:].astype(np.float32) for name in sorted(wanted)}
     if EMBED.hf in whole and fitted.config.tie_embeddings:
         # PEFT trains copies of modules: the head would stay as it was.
         whole[HEAD.hf] = whole[EMBED.hf]

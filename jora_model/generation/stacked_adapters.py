@@ -95,7 +95,7 @@ def _rows(
     sizes: Mapping[str, int],
     kernel: Callable[[str, int], Float[Array, "out in"]],
 ) -> Float[Array, "M out"] | None:
-    """DoRA's factor of each adapter and row of a layer's fused linear; None if no adapter has DoRA there."""
+    """DoRA's factor of each adapter and row of a layer's group of linears; None if no adapter has DoRA there."""
     if not any(target in adapter.magnitudes for adapter in adapters if adapter is not None for target in targets):
         return None
     rows = []
@@ -131,6 +131,6 @@ def adapted(
         out = out + contract(low, stacked.b, -1, 0)
         if stacked.rows is not None:
             out = out * jnp.take(stacked.rows, which, axis=0)
-    if bias is not None:
+    if bias is not None:  # which DoRA does not scale
         out = out + bias.astype(jnp.float32)[None]
     return out.astype(x.dtype)

@@ -83,6 +83,7 @@ def test_refused_at_once(tmp_path, given):
     with pytest.raises(ValueError, match=r"has rank 4 and lora\.rank is 8; to train it further: --set lora\.rank=4"):
         look(f"adapter.folder={tmp_path}/adapter", "lora.rank=8")
     look(f"adapter.folder={tmp_path}/adapter", "lora.rank=8", "adapter.train=false")
+    look(f"adapter.folder={tmp_path}/adapter")  # its linears are the preset of lora.target_modules
     with pytest.raises(ValueError, match=r"adapter: train=false uses an existing adapter; set adapter\.folder"):
         look("adapter.train=false")
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())

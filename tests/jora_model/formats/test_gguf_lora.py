@@ -13,6 +13,7 @@ from jora_model.model.load import load_model
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import ALL_LINEAR, GenerationSettings, LoraSettings
 from testing.adapters import nonzero_adapter
+from testing.families import family_folder
 from testing.peft_adapters import trained
 from testing.small_runs import foreign_adapter
 from testing.small_tokenizers import llama2_of_samples
@@ -91,6 +92,20 @@ def test_rows_of_a_rotated_projection_are_those_of_llama_cpp(base, tmp_path):
             expected = b.reshape(heads, 2, out // heads // 2, rank).swapaxes(1, 2).reshape(b.shape)
             np.testing.assert_array_equal(added[f"blk.{layer}.{name}.weight.lora_b"], expected)
             assert not np.array_equal(expected, b)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "linear", "target"),
+    [("Qwen2ForCausalLM", "qwen2", "attn_q", "q_proj"), ("Phi3ForCausalLM", "phi3", "attn_qkv", "qkv_proj")],
+)
+def test_an_architecture_that_llama_cpp_does_not_interleave(tmp_path, family, name, linear, target):
+    base = family_folder(tmp_path / "base", family)
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA.model_copy(update={"target_modules": (target,)}))
+    assert export_gguf_lora(adapter, base, tmp_path / "adapter.gguf", "f32", "tuned", None) == 5
+    added, b = tensors(tmp_path / "adapter.gguf"), Merged(base, adapter)._factors[target][1]
+    for layer in range(5):
+        np.testing.assert_array_equal(added[f"blk.{layer}.{linear}.weight.lora_b"], b[layer])
+    assert field(tmp_path / "adapter.gguf", "general.architecture") == name
 
 
 @pytest.mark.parametrize(
