@@ -12,7 +12,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from gguf import ReaderTensor, quants
+from gguf import GGML_QUANT_SIZES, ReaderTensor, quants
 
 from jora_model.formats.gguf_config import config_of, dtype_of
 from jora_model.formats.gguf_files import GgufFile, read_gguf
@@ -118,8 +118,10 @@ def _tensors(file: GgufFile, config: ModelConfig) -> dict[str, ReaderTensor]:
 
 
 def _readable(tensor: ReaderTensor) -> bool:
+    """Whether the package can dequantise this type: tried on one block."""
+    _, size = GGML_QUANT_SIZES[tensor.tensor_type]
     try:
-        quants.dequantize(tensor.data.reshape(-1)[:0].reshape(0, *tensor.data.shape[-1:]), tensor.tensor_type)
+        quants.dequantize(tensor.data.reshape(-1).view(np.uint8)[:size], tensor.tensor_type)
     except NotImplementedError:
         return False
     return True

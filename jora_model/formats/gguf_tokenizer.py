@@ -2,7 +2,7 @@
 
 A file says which tokens there are, and names the rest: a pre-tokenizer of byte-level vocabularies
 (gguf_pre_tokenizers.py), or "llama", SentencePiece's kind (gguf_sentencepiece.py). The result is that of transformers'
-own reading of a GGUF (integrations/gguf/gguf_tokenizer_mapping.py), without its imports, and that of llama.cpp where that
+own reading of a GGUF (integrations/gguf/gguf_tokenizer_mapping.py), without its imports, and llama.cpp's where that
 reading departs from it. A file that holds a whole tokenizer.json is taken at its word.
 """
 
