@@ -25,8 +25,8 @@ def sentencepiece_of(
         architecture: decides how spaces are spelled, which no field says: Gemma has no space before a text.
     """
     gemma = architecture in _GEMMA
-    # A token of spaces is stored as spaces if it is the person's own (Gemma's are); others are spelled as "▁".
-    spelled = [_SPACE * len(token) if token and not token.strip(" ") else token for token in tokens]
+    # Gemma's tokens of several spaces are stored as spaces (conversion/base.py), and are merged from "▁".
+    spelled = [_SPACE * len(token) if gemma and token and not token.strip(" ") else token for token in tokens]
     vocabulary = {token: number for number, token in enumerate(spelled)}
     if "merges" in fields:
         merges = [tuple(merge.split(" ")) for merge in fields["merges"]]
