@@ -32,6 +32,26 @@ def parts_of(path: Path) -> list[Path]:
     return [path.with_name(f"{path.name[: named.start()]}-{n:05d}-of-{count:05d}.gguf") for n in range(1, count + 1)]
 
 
+def link_names(path: Path) -> dict[str, Path]:
+    """Return name -> file, under which a snapshot links a model; of a split one, only the parts that exist."""
+    parts = parts_of(path)
+    if len(parts) == 1:
+        return {"model.gguf": path}
+    names = [f"model-{number:05d}-of-{len(parts):05d}.gguf" for number in range(1, len(parts) + 1)]
+    return {name: part for name, part in zip(names, parts, strict=True) if part.is_file()}
+
+
+def linked_gguf(folder: Path) -> Path:
+    """Return the file of a model that `link_names` linked: the person's own, so that errors name it.
+
+    Of a split model whose files have other names where they lie (Hugging Face's cache), the link.
+    """
+    link = sorted(folder.glob("model*.gguf"))[0]
+    own = link.resolve()
+    there = [part.resolve() for part in parts_of(own)]
+    return own if there == [part.resolve() for part in parts_of(link)] or len(parts_of(link)) == 1 else link
+
+
 def read_gguf(path: Path) -> GgufFile:
     """Return the fields and tensors of a file, or of all parts of a split one.
 

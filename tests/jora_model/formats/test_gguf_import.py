@@ -11,6 +11,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_files import link_names, linked_gguf
 from jora_model.formats.gguf_import import gguf_config, import_gguf
 from jora_model.spec.config import ModelConfig
 from user_error import UserError
@@ -278,3 +279,29 @@ def test_a_split_file_lacks_a_part(tmp_path):
     second.write_bytes((tmp_path / "b-00003-of-00003.gguf").read_bytes())
     with pytest.raises(UserError, match=r"b-00002-of-00003\.gguf holds another part than its name says"):
         gguf_config(tmp_path / "b-00001-of-00003.gguf")
+
+
+def test_a_snapshot_links_every_part(tmp_path):
+    """Also where the parts are links to files of other names, as in Hugging Face's cache."""
+    whole, links, cached = tmp_path / "a.gguf", tmp_path / "links", tmp_path / "cached"
+    tiny_gguf(whole, tied=False)
+    tiny_gguf(tmp_path / "b.gguf", tied=False, parts=2)
+    named = tmp_path / "b-00002-of-00002.gguf"
+    for folder in (links, cached, tmp_path / "one"):
+        folder.mkdir()
+    for number in (1, 2):
+        part = (tmp_path / f"b-{number:05d}-of-00002.gguf").rename(tmp_path / f"hash{number}")
+        (tmp_path / f"b-{number:05d}-of-00002.gguf").symlink_to(part)
+    for name, file in link_names(named).items():
+        (cached / name).symlink_to(file.resolve())
+    assert sorted(path.name for path in cached.iterdir()) == [f"model-0000{n}-of-00002.gguf" for n in (1, 2)]
+    assert linked_gguf(cached) == cached / "model-00001-of-00002.gguf"
+    assert gguf_config(linked_gguf(cached)) == gguf_config(whole)
+    for number in (1, 2):
+        (tmp_path / f"hash{number}").rename(tmp_path / f"b-{number:05d}-of-00002.gguf")
+    for name, file in link_names(named).items():
+        (links / name).symlink_to(file.resolve())
+    assert linked_gguf(links) == tmp_path / "b-00001-of-00002.gguf", "errors name the person's file"
+    (tmp_path / "one" / "model.gguf").symlink_to(whole)
+    assert link_names(whole) == {"model.gguf": whole}
+    assert linked_gguf(tmp_path / "one") == whole
