@@ -283,3 +283,31 @@ def test_ends_of_turns_end_answers(tmp_path):
     import_gguf(tmp_path / "more.gguf", tmp_path / "back")
     for file in ("config.json", "generation_config.json"):
         assert json.loads((tmp_path / "back" / file).read_text())["eos_token_id"] == [2, 7]
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "GraniteForCausalLM", "SmolLM3ForCausalLM", "Qwen2ForCausalLM"])
+def test_rows_are_in_llama_cpps_order(tmp_path, name):
+    """Row 2n is row n of a head and row 2n + 1 is row n of its second half, in weights and in biases, where llama.cpp
+    rotates neighbours (conversion/llama.py, LlamaModel.permute); Qwen's rows stay."""
+    changes = {"attention_bias": True} if name in ("LlamaForCausalLM", "GraniteForCausalLM") else {}
+    if name == "SmolLM3ForCausalLM":
+        changes = {"tie_word_embeddings": True}
+    _, merged, path = exported(tmp_path, name, 0, **changes)
+    stored = {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
+    config = merged.config
+    half = config.head_dim // 2
+    order = np.array(
+        [head * 2 * half + row + part * half for head in range(4) for row in range(half) for part in (0, 1)]
+    )
+    if name == "Qwen2ForCausalLM":
+        order = np.sort(order)
+    for letter, heads in (("q", config.num_heads), ("k", config.num_kv_heads), ("v", 0)):
+        for kind in ("weight", "bias"):
+            hf_name = f"model.layers.3.self_attn.{letter}_proj.{kind}"
+            if hf_name not in merged.shapes:
+                assert kind == "bias" and not config.biases
+                continue
+            rows = order[: heads * config.head_dim] if heads else slice(None)
+            expected = merged.wide(hf_name)[rows]
+            dtype = np.float16 if kind == "weight" else np.float32
+            assert np.array_equal(stored[f"blk.3.attn_{letter}.{kind}"], expected.astype(dtype)), hf_name
