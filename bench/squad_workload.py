@@ -71,4 +71,4 @@ def squad_sequences(squad: Path, base: Path, *, shared: bool = True) -> list[Tok
             replace(example, context_ids=tuple(random.permutation(example.context_ids).tolist()))
             for example in examples
         ]
-    return encode_records(to_records(examples, chunks), tokenizer, raft.prompt_style)
+    return encode_records(to_records(examples, chunks), tokenizer, raft.prompt_format)

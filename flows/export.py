@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 from pydantic import ValidationError
 
+from data.prompting.prompts import prompt_format
 from flows.settings.config import one_line
 from jora_model.formats.base import base_license, resolve_base
 from jora_model.spec.settings import ExportSettings
@@ -70,6 +71,6 @@ def export_again(work_dir: str, model: str, changes: dict[str, Any]) -> Artifact
         artifacts.get("evaluation"),
         settings["base_model"],
         export,
-        settings["raft"]["prompt_style"],
+        prompt_format(settings["raft"]),
         licence,
     )

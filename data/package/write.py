@@ -89,7 +89,7 @@ def build_test(
     settings = settings.model_copy(update=changes)
     built = build_examples(questions, chunks, vectors, settings, tokenizer, question_vectors=question_vectors)
     records = to_records(built.examples, chunks)
-    return PackagedSplit(records, encode_records(records, tokenizer, settings.prompt_style), built.counts)
+    return PackagedSplit(records, encode_records(records, tokenizer, settings.prompt_format), built.counts)
 
 
 class Package:

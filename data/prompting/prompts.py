@@ -9,14 +9,16 @@ A tuned model writes
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from data.documents.chunks import Chunk
 
 PromptStyle = Literal["chat", "alpaca"]
+# The date in prompts of templates that write one: the one that Llama 3's template falls back to.
+PROMPT_DATE = "2024-07-26"
 
 INSTRUCTION = (
     "Answer the question from the documents. First quote the sentence that proves the answer, "
@@ -30,6 +32,9 @@ BEGIN_QUOTE = "##begin_quote##"
 END_QUOTE = "##end_quote##"
 ANSWER = "##Answer:"
 MARKERS = (REASON, BEGIN_QUOTE, END_QUOTE, ANSWER)
+_MARKER = re.compile("|".join(MARKERS))
+# Also a marker without its last "##": before another marker, which begins with them, it would be one.
+_MARKER_OR_HALF = re.compile(rf"{REASON}|{ANSWER}|##(?:begin|end)_quote(?:##)?")
 
 # A plain text with examples, which also a small model continues as meant; as an instruction it answered the question.
 _REWRITE = """\
@@ -54,10 +59,37 @@ _RETRIEVAL = "Read the documents and answer the question in a few words. Give on
 _ALPACA = (
     "Below is an instruction that describes a task{paired}. "
     "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n{input}### Response:\n"
 )
-# An unclosed quote ends where the answer begins: it is checked like any other.
-_QUOTE = re.compile(f"{BEGIN_QUOTE}(.*?)(?={END_QUOTE}|{BEGIN_QUOTE}|{ANSWER}|\\Z)", re.DOTALL)
+ALPACA_HEADINGS = ("### Instruction:", "### Input:", "### Response:")
+
+
+class PromptFormat(NamedTuple):
+    """What stands around a prompt.
+
+    Attributes:
+        style: the template.
+        date: YYYY-MM-DD, what a chat template takes for today.
+    """
+
+    style: PromptStyle = "chat"
+    date: str = PROMPT_DATE
+
+
+# A style alone has the date by default.
+AnyFormat = PromptStyle | PromptFormat
+
+
+def as_format(style: AnyFormat) -> PromptFormat:
+    """The format that a style, or a format as JSON gives it back, means."""
+    return PromptFormat(style) if isinstance(style, str) else PromptFormat(*style)
+
+
+def prompt_format(raft: Mapping[str, Any]) -> PromptFormat:
+    """The format in the recorded settings of a run; runs of before 2026-12 have no date."""
+    return PromptFormat(raft["prompt_style"], raft.get("prompt_date", PROMPT_DATE))
+
+
+Part = tuple[str, bool]  # (text, whether it is of the template and may hold the words of the format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +107,16 @@ class Prompt:
     @property
     def alpaca(self) -> str:
         """The text of the style "alpaca", up to and including the line before the response."""
-        paired = ", paired with an input that provides further context" if self.input else ""
-        block = f"### Input:\n{self.input}\n\n" if self.input else ""
-        return _ALPACA.format(paired=paired, instruction=self.instruction, input=block)
+        return "".join(text for text, _ in self.alpaca_parts)
+
+    @property
+    def alpaca_parts(self) -> tuple[Part, ...]:
+        """The same in parts, template and texts."""
+        task, given, response = ALPACA_HEADINGS
+        before = _ALPACA.format(paired=", paired with an input that provides further context" if self.input else "")
+        block: tuple[Part, ...] = ((f"{given}\n", True), (self.input, False), ("\n\n", True)) if self.input else ()
+        head: tuple[Part, ...] = ((f"{before}{task}\n", True), (self.instruction, False), ("\n\n", True))
+        return (*head, *block, (f"{response}\n", True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +179,33 @@ def raft_output(answer: str, quotes: Sequence[str], reason: str | None = None) -
 
 
 def parse_output(text: str) -> Parsed:
-    """Parses an output; never fails, since a model may write anything."""
-    _, marker, after = text.rpartition(ANSWER)
-    answer = after.strip(" \t").split("\n")[0].strip() if marker else text.strip()
-    quotes = tuple(match[1].strip() for match in _QUOTE.finditer(text))
-    return Parsed(answer, quotes, abstained=is_abstention(answer))
+    """Parses an output; never fails, since a model may write anything.
+
+    Markers are read from left to right, as when the output is streamed: in "##begin_quote##Answer: yes" there is one,
+    and the quote begins with "Answer:". An unclosed quote ends at the next marker.
+    """
+    found = list(_MARKER.finditer(text))
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    quotes = [
+        text[match.end() : end].strip() for match, end in zip(found, ends, strict=False) if match[0] == BEGIN_QUOTE
+    ]
+    answers = [match.end() for match in found if match[0] == ANSWER]
+    answer = text[answers[-1] :].strip(" \t").split("\n")[0].strip() if answers else text.strip()
+    return Parsed(answer, tuple(quotes), abstained=is_abstention(answer))
 
 
 def holds_marker(text: str) -> bool:
-    """Whether the text contains a marker of the output format."""
-    return any(marker in text for marker in MARKERS)
+    """Whether the text contains a marker of the output format, or would in front of one."""
+    return _MARKER_OR_HALF.search(text) is not None
+
+
+def between_markers(text: str) -> list[tuple[int, int]]:
+    """The spans of a text that hold no marker; without a marker one, the whole text."""
+    spans, start = [], 0
+    for match in _MARKER_OR_HALF.finditer(text):
+        spans.append((start, match.start()))
+        start = match.end()
+    return [*spans, (start, len(text))]
 
 
 def is_abstention(answer: str) -> bool:

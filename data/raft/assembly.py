@@ -114,7 +114,7 @@ class Assembler:
                 settings.mix_fraction,
                 repeats=repeats,
                 tokenizer=self.tokenizer,
-                style=settings.prompt_style,
+                style=settings.prompt_format,
                 max_tokens=settings.max_tokens,
                 seed=settings.seed,
             )
@@ -135,7 +135,7 @@ class Assembler:
             self.copies,
         )
         _refuse(leaks)
-        sequences = encode_records(records, self.tokenizer, settings.prompt_style)
+        sequences = encode_records(records, self.tokenizer, settings.prompt_format)
         counts |= sharing_counts(records, sequences)
         return Part(records, sequences, [*rejected, *built.rejected], counts, leaks)
 

@@ -274,7 +274,7 @@ class _Builder:
         """Number of tokens of each draft's prompt and target, as in training and generation."""
         examples = [self._example(draft) for draft in drafts]
         prompts = [self._prompt(draft) for draft in drafts]
-        style = self.settings.prompt_style
+        style = self.settings.prompt_format
         heads = self.tokenizer.encode_prompts(prompts, style)
         tails = self.tokenizer.encode_targets([example.output for example in examples], style)
         return [len(head) + len(tail) for head, tail in zip(heads, tails, strict=True)]

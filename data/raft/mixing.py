@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.documents.documents import decode_utf8
-from data.prompting.prompts import Prompt, PromptStyle
+from data.prompting.prompts import AnyFormat, Prompt, holds_marker
 from data.prompting.tokenizer import Tokenizer
 from data.raft.alpaca import GENERAL, AlpacaRecord
 from user_error import UserError
@@ -72,7 +72,7 @@ def mix_in(
     *,
     repeats: Callable[[Sequence[str]], Sequence[bool]],
     tokenizer: Tokenizer,
-    style: PromptStyle,
+    style: AnyFormat,
     max_tokens: int,
     seed: int,
 ) -> Mixed:
@@ -90,6 +90,7 @@ def mix_in(
     waiting = np.random.default_rng([seed, len(general)]).permutation(len(general)).tolist()
     kept: list[GeneralRecord] = []
     counts = {"mixed in": wanted, "general records over the budget": 0, "general records near a held-out question": 0}
+    marked = "general records with a marker of the output format"
     while len(kept) < wanted and waiting:
         drawn = [general[index] for index in waiting[: wanted - len(kept)]]
         del waiting[: len(drawn)]
@@ -98,7 +99,9 @@ def mix_in(
         for item, head, tail, near in zip(
             drawn, heads, tails, repeats([item.prompt.message for item in drawn]), strict=True
         ):
-            if near:
+            if holds_marker(item.output):
+                counts[marked] = counts.get(marked, 0) + 1
+            elif near:
                 counts["general records near a held-out question"] += 1
             elif len(head) + len(tail) > max_tokens:
                 counts["general records over the budget"] += 1

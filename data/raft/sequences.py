@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.prompting.prompts import Prompt, PromptStyle
+from data.prompting.prompts import AnyFormat, Prompt
 from data.prompting.tokenizer import Tokenizer
 from data.raft.alpaca import AlpacaRecord
 from user_error import UserError
@@ -54,7 +54,7 @@ class TokenPrompt:
     tokens: np.ndarray
 
 
-def encode_records(records: Sequence[AlpacaRecord], tokenizer: Tokenizer, style: PromptStyle) -> list[TokenSequence]:
+def encode_records(records: Sequence[AlpacaRecord], tokenizer: Tokenizer, style: AnyFormat) -> list[TokenSequence]:
     """Each record's prompt and target, encoded separately and joined, so that prompts are as in generation."""
     heads = tokenizer.encode_prompts([record.prompt for record in records], style)
     tails = tokenizer.encode_targets([record.output for record in records], style)
@@ -66,7 +66,7 @@ def encode_records(records: Sequence[AlpacaRecord], tokenizer: Tokenizer, style:
 
 
 def encode_prompts(
-    ids: Sequence[str], prompts: Sequence[Prompt], tokenizer: Tokenizer, style: PromptStyle
+    ids: Sequence[str], prompts: Sequence[Prompt], tokenizer: Tokenizer, style: AnyFormat
 ) -> list[TokenPrompt]:
     """The prompts as tokens, with their ids."""
     encoded = tokenizer.encode_prompts(prompts, style)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from data.prompting.prompts import PromptStyle
+from data.prompting.prompts import PROMPT_DATE, PromptFormat, PromptStyle
 from user_error import UserError
 
 
@@ -94,10 +95,26 @@ class RaftSettings(BaseModel):
     prompt_style: PromptStyle = Field(
         default="chat", description='Prompt template: "chat" (the tokenizer\'s) or "alpaca" (Alpaca\'s).'
     )
+    prompt_date: str = Field(
+        default=PROMPT_DATE,
+        description="Today's date, YYYY-MM-DD, for a chat template that writes one: the same on every day, in training "
+        "and answering.",
+    )
     max_tokens: int = Field(
         default=2048, ge=32, description="Most tokens of prompt and answer; distractors that do not fit are left out."
     )
     seed: int = Field(default=0, ge=0, description="Seed of groups, order and examples without oracles.")
+
+    @field_validator("prompt_date", mode="before")
+    @classmethod
+    def _is_a_date(cls, value: Any) -> str:
+        given = value.isoformat() if isinstance(value, date) else value  # YAML reads a date without quotes
+        try:
+            if date.fromisoformat(given).isoformat() == given:
+                return str(given)
+        except (ValueError, TypeError):
+            pass
+        raise UserError("give a date as YYYY-MM-DD, such as 2024-07-26")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -119,6 +136,11 @@ class RaftSettings(BaseModel):
             missing = "mix_file" if self.mix_file is None else "mix_fraction above 0"
             raise UserError(f"mix_file and mix_fraction go together: give {missing} too, or neither")
         return self
+
+    @property
+    def prompt_format(self) -> PromptFormat:
+        """What stands around a prompt."""
+        return PromptFormat(self.prompt_style, self.prompt_date)
 
     def shown(self) -> dict[str, Any]:
         """The settings as plain JSON, for cards and reports: files by their names, without directories."""

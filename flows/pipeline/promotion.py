@@ -12,6 +12,7 @@ from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
 
 from data.evaluation.ladder import BASE, TUNED
+from data.prompting.prompts import prompt_format
 from flows.pipeline.stages import Pipeline
 from tasks.records.models import Decision, ModelRecord, Registry, describe_model, now
 from tasks.stages.champion import compare_models, read_decision
@@ -101,7 +102,7 @@ def _ask(pipeline: Pipeline, champion: ModelRecord) -> Artifact:
         kept["base"],
         c.retrieval,
         c.evaluation,
-        champion.settings["raft"]["prompt_style"],  # the style it was trained on
+        prompt_format(champion.settings["raft"]),  # what it was trained on
     )
     answers = call(generate_answers, store, kept["base"], kept["adapter"], prompts, c.generation)
     scored: Artifact = call(

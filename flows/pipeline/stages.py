@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.evaluation.ladder import LadderModel
-from flows.settings.checks import check_dataset, check_training, model_facts, rounding_note
+from flows.settings.checks import check_dataset, check_prompts, check_training, model_facts, rounding_note
 from flows.settings.config import RunConfig
 from jora_model.formats.base import base_license, resolve_base
 from jora_model.formats.lora import check_adapter, check_start, read_adapter_settings
@@ -82,6 +82,8 @@ class Pipeline:
             check_training(c, self.model)
         if a["base"].kind == "gguf":
             a["base"] = self._run(import_base, a["base"])
+        if isinstance(a["base"], Artifact):  # else it is still to be imported
+            check_prompts(self.store, a["base"], self.model.vocab_size, c.raft.prompt_format)
         if c.adapter.folder is not None:
             foreign = self._run(snapshot_adapter, c.adapter.folder)
             check_adapter(self.store.path(foreign), self.model)
@@ -154,14 +156,17 @@ class Pipeline:
             answers = self._run(ask_server_again, *judged, c.critic, c.teacher)
         else:
             model = a["teacher"] if by_teacher else a["base"]
-            asked = self._run(ask_again, *judged, model, c.critic, c.raft.prompt_style)
+            asked = self._run(ask_again, *judged, model, c.critic, c.raft.prompt_format)
             answers = self._run(generate_answers, model, None, asked, c.generation)
         a["questions"] = self._run(keep_answered, a["questions"], asked, answers, model, c.critic)
 
     def _local_teacher(self) -> Any:
         """The model that writes questions if it is not the base model."""
         model = self._run(snapshot_base, self.config.teacher.model)
-        return self._run(import_base, model) if model.kind == "gguf" else model
+        if model.kind == "gguf":
+            return self._run(import_base, model)
+        check_prompts(self.store, model, model_facts(self.store, model).vocab_size, self.config.raft.prompt_format)
+        return model
 
     def _teach(self) -> None:
         """Let a teacher write questions from the chunks."""
@@ -169,7 +174,7 @@ class Pipeline:
         if c.teacher.kind == "endpoint":
             answers = self._run(ask_server, a["chunks"], c.teacher)
         else:
-            prompts = self._run(ask_prompts, a["chunks"], a["teacher"], c.teacher, c.raft.prompt_style)
+            prompts = self._run(ask_prompts, a["chunks"], a["teacher"], c.teacher, c.raft.prompt_format)
             answers = self._run(generate_answers, a["teacher"], None, prompts, local_generation(c.teacher))
         a["raw_questions"] = self._run(write_questions, a["chunks"], answers, a.get("teacher"), c.teacher)
 
@@ -190,7 +195,7 @@ class Pipeline:
         c, a = self.config, self.artifacts
         adapters: dict[LadderModel, Any] = {"base": None, "tuned": a["adapter"]}
         if c.evaluation.dsf:
-            plain = self._run(build_plain_dataset, a["questions"], a["dataset"], a["base"], c.raft.prompt_style)
+            plain = self._run(build_plain_dataset, a["questions"], a["dataset"], a["base"], c.raft.prompt_format)
             a["dsf_adapter"] = adapters["DSF"] = self._run(
                 train_plain_adapter, a["base"], plain, c.lora, c.mesh, c.training
             )
@@ -204,7 +209,7 @@ class Pipeline:
                 a["base"],
                 c.retrieval,
                 c.evaluation,
-                c.raft.prompt_style,
+                c.raft.prompt_format,
             )
             answers.append(self._run(generate_answers, a["base"], adapter, asked, c.generation))
             prompts.append(asked)
@@ -236,7 +241,7 @@ class Pipeline:
             c.retrieval,
             c.evaluation.top_k,
             c.evaluation.robustness,
-            c.raft.prompt_style,
+            c.raft.prompt_format,
         )
         answers = self._run(generate_answers, a["base"], a["adapter"], asked, c.generation)
         a["robustness"] = self._run(
@@ -283,7 +288,7 @@ class Pipeline:
             a.get("evaluation"),
             c.base_model,
             c.export,
-            c.raft.prompt_style,
+            c.raft.prompt_format,
             base_license(c.base_model, resolve_base(c.base_model)),
         )
 

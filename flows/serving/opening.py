@@ -31,7 +31,7 @@ def open_last_run(
         raise UserError(
             f"the last run in {work_dir} has settings unknown to this version ({one_line(error)}); run it again"
         ) from None
-    ask_settings = AskSettings(config.retrieval, config.evaluation.top_k, config.raft.prompt_style)
+    ask_settings = AskSettings(config.retrieval, config.evaluation.top_k, config.raft.prompt_format)
     store = Store(work_dir)
     opened = open_answering(store, artifacts, ask_settings, names, base_of=base_of, slots=slots, float32=float32)
     return opened, config

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from data.critic.settings import check_critic
 from data.files.whole_files import write_whole
+from data.prompting.prompts import PromptFormat
 from flows.settings.config import RunConfig
 from jora_model.formats import hf_weights
 from jora_model.runtime.sharding import check_divisible, check_rows
@@ -105,6 +106,25 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
                 f"context over the budget: {what} needs up to {length} tokens and the model has "
                 f"{model.max_positions} positions; lower it"
             )
+
+
+def check_prompts(store: Store, base: Artifact, vocab_size: int, form: PromptFormat) -> None:
+    """Check that prompts can be written with a model's tokenizer, and that the model has a row for every token.
+
+    Reading a tokenizer takes seconds, so that a good result is remembered, by the content of the model's files.
+
+    Raises:
+        UserError: names the file, the field and what to do.
+    """
+    kept = store.work_dir / "readings" / f"prompts-{base.digest}.json"
+    found = f"{[*form, vocab_size]}"
+    with suppress(OSError, ValueError):  # not checked yet, or damaged
+        if json.loads(kept.read_bytes()) == found:
+            return
+    from tasks.stages.loading import open_tokenizer  # keeps it for the stages
+
+    open_tokenizer(store, base).check(form, vocab_size)
+    write_whole(kept, json.dumps(found))
 
 
 def describe(config: RunConfig, model: ModelConfig) -> str:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from jora_model.formats.hf_weights import model_facts
-from jora_model.spec.hf_files import CONFIG, TOKENIZER, WEIGHTS, WEIGHTS_INDEX, refuse_pointer
+from jora_model.spec.hf_files import CONFIG, MORE_TEMPLATES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX, refuse_pointer
 from user_error import UserError
 
 EMBEDDED = "embedded"
@@ -18,9 +18,15 @@ ALLOWED = (
     "or a Hugging Face id such as HuggingFaceTB/SmolLM2-360M-Instruct, optionally with @REVISION"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-# Files of a repository's top folder; Mistral's `consolidated` files repeat all the weights.
+# Files of a repository's top folder, and named chat templates; Mistral's `consolidated` files repeat all the weights.
 _WANTED = ["README.md", "*.json", "*.safetensors", "tokenizer*", "*.jinja"]
-_UNWANTED = ["*/*", "consolidated*"]
+# Any folder but the one of templates: a name that differs from it in one letter, or ends before it.
+_OTHER_FOLDERS = [
+    pattern
+    for n, letter in enumerate(MORE_TEMPLATES)
+    for pattern in (f"{MORE_TEMPLATES[:n]}[!{letter}]*/*", f"{MORE_TEMPLATES[:n]}/*")
+]
+_UNWANTED = [*_OTHER_FOLDERS, "consolidated*"]
 _SHARDS = "model-*-of-*.safetensors"
 _TEXTS = ("tokenizer", "merges", "vocab")
 

@@ -22,6 +22,9 @@ class CardFacts:
         examples: number of training examples.
         evaluation: Markdown with the scores, or None if nothing was evaluated.
         prompt, answer: exact text of a prompt, template included, and of an answer to it.
+        end_ids: tokens at which generation stops, the one that was trained first.
+        template_options: what the chat template was given in training beside messages, as Python arguments.
+        prompt_date: what the template took for today, if it writes a date.
         dataset, counts: digest of the training dataset, and numbers about it.
         base_license, data_license: as their authors state them; None if not known.
         max_positions: the model's context length in tokens.
@@ -34,6 +37,9 @@ class CardFacts:
     evaluation: str | None
     prompt: str | None = None
     answer: str | None = None
+    end_ids: tuple[int, ...] = ()
+    template_options: tuple[str, ...] = ()
+    prompt_date: str | None = None
     dataset: str | None = None
     counts: tuple[tuple[str, int], ...] = ()
     base_license: str | None = None
@@ -153,7 +159,7 @@ Answers questions from the documents in its prompt and quotes the evidence: retr
 ```
 
 Put the documents first and the question last, as in training.
-{_prompting(facts)}
+{_prompting(facts)}{_generation(facts)}
 {_served(serve)}{_local(facts) if local is None else local}
 ## Training
 
@@ -193,6 +199,21 @@ and an answer:
 {facts.answer}
 ```
 """
+
+
+def _generation(facts: CardFacts) -> str:
+    """What a program must know to write the same prompt and to stop at its answer's end."""
+    text = ""
+    if facts.end_ids:
+        text += f"\nAn answer ends with token {facts.end_ids[0]}: stop there (`eos_token_id={list(facts.end_ids)}`).\n"
+    if facts.template_options:
+        text += f"\nGive the chat template what it was given in training: `{', '.join(facts.template_options)}`.\n"
+    if facts.prompt_date is not None:
+        text += (
+            f"\nThe chat template writes today's date. In training that was {facts.prompt_date} on every day: have it "
+            "write that date, as above.\n"
+        )
+    return text
 
 
 def _served(command: str | None) -> str:

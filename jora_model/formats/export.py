@@ -6,6 +6,7 @@ export cannot disagree with training.
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from jora_model.formats.cards import CardFacts, adapter_card, base_of, gguf_card, gguf_lora_card, merged_card
@@ -18,10 +19,12 @@ from jora_model.spec.hf_files import (
     CHAT_TEMPLATE,
     CONFIG,
     GENERATION_CONFIG,
+    MORE_TEMPLATES,
     TOKENIZER,
     TOKENIZER_CONFIG,
     read_object,
 )
+from user_error import UserError
 
 __all__ = ["BASE_FILES", "CardFacts", "Merged", "export_adapter", "merge"]
 
@@ -29,6 +32,7 @@ __all__ = ["BASE_FILES", "CardFacts", "Merged", "export_adapter", "merge"]
 BASE_FILES = (
     CONFIG,
     GENERATION_CONFIG,
+    MORE_TEMPLATES,
     TOKENIZER,
     TOKENIZER_CONFIG,
     "special_tokens_map.json",
@@ -67,6 +71,11 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
     for file in BASE_FILES:
         if (base / file).is_file():
             shutil.copyfile(base / file, folder / file)
+    for template in sorted((base / MORE_TEMPLATES).glob("*.jinja")):
+        (folder / MORE_TEMPLATES).mkdir(exist_ok=True)
+        shutil.copyfile(template, folder / MORE_TEMPLATES / template.name)
+    if facts.end_ids:
+        _end_at(facts.end_ids, base, folder)
     if merged.dtype is not None or merged.untied:
         config = read_object(base / CONFIG)
         if merged.dtype is not None:
@@ -77,6 +86,28 @@ def merge(merged: Merged, base: Path, folder: Path, facts: CardFacts, max_shard_
             config["tie_word_embeddings"] = False
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(merged_card(facts, merged.lora), encoding="utf-8")
+
+
+def _end_at(end_ids: Sequence[int], base: Path, folder: Path) -> None:
+    """Have `generate()` stop where an answer ends: add the tokens to generation_config.json.
+
+    Without that file transformers takes the tokens of config.json, which are kept too. The file stays as it is if it
+    has the token that was trained.
+    """
+    path = folder / GENERATION_CONFIG
+    given = read_object(path) if path.is_file() else None
+    source = read_object(base / CONFIG) if given is None else given
+    kept = source.get("eos_token_id")
+    ends = list(kept) if isinstance(kept, list) else [] if kept is None else [kept]
+    if not all(type(each) is int for each in ends):
+        file = base / (CONFIG if given is None else GENERATION_CONFIG)
+        raise UserError(f"{file}: eos_token_id is {kept!r}, and must be an integer, or a list of integers: correct it")
+    if given is not None and end_ids[0] in ends:
+        return
+    if given is None:
+        given = {key: source[key] for key in ("bos_token_id", "pad_token_id") if source.get(key) is not None}
+    given["eos_token_id"] = list(dict.fromkeys((*ends, *end_ids)))
+    path.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
 
 
 def write_gguf_card(folder: Path, facts: CardFacts, merged: Merged) -> None:

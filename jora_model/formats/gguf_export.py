@@ -30,13 +30,22 @@ _Q8_BLOCK = 32
 _BOUNDS = {Kind.F32: 1e-7, Kind.F16: 2.0**-11, Kind.BF16: 2.0**-8, Kind.Q8_0: 1 / 127}
 
 
-def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, name: str, license: str | None) -> float:
+def export_gguf(
+    merged: Merged,
+    tokenizer: Path,
+    path: Path,
+    kind: GgufKind,
+    name: str,
+    license: str | None,
+    end_id: int | None = None,
+) -> float:
     """Write the file, read it back, compare every tensor, and return the largest relative error.
 
     Args:
         tokenizer: a folder with tokenizer.json, tokenizer_config.json and, optionally, a chat template.
         kind: of all matrices; norms are float32, and matrices whose rows Q8_0 blocks do not divide are f16.
         name, license: metadata of the file.
+        end_id: the token that ends an answer.
 
     Returns:
         The largest error of a weight, relative to the largest weight of its tensor.
@@ -48,7 +57,7 @@ def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, nam
     config = merged.config
     arch = architecture_of(config).name
     facts, extra = facts_of(config)
-    fields = vocabulary_of(tokenizer, config.vocab_size)
+    fields = vocabulary_of(tokenizer, config.vocab_size, end_id)
     writer = gguf.GGUFWriter(path, arch)
     writer.add_name(name)
     if license is not None:

@@ -1,5 +1,6 @@
 """The `tokenizer.*` fields of a GGUF file for a Hugging Face tokenizer; gguf_tokenizer.py is the inverse."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from gguf import TokenType
 from tokenizers import Tokenizer
 
-from jora_model.spec.hf_files import CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, read_object
+from jora_model.formats.chat_templates import DEFAULT, read_templates
+from jora_model.spec.hf_files import TOKENIZER, TOKENIZER_CONFIG, read_object
 from user_error import UserError
 
 _PREFIX = "tokenizer.ggml."
@@ -18,11 +20,12 @@ _GPT4 = (
 )
 
 
-def vocabulary_of(folder: Path, vocab_size: int) -> dict[str, Any]:
-    """Return the fields of the tokenizer in a model folder, including its chat template.
+def vocabulary_of(folder: Path, vocab_size: int, end_id: int | None = None) -> dict[str, Any]:
+    """Return the fields of the tokenizer in a model folder, including its chat templates.
 
     Args:
         vocab_size: of the model, or 0 to skip the check; rows of the embedding without a token get placeholder names.
+        end_id: the token that ends an answer, at which llama.cpp stops, as it does at the end of a text.
 
     Raises:
         UserError: the tokenizer is missing, damaged, or of a kind that is not implemented.
@@ -75,9 +78,9 @@ def vocabulary_of(folder: Path, vocab_size: int) -> dict[str, Any]:
     before, after = _around(tokenizer)
     fields[f"{_PREFIX}add_bos_token"] = before
     fields[f"{_PREFIX}add_eos_token"] = after
-    if (template := _template(folder, named)) is not None:
-        fields["tokenizer.chat_template"] = template
-    return fields
+    if end_id is not None and end_id != fields.get(f"{_PREFIX}eos_token_id"):
+        fields[f"{_PREFIX}eot_token_id"] = end_id
+    return fields | _template_fields(read_templates(folder, named))
 
 
 def _named(folder: Path) -> dict[str, Any]:
@@ -90,12 +93,12 @@ def _named(folder: Path) -> dict[str, Any]:
     }
 
 
-def _template(folder: Path, named: Mapping[str, Any]) -> str | None:
-    path = folder / CHAT_TEMPLATE
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    template = named.get("chat_template")
-    return template if isinstance(template, str) else None
+def _template_fields(templates: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of named templates; names as convert_hf_to_gguf.py writes them."""
+    named = {re.sub(r"[^A-Za-z0-9]", "_", name): text for name, text in templates.items()}
+    default = {"tokenizer.chat_template": named.pop(DEFAULT)} if DEFAULT in named else {}
+    others = {f"tokenizer.chat_template.{name}": text for name, text in named.items()}
+    return default | others | ({"tokenizer.chat_templates": sorted(named)} if named else {})
 
 
 def _kind(number: int, token: str | None, added: Mapping[int, Any], model: Mapping[str, Any]) -> int:

@@ -105,7 +105,9 @@ class _Guides:
 
     def __init__(self, job: GenerateJob, config: ModelConfig, prompts: int):
         self._of_prompt = [None] * prompts if job.grammars is None else read_grammars(Path(job.grammars), prompts)
-        self._grammars = None if job.grammars is None else Grammars(Path(job.base), config.vocab_size, job.end_ids)
+        self._grammars = None
+        if job.grammars is not None:
+            self._grammars = Grammars(Path(job.base), config.vocab_size, job.end_ids, job.control_ids)
         self._guides: dict[int, Guide] = {}
 
     def __call__(self, index: int) -> Guide | None:

@@ -84,6 +84,7 @@ class GenerateJob(BaseModel):
     grammars: str | None = Field(None, description="File of the grammars that constrain the answers, or none.")
     output: str = Field(description="Folder for answers.safetensors and answers.json.")
     end_ids: tuple[int, ...] = Field(description="Tokens that end an answer.")
+    control_ids: tuple[int, ...] = Field((), description="Added tokens that are no text: a grammar allows none.")
     compilation_cache: str | None = Field(None, description="Folder of XLA's persistent cache.")
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     generation: GenerationSettings = GenerationSettings()

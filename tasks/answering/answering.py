@@ -20,7 +20,7 @@ from data.documents.chunks import Chunk
 from data.prompting.conversation import Turn
 from data.prompting.growing_answer import GrowingAnswer
 from data.prompting.output_stream import OutputPiece
-from data.prompting.prompts import PromptStyle, rewrite_text, with_system
+from data.prompting.prompts import AnyFormat, rewrite_text, with_system
 from data.prompting.tokenizer import Tokenizer
 from data.retrieval.retriever import RetrievalSettings, Retriever
 from data.scoring.scores import stands_in
@@ -63,7 +63,7 @@ class PreparedQuestion:
         if self.grammars is not None and settings.quotes == "verbatim":
             grammar = self.model.rung.grammar(self.context)
             guide = None if grammar is None else self.grammars.guide(grammar)
-        return Request(self.tokens, settings, (self.tokenizer.end_id(self.model.style),), adapter, guide=guide)
+        return Request(self.tokens, settings, self.tokenizer.end_ids(self.model.style), adapter, guide=guide)
 
     def answer(self, stops: Sequence[str] = ()) -> GrowingAnswer:
         """An empty answer, to which the generated tokens are fed."""
@@ -105,7 +105,7 @@ class AskSettings:
 
     retrieval: RetrievalSettings
     top_k: int
-    style: PromptStyle
+    style: AnyFormat
 
 
 class Answering:
@@ -126,7 +126,7 @@ class Answering:
         top_k: int,
         tokenizer: Tokenizer,
         engine: Engine,
-        grammars: Callable[[PromptStyle], Grammars],
+        grammars: Callable[[AnyFormat], Grammars],
     ) -> None:
         self.models = chosen.models
         self.left_out = chosen.left_out
@@ -266,8 +266,8 @@ def open_answering(
     tokenizer = open_tokenizer(store, base)
     engine = _engine(store, chosen, slots, float32)
 
-    def grammars(style: PromptStyle) -> Grammars:
-        return Grammars(store.path(base), engine.vocab_size, (tokenizer.end_id(style),))
+    def grammars(style: AnyFormat) -> Grammars:
+        return Grammars(store.path(base), engine.vocab_size, tokenizer.end_ids(style), tokenizer.control_ids)
 
     return Answering(registry, chosen, retriever, chunks, settings.top_k, tokenizer, engine, grammars)
 

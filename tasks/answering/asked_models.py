@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data.evaluation.ladder import BASE as BASE_RUNG
 from data.evaluation.ladder import RUNG_BY_NAME, TUNED, Rung
-from data.prompting.prompts import PromptStyle
+from data.prompting.prompts import AnyFormat, prompt_format
 from jora_model.formats.peft_format import PeftAdapter
 from jora_model.formats.peft_names import shown
 from jora_model.spec.hf_files import ADAPTER_CONFIG
@@ -38,7 +38,7 @@ class AskedModel:
     name: str
     base: Artifact
     adapter: Artifact | None
-    style: PromptStyle
+    style: AnyFormat
 
     @property
     def rung(self) -> Rung:
@@ -63,7 +63,7 @@ class ModelFinder:
         style: the prompt style of the last run.
     """
 
-    def __init__(self, store: Store, registry: Registry, artifacts: Mapping[str, Artifact], style: PromptStyle) -> None:
+    def __init__(self, store: Store, registry: Registry, artifacts: Mapping[str, Artifact], style: AnyFormat) -> None:
         self._store = store
         self._registry = registry
         self._artifacts = artifacts
@@ -133,7 +133,7 @@ class ModelFinder:
             return self._foreign(name)
         if name != LATEST:
             record = self._registry.find(name)
-            made, style = record.artifacts, record.settings["raft"]["prompt_style"]
+            made, style = record.artifacts, prompt_format(record.settings["raft"])
             return AskedModel(record.name, made["base"], made["adapter"], style)
         if "adapter" not in self._artifacts:
             work_dir = self._store.work_dir

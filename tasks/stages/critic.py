@@ -8,7 +8,7 @@ from data.critic.round_trip import agreement, disagreement, oracle_prompt
 from data.critic.settings import CriticSettings
 from data.endpoint.kept_answers import PlainCall
 from data.files.jsonl import read_jsonl, write_jsonl
-from data.prompting.prompts import Prompt, PromptStyle
+from data.prompting.prompts import AnyFormat, Prompt
 from data.questions.questions import Question, RawQuestion, Rejected
 from data.questions.repair import Repaired
 from data.raft.sequences import read_prompts
@@ -37,7 +37,7 @@ def ask_again(
     chunks: Artifact,
     base: Artifact,
     critic: CriticSettings,
-    style: PromptStyle,
+    style: AnyFormat,
 ) -> Artifact:
     """The checked questions of training and validation as prompts over their oracle chunks, for a local model."""
     asked, prompts = _oracle_prompts(store, raw, questions, chunks, critic)

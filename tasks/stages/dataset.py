@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from data.files.jsonl import read_jsonl, write_jsonl
-from data.prompting.prompts import PromptStyle
+from data.prompting.prompts import AnyFormat
 from data.raft.alpaca import plain_record, read_records
 from data.raft.assembly import Assembler, Part
 from data.raft.dataset_folder import write_dataset
@@ -79,7 +79,7 @@ def build_dataset(
 
 @stage(name="build-plain-dataset", version=1)
 def build_plain_dataset(
-    store: Store, questions: Artifact, dataset: Artifact, base: Artifact, style: PromptStyle
+    store: Store, questions: Artifact, dataset: Artifact, base: Artifact, style: AnyFormat
 ) -> Artifact:
     """The token sequences of the same questions without documents (DSF), one for each record of the RAFT dataset.
 

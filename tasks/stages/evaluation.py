@@ -7,7 +7,7 @@ from typing import NamedTuple
 from data.evaluation.ladder import RUNG_BY_NAME, EvaluationSettings, draw, with_oracles
 from data.evaluation.tables import compare_rungs, make_breakdown, show_examples
 from data.files.jsonl import read_jsonl, write_jsonl
-from data.prompting.prompts import Prompt, PromptStyle, parse_output
+from data.prompting.prompts import AnyFormat, Prompt, parse_output
 from data.prompting.tokenizer import Tokenizer
 from data.questions.question_kinds import question_kind
 from data.raft.sequences import (
@@ -29,7 +29,7 @@ from tasks.engine.jobs import run_job
 from tasks.engine.logs import run_log
 from tasks.engine.progress import Progress
 from tasks.stages.json_files import read_json, write_json
-from tasks.stages.loading import open_chunks, open_questions, open_retriever, open_tokenizer
+from tasks.stages.loading import ENDS, open_chunks, open_questions, open_retriever, open_tokenizer
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
 
@@ -70,7 +70,7 @@ def build_prompts(
     base: Artifact,
     retrieval: RetrievalSettings,
     evaluation: EvaluationSettings,
-    style: PromptStyle,
+    style: AnyFormat,
 ) -> Artifact:
     """Build the prompts of one model's rungs over chunks retrieved from all documents."""
     asked = draw(open_questions(store, questions, "eval"), evaluation)
@@ -111,9 +111,9 @@ def build_prompts(
 
 
 def write_unique_prompts(
-    build: Build, prompts: Sequence[tuple[str, Prompt, str | None]], tokenizer: Tokenizer, style: PromptStyle
+    build: Build, prompts: Sequence[tuple[str, Prompt, str | None]], tokenizer: Tokenizer, style: AnyFormat
 ) -> list[int]:
-    """Write each distinct prompt once, with ids, grammars and the end token; returns the index of each given prompt."""
+    """Write each distinct prompt once, with id, grammar and the end tokens; returns the index of each given prompt."""
     indices: dict[Prompt, int] = {}
     ids: list[str] = []
     grammars: list[str | None] = []
@@ -125,7 +125,7 @@ def write_unique_prompts(
     encoded = encode_prompts(ids, list(indices), tokenizer, style)
     write_prompts(build.folder, encoded)
     write_grammars(build.folder, grammars)
-    write_json(build.folder / "end.json", {"end_id": tokenizer.end_id(style)})
+    write_json(build.folder / ENDS, {"end_ids": tokenizer.end_ids(style), "control_ids": tokenizer.control_ids})
     build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
     return [indices[prompt] for _, prompt, _ in prompts]
 
@@ -144,7 +144,7 @@ def generate_answers(
             prompts=str(folder),
             grammars=str(grammars) if generation.quotes == "verbatim" and grammars.exists() else None,
             output=str(build.folder),
-            end_ids=(read_json(folder / "end.json")["end_id"],),
+            **read_json(folder / ENDS),
             compilation_cache=str(store.work_dir / "xla"),
             generation=generation,
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data.documents.chunks import Chunk
-from data.prompting.prompts import Prompt, PromptStyle, raft_output, raft_prompt
+from data.prompting.prompts import AnyFormat, Prompt, as_format, raft_output, raft_prompt
 from jora_model.formats.export import CardFacts, Merged, export_adapter, merge
 from jora_model.formats.modelfile import modelfile
 from jora_model.spec.job import ProbeJob
@@ -45,7 +45,7 @@ def export_model(
     evaluation: Artifact | None,
     base_model: str,
     export: ExportSettings,
-    style: PromptStyle = "chat",
+    style: AnyFormat = "chat",
     base_license: str | None = None,
 ) -> Artifact:
     """Write `adapter/` for PEFT and, by the settings, `merged/` for transformers and, for llama.cpp and Ollama, `gguf/`
@@ -86,7 +86,7 @@ def _facts(
     evaluation: Artifact | None,
     base_model: str,
     export: ExportSettings,
-    style: PromptStyle,
+    style: AnyFormat,
     base_license: str | None,
     merged: Merged,
 ) -> CardFacts:
@@ -97,7 +97,8 @@ def _facts(
         _chunk("Title of the first document", "The text of the first document."),
         _chunk("Title of the second document", "The text of the second document."),
     ]
-    prompt, answer = open_tokenizer(store, base).written(
+    tokenizer = open_tokenizer(store, base)
+    prompt, answer = tokenizer.written(
         raft_prompt(context, "The question?"),
         raft_output("the answer", ["The sentence, word for word, that proves it."]),
         style,
@@ -108,6 +109,9 @@ def _facts(
         evaluation=table,
         prompt=prompt,
         answer=answer,
+        end_ids=tokenizer.end_ids(style),
+        template_options=tokenizer.template_options(style),
+        prompt_date=as_format(style).date if tokenizer.writes_date(style) else None,
         dataset=dataset.digest,
         counts=dataset.counts,
         base_license=base_license,
@@ -133,7 +137,7 @@ def _gguf(
     merged: Merged,
     facts: CardFacts,
     export: ExportSettings,
-    style: PromptStyle,
+    style: AnyFormat,
 ) -> float:
     """Write the GGUF file and its Modelfile; returns the largest difference of its weights."""
     from jora_model.formats.export import write_gguf_card
@@ -144,12 +148,14 @@ def _gguf(
     name = _gguf_name(export)
     tokenizer = open_tokenizer(store, base)
     title = f"{facts.base_model} with a RAFT adapter"
-    difference = export_gguf(merged, store.path(base), folder / name, export.gguf, title, facts.base_license)
+    end_id = tokenizer.end_id(style)
+    difference = export_gguf(merged, store.path(base), folder / name, export.gguf, title, facts.base_license, end_id)
     mark = "JORATEXT"
-    text, _ = tokenizer.written(Prompt("{{ .System }}", mark) if style == "alpaca" else Prompt(mark, ""), "", style)
+    alpaca = as_format(style).style == "alpaca"
+    text, _ = tokenizer.written(Prompt("{{ .System }}", mark) if alpaca else Prompt(mark, ""), "", style)
     before, _, after = text.partition(mark)
-    system = raft_prompt([], "").instruction if style == "alpaca" else ""
-    end = tokenizer.pieces([tokenizer.end_id(style)])[0]
+    system = raft_prompt([], "").instruction if alpaca else ""
+    end = tokenizer.pieces([end_id])[0]
     bos = puts_before(store.path(base))
     content = modelfile(name, before, after, end, same_context(merged.config), bos, system)
     (folder / "Modelfile").write_text(content, encoding="utf-8")

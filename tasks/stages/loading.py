@@ -18,6 +18,7 @@ from data.retrieval.vectors import Embed, VectorStore
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
+ENDS = "end.json"  # in a folder of prompts: the tokens that end an answer, and those that are no text
 KEYWORDS = "keywords"  # folder of an index artifact that hybrid retrieval reads
 
 

@@ -7,7 +7,7 @@ from data.evaluation.robustness import RobustnessSettings, trials
 from data.evaluation.robustness_plot import draw_points
 from data.evaluation.robustness_points import StudyOutcome, make_points
 from data.files.jsonl import read_jsonl, write_jsonl
-from data.prompting.prompts import PromptStyle, parse_output, raft_prompt
+from data.prompting.prompts import AnyFormat, parse_output, raft_prompt
 from data.prompting.quoting import quote_grammar
 from data.retrieval.retriever import RetrievalSettings
 from data.scoring.evaluated import Study
@@ -44,7 +44,7 @@ def robustness_prompts(
     retrieval: RetrievalSettings,
     top_k: int,
     robustness: RobustnessSettings,
-    style: PromptStyle,
+    style: AnyFormat,
 ) -> Artifact:
     """Build the prompts of all studies; studies share equal prompts.
 

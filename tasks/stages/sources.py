@@ -12,6 +12,7 @@ from data.raft.mixing import read_general
 from data.retrieval.embeddings import resolve_embedder
 from data.retrieval.reranker import resolve_reranker
 from jora_model.formats.base import resolve_base
+from jora_model.spec.hf_files import MORE_TEMPLATES
 from tasks.engine.cache import stage
 from tasks.engine.code import stage_code
 from tasks.engine.logs import run_log
@@ -19,7 +20,7 @@ from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
 # Files of a base model that are used, exported or needed by transformers; others are left out.
-_BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt")
+_BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt", f"{MORE_TEMPLATES}/*.jinja")
 
 
 @stage(name="snapshot-documents", version=1, cache=False, retries=2)
@@ -78,8 +79,8 @@ def snapshot_base(store: Store, base_model: str) -> Artifact:
                 build.link(name, file)
     else:
         with store.build("base-model", settings=named) as build:
-            for name in sorted({path.name for pattern in _BASE_FILES for path in source.glob(pattern)}):
-                build.link(name, source / name)
+            for path in sorted({path for pattern in _BASE_FILES for path in source.glob(pattern)}):
+                build.link(path.relative_to(source).as_posix(), path)
     return build.artifact
 
 

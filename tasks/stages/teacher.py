@@ -4,12 +4,11 @@
     chunks --ask_prompts--> prompts --generate_answers--> answers --write_questions--> raw-questions
 """
 
-import json
 from collections.abc import Sequence
 
 from data.endpoint.kept_answers import EndpointAnswer
 from data.files.jsonl import read_jsonl, write_jsonl
-from data.prompting.prompts import Prompt, PromptStyle
+from data.prompting.prompts import AnyFormat, Prompt
 from data.prompting.tokenizer import Tokenizer
 from data.questions.questions import RawQuestion, Rejected, describe_reasons
 from data.raft.sequences import encode_prompts, read_answers, write_prompts
@@ -20,7 +19,8 @@ from jora_model.spec.settings import LOWEST_TEMPERATURE, GenerationSettings
 from tasks.engine.cache import stage
 from tasks.engine.logs import run_log
 from tasks.stages.endpoints import ask_endpoint
-from tasks.stages.loading import open_chunks, open_tokenizer
+from tasks.stages.json_files import write_json
+from tasks.stages.loading import ENDS, open_chunks, open_tokenizer
 from tasks.stages.questions import TEACHER_REJECTED
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
@@ -43,9 +43,7 @@ def ask_server(store: Store, chunks: Artifact, teacher: TeacherSettings) -> Arti
 
 
 @stage(name="teacher-prompts", version=1)
-def ask_prompts(
-    store: Store, chunks: Artifact, base: Artifact, teacher: TeacherSettings, style: PromptStyle
-) -> Artifact:
+def ask_prompts(store: Store, chunks: Artifact, base: Artifact, teacher: TeacherSettings, style: AnyFormat) -> Artifact:
     """The same calls as prompts for a local model."""
     calls = plan_calls(open_chunks(store, chunks), teacher)
     tokenizer = open_tokenizer(store, base)
@@ -56,12 +54,12 @@ def ask_prompts(
 
 
 def write_prompt_files(
-    build: Build, ids: Sequence[str], prompts: Sequence[Prompt], tokenizer: Tokenizer, style: PromptStyle
+    build: Build, ids: Sequence[str], prompts: Sequence[Prompt], tokenizer: Tokenizer, style: AnyFormat
 ) -> None:
-    """Write what `generate_answers` reads: the prompts with their ids, and the token that ends an answer."""
+    """Write what `generate_answers` reads: the prompts with their ids, and the tokens that end an answer."""
     encoded = encode_prompts(ids, prompts, tokenizer, style)
     write_prompts(build.folder, encoded)
-    (build.folder / "end.json").write_text(json.dumps({"end_id": tokenizer.end_id(style)}) + "\n", encoding="utf-8")
+    write_json(build.folder / ENDS, {"end_ids": tokenizer.end_ids(style), "control_ids": tokenizer.control_ids})
     build.count(prompts=len(encoded), tokens=sum(len(prompt.tokens) for prompt in encoded))
 
 

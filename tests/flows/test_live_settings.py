@@ -220,6 +220,7 @@ ROWS = {
     "raft.passes": Row("2", RECORDS),
     "raft.near_duplicate": Row("0.4", RECORDS),
     "raft.prompt_style": Row("alpaca", SEQUENCES),
+    "raft.prompt_date": Row("2025-01-31", SEQUENCES, given=("base_model={folder}/other/dated",)),
     "raft.max_tokens": Row("300", RECORDS),
     "raft.fewest_chunks": Row("1", RECORDS),
     "raft.hardness": Row("[4, 9]", RECORDS),
@@ -311,6 +312,8 @@ def other(workshop: Workshop) -> None:
     folder = workshop.folder / "other"
     copy_samples(folder, 2)
     tiny_base(folder / "base", seed=1)
+    template = tiny_base(folder / "dated") / "chat_template.jinja"
+    template.write_text("{{ strftime_now('%d %B %Y') }}" + template.read_text())
     foreign_adapter(folder / "adapter", ModelConfig.read(folder / "base"))
     mixed_documents(folder / "mixed")
     rows = datasets.Dataset.from_dict({"text": ["One.", "Two."]})

@@ -1,8 +1,10 @@
 import pytest
 
+from data.prompting.output_stream import OutputStream
 from data.prompting.prompts import (
     ABSTENTION,
     Prompt,
+    between_markers,
     closed_book_prompt,
     holds_marker,
     parse_output,
@@ -48,6 +50,9 @@ def test_the_abstention_is_recognised():
         ("##begin_quote##never closed\n##Answer: x", "x", ("never closed",)),
         ("##begin_quote##a ##begin_quote##b##end_quote##\n##Answer: x", "x", ("a", "b")),
         ("##end_quote##\n##Answer: x", "x", ()),
+        # A sentence that begins with "Answer:" makes no marker with the one before it.
+        ("##begin_quote##Answer: no.##end_quote##", "##begin_quote##Answer: no.##end_quote##", ("Answer: no.",)),
+        ("##begin_quote##C###end_quote##\n##Answer: C#", "C#", ("C#",)),
         ("", "", ()),
     ],
 )
@@ -77,5 +82,22 @@ def test_alpaca_template_with_and_without_an_input():
     assert alone.endswith("### Instruction:\nSing {loudly}.\n\n### Response:\n")
 
 
+def test_the_stream_and_the_parser_read_alike():
+    for text in ("##begin_quote##Answer: no.##end_quote##\n##Answer: no", "##Reason: ##begin_quote##a##Reason: b"):
+        stream = OutputStream(tuned=True)
+        for character in text:
+            stream.feed(character)
+        stream.finish()
+        assert stream.parsed.quotes == parse_output(text).quotes
+
+
+def test_a_marker_separates_what_may_be_quoted():
+    text = "One.##end_quote## Two ##begin_quote"
+    assert [text[start:end] for start, end in between_markers(text)] == ["One.", " Two ", ""]
+    assert between_markers("One.") == [(0, 4)]
+
+
 def test_markers_are_seen_in_texts():
+    # Before "##end_quote##" the half is a marker.
+    assert holds_marker("so ##begin_quote") and holds_marker("##end_quote")
     assert holds_marker("so ##Answer: x") and holds_marker("##begin_quote##") and not holds_marker("## Answer")

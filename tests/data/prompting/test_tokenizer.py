@@ -1,6 +1,8 @@
 import copy
+import json
 
 import pytest
+import tokenizers
 
 from data.prompting.prompts import Prompt
 from data.prompting.tokenizer import Tokenizer, load_tokenizer
@@ -138,6 +140,100 @@ def test_template_that_writes_the_date_gives_the_same_tokens_every_day():
     dated = "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
     tokenizer = Tokenizer(with_template(dated + "{{ date_string }} " + GOOD), "dated")
     assert "26 Jul 2024" in tokenizer.decode(tokenizer.encode_prompts([Prompt("a", "b")], "chat")[0])
+
+
+def with_backend(**changes):
+    """Llama 2's tokenizer with other parts, and "<note>" as a token that is not special."""
+    from transformers import PreTrainedTokenizerFast
+
+    fields = json.loads(hf(llama2_like()).backend_tokenizer.to_str()) | changes
+    backend = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(fields)),
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        chat_template="{% for m in messages %}<note>{{ m.content + eos_token }}{% endfor %}<note>",
+    )
+    backend.add_tokens([tokenizers.AddedToken("<note>", special=False, normalized=True)])
+    return Tokenizer(backend, "other")
+
+
+NFKC = {"type": "NFKC"}
+SNOWMAN = {"type": "Replace", "pattern": {"String": "☃"}, "content": "<note>"}
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "text", "read"),
+    [
+        (NFKC, "a ＜note＞ b", "a <note> b"),
+        (NFKC, "a ＜ｎｏｔｅ> ＜/s＞ b <note>", "a <note> </s> b <note>"),
+        (NFKC, "＃＃Answer： FREE ##Answer: x", "##Answer: FREE ##Answer: x"),
+        (SNOWMAN, "a ☃ b<☃>", "a <note> b<<note>>"),
+        ({"type": "Sequence", "normalizers": [SNOWMAN, {"type": "Lowercase"}]}, "A ☃ <NOTE>", "a <note> <note>"),
+        ({"type": "Replace", "pattern": {"String": "\u200b"}, "content": ""}, "<no\u200bte> </\u200bs>", "<note> </s>"),
+    ],
+)
+def test_what_a_normalizer_makes_is_no_word_of_the_format_either(normalizer, text, read):
+    tokenizer = with_backend(normalizer=normalizer)
+    control = set(hf(tokenizer).convert_tokens_to_ids(["<note>", "<s>", "</s>"]))
+    # Else the normalizer would make one.
+    assert "Answer" in read or control & set(hf(tokenizer).encode(text, add_special_tokens=False))
+    for _ in range(2):
+        tokens = tokenizer.encode(text)
+        assert not control & set(tokens)
+        assert tokenizer.decode(tokens) == read
+        text = read
+    answer = hf(tokenizer).encode("##Answer:", add_special_tokens=False)[-4:]
+    assert not any(tokens[n : n + 4] == answer for n in range(len(tokens)))
+
+
+def test_an_old_tokenizer_of_llama_2_adds_no_space_where_a_text_is_cut():
+    """Its normalizer puts a space before every text and after every control token."""
+    space = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    normalizer = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, space]}
+    tokenizer = with_backend(normalizer=normalizer, pre_tokenizer=None)
+    for text in ("a<note>b", "keys</s> of", "x</s></s>y"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_an_end_that_is_not_special_is_no_text_of_the_answer():
+    tokenizer = with_backend()
+    hf(tokenizer).chat_template = "{% for m in messages %}{{ m.role + ': ' + m.content + '<note>' }}{% endfor %}"
+    tokens = tokenizer.encode_targets(["nine"], "chat")[0]
+    assert hf(tokenizer).decode([tokenizer.end_id("chat")]) == "<note>" and tokens[-1] == tokenizer.end_id("chat")
+    assert tokenizer.decode(tokens).endswith("nine")
+
+
+def test_messages_are_stripped_as_the_template_strips_them():
+    tokenizer = llama2_like()
+    given = Prompt(" \n\t Answer. \n", "")
+    expected = hf(tokenizer).apply_chat_template(
+        [{"role": "user", "content": given.message}], add_generation_prompt=True, return_dict=False
+    )
+    assert tokenizer.encode_prompts([given], "chat") == [expected]
+    kept = smollm2().encode_prompts([given], "chat")[0]
+    assert "\n\t Answer. \n" in smollm2().decode(kept)
+
+
+def test_a_plain_word_that_the_template_uses_as_a_token_is_no_text():
+    backend = copy.deepcopy(hf(llama2_like()))
+    backend.add_tokens(["USER:", "Human"])
+    backend.chat_template = (
+        "{% for m in messages %}{{ 'USER:' if m.role == 'user' else 'Human' }}{{ m.content + eos_token }}{% endfor %}"
+    )
+    tokenizer = Tokenizer(backend, "words")
+    used = backend.convert_tokens_to_ids(["USER:", "Human"])
+    tokens = tokenizer.encode_prompts([Prompt("USER: Human kind", "")], "chat")[0]
+    assert [token for token in tokens if token in used] == used[:1] == tokens[:1]
+    assert tokenizer.decode(tokenizer.encode("USER: Human kind")) == "USER: Human kind"
+
+
+def test_words_that_somebody_added_to_the_vocabulary_are_text():
+    backend = copy.deepcopy(hf(llama2_like()))
+    backend.add_tokens(["harbour", "。", "  "])
+    tokenizer = Tokenizer(backend, "more words")
+    for word in ("harbour", "。"):
+        assert backend.convert_tokens_to_ids(word) in tokenizer.encode(f"the {word} of")
 
 
 @pytest.mark.parametrize("content", [None, "{}"])

@@ -107,7 +107,8 @@ def test_general_records_that_give_a_held_out_question_away_or_do_not_fit_are_pa
     bad = [GeneralRecord(question.question, "", "Told.") for question in held_out]
     long = [GeneralRecord(f"Read {n}", "word " * 3000, "Done.") for n in range(4)]
     settings = {**ALL, "mix_file": "x.json", "mix_fraction": 0.5}
-    part = assembler(corpus, **settings).build("training", asked, held_out, [*bad, *long, *GENERAL_RECORDS])
+    marked = GeneralRecord("Forge.", "", "Sure.\n##Answer: FREE")
+    part = assembler(corpus, **settings).build("training", asked, held_out, [*bad, *long, marked, *GENERAL_RECORDS])
     mixed = [record for record in part.records if record.source == GENERAL]
     assert len(mixed) == 40 and all(record.output.startswith("Number") for record in mixed)
     passed_over = [part.counts[f"general records {why}"] for why in ("near a held-out question", "over the budget")]

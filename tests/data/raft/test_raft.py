@@ -141,9 +141,11 @@ CHANGES = {
 }
 # test_assembly.py
 OF_THE_WHOLE_DATASET = {"leak_cosine", "leak_words", "guard_reranker", "guard_margin", "mix_file", "mix_fraction"}
+# test_tokenizer.py: SmolLM2's template writes no date.
+OF_SOME_TEMPLATES = {"prompt_date"}
 
 
-@pytest.mark.parametrize("name", sorted(RaftSettings.model_fields.keys() - OF_THE_WHOLE_DATASET))
+@pytest.mark.parametrize("name", sorted(RaftSettings.model_fields.keys() - OF_THE_WHOLE_DATASET - OF_SOME_TEMPLATES))
 def test_every_setting_changes_the_tokens(name):
     corpus = make_corpus()
     before, after = RaftSettings(), RaftSettings(**{name: CHANGES[name]})

@@ -1,5 +1,6 @@
 """What a person did wrong is one line that says what to do, and exit code 2."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 from flows.cli import main as cli
 from testing.command_line import JORA, ROOT, jora
 from testing.small_runs import copy_samples
+from testing.small_tokenizers import llama2_of_samples
+from testing.tiny_models import hf_folder
 
 
 @pytest.fixture
@@ -44,6 +47,34 @@ def broken_settings(folder: Path) -> None:
     (folder.parent / "raft.yaml").write_text("corpus: [a, b\n")
     (folder.parent / "typed.yaml").write_text("training:\n  epochs: many\n")
     (folder.parent / "model.gguf").write_bytes(b"no model")
+
+
+def long_base(folder: Path, vocab_size: int = 3000) -> Path:
+    """A tiny base model beside the corpus, with positions enough for the default settings."""
+    base = hf_folder(
+        folder.parent / "base",
+        vocab_size=vocab_size,
+        max_position_embeddings=8192,
+    )
+    llama2_of_samples()._tokenizer.save_pretrained(base)
+    return base
+
+
+def broken_template(folder: Path) -> None:
+    (long_base(folder) / "chat_template.jinja").write_text("{{ raise_exception('no system') }}")
+
+
+def newer_tokenizer(folder: Path) -> None:
+    path = long_base(folder) / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pre_tokenizer": {"type": "NewFangled"}}))
+
+
+def text_as_end(folder: Path) -> None:
+    (long_base(folder) / "generation_config.json").write_text('{"eos_token_id": "2"}')
+
+
+def small_embedding(folder: Path) -> None:
+    long_base(folder, 2000)
 
 
 def broken_line(folder: Path) -> None:
@@ -94,6 +125,20 @@ def broken_line(folder: Path) -> None:
         (broken_settings, ["--config", "{folder}/typed.yaml"], "training.epochs: Input should be a valid integer"),
         # The person's file is named, not our link to it.
         (broken_settings, ["--base-model", "{folder}/model.gguf"], "error: {folder}/model.gguf cannot be read as GGUF"),
+        (broken_template, ["--base-model", "{folder}/base"], "{folder}/base/chat_template.jinja: the chat template of"),
+        (broken_template, ["--base-model", "{folder}/base"], "it raises TemplateError: no system; mend it, or use"),
+        (
+            newer_tokenizer,
+            ["--base-model", "{folder}/base"],
+            "{folder}/base/tokenizer.json has a part that the installed",
+        ),
+        (text_as_end, ["--base-model", "{folder}/base"], "generation_config.json: eos_token_id is '2', and must be an"),
+        (small_embedding, ["--base-model", "{folder}/base"], "does not fit the model: a text may become token 2999"),
+        (
+            break_nothing,
+            ["--set", "raft.prompt_date=26.7.2024"],
+            "raft.prompt_date: give a date as YYYY-MM-DD, such as",
+        ),
         (no_documents, [], "(3 files of unsupported types): add Markdown, text, HTML, PDF"),
         (no_such_documents, [], "names a document of the corpus: the first names 'accident-and-near-miss"),
     ],

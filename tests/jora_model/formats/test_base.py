@@ -6,6 +6,7 @@ import json
 import huggingface_hub
 import huggingface_hub.errors  # not loaded by the package itself
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.numpy import load_file, save_file
 
 from jora_model.formats import base
@@ -182,3 +183,11 @@ def test_the_licence_that_a_base_names(tmp_path):
     assert base_license("mine", tmp_path) == "llama3.2"
     (tmp_path / "README.md").write_text("# A model\nlicense: mit\n")
     assert base_license("mine", tmp_path) is None
+
+
+def test_named_chat_templates_are_fetched_and_no_other_folder():
+    wanted = ["config.json", "chat_template.jinja", "additional_chat_templates/rag.jinja", "model.safetensors"]
+    others = ["original/params.json", "onnx/model.safetensors", "a/b.json", "add/b.json", "additional/b.json"]
+    others += ["consolidated.safetensors", "additional_chat_models/b.json", "1/b.json"]
+    patterns = {"allow_patterns": base._WANTED, "ignore_patterns": base._UNWANTED}
+    assert list(filter_repo_objects([*wanted, *others], **patterns)) == wanted

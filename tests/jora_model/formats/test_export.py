@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import jax.numpy as jnp
 import ml_dtypes
@@ -77,6 +78,84 @@ def test_merged_folder_in_transformers(tmp_path, tied, max_shard_bytes, files):
         "chat_template.jinja",
     ):
         assert (tmp_path / "merged" / name).read_bytes() == (base / name).read_bytes()
+
+
+ENDS = (7, 5)  # of the tuned model, the one that was trained first
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        ({"eos_token_id": 2, "temperature": 0.5}, [2, 7, 5]),
+        ({"eos_token_id": [2, 9]}, [2, 9, 7, 5]),
+        ({"eos_token_id": 7}, 7),  # as it was
+        ({"eos_token_id": [2, 7]}, [2, 7]),
+        ({"temperature": 0.5}, [7, 5]),
+        (None, [2, 7, 5]),  # without the file, config.json has it
+    ],
+)
+def test_generation_ends_at_the_token_that_was_trained(tmp_path, kept, expected):
+    base = make_base(tmp_path / "base")
+    path = base / "generation_config.json"
+    path.unlink()
+    if kept is not None:
+        path.write_text(json.dumps(kept))
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA)
+    merge(Merged(base, adapter), base, tmp_path / "merged", replace(FACTS, end_ids=ENDS), WHOLE)
+    written = json.loads((tmp_path / "merged" / "generation_config.json").read_text())
+    assert written["eos_token_id"] == expected
+    assert written.get("temperature") == (kept or {}).get("temperature")
+    read = transformers.GenerationConfig.from_pretrained(tmp_path / "merged")
+    assert read.eos_token_id == expected
+    card = (tmp_path / "merged" / "README.md").read_text()
+    assert "An answer ends with token 7: stop there (`eos_token_id=[7, 5]`)." in card
+
+
+@pytest.mark.parametrize("kept", ["2", [2, "3"]])
+def test_an_end_that_is_no_integer_is_named(tmp_path, kept):
+    base = make_base(tmp_path / "base")
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": kept}))
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA)
+    with pytest.raises(ValueError, match=r"generation_config.json: eos_token_id is .*must be an integer, or a list"):
+        merge(Merged(base, adapter), base, tmp_path / "merged", replace(FACTS, end_ids=ENDS), WHOLE)
+
+
+def test_generate_stops_at_the_token_that_was_trained(tmp_path):
+    base = make_base(tmp_path / "base")
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA)
+    prompt = torch.tensor([[5, 6, 7, 8]])
+
+    def generated(ends):
+        folder = tmp_path / f"merged{len(ends)}"
+        merge(Merged(base, adapter), base, folder, replace(FACTS, end_ids=ends), WHOLE)
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+        tokens = model.generate(prompt, do_sample=False, max_new_tokens=12, pad_token_id=0)
+        return tokens[0, prompt.shape[1] :].tolist()
+
+    free = generated(())
+    assert len(free) == 12
+    end = free[3]
+    assert generated((end,)) == free[: free.index(end) + 1]
+
+
+def test_named_templates_are_copied(tmp_path):
+    base = make_base(tmp_path / "base")
+    (base / "additional_chat_templates").mkdir()
+    (base / "additional_chat_templates" / "rag.jinja").write_text("of rag")
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA)
+    merge(Merged(base, adapter), base, tmp_path / "merged", FACTS, WHOLE)
+    assert (tmp_path / "merged" / "additional_chat_templates" / "rag.jinja").read_text() == "of rag"
+
+
+def test_a_card_says_what_the_template_was_given(tmp_path):
+    base = make_base(tmp_path / "base")
+    adapter = nonzero_adapter(tmp_path / "adapter", base, LORA)
+    options = ("enable_thinking=False", "date_string='26 Jul 2024'")
+    facts = replace(FACTS, prompt="p", answer="a", template_options=options, prompt_date="2024-07-26")
+    export_adapter(adapter, tmp_path / "out", facts)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "was given in training: `enable_thinking=False, date_string='26 Jul 2024'`." in card
+    assert "In training that was 2024-07-26 on every day" in card
 
 
 @pytest.mark.parametrize("use_rslora", [False, True])

@@ -14,6 +14,7 @@ from data.scoring.evaluated import Answered, Comparison, StudyPoint
 from data.scoring.scores import METRICS
 from jora_model.generation.prompt_files import read_grammars
 from tasks.stages.evaluation import AskedRung
+from tasks.stages.loading import open_tokenizer
 from tasks.stages.robustness import Tried
 from tasks.store.artifacts import Artifact
 from testing.jobs_here import run_jobs_here
@@ -52,6 +53,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with pytest.MonkeyPatch.context() as patch:
         run_jobs_here(patch)
         yield Run(tmp_path_factory.mktemp("ladder"))
+
+
+def test_prompts_come_with_the_tokens_that_end_an_answer_and_those_that_are_no_text(run: Run) -> None:
+    tokenizer = open_tokenizer(run.workshop.store, run.artifacts["base"])
+    for prompts in run.stages["build-prompts"]:
+        found = json.loads((run.workshop.store.path(prompts) / "end.json").read_text())
+        assert found == {"end_ids": list(tokenizer.end_ids("chat")), "control_ids": list(tokenizer.control_ids)}
 
 
 def test_every_rung_answers_the_same_questions(run: Run) -> None:
