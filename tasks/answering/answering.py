@@ -190,7 +190,7 @@ class Answering:
         elif strange := [token for token in prompt if not 0 <= token < self.engine.vocab_size]:
             most = self.engine.vocab_size - 1
             raise UserError(f"token {strange[0]} is not in the vocabulary; tokens are 0 to {most}")
-        ends = {self._tokenizer.end_id(model.style), self._tokenizer.end_id("alpaca")}
+        ends = self._tokenizer.end_ids(model.style)
         return PreparedPrompt(np.array(prompt, np.int32), _adapter(model), tuple(sorted(ends)))
 
     def decode(self, tokens: Sequence[int]) -> str:
