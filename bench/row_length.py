@@ -125,12 +125,14 @@ def _time(trainer: Trainer, rows: Rows) -> float:
 def attend_densely() -> None:
     """Replace blocked attention by the dense reference from now on."""
 
-    def dense(q: Array, k: Array, v: Array, rope: Any, reach: Array, **_: Any) -> Array:
+    def dense(q: Array, k: Array, v: Array, rope: Any, reach: Array, tiles: Any, mesh: Any, *rest: Any) -> Array:
+        scores, window = rest
+
         def rotated(x: Array) -> Array:
             halves = rotate(x.transpose(0, 2, 3, 1), rope[0][:, None], rope[1][:, None])
             return halves.transpose(0, 3, 1, 2).astype(x.dtype)
 
-        return attend(rotated(q), rotated(k), v, visible(reach))
+        return attend(rotated(q), rotated(k), v, visible(reach, window), scores)
 
     jora_model.model.transformer.block_rope = lambda rope, _: rope  # type: ignore[assignment]
     jora_model.model.transformer.attend_blocked = dense  # type: ignore[assignment]

@@ -31,7 +31,7 @@ class Architecture:
         qk_norm: of queries and keys: over each head, or over all heads together.
         fused: q, k and v are one weight, and so are gate and up (Phi-3).
         biases: linears that always have a bias.
-        bias_fields: the fields of config.json that add biases to the linears of attention and of MLP.
+        bias_fields: the fields of config.json that add biases -> the linears that get one.
         scales_embedding: states are multiplied by sqrt(hidden size) (Gemma).
         window: which layers attend to a window: those of `layer_types`, or all of them.
         types_by: how `layer_types` follows from other fields if it is absent.
@@ -49,7 +49,7 @@ class Architecture:
     qk_norm: Literal["head", "width"] | None = None
     fused: bool = False
     biases: tuple[str, ...] = ()
-    bias_fields: tuple[str, ...] = ()
+    bias_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scales_embedding: bool = False
     window: Literal["none", "types", "all"] = "none"
     types_by: Literal["", "window", "max_window_layers", "pattern", "no_rope"] = ""
@@ -64,7 +64,8 @@ _GEMMA = {
     "max_position_embeddings": 8192,
 }
 _GEMMA2 = {**_GEMMA, "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 2}
-_ATTENTION_BIAS, _BOTH_BIASES = ("attention_bias",), ("attention_bias", "mlp_bias")
+_ATTENTION_BIAS = {"attention_bias": ATTENTION}
+_BOTH_BIASES = {"attention_bias": ATTENTION, "mlp_bias": MLP}
 _WINDOWED = {"sliding_window": 4096}
 _TYPED = ("sliding_window", "layer_types")
 _QWEN = (*_TYPED, "use_sliding_window", "max_window_layers")

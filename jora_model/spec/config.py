@@ -57,8 +57,6 @@ _READ = {
     "bos_token_id",
     "eos_token_id",
     "pad_token_id",
-    "attention_bias",
-    "mlp_bias",
 }
 # Fields of every config that do not change the logits.
 _HARMLESS = {
@@ -298,7 +296,9 @@ def _check_fields(config: Mapping[str, Any], record: Architecture) -> tuple[str,
         notes.append(f"attention_dropout={dropout}: dropout of scores in training is not implemented; trains without")
     if config.get("auto_map"):
         notes.append("auto_map: the model's own code is not run; the layer is that of transformers' class")
-    known = _READ | _HARMLESS | set(record.reads) | set(_ONLY) | {"attention_dropout", "auto_map"}
+    known = (
+        _READ | _HARMLESS | set(record.reads) | set(record.bias_fields) | set(_ONLY) | {"attention_dropout", "auto_map"}
+    )
     strange = sorted(key for key in set(config) - known if config[key] is not None)
     theirs = fields_of(record.model_type) if strange else {}
     for key in strange:
@@ -326,8 +326,8 @@ def _activation(fields: _Fields, record: Architecture) -> Activation:
 def _biases(fields: _Fields, record: Architecture) -> tuple[str, ...]:
     """Names of the linears that have a bias."""
     named = set(record.biases)
-    for key, linears in (("attention_bias", ATTENTION), ("mlp_bias", MLP)):
-        if key in record.bias_fields and fields.flag(key):
+    for key, linears in record.bias_fields.items():
+        if fields.flag(key):
             named |= set(linears)
     return tuple(name for name in (*ATTENTION, *MLP) if name in named)
 
