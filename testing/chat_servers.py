@@ -4,19 +4,23 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import openai
+import pytest
 
 from flows.serving.serve import listen, running
 from flows.settings.config import RunConfig
 from flows.settings.serve_settings import ServeSettings
+from jora_model.generation.engine import Produced, Request
+from jora_model.generation.engine_thread import EngineThread, Listener
 from tasks.answering.answering import Answering
 from testing.waiting import wait_for
 
+QUESTIONS = ("Who broke a collarbone?", "What must be reported within a day?", "Where is the bakehouse?")
 QUIET = {
     "host": "127.0.0.1",
     "port": 0,
@@ -28,6 +32,20 @@ QUIET = {
     "grace_seconds": 5.0,
     "float32": True,
 }
+
+
+def writing(patch: pytest.MonkeyPatch, tokens: Sequence[int]) -> list[Request]:
+    """Every answer of a served model is these tokens, and an end token is not needed; returns the requests."""
+    requests: list[Request] = []
+
+    def ask(thread: EngineThread, request: Request, listener: Listener) -> int:
+        requests.append(request)
+        for place, token in enumerate(tokens, start=1):
+            listener(Produced(0, token, "stop" if place == len(tokens) else None))
+        return len(requests)
+
+    patch.setattr(EngineThread, "ask", ask)
+    return requests
 
 
 @contextmanager

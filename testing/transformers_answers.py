@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 
 
-def greedy_tokens(model: Any, prompt: np.ndarray, max_new_tokens: int, eos: int | None = None) -> np.ndarray:
-    """transformers' greedy continuation of one prompt."""
+def greedy_tokens(
+    model: Any, prompt: np.ndarray, max_new_tokens: int, eos: int | None = None, **settings: Any
+) -> np.ndarray:
+    """transformers' greedy continuation of one prompt.
+
+    Args:
+        settings: further ones of `generate`.
+    """
     import torch
 
     tokens = torch.tensor(prompt[None], dtype=torch.long)
@@ -21,6 +27,7 @@ def greedy_tokens(model: Any, prompt: np.ndarray, max_new_tokens: int, eos: int 
             do_sample=False,
             eos_token_id=eos,
             pad_token_id=0,
+            **settings,
         )
     answer: np.ndarray = out[0, len(prompt) :].numpy()
     return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from data.prompting.output_stream import OutputPiece, OutputStream, TextStream
+from data.prompting.output_stream import OutputPiece, OutputStream, TextStream, first_of
 from data.prompting.prompts import Parsed, is_abstention
 
 
@@ -14,7 +14,8 @@ class GrowingAnswer:
     Args:
         decode: tokens to text (`Tokenizer.decode`).
         tuned: whether the model was trained on the format.
-        stops: the answer ends before the first of these; quotes and reasons may contain them.
+        stops: the answer ends before the first of these. Marked quotes and reasons may contain them; a tuned model's
+            text that begins without a marker ends there as well, since it may be the answer.
 
     Attributes:
         tokens: the number of tokens so far.
@@ -23,7 +24,7 @@ class GrowingAnswer:
     def __init__(self, decode: Callable[[Sequence[int]], str], *, tuned: bool, stops: Sequence[str] = ()) -> None:
         self.tokens = 0
         self._text = TextStream(decode)
-        self._output = OutputStream(tuned=tuned)
+        self._output = OutputStream(tuned=tuned, stops=stops)
         self._stop = StopAt(stops)
         self._answer: list[str] = []
 
@@ -31,6 +32,11 @@ class GrowingAnswer:
     def done(self) -> bool:
         """The answer is complete; further tokens are not needed."""
         return self._output.done or self._stop.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """A stop string has ended the answer."""
+        return self._output.stopped or self._stop.stopped
 
     def feed(self, token: int) -> list[OutputPiece]:
         """The pieces that a token completes; none once the answer is done."""
@@ -65,8 +71,41 @@ class GrowingAnswer:
         return pieces
 
 
+class GrowingText:
+    """A text as it is generated, token by token, without a format.
+
+    Args:
+        decode: tokens to text (`Tokenizer.decode`).
+        stops: the text ends before the first of these.
+
+    Attributes:
+        tokens: the number of tokens so far.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = ()) -> None:
+        self.tokens = 0
+        self._text = TextStream(decode)
+        self._stop = StopAt(stops)
+
+    @property
+    def stopped(self) -> bool:
+        """A stop string has ended the text; further tokens are not needed."""
+        return self._stop.stopped
+
+    def feed(self, token: int) -> str:
+        """The text that a token completes; none once the text has ended."""
+        if self.stopped:
+            return ""
+        self.tokens += 1
+        return self._stop.feed(self._text.feed(token))
+
+    def finish(self) -> str:
+        """The text that was held back; no token follows."""
+        return self._stop.feed(self._text.finish()) + self._stop.finish()
+
+
 class StopAt:
-    """Ends a text before the first of some strings.
+    """Ends a text before the first of some strings: the one that is complete first, however the text arrives.
 
     Attributes:
         stopped: one of them has appeared.
@@ -82,10 +121,9 @@ class StopAt:
         if self.stopped:
             return ""
         self._waiting += text
-        starts = [start for stop in self._stops if (start := self._waiting.find(stop)) >= 0]
-        if starts:
+        if (stop := first_of(self._stops, self._waiting)) is not None:
             self.stopped = True
-            ready, self._waiting = self._waiting[: min(starts)], ""
+            ready, self._waiting = self._waiting[: stop.start], ""
             return ready
         held = max((_overlap(self._waiting, stop) for stop in self._stops), default=0)
         ready = self._waiting[: len(self._waiting) - held]

@@ -56,20 +56,25 @@ class OutputStream:
     """Splits an output into pieces as its text is generated.
 
     A text that does not begin with a marker is all answer. From a tuned model, which should begin with a marker, such a
-    text is held back until the end or until an answer is marked.
+    text is held back until a marker or its end: it is the reason or the answer. No piece of a tuned model's output has
+    a marker in it.
 
     Args:
         tuned: whether the model was trained on the format.
+        stops: strings that end a text which is held back; what is before them is the answer. In other texts they are
+            the caller's concern.
 
     Attributes:
-        done: the answer's line has ended; further text is ignored.
+        done: the answer has ended; further text is ignored.
+        stopped: one of `stops` has ended it.
         text: the text so far, without what follows the end of the answer.
     """
 
-    def __init__(self, *, tuned: bool) -> None:
-        self.done = False
+    def __init__(self, *, tuned: bool, stops: Sequence[str] = ()) -> None:
+        self.done = self.stopped = False
         self.text = ""
         self._tuned = tuned
+        self._stops = tuple(stops)
         self._waiting = ""  # possibly the beginning of a marker, or white space at the end
         self._kind: Kind | None = None
         self._answered = False  # the answer was marked
@@ -113,7 +118,7 @@ class OutputStream:
         if self._kind is None and not self._begin(last):
             return False
         if self._kind == "answer":
-            return self._take_answer(pieces, last)
+            return self._take_answer(pieces, last or self.done)
         marker, position = _first_marker(self._waiting)
         if marker is None:
             held = 0 if last else _held(self._waiting)
@@ -138,29 +143,37 @@ class OutputStream:
         text = self._waiting.lstrip()
         if not text:
             return False
-        if any(text.startswith(marker) for marker in MARKERS):
+        if text.startswith(MARKERS):
             self._kind = "reason"
             return True
         if not last and any(marker.startswith(text) for marker in MARKERS):
             return False
-        if self._tuned and not last:
-            if ANSWER not in text:
+        if self._tuned:
+            stop, marker = first_of(self._stops, text), first_of(MARKERS, text)
+            # Whichever is complete first, so that it does not matter how the text arrives.
+            if stop is not None and (marker is None or stop.end < marker.end):
+                self._cut(text[stop.start :])
+                self._kind, self._waiting = "answer", text[: stop.start]
+                self.done = self.stopped = True
+                return True
+            if marker is not None:
+                self._kind = "reason"
+                return True
+            if not last:
                 return False
-            self._kind = "reason"
-            return True
         self._kind, self._waiting = "answer", text
         return True
 
     def _take_answer(self, pieces: list[OutputPiece], last: bool) -> bool:
         if not self._started:
             self._waiting = self._waiting.lstrip(" \t" if self._answered else None)
-        # A marked answer is one line; another marker begins another answer.
-        marks = (ANSWER, "\n") if self._answered else (ANSWER,)
+        # A marked answer is one line without markers; the marker of an answer begins another one.
+        marks = (*MARKERS, "\n") if self._answered else (ANSWER,)
         ends = [end for mark in marks if (end := self._waiting.find(mark)) >= 0]
         if ends:
             rest = self._waiting[min(ends) :]
             self._emit(pieces, "answer", self._waiting[: min(ends)].rstrip())
-            self.text = self.text[: len(self.text) - len(rest)]
+            self._cut(rest)
             self._waiting, self.done = "", True
             return False
         held = 0 if last else _held(self._waiting)
@@ -169,12 +182,30 @@ class OutputStream:
         self._emit(pieces, "answer", ready)
         return False
 
+    def _cut(self, rest: str) -> None:
+        """Take what follows the end of the answer off the text."""
+        self.text = self.text[: len(self.text) - len(rest)]
+
     def _emit(self, pieces: list[OutputPiece], kind: Kind, text: str) -> None:
         if not self._started:
             text = text.lstrip()
         if text:
             self._started = True
             pieces.append(OutputPiece(kind, text))
+
+
+class Place(NamedTuple):
+    """A part of a text."""
+
+    start: int
+    end: int
+
+
+def first_of(strings: Sequence[str], text: str) -> Place | None:
+    """Where the string is that is complete first, of two the longer one; None: the text has none of them."""
+    starts = ((text.find(string), len(string)) for string in strings)
+    places = [Place(start, start + length) for start, length in starts if start >= 0]
+    return min(places, key=lambda place: (place.end, place.start), default=None)
 
 
 def _first_marker(text: str) -> tuple[str | None, int]:

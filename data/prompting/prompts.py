@@ -31,6 +31,23 @@ END_QUOTE = "##end_quote##"
 ANSWER = "##Answer:"
 MARKERS = (REASON, BEGIN_QUOTE, END_QUOTE, ANSWER)
 
+# A plain text with examples, which also a small model continues as meant; as an instruction it answered the question.
+_REWRITE = """\
+Conversations, each with its last question rewritten so that it can be understood alone: names stand in place of words \
+such as it, she, they.
+
+User: Who built the old bridge?
+Assistant: Anna Holt
+User: When did she die?
+The last question on its own: When did Anna Holt die?
+
+User: Where is the school?
+Assistant: On Mill Lane
+User: How many pupils does it have?
+The last question on its own: How many pupils does the school have?
+
+{turns}User: {question}
+The last question on its own:"""
 _CLOSED_BOOK = "Answer the question in a few words."
 _RETRIEVAL = "Read the documents and answer the question in a few words. Give only the answer."
 # The wording of Stanford Alpaca, on which models of this format were trained.
@@ -91,6 +108,22 @@ def retrieval_prompt(context: Sequence[Chunk], question: str) -> Prompt:
 def closed_book_prompt(question: str) -> Prompt:
     """The question alone."""
     return Prompt(_CLOSED_BOOK, f"Question: {fold_space(question)}")
+
+
+def with_system(prompt: Prompt, system: str) -> Prompt:
+    """The prompt with a system message before its task, in all styles; not every chat template has that role."""
+    return Prompt(f"{system}\n\n{prompt.instruction}", prompt.input) if system.strip() else prompt
+
+
+def rewrite_text(turns: Sequence[tuple[str, str]], question: str) -> str:
+    """A text whose continuation, up to the end of the line, is the last question of a conversation as one that stands
+    alone.
+
+    Args:
+        turns: (role, text) of the turns before it, oldest first.
+    """
+    said = "".join(f"{role.capitalize()}: {fold_space(text)}\n" for role, text in turns)
+    return _REWRITE.format(turns=said, question=fold_space(question))
 
 
 def raft_output(answer: str, quotes: Sequence[str], reason: str | None = None) -> str:

@@ -99,6 +99,10 @@ class Tokenizer:
         """The tokens of a plain text, without control tokens."""
         return self._encode([[(text, False)]])[0]
 
+    def encode_start(self, text: str) -> list[int]:
+        """The tokens of a plain text, with what the tokenizer puts before every text, such as Llama's <s>."""
+        return [*self._frame("alpaca").start_ids, *self.encode(text)]
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text, as `encode` returns them."""
         return [len(tokens) for tokens in self._encode([[(text, False)] for text in texts])]

@@ -71,7 +71,9 @@ class TeacherSettings(EndpointSettings):
     temperature: float | None = Field(
         default=0.7, ge=0, description="Sampling temperature; null: the server's default (local: 0)."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the draws of chunks and kinds; also sent to the server.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of the draws of chunks and kinds; also sent to the server."
+    )
     concurrency: int = Field(default=8, ge=1, le=1024, description="Number of concurrent calls; local: batch size.")
 
     @model_validator(mode="after")

@@ -58,9 +58,23 @@ def serve(
         float, typer.Option("--grace-seconds", help="Time to finish running answers at shutdown.")
     ] = 10.0,
     float32: Annotated[bool, typer.Option("--float32", help="Slower; answers do not vary with batching.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Name of this server to answer to, or *. Repeatable.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option("--allow-origin", help="Origin of web pages that may ask (CORS), or *. Repeatable."),
+    ] = None,
+    reply_format: Annotated[
+        str, typer.Option("--reply-format", help="Content of a reply: answer; or text, with quotes and reasons in it.")
+    ] = "answer",
+    earlier_turns: Annotated[
+        str, typer.Option("--earlier-turns", help="Turns before the question: rewrite it by them, refuse, or ignore.")
+    ] = "rewrite",
 ) -> None:
-    """Serve OpenAI's API (/v1/chat/completions, /v1/models) with retrieval and sources."""
+    """Serve OpenAI's API (chat and text completions, models) with retrieval and sources."""
     settings = {name: value for name, value in locals().items() if name not in ("work_dir", "models")}
+    settings |= {name: tuple(settings[name] or ()) for name in ("allow_host", "allow_origin")}
     from flows.serving.serve import serve as run
     from flows.settings.serve_settings import make_settings
 

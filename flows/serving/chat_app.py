@@ -1,44 +1,54 @@
-"""The OpenAI-compatible API over an `Answering`: /v1/chat/completions, /v1/models, /health.
+"""The OpenAI-compatible API over an `Answering`: /v1/chat/completions, /v1/completions, /v1/models, /health.
 
 A request is admitted, read and checked; the retriever's thread adds chunks and the engine's thread generates. It
 frees its slot however it ends; a client that disconnects cancels it at once.
 """
 
 import asyncio
-import hmac
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from data.prompting.growing_answer import GrowingAnswer
-from data.prompting.output_stream import OutputPiece
-from flows.serving.chat_reply import Reply
-from flows.serving.chat_request import ChatRequest, Refusal, read_chat
+from flows.serving.backend import Backend
+from flows.serving.callers import Callers
+from flows.serving.chat import ChatAnswer
+from flows.serving.chat_request import ChatRequest
+from flows.serving.completion import CompletionAnswer
+from flows.serving.completion_request import CompletionRequest
 from flows.serving.connection import EventStream, Gone, read_body, unless_gone
+from flows.serving.request_fields import Refusal, RequestFields, read_request
+from flows.serving.tokens import closing
 from flows.settings.serve_settings import ServeSettings
-from jora_model.generation.engine import Produced
 from jora_model.generation.engine_thread import EngineThread
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Answering, PreparedQuestion
+from tasks.answering.answering import Answering
 from tasks.answering.asked_models import AskedModel
-from user_error import UserError
 
 log = logging.getLogger(__name__)
 
-_LOOPBACK_NAMES = {"127.0.0.1", "localhost", "::1"}
-# A question with more characters than this per position of the model is refused before it is tokenized.
-_CHARACTERS_PER_POSITION = 16
+
+class _Answer(Protocol):
+    """An answer that is ready to be generated, in one of two forms."""
+
+    async def whole(self) -> dict[str, Any]:
+        """The body of the complete answer."""
+
+    def events(self) -> AsyncGenerator[bytes]:
+        """Server-sent events."""
+
+
+_Ask = Callable[[Backend, Any, AskedModel], Awaitable[_Answer]]
 
 
 class ChatApp:
@@ -50,7 +60,6 @@ class ChatApp:
     Attributes:
         app: the application for an ASGI server.
         busy: number of admitted requests.
-        closing: whether new requests are refused.
     """
 
     def __init__(
@@ -62,66 +71,76 @@ class ChatApp:
         key: str | None,
     ) -> None:
         self.busy = 0
-        self.closing = False
-        self._answering = answering
-        self._thread = thread
-        self._defaults = defaults
+        self._backend = Backend(answering, thread, defaults, settings)
+        self._callers = Callers(settings, key)
         self._settings = settings
-        self._key = key
         self._seconds = 1.0  # moving average per answer
         self._began = int(time.time())
-        self._retriever = ThreadPoolExecutor(1, "retriever")
-        self.app = Starlette(
+        chat = _Endpoint(self, ChatRequest, ChatAnswer.ask)
+        completions = _Endpoint(self, CompletionRequest, CompletionAnswer.ask)
+        app = Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{name:path}", self._model),
-                Route("/v1/chat/completions", _Endpoint(self), methods=["POST"]),
+                Route("/v1/chat/completions", chat, methods=["POST"]),
+                Route("/v1/completions", completions, methods=["POST"]),
             ],
             exception_handlers={HTTPException: _http_error, Refusal: _refused, Exception: _failed},
         )
+        self.app: ASGIApp = app if not settings.allow_origin else _for_pages_of(app, settings.allow_origin)
+
+    @property
+    def closing(self) -> bool:
+        """Whether new requests are refused."""
+        return self._backend.closing
+
+    @closing.setter
+    def closing(self, value: bool) -> None:
+        self._backend.closing = value
 
     def close(self) -> None:
         """End the retriever's thread and refuse new requests."""
-        self.closing = True
-        self._retriever.shutdown(cancel_futures=True)
+        self._backend.close()
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one chat request.
+    async def answer(self, kind: type[RequestFields], ask: _Ask, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request for an answer.
+
+        Args:
+            kind: its fields.
+            ask: makes the answer.
 
         Raises:
             Refusal: before anything was sent.
         """
         request, limits = Request(scope), self._settings
-        self._check_caller(request)
+        self._callers.check(request)
         self._check_room()
         self.busy += 1
         try:
             body = await read_body(request.headers, receive, limits.max_body_bytes, limits.request_seconds)
-            chat = read_chat(body)
-            model = self._find(chat.model)
-            await unless_gone(self._reply(chat, model, scope, receive, send), receive)
+            asked = read_request(kind, body)
+            model = self._backend.find(asked.model)
+            await unless_gone(self._reply(asked, model, ask, scope, receive, send), receive)
         except Gone:
             log.info("a client disconnected")
         finally:
             self.busy -= 1
 
-    async def _reply(self, chat: ChatRequest, model: AskedModel, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _reply(
+        self, asked: RequestFields, model: AskedModel, ask: _Ask, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         stream, began = EventStream(send), time.monotonic()
         try:
             async with asyncio.timeout(self._settings.request_seconds):
-                settings = chat.generation(self._defaults, self._settings.max_tokens)
-                asked = await self._retrieve(chat.question, model)
-                answer = asked.answer(chat.stops)
-                reply = Reply(asked, answer, with_usage=chat.with_usage)
-                async with aclosing(self._grow(asked, answer, settings)) as growing:
-                    if chat.stream:
-                        await _stream(stream, reply, growing)
-                    else:
-                        pieces, finish = [], ""
-                        async for new, finish in growing:  # noqa: B007  the last one is used
-                            pieces += new
-                        await JSONResponse(reply.complete(pieces, finish))(scope, receive, send)
+                answer = await ask(self._backend, asked, model)
+                if asked.stream:
+                    async with aclosing(answer.events()) as events:
+                        async for content in events:
+                            await stream.write(content)
+                    await stream.end()
+                else:
+                    await JSONResponse(await answer.whole())(scope, receive, send)
             self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
         except (TimeoutError, Refusal) as error:
             seconds = f"{self._settings.request_seconds:g}"
@@ -130,126 +149,61 @@ class ChatApp:
                 raise refusal from None
             await stream.fail(refusal)
 
-    async def _retrieve(self, question: str, model: AskedModel) -> PreparedQuestion:
-        if len(question) > _CHARACTERS_PER_POSITION * self._answering.engine.max_length:
-            raise _too_long(f"the question has {len(question)} characters")
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._retriever, self._answering.ask, question, model)
-        except RuntimeError:
-            if self.closing:
-                raise _closing() from None
-            raise
-
-    async def _grow(
-        self, asked: PreparedQuestion, answer: GrowingAnswer, settings: GenerationSettings
-    ) -> AsyncGenerator[tuple[list[OutputPiece], str]]:
-        """Yield new pieces, with the finish reason beside the last ones; frees the slot also if left early."""
-        loop = asyncio.get_running_loop()
-        heard: asyncio.Queue[Produced | Exception] = asyncio.Queue()
-
-        def hear(item: Produced | Exception) -> None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(heard.put_nowait, item)
-
-        try:
-            number = self._thread.ask(asked.request(settings), hear)
-        except RuntimeError:
-            raise _closing() from None
-        try:
-            while True:
-                item = await heard.get()
-                if isinstance(item, UserError):
-                    raise _too_long(str(item))
-                if isinstance(item, Exception):
-                    raise _closing() from None
-                pieces = answer.feed(item.token)
-                if answer.done or item.finished:
-                    why = "stop" if answer.done else str(item.finished)
-                    yield pieces + answer.finish(), why
-                    return
-                yield pieces, ""
-        finally:
-            self._thread.cancel(number)
-
-    def _check_caller(self, request: Request) -> None:
-        if self._key is not None:
-            scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._key.encode()):
-                raise Refusal(
-                    401, "a valid key is required: Authorization: Bearer KEY", "invalid_api_key",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )  # fmt: skip
-        elif self._settings.loopback and request.url.hostname not in _LOOPBACK_NAMES | {self._settings.host}:
-            # A web page whose host name resolves to this machine (DNS rebinding).
-            raise Refusal(403, f"unknown host {request.url.hostname}", "unknown_host")
-
     def _check_room(self) -> None:
-        if self.closing or not self._thread.alive:
-            raise _closing()
+        if not self._backend.alive:
+            raise closing()
         if self.busy >= self._settings.slots + self._settings.queue:
             seconds = math.ceil(self._seconds * self.busy / self._settings.slots)
             wait = str(min(60, max(1, seconds)))
             raise Refusal(429, f"{self.busy} requests are being answered; try again in {wait} s",
                           "too_many_requests", headers={"Retry-After": wait})  # fmt: skip
 
-    def _find(self, name: str) -> AskedModel:
-        try:
-            return self._answering.find(name)
-        except UserError as error:
-            raise Refusal(404, str(error), "model_not_found", "model") from None
-
     async def _health(self, request: Request) -> Response:
-        alive = self._thread.alive and not self.closing
+        thread, alive = self._backend.thread, self._backend.alive
         content = {
             "status": "ok" if alive else "closing" if self.closing else "failed",
             "busy": self.busy,
-            "seated": self._thread.active,
-            "waiting": self._thread.waiting,
+            "seated": thread.active,
+            "waiting": thread.waiting,
             "slots": self._settings.slots,
         }
         return JSONResponse(content, 200 if alive else 503)
 
     async def _models(self, request: Request) -> Response:
-        self._check_caller(request)
-        return JSONResponse({"object": "list", "data": [self._described(name) for name in self._answering.names]})
+        self._callers.check(request)
+        names = self._backend.answering.names
+        return JSONResponse({"object": "list", "data": [self._described(name) for name in names]})
 
     async def _model(self, request: Request) -> Response:
-        self._check_caller(request)
-        name = request.path_params["name"]
-        self._find(name)
-        return JSONResponse(self._described(name))
+        self._callers.check(request)
+        return JSONResponse(self._described(request.path_params["name"]))
 
     def _described(self, name: str) -> dict[str, Any]:
         common = {"id": name, "object": "model", "created": self._began, "owned_by": "jora"}
-        return {**common, "root": self._find(name).name}
+        return {**common, "root": self._backend.find(name).name}
 
 
 class _Endpoint:
     """An ASGI application: Starlette would give a function the request without `receive` and `send`."""
 
-    def __init__(self, app: ChatApp) -> None:
+    def __init__(self, app: ChatApp, kind: type[RequestFields], ask: _Ask) -> None:
         self._app = app
+        self._kind = kind
+        self._ask = ask
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app.answer(scope, receive, send)
+        await self._app.answer(self._kind, self._ask, scope, receive, send)
 
 
-async def _stream(stream: EventStream, reply: Reply, growing: AsyncIterator[tuple[list[OutputPiece], str]]) -> None:
-    """Send events as they come; nothing before the first token, so that an earlier error can be an HTTP status."""
-    async for pieces, finish in growing:
-        opening = b"" if stream.started else reply.first()
-        await stream.write(opening + reply.more(pieces) + (reply.last(finish) if finish else b""))
-    await stream.end()
-
-
-def _too_long(message: str) -> Refusal:
-    return Refusal(400, message, "context_length_exceeded", "messages")
-
-
-def _closing() -> Refusal:
-    return Refusal(
-        503, "the server is shutting down, or its generator has failed", "unavailable", headers={"Retry-After": "5"}
+def _for_pages_of(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+    """The application, which pages of these origins may call from a browser (CORS)."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=("Retry-After",),
+        allow_private_network=True,
     )
 
 

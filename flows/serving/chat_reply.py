@@ -1,7 +1,8 @@
 """Response bodies in OpenAI's format, with additional fields for sources and quotes.
 
-content            the answer alone
-reasoning_content  the text before it: reasons and quotes
+content            "answer": the answer alone; "text": reasons, quotes and the answer as plain text
+reasoning_content  "answer": the text before the answer, reasons and quotes; "text": nothing
+question           what was asked of the documents: the last message, or what it was rewritten to
 sources            the retrieved chunks, best first
 quotes             the quotes, each with the index of its source; null: in none of them, do not rely on it
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 from data.prompting.growing_answer import GrowingAnswer
 from data.prompting.output_stream import OutputPiece
+from flows.settings.serve_settings import ReplyFormat
 from tasks.answering.answering import PreparedQuestion
 
 DONE = b"data: [DONE]\n\n"
@@ -28,16 +30,15 @@ class Reply:
         with_usage: chunks have a field `usage`, and a last chunk has the counts.
     """
 
-    def __init__(self, asked: PreparedQuestion, answer: GrowingAnswer, *, with_usage: bool = False) -> None:
+    def __init__(
+        self, asked: PreparedQuestion, answer: GrowingAnswer, format_: ReplyFormat, *, with_usage: bool = False
+    ) -> None:
         self._asked = asked
         self._answer = answer
         self._with_usage = with_usage
-        self._common = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
-            "created": int(time.time()),
-            "model": asked.model.name,
-        }
-        self._quoting = self._reasoned = False
+        self._common = common_fields("chatcmpl", asked.model.name)
+        self._text = format_ == "text"
+        self._quoting = self._reasoned = self._answered = False
 
     def complete(self, pieces: Sequence[OutputPiece], finish: str) -> dict[str, Any]:
         """The body of an answer without streaming."""
@@ -46,15 +47,16 @@ class Reply:
             "role": "assistant",
             "content": "".join(delta.get("content", "") for delta in deltas),
             "refusal": None,
-            "reasoning_content": "".join(delta.get("reasoning_content", "") for delta in deltas),
         }
+        if not self._text:
+            message["reasoning_content"] = "".join(delta.get("reasoning_content", "") for delta in deltas)
         choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
         body = {**self._common, "object": "chat.completion", "choices": [choice], "usage": self._usage()}
-        return {**body, "sources": self._sources(), "quotes": self._quotes()}
+        return {**body, **self._found(), "quotes": self._quotes()}
 
     def first(self) -> bytes:
         """The first chunk of a stream, with the sources."""
-        return self._chunk({"role": "assistant", "content": ""}, sources=self._sources())
+        return self._chunk({"role": "assistant", "content": ""}, **self._found())
 
     def more(self, pieces: Sequence[OutputPiece]) -> bytes:
         """Chunks of new pieces; empty if no piece has text."""
@@ -70,17 +72,21 @@ class Reply:
         return end + DONE
 
     def _delta(self, piece: OutputPiece) -> dict[str, str]:
+        field = "content" if self._text else "reasoning_content"
         if piece.kind == "answer":
-            return {"content": piece.text}
+            # As plain text, an empty line divides it from what is before.
+            gap = "\n\n" if self._text and self._reasoned and not self._answered else ""
+            self._answered = True
+            return {"content": gap + piece.text}
         if piece.kind == "end of quote":
             self._quoting = False
-            return {"reasoning_content": '"'}
+            return {field: '"'}
         text = piece.text
         if piece.kind == "quote" and not self._quoting:
             self._quoting = True
             text = ("\n" if self._reasoned else "") + f'"{text}'
         self._reasoned = True
-        return {"reasoning_content": text}
+        return {field: text}
 
     def _chunk(self, delta: dict[str, str], finish: str | None = None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
@@ -88,11 +94,10 @@ class Reply:
         return event({**self._common, "object": "chat.completion.chunk", "choices": [choice], **usage, **more})
 
     def _usage(self) -> dict[str, int]:
-        prompt, answer = len(self._asked.tokens), self._answer.tokens
-        return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+        return usage(len(self._asked.tokens), self._answer.tokens)
 
-    def _sources(self) -> list[dict[str, Any]]:
-        return [
+    def _found(self) -> dict[str, Any]:
+        sources = [
             {
                 "id": chunk.id,
                 "document": chunk.document_path,
@@ -102,6 +107,7 @@ class Reply:
             }
             for chunk in self._asked.context
         ]
+        return {"question": self._asked.question, "sources": sources}
 
     def _quotes(self) -> list[dict[str, Any]]:
         quotes = []
@@ -110,6 +116,16 @@ class Reply:
             number = None if chunk is None else self._asked.context.index(chunk)
             quotes.append({"text": quote, "source": number, "place": None if chunk is None else chunk.place})
         return quotes
+
+
+def common_fields(kind: str, model: str) -> dict[str, Any]:
+    """The fields that a reply and all chunks of it have."""
+    return {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
+
+
+def usage(prompt: int, answer: int) -> dict[str, int]:
+    """OpenAI's counts of tokens."""
+    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
 
 def event(body: dict[str, Any]) -> bytes:

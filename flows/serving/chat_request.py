@@ -1,172 +1,124 @@
-"""Requests to /v1/chat/completions with OpenAI's fields, and refusals with OpenAI's error bodies."""
+"""Requests to /v1/chat/completions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from flows.settings.config import one_line
-from jora_model.spec.settings import GenerationSettings
+from data.prompting.conversation import Turn
+from flows.serving.request_fields import RequestFields, refuse_unless
+from flows.settings.serve_settings import ReplyFormat
 from user_error import UserError
 
-_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-# A lower temperature is treated as 0: sampling equals argmax, and logits divided by it may overflow.
-_LOWEST_TEMPERATURE = 1e-3
+_NO_TOOLS = "this server calls no tools"
+_NEUTRAL: dict[str, tuple[tuple[object, ...], str]] = {
+    "tools": (([],), _NO_TOOLS),
+    "functions": (([],), _NO_TOOLS),
+    "tool_choice": (("none", "auto"), _NO_TOOLS),
+    "function_call": (("none", "auto"), _NO_TOOLS),
+    "response_format": (({"type": "text"},), "answers are text; no grammar holds them to a form"),
+    "modalities": ((["text"],), "answers are text"),
+    "audio": ((), "answers are text"),
+}
+_SYSTEM = ("system", "developer")
 
 
-@dataclass(eq=False)
-class Refusal(Exception):
-    """An HTTP status with OpenAI's error body."""
+class Message(BaseModel):
+    """One message. Fields that clients send back from replies, such as `reasoning_content`, are ignored."""
 
-    status: int
-    message: str
-    code: str | None = None
-    param: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The JSON body."""
-        kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class _Lenient(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | None = None
+    tool_calls: Any = None
 
-class _TextPart(_Strict):
-    type: Literal["text"]
-    text: str
+    @field_validator("role", mode="before")
+    @classmethod
+    def _is_no_tool(cls, value: object) -> object:
+        if value in ("tool", "function"):
+            raise UserError(f"{_NO_TOOLS}; leave out messages of role {value}")
+        return value
 
+    @field_validator("content", mode="before")
+    @classmethod
+    def _joined(cls, value: object) -> object:
+        """Text is given as it is, or as a list of parts."""
+        if not isinstance(value, list):
+            return value
+        parts = [part.get("text") for part in value if isinstance(part, dict) and part.get("type") == "text"]
+        texts = [text for text in parts if isinstance(text, str)]
+        if len(texts) < len(value):
+            raise UserError('this server reads text only: give a text, or parts {"type": "text", "text": "..."}')
+        return "\n".join(texts)
 
-class Message(_Lenient):
-    """One message; all but the last of role `user` are accepted and ignored."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[_TextPart] | None = None
+    @field_validator("tool_calls")
+    @classmethod
+    def _calls_no_tools(cls, value: object) -> object:
+        refuse_unless(value, ([],), _NO_TOOLS)
+        return value
 
     @property
     def text(self) -> str:
-        """The text, parts joined."""
-        if isinstance(self.content, str):
-            return self.content
-        return "\n".join(part.text for part in self.content or ())
+        """The text, or ""."""
+        return self.content or ""
 
 
-class _StreamOptions(_Strict):
-    include_usage: bool = False
-    include_obfuscation: bool = False
-
-
-class _Format(_Strict):
-    type: Literal["text"]
-
-
-_Zero = Annotated[float, Field(ge=0, le=0)] | None
-_Empty = Annotated[list[Any], Field(max_length=0)] | None
-_Stop = Annotated[str, Field(min_length=1, max_length=256)]
-
-
-class ChatRequest(_Strict):
-    """The body of a request. Unsupported fields that would change the answer are refused, not ignored."""
+class ChatRequest(RequestFields):
+    """The body of a request: system messages stand before the task, the last message is the question."""
 
     messages: list[Message] = Field(min_length=1)
-    model: str
-    max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=0, lt=2**31)
-    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
-    n: Literal[1] | None = None
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    # Accepted with neutral values only.
-    presence_penalty: _Zero = None
-    frequency_penalty: _Zero = None
-    logprobs: Literal[False] | None = None
-    top_logprobs: Literal[0] | None = None
-    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
-    tools: _Empty = None
-    functions: _Empty = None
-    tool_choice: Literal["none", "auto"] | None = None
-    response_format: _Format | None = None
-    modalities: list[Literal["text"]] | None = None
+    reply_format: ReplyFormat | None = None
+    # Refused unless they change nothing.
+    tools: Any = None
+    functions: Any = None
+    tool_choice: Any = None
+    function_call: Any = None
+    response_format: Any = None
+    modalities: Any = None
+    audio: Any = None
     # Ignored: no answer depends on these.
-    user: Any = None
-    metadata: Any = None
-    store: Any = None
-    service_tier: Any = None
     parallel_tool_calls: Any = None
-    safety_identifier: Any = None
-    prompt_cache_key: Any = None
     reasoning_effort: Any = None
     verbosity: Any = None
 
+    @field_validator(*_NEUTRAL)
+    @classmethod
+    def _is_supported(cls, value: object, info: Any) -> object:
+        refuse_unless(value, *_NEUTRAL[info.field_name])
+        return value
+
     @model_validator(mode="after")
     def _asks_something(self) -> ChatRequest:
-        if not self.question.strip():
-            raise UserError("messages: there is no message of role user with text; the last one is the question")
+        said = self._said
+        if not said or said[-1].role != "user" or not said[-1].text.strip():
+            raise UserError("messages: the last message must be of role user, with text; it is the question")
         return self
 
     @property
+    def _said(self) -> list[Message]:
+        return [message for message in self.messages if message.role not in _SYSTEM]
+
+    @property
     def question(self) -> str:
-        """The last message of role `user`; questions are independent of each other."""
-        return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
+        """The last message."""
+        return self._said[-1].text
 
     @property
-    def stops(self) -> tuple[str, ...]:
-        """Strings that end the answer."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+    def system(self) -> str:
+        """The system messages, in order."""
+        texts = (message.text.strip() for message in self.messages if message.role in _SYSTEM)
+        return "\n\n".join(text for text in texts if text)
 
     @property
-    def with_usage(self) -> bool:
-        """Whether a stream ends with token counts."""
-        return self.stream_options is not None and self.stream_options.include_usage
+    def turns(self) -> list[Turn]:
+        """The turns with text before the question, oldest first."""
+        return [Turn(message.role, message.text) for message in self._said[:-1] if message.text.strip()]
 
-    def generation(self, defaults: GenerationSettings, most_tokens: int) -> GenerationSettings:
-        """Decoding settings of this request.
-
-        Raises:
-            Refusal: more tokens are requested than the server allows.
-        """
-        tokens = self.max_completion_tokens or self.max_tokens or min(defaults.max_new_tokens, most_tokens)
-        if tokens > most_tokens:
-            param = "max_completion_tokens" if self.max_completion_tokens else "max_tokens"
-            raise Refusal(400, f"{param} is {tokens}; this server allows at most {most_tokens}", None, param)
-        temperature = defaults.temperature if self.temperature is None else self.temperature
-        top_p = defaults.top_p if self.top_p is None else self.top_p
-        drawn = temperature >= _LOWEST_TEMPERATURE
-        return GenerationSettings(
-            max_new_tokens=tokens,
-            temperature=temperature if drawn else 0.0,
-            top_k=defaults.top_k if drawn else None,
-            top_p=top_p if drawn and top_p != 1 else None,
-            seed=defaults.seed if self.seed is None else self.seed,
-        )
-
-
-def read_chat(body: bytes) -> ChatRequest:
-    """A checked request.
-
-    Raises:
-        Refusal: 400, with the field.
-    """
-    try:
-        return ChatRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = str(first["loc"][0]) if first["loc"] else None
-        if first["type"] == "json_invalid":
-            raise Refusal(400, f"the body is not valid JSON: {first['msg']}", "invalid_json") from None
-        if first["type"] == "extra_forbidden":
-            raise Refusal(400, f"unknown or unsupported field: {where}", "unknown_parameter", where) from None
-        raise Refusal(400, one_line(error)[:500], "invalid_value", where) from None
+    @property
+    def asked_tokens(self) -> tuple[str, int | None]:
+        """The field with the maximum length of the answer, and its value."""
+        if self.max_completion_tokens is not None:
+            return "max_completion_tokens", self.max_completion_tokens
+        return super().asked_tokens

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Send
 
 from flows.serving.chat_reply import event
-from flows.serving.chat_request import Refusal
+from flows.serving.request_fields import Refusal
 
 _SECONDS_TO_READ = 10.0
 # Bytes of a too large body that are read and dropped, so that the client gets to read the refusal.

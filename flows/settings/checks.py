@@ -28,10 +28,10 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
     kept = store.work_dir / "readings" / f"gguf-{base.digest}.json"
     with suppress(OSError, ValueError):  # not cached yet, or damaged
         return ModelConfig.from_hf(json.loads(kept.read_bytes()))
+    from jora_model.formats.gguf_files import linked_gguf
     from jora_model.formats.gguf_import import gguf_config
 
-    # Resolved, so that errors name the person's file and not our link to it.
-    found = gguf_config((store.path(base) / "model.gguf").resolve())
+    found = gguf_config(linked_gguf(store.path(base)))
     facts = ModelConfig.from_hf(found)
     write_whole(kept, json.dumps(found))
     return facts

@@ -1,7 +1,7 @@
 """Write the merged model as a GGUF file for llama.cpp, Ollama and LM Studio, without torch.
 
-Written tensor by tensor from float32, so that weights are rounded once. Fields and row order follow llama.cpp's
-convert_hf_to_gguf.py (LlamaModel).
+Written tensor by tensor from float32, so that weights are rounded once. Fields and the order of rows follow llama.cpp's
+convert_hf_to_gguf.py.
 """
 
 import math
@@ -11,13 +11,11 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
+from jora_model.formats.gguf_facts import architecture_of, facts_of
 from jora_model.formats.gguf_rows import to_gguf_rows
 from jora_model.formats.gguf_vocabulary import vocabulary_of
 from jora_model.formats.merged import Merged
-from jora_model.spec.architecture import ARCHITECTURES
-from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import parameters_of
-from jora_model.spec.rope import Rope, llama3_frequencies
 from jora_model.spec.settings import GgufKind
 from user_error import UserError
 
@@ -44,29 +42,31 @@ def export_gguf(merged: Merged, tokenizer: Path, path: Path, kind: GgufKind, nam
         The largest error of a weight, relative to the largest weight of its tensor.
 
     Raises:
-        UserError: the tokenizer is not implemented, a weight exceeds f16's range, or a tensor reads back wrong.
+        UserError: llama.cpp does not compute the model, the tokenizer is not implemented, a weight exceeds f16's range,
+            or a tensor reads back wrong.
     """
     config = merged.config
-    rope = config.ropes[0]
-    if ARCHITECTURES[config.architecture].gguf != "llama" or len(config.kinds) > 1 or config.biases:
-        raise UserError(f"GGUF export of {config.architecture} is not implemented; set export.gguf=none")
-    if rope.kind not in ("default", "llama3"):
-        raise UserError(f"GGUF export of rope type {rope.kind} is not implemented; set export.gguf=none")
+    arch = architecture_of(config).name
+    facts, extra = facts_of(config)
     fields = vocabulary_of(tokenizer, config.vocab_size)
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, arch)
     writer.add_name(name)
     if license is not None:
         writer.add_license(license)
     writer.add_file_type(_FILE_TYPES[kind])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    _add_facts(writer, config)
+    fields |= {f"{arch}.{key}": value for key, value in facts.items()}
     for key, value in fields.items():
         if isinstance(value, list):
             writer.add_array(key, value)
         else:
-            add = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}[type(value)]
+            add = {
+                bool: writer.add_bool,
+                int: writer.add_uint32,
+                float: writer.add_float32,
+                str: writer.add_string,
+            }[type(value)]
             add(key, value)
-    extra = {} if rope.kind == "default" else {"rope_freqs.weight": _rope_factors(rope)}
     for gguf_name, factors in extra.items():
         writer.add_tensor_info(gguf_name, factors.shape, factors.dtype, factors.nbytes)
     names = _names(merged)
@@ -96,21 +96,6 @@ def puts_before(tokenizer: Path) -> str | None:
     return str(fields["tokenizer.ggml.tokens"][fields["tokenizer.ggml.bos_token_id"]])
 
 
-def _add_facts(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
-    writer.add_block_count(config.num_layers)
-    writer.add_context_length(config.max_positions)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_heads)
-    writer.add_head_count_kv(config.num_kv_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.ropes[0].theta)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
-    writer.add_vocab_size(config.vocab_size)
-
-
 def _names(merged: Merged) -> dict[str, str]:
     """Return llama.cpp's name -> Hugging Face's, in the model's order."""
     layers = merged.config.num_layers
@@ -136,12 +121,6 @@ def _packed(name: str, weight: np.ndarray, kind: Kind) -> np.ndarray:
     if kind == Kind.F16 and np.abs(weight).max() > np.finfo(np.float16).max:
         raise UserError(f"{name} has weights beyond the range of f16; set export.gguf=bf16 or q8_0")
     return gguf.quants.quantize(np.ascontiguousarray(weight), kind)
-
-
-def _rope_factors(rope: Rope) -> np.ndarray:
-    """Return Llama 3's scaling as llama.cpp reads it: a divisor for each frequency (convert_hf_to_gguf.py)."""
-    frequency = 1 / rope.theta ** (np.arange(0, rope.width, 2, dtype=np.float64) / rope.width)
-    return (frequency / llama3_frequencies(frequency, rope)).astype(np.float32)
 
 
 def _check(merged: Merged, path: Path, names: dict[str, str]) -> float:

@@ -1,28 +1,51 @@
-"""Build a Hugging Face tokenizer from the fields of a GGUF file; gguf_vocabulary.py is the inverse."""
+"""Build a Hugging Face tokenizer from the fields of a GGUF file; gguf_vocabulary.py is the inverse.
+
+A file says which tokens there are, and names the rest: a pre-tokenizer of byte-level vocabularies
+(gguf_pre_tokenizers.py), or "llama", SentencePiece's kind (gguf_sentencepiece.py). The result is that of transformers'
+own reading of a GGUF (integrations/gguf/gguf_tokenizer_mapping.py), without its imports, and llama.cpp's where that
+reading departs from it. A file that holds a whole tokenizer.json is taken at its word.
+"""
 
 import reprlib
 from collections.abc import Mapping, Set
 from typing import Any
 
 from gguf import TokenType
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, processors
 
+from jora_model.formats.gguf_pre_tokenizers import PRE_TOKENIZERS
+from jora_model.formats.gguf_sentencepiece import sentencepiece_of
 from user_error import UserError
 
 _PREFIX = "tokenizer.ggml."
+_WHOLE = "tokenizer.huggingface.json"
 _READ = {
     "model",
     "pre",
     "tokens",
     "token_type",
+    "scores",
     "merges",
     "bos_token_id",
     "eos_token_id",
+    "eot_token_id",
+    "eom_token_id",
     "unknown_token_id",
     "padding_token_id",
+    "add_space_prefix",
+    "add_bos_token",
+    "add_eos_token",
 }
-# Fields with the only implemented value.
-_ONLY = {"add_space_prefix": False, "add_bos_token": False, "add_eos_token": False}
+# What no text is tokenized by: names of tokens for other uses, and for pairs of texts.
+_HARMLESS = {f"{name}_token_id" for name in ("seperator", "cls", "mask", "prefix", "suffix", "middle", "fsep")} | {
+    "token_type_count",
+    "add_sep_token",
+}
+_ONLY = {"remove_extra_whitespaces": False}
+_OTHERWISE = (
+    "convert the file with transformers first (from_pretrained(..., gguf_file=...), then save_pretrained), or use the "
+    "model's Hugging Face id"
+)
 
 
 def check_fields(prefix: str, fields: Mapping[str, Any], read: Set[str], only: Mapping[str, Any]) -> None:
@@ -39,41 +62,51 @@ def check_fields(prefix: str, fields: Mapping[str, Any], read: Set[str], only: M
 
 
 def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
-    """Return the byte-level BPE tokenizer of a GGUF's `tokenizer.ggml.*` fields.
+    """Return the tokenizer of a GGUF's `tokenizer.*` fields.
 
     Raises:
-        UserError: a model other than `gpt2`, a pre-tokenizer other than `smollm`, or an unknown field.
+        UserError: a kind of tokenizer, a pre-tokenizer or a field that is not implemented, or tokens that do not fit.
     """
     fields = {key.removeprefix(_PREFIX): value for key, value in facts.items() if key.startswith(_PREFIX)}
     model, pre = fields.get("model"), fields.get("pre")
-    if model != "gpt2" or pre != "smollm":
+    if _WHOLE in facts and "tokens" in fields:
+        try:
+            return Tokenizer.from_str(facts[_WHOLE])
+        except Exception as error:  # the library raises no narrower class
+            raise UserError(f"{_WHOLE} is damaged ({error}); download the file again") from None
+    if model == "gpt2" and pre not in PRE_TOKENIZERS:
         raise UserError(
-            f"GGUF tokenizer {model!r} with pre-tokenizer {pre!r} is not implemented; only 'gpt2' with 'smollm' "
-            "is: convert the file with transformers first (from_pretrained(..., gguf_file=...), then "
-            "save_pretrained), or use the model's Hugging Face id"
+            f"the pre-tokenizer {pre!r} of the GGUF tokenizer 'gpt2' is not implemented; allowed are "
+            f"{', '.join(sorted(PRE_TOKENIZERS))}: {_OTHERWISE}"
         )
-    check_fields(_PREFIX, fields, _READ, _ONLY)
-    missing = [key for key in ("tokens", "token_type", "merges") if key not in fields]
+    if model not in ("gpt2", "llama"):
+        raise UserError(f"GGUF tokenizer {model!r} is not implemented; allowed are 'gpt2' and 'llama': {_OTHERWISE}")
+    known = _READ | _HARMLESS | {key for key in fields if key.startswith("fim_")}
+    check_fields(_PREFIX, fields, known, _ONLY)
+    needed = ("tokens", "token_type", "merges" if model == "gpt2" else "scores")
+    missing = [key for key in needed if key not in fields]
     if missing:
         raise UserError(f"field {_PREFIX}{missing[0]} is missing")
-    tokens = fields["tokens"]
-    merges = [tuple(merge.split(" ")) for merge in fields["merges"]]
-    if len(fields["token_type"]) != len(tokens):
-        raise UserError(f"{len(tokens)} tokens have {len(fields['token_type'])} types; download the file again")
+    tokens, kinds = list(fields["tokens"]), fields["token_type"]
+    for key in sorted(key for key in fields if key.endswith("_token_id")):
+        if not 0 <= fields[key] < len(tokens):
+            raise UserError(f"{_PREFIX}{key}={fields[key]} is beyond the {len(tokens)} tokens; download the file again")
+    if len(kinds) != len(tokens):
+        raise UserError(f"{len(tokens)} tokens have {len(kinds)} types; download the file again")
     try:
-        tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
+        if model == "gpt2":
+            tokenizer = _byte_level(tokens, fields)
+        else:
+            tokenizer, tokens = sentencepiece_of(tokens, fields, str(facts.get("general.architecture")))
+    except UserError:
+        raise
     except Exception as error:  # the library raises no narrower class
         raise UserError(f"the merges do not fit the tokens ({error}); download the file again") from None
-    # Digits are split off before the byte-level expression runs, so that the white space before a number is one
-    # piece. transformers 5.23 omits that step when it reads a GGUF ("\n\n1" becomes three tokens).
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    for token, kind in zip(tokens, fields["token_type"], strict=True):
+    for token, kind in zip(tokens, kinds, strict=True):
         if kind in (TokenType.CONTROL, TokenType.USER_DEFINED):
             added = AddedToken(token, special=kind == TokenType.CONTROL, normalized=False)
             (tokenizer.add_special_tokens if added.special else tokenizer.add_tokens)([added])
+    _add_around(tokenizer, fields, tokens)
     return tokenizer
 
 
@@ -87,11 +120,49 @@ def tokenizer_config(facts: Mapping[str, Any], max_positions: int) -> dict[str, 
         if f"{_PREFIX}{name}_token_id" in facts
     }
     template = facts.get("tokenizer.chat_template")
+    named = sorted(facts.get("tokenizer.chat_templates", ()))
+    if named:
+        found = {"default": template} | {name: facts.get(f"tokenizer.chat_template.{name}") for name in named}
+        template = [{"name": name, "template": text} for name, text in found.items() if text is not None] or None
     return {
-        "add_prefix_space": False,
+        # Of SentencePiece's kind, tokenizer.json says it.
+        **({} if facts.get(_PREFIX + "model") == "llama" else {"add_prefix_space": False}),
         **special,
         **({} if template is None else {"chat_template": template}),
         "clean_up_tokenization_spaces": False,
         "model_max_length": max_positions,
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
+
+
+def _byte_level(tokens: list[str], fields: Mapping[str, Any]) -> Tokenizer:
+    pre = PRE_TOKENIZERS[fields["pre"]]
+    merges = [tuple(merge.split(" ")) for merge in fields["merges"]]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    if pre.whole:
+        tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=True))
+    else:
+        tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+    if (normalizer := pre.normalizer()) is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre.steps()
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _add_around(tokenizer: Tokenizer, fields: Mapping[str, Any], tokens: list[str]) -> None:
+    """Put the tokens of the beginning and of the end around a text, where the file or llama.cpp's default says so."""
+    default = fields["model"] == "llama" or PRE_TOKENIZERS[fields["pre"]].bos
+    around = []
+    for name, wanted in (("bos", fields.get("add_bos_token", default)), ("eos", fields.get("add_eos_token", False))):
+        number = fields.get(f"{name}_token_id")
+        if wanted and number is None and f"add_{name}_token" in fields:
+            raise UserError(f"{_PREFIX}add_{name}_token=True needs {_PREFIX}{name}_token_id, which is missing")
+        around.append((tokens[number], number) if wanted and number is not None else None)
+    before, after = around
+    if before or after:
+        single = f"{before[0] + ' ' if before else ''}$A{' ' + after[0] if after else ''}"
+        pair = f"{single} {before[0] + ' ' if before else ''}$B{' ' + after[0] if after else ''}"
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=single, pair=pair, special_tokens=[item for item in dict.fromkeys(around) if item]
+        )

@@ -12,24 +12,21 @@ The two parts of the attention are merged by their log-sums.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jora_model.generation.decode_programs import Cache, Lanes, LayerWeights, Sums, programs
-from jora_model.generation.stacked_adapters import Adapter, Stacked, stack_adapters
-from jora_model.model.load import adapter_factors
+from jora_model.generation.decode_programs import Cache, Lanes, Sums, programs
+from jora_model.generation.layer_weights import ModelWeights, weights_of
+from jora_model.generation.stacked_adapters import Adapter, stack_adapters
 from jora_model.model.transformer import Transformer
 from jora_model.ops.attention import Window
-from jora_model.ops.cpu import FEWEST_ROWS, RING_DTYPE, as_float
+from jora_model.ops.cpu import FEWEST_ROWS, RING_DTYPE
 from jora_model.packing.prompt_rows import PromptRow
 from jora_model.packing.tiles import visible_tiles
-from jora_model.spec.parameters import groups_of
-from jora_model.spec.settings import LoraSettings
 
 # Lengths of the ring grow by a factor of four, so that few programs are compiled.
 _SHORTEST_RING, _RING_FACTOR = 32, 4
@@ -52,24 +49,26 @@ class Group(NamedTuple):
 
 
 class Decoder:
-    """Holds its own copy of the weights, one array per layer, beside the model's stacks: drop the model to free them.
+    """Prefills and steps of one model.
 
     Args:
-        model: adapter 0 is its own adapter, or the base if it has none.
+        model: adapter 0 is its own adapter, or the base if it has none. A `Transformer` is copied: drop it to free its
+            weights, or give `open_weights` of its folder.
         adapters: adapters 1 and up.
         slots: answers decoded at once, at least `FEWEST_ROWS`.
     """
 
-    def __init__(self, model: Transformer, adapters: Sequence[Adapter] = (), slots: int = 16):
+    def __init__(self, model: Transformer | ModelWeights, adapters: Sequence[Adapter] = (), slots: int = 16):
         assert slots >= FEWEST_ROWS, f"{slots} slots"
-        config = self.config = model.config
-        self.dtype = model.compute_dtype
+        weights = weights_of(model) if isinstance(model, Transformer) else model
+        config = self.config = weights.config
+        self.dtype = weights.dtype
         self.slots = slots
-        stacked = stack_adapters([_own_adapter(model), *adapters], config, self.dtype, partial(_kernel, model))
-        self._layers = [_layer(model, layer, stacked[layer]) for layer in range(config.num_layers)]
-        self._embed = model.embed[...]
-        self._norm = as_float(model.final_norm[...])
-        self._head = self._embed if config.tie_embeddings else model.lm_head[...]
+        stacked = stack_adapters([weights.own, *adapters], config, self.dtype, weights.kernel)
+        self._layers = [
+            layer._replace(adapters=of_layer) for layer, of_layer in zip(weights.layers, stacked, strict=True)
+        ]
+        self._embed, self._norm, self._head = weights.embed, weights.final_norm, weights.head
         self._run = programs(config, self.dtype)
         self._column = 0
         self._ring = self._new_ring(_SHORTEST_RING)
@@ -160,7 +159,7 @@ class Decoder:
             float32 logits for the next token, and the likeliest token.
         """
         run = self._run
-        self._grow_ring(int(ages.max()))
+        self._fit_ring(int(ages.max()))
         column = np.int32(self._column)
         config = self.config
         long = np.zeros(self.slots, bool) if long is None else long
@@ -188,59 +187,37 @@ class Decoder:
         shapes = Cache((B, K, H, length), (B, K, length, H))
         return [Cache(*(jnp.zeros(shape, RING_DTYPE) for shape in shapes)) for _ in self._layers]
 
-    def _grow_ring(self, age: int) -> None:
-        """Lengthen the ring if an answer is longer; the old columns come first, in order of age."""
+    def _fit_ring(self, age: int) -> None:
+        """Lengthen the ring if an answer is longer, shorten it if all are much shorter; the newest columns are kept."""
         old_length = self._ring_length
-        if age <= old_length:
+        length = _ring_length(age)
+        if length <= old_length:
+            # With room to grow, so that it is not lengthened again soon.
+            length = min(old_length, _ring_length(age * _RING_FACTOR))
+        if length == old_length:
             return
-        length = old_length
-        while length < age:
-            length *= _RING_FACTOR
+        kept = min(length, old_length)
         old, self._ring = self._ring, self._new_ring(length)
         for number, cache in enumerate(old):
-            moved = (jnp.roll(part, -self._column, axis) for part, axis in zip(cache, (3, 2), strict=True))
+            # In order of age, the newest last.
+            moved = (
+                jax.lax.slice_in_dim(jnp.roll(part, -self._column, axis), old_length - kept, old_length, axis=axis)
+                for part, axis in zip(cache, (3, 2), strict=True)
+            )
             self._ring[number] = Cache(
                 *(
                     jax.lax.dynamic_update_slice_in_dim(new, part, 0, axis)
                     for new, part, axis in zip(self._ring[number], moved, (3, 2), strict=True)
                 )
             )
-        self._column = old_length
+        self._column = kept % length
 
 
-def _kernel(model: Transformer, target: str, layer: int) -> Array:
-    return as_float(model.layers.linears[target].kernel[...][layer])
-
-
-def _layer(model: Transformer, layer: int, adapters: dict[str, Stacked | None]) -> LayerWeights:
-    linears, dtype = model.layers.linears, model.compute_dtype
-
-    def stored(variable: Any) -> Array:
-        return as_float(variable[...][layer])
-
-    kernels, biases = {}, {}
-    for group, names in groups_of(model.config).items():
-        kernels[group] = jnp.concatenate([stored(linears[name].kernel).astype(dtype) for name in names])
-        if any(linears[name].biased for name in names):
-            widths = [linears[name].kernel[...].shape[1] for name in names]
-            biases[group] = jnp.concatenate(
-                [
-                    stored(linears[name].bias).astype(dtype) if linears[name].biased else jnp.zeros(width, dtype)
-                    for name, width in zip(names, widths, strict=True)
-                ]
-            )
-    norms = {name: stored(norm) for name, norm in model.layers.norms.items()}
-    return LayerWeights(norms, kernels, biases, adapters)
-
-
-def _own_adapter(model: Transformer) -> Adapter | None:
-    """The adapter that the model was loaded with."""
-    factors = adapter_factors(model)
-    if not factors:
-        return None
-    rank = next(iter(factors.values()))[0].shape[1]
-    scale = next(model.layers.linears[target].scale for target in factors)
-    return Adapter(LoraSettings(rank=rank, alpha=scale * rank, target_modules=tuple(factors)), factors)
+def _ring_length(age: int) -> int:
+    length = _SHORTEST_RING
+    while length < age:
+        length *= _RING_FACTOR
+    return length
 
 
 def _power_of_two(count: int) -> int:

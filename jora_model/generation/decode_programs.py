@@ -16,7 +16,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jora_model.generation.stacked_adapters import Stacked, adapted
+from jora_model.generation.layer_weights import LayerWeights
+from jora_model.generation.stacked_adapters import adapted
 from jora_model.model.layer import after_attention, before_attention, embedded, normalize, scaled_logits
 from jora_model.model.transformer import rope_of, scores_of
 from jora_model.ops.attention import Scores, Window, rotate, rotate_last
@@ -31,22 +32,6 @@ _HIDDEN = -1e30
 # Position-wise parts of longer rows run in blocks, which stay in the cache (a row of 2,560 on 2 cores: 45 ms of
 # processor time per layer instead of 60; a row of 1,024 takes the same either way).
 _LONGEST_UNBLOCKED = 1024
-
-
-class LayerWeights(NamedTuple):
-    """One layer's weights in the compute dtype.
-
-    Attributes:
-        norms: by name.
-        kernels: by group (`parameters.groups_of`): linears with the same input are one array `[out, in]`.
-        biases: by group, `[out]`; a linear without one has zeros if another of its group has one.
-        adapters: by group.
-    """
-
-    norms: dict[str, Array]
-    kernels: dict[str, Array]
-    biases: dict[str, Array]
-    adapters: dict[str, Stacked | None]
 
 
 class Cache(NamedTuple):

@@ -25,9 +25,9 @@ from jora_model.formats.fitted_adapter import FittedAdapter
 from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.generation.decode import Decoder, Group, Row
 from jora_model.generation.guide import Guide
-from jora_model.generation.sampling import Wanted, choose
+from jora_model.generation.layer_weights import ModelWeights, open_weights
+from jora_model.generation.sampling import Counts, Wanted, choose, with_penalties
 from jora_model.generation.stacked_adapters import Adapter
-from jora_model.model.load import load_model
 from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import FEWEST_ROWS
 from jora_model.packing.prompt_rows import belong_together, pack_row, row_size
@@ -83,14 +83,18 @@ class _Answer:
     count: int = 0  # tokens so far
     slot: int = -1
     long: bool = False  # see `Engine._is_long`
+    counts: Counts | None = None  # with penalties
 
     @property
     def wanted(self) -> Wanted:
-        guide = self.request.guide
-        return Wanted(self.request.settings, self.request.draw, self.count, None if guide is None else guide.allowed)
+        request = self.request
+        allowed = None if request.guide is None else request.guide.allowed
+        return Wanted(request.settings, request.draw, self.count, allowed, self.counts)
 
     def take(self, token: int) -> Produced:
         self.last, self.count = token, self.count + 1
+        if self.counts is not None:
+            self.counts.add(token)
         finished: Finished | None = None
         if token in self.request.end_ids:
             finished = "stop"
@@ -124,7 +128,7 @@ class Engine:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | ModelWeights,
         *,
         adapters: Mapping[str, Adapter] | None = None,
         own: str | None = None,
@@ -156,7 +160,8 @@ class Engine:
             raise UserError(f"there is no adapter {request.adapter!r}; there are: {known}")
         number = self._next
         self._next += 1
-        self._waiting[number] = _Answer(number, request, long=self._is_long(request))
+        counts = Counts(request.tokens, request.settings) if request.settings.penalized else None
+        self._waiting[number] = _Answer(number, request, long=self._is_long(request), counts=counts)
         return number
 
     def _is_long(self, request: Request) -> bool:
@@ -288,7 +293,9 @@ class Engine:
 
 def _choose(logits: Array, likeliest: Array, answers: Sequence[_Answer | None]) -> list[int]:
     """The next token of each answer; advances the guides."""
-    tokens = choose(logits, likeliest, [None if answer is None else answer.wanted for answer in answers])
+    wanted = [None if answer is None else answer.wanted for answer in answers]
+    logits, likeliest = with_penalties(logits, likeliest, wanted)
+    tokens = choose(logits, likeliest, wanted)
     for answer, token, first in zip(answers, tokens, np.asarray(likeliest).tolist(), strict=False):
         if answer is not None and answer.request.guide is not None:
             answer.request.guide.take(token, first)
@@ -334,8 +341,8 @@ def open_engine(base: Path, adapters: Mapping[str, Path], *, alone: bool, slots:
     if alone and len(adapters) == 1:
         ((name, folder),) = adapters.items()
         if FittedAdapter(folder, *facts_and_weights(base)).replaced.names:
-            return Engine(load_model(base, adapter=folder, compute_dtype=compute_dtype), own=name, slots=slots)
-    model = load_model(base, compute_dtype=compute_dtype)
+            return Engine(open_weights(base, adapter=folder, compute_dtype=compute_dtype), own=name, slots=slots)
+    model = open_weights(base, compute_dtype=compute_dtype)
     loaded = {name: load_adapter(folder, model.config) for name, folder in adapters.items()}
     return Engine(model, adapters=loaded, slots=slots)
 

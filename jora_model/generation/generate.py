@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from jora_model.generation.engine import Engine, Request, check_prompt
 from jora_model.generation.guide import Grammars, Guide
+from jora_model.generation.layer_weights import ModelWeights, open_weights
 from jora_model.generation.prompt_files import read_grammars, read_tokens, write_tokens
-from jora_model.model.load import load_model
 from jora_model.model.transformer import Transformer
 from jora_model.packing.prompt_rows import families
 from jora_model.runtime.compilation import use_compilation_cache
@@ -32,7 +32,7 @@ _FEED = 256  # most requests waiting in the engine, which searches them for comm
 
 
 def generate(
-    model: Transformer,
+    model: Transformer | ModelWeights,
     prompts: Sequence[np.ndarray],
     settings: GenerationSettings,
     eos_ids: Sequence[int],
@@ -85,7 +85,7 @@ def generate_answers(job: GenerateJob) -> None:
         use_compilation_cache(Path(job.compilation_cache))
     ids, prompts = read_tokens(Path(job.prompts), "prompts")
     adapter = None if job.adapter is None else Path(job.adapter)
-    model = load_model(Path(job.base), adapter=adapter, compute_dtype=jnp.dtype(job.compute_dtype))
+    model = open_weights(Path(job.base), adapter=adapter, compute_dtype=jnp.dtype(job.compute_dtype))
     guide = _Guides(job, model.config, len(prompts))
     with tqdm(total=len(prompts), desc="answers", unit="answer", file=sys.stderr) as bar:
 

@@ -98,6 +98,14 @@ def _place(checkpoint: Tensors, parameter: Parameter, config: ModelConfig, like:
     return jax.block_until_ready(jax.make_array_from_callback(like.shape, like.sharding, read))
 
 
+def read_tensor(tensors: Tensors, name: str, dtype: Any) -> np.ndarray:
+    """A whole tensor on the host, as a `storage_dtype`."""
+    shape = tuple(tensors.slice(name).get_shape())
+    out = np.empty(shape, dtype)
+    _read(tensors, name, [range(size) for size in shape], out)
+    return out
+
+
 def _read(checkpoint: Tensors, name: str, bounds: list[range], out: np.ndarray) -> None:
     """Read a part of a tensor into `out`, a few rows at a time: to convert an array holds Python's lock."""
     part = checkpoint.slice(name)

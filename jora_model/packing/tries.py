@@ -97,11 +97,15 @@ def families(sequences: Seq[Sequence], limit: int) -> list[Family]:
     return found
 
 
-def pack(sequences: Seq[Sequence], row_length: int) -> Rows:
+def pack(sequences: Seq[Sequence], row_length: int, long_from: int | None = None) -> Rows:
     """Pack sequences into few rows. A trie is split only where it does not fit in one; no sequence is cut or dropped.
 
     Best fit, largest first: a trie goes to the row where it adds the fewest positions, and among equal rows to the one
     with the least space.
+
+    Args:
+        long_from: sequences of more tokens have rows of their own, since all of a row is rotated alike
+            (`ModelConfig.long_from`).
 
     Raises:
         UserError: an example is longer than a row (named, with both lengths).
@@ -112,6 +116,12 @@ def pack(sequences: Seq[Sequence], row_length: int) -> Rows:
                 f"example {sequence.id} has {len(sequence.tokens)} tokens and training.row_length is {row_length}; "
                 "raise it, or lower raft.max_tokens and build the dataset again"
             )
+    if long_from is not None:
+        long = [sequence for sequence in sequences if len(sequence.tokens) > long_from]
+        short = [sequence for sequence in sequences if len(sequence.tokens) <= long_from]
+        if long and short:
+            halves = [vars(pack(half, row_length)) for half in (long, short)]
+            return Rows(**{name: np.concatenate([half[name] for half in halves]) for name in halves[0]})
     forest = _forest(sequences)
     row_of = np.full(len(sequences), -1, np.int64)
     space: list[int] = []
@@ -133,21 +143,24 @@ def pack(sequences: Seq[Sequence], row_length: int) -> Rows:
     return Rows(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
-def pack_evenly(sequences: Seq[Sequence], row_length: int, parts: int = 1) -> Rows:
+def pack_evenly(sequences: Seq[Sequence], row_length: int, parts: int = 1, long_from: int | None = None) -> Rows:
     """Pack into rows of at most `row_length`: the shortest of `row_lengths` that needs no more rows.
 
     As few rows as `pack` needs, rounded up to a multiple of `parts` where that makes them shorter: devices that take a
     row each get rows of one length. A program is compiled for each length, so there are few.
 
+    Args:
+        long_from: see `pack`.
+
     Raises:
         UserError: an example is longer than a row.
     """
-    rows = pack(sequences, row_length)
+    rows = pack(sequences, row_length, long_from)
     count = -(-len(rows) // parts) * parts
     longest = max(len(sequence.tokens) for sequence in sequences)
     for length in row_lengths(row_length):
         if longest <= length < row_length and rows.used <= length * count:
-            shorter = pack(sequences, length)
+            shorter = pack(sequences, length, long_from)
             if len(shorter) <= count:
                 rows = shorter
                 break

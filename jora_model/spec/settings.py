@@ -19,6 +19,9 @@ Remat = Literal["none", "dots", "full"]
 ALL_LINEAR = (*ATTENTION, *MLP)
 _NAMES = (*PRESETS, *LINEAR_BY_NAME)
 
+# Below it sampling equals argmax, and logits divided by it may overflow.
+LOWEST_TEMPERATURE = 1e-3
+
 _UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|GiB|MB|MiB)", re.IGNORECASE)
 
@@ -147,13 +150,31 @@ class GenerationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_new_tokens: int = Field(96, ge=1, description="Maximum number of tokens of an answer.")
-    temperature: float = Field(0.0, ge=0, description="Sampling temperature; 0 is greedy decoding.")
+    temperature: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="Sampling temperature, at least 0.001; 0 is greedy decoding."
+    )
     top_k: int | None = Field(None, ge=1, description="Sample only from the k most likely tokens.")
     top_p: float | None = Field(
         None, gt=0, le=1, description="Sample from the most likely tokens up to this probability."
     )
+    min_p: float | None = Field(
+        None, gt=0, le=1, description="Sample only from tokens at least this likely in relation to the likeliest."
+    )
+    repetition_penalty: float = Field(
+        1.0,
+        ge=0.01,
+        le=100,
+        description="Logits of tokens of the prompt and the answer are divided by this, negative ones multiplied; 1 is "
+        "off. It makes quotes less likely, since they stand in the prompt.",
+    )
+    frequency_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Subtracted from a token's logit for each time that it is in the answer so far."
+    )
+    presence_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Subtracted once from the logits of tokens that are in the answer so far."
+    )
     batch_size: int = Field(16, ge=1, description="Number of prompts decoded together.")
-    seed: int = Field(0, ge=0, description="Seed of sampling, with one stream per prompt.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of sampling, with one stream per prompt.")
     quotes: Literal["verbatim", "free"] = Field(
         "verbatim",
         description='Quotes of a tuned model: "verbatim" constrains decoding to full sentences of the documents in the '
@@ -162,6 +183,19 @@ class GenerationSettings(BaseModel):
 
     @model_validator(mode="after")
     def _sampling_needs_a_temperature(self) -> Self:
-        if self.temperature == 0 and (self.top_k is not None or self.top_p is not None):
-            raise UserError("top_k and top_p have no effect at temperature 0; set a temperature or remove them")
+        if self.temperature == 0 and self.limited:
+            names = "top_k and top_p" if self.min_p is None else "top_k, top_p and min_p"
+            raise UserError(f"{names} have no effect at temperature 0; set a temperature or remove them")
+        if 0 < self.temperature < LOWEST_TEMPERATURE:
+            raise UserError(f"temperature is 0, for greedy decoding, or at least {LOWEST_TEMPERATURE}")
         return self
+
+    @property
+    def limited(self) -> bool:
+        """Whether some tokens are never drawn."""
+        return not (self.top_k is None and self.top_p is None and self.min_p is None)
+
+    @property
+    def penalized(self) -> bool:
+        """Whether a token's logit depends on the tokens before it in another way than through the model."""
+        return (self.repetition_penalty, self.frequency_penalty, self.presence_penalty) != (1, 0, 0)

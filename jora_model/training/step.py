@@ -49,6 +49,7 @@ class Trainer:
     Attributes:
         state: adapter and optimizer state, replaced by every update.
         attention: the implementation for all rows; see `Transformer.hidden_states`.
+        long_from: of the model's config.
         traces: how often the gradient function was traced: once for each shape of rows, or something retraces.
         programs: the compiled programs and their compile times.
     """
@@ -57,6 +58,7 @@ class Trainer:
         self.settings = settings
         self.attention = attention
         self.mesh = model.mesh
+        self.long_from = model.config.long_from
         self.optimizer = make_optimizer(settings, updates)
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
         # Number of devices if each holds the full model, else 0.

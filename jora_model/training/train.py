@@ -86,7 +86,7 @@ def train(job: TrainJob) -> None:
     sampler = Sampler(sequences, settings.examples_per_update, settings.seed)
     updates = sampler.updates_per_epoch * settings.epochs
     updates = min(updates, settings.max_updates or updates)
-    reaches = _reaches(sampler, sequences, held_out, settings, updates)
+    reaches = _reaches(sampler, sequences, held_out, settings, updates, config.long_from)
     attention, reason = choose_attention(
         backend_name(),
         settings.compute_dtype,
@@ -96,6 +96,8 @@ def train(job: TrainJob) -> None:
         windowed=any(window is not None for window in config.windows(settings.row_length)),
     )
     log.info("attention: %s (%s)", attention, reason)
+    for note in config.notes:
+        log.warning("%s: %s", job.base_name, note)
     output = Path(job.output)
     if is_first():
         output.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def train(job: TrainJob) -> None:
             compute_dtype=settings.compute_dtype,
         )
         trainer = Trainer(model, settings, updates, attention)
-        validation = Validation(held_out, settings, trainer.state.adapter) if held_out else None
+        validation = Validation(held_out, settings, trainer.state.adapter, config.long_from) if held_out else None
         checkpoints = Checkpoints(Path(job.checkpoints), _fingerprint(job))
         try:
             summary = _loop(trainer, sampler, sequences, validation, checkpoints, output, updates)
@@ -151,7 +153,7 @@ def _loop(
     bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr, disable=not is_first())
     with bar, Metrics(output, done, settings.tensorboard) if is_first() else NoMetrics() as metrics, trace:
         if not stopped and done < updates:
-            members, rows = _prepare(sampler, sequences, done, settings)
+            members, rows = _prepare(sampler, sequences, done, settings, trainer.long_from)
         while done < updates and not stopped:
             update = done
             trace.before(update)
@@ -168,7 +170,7 @@ def _loop(
             current = members
             # The devices are busy now: preparing the next rows takes no extra time.
             if update + 1 < updates:
-                members, rows = _prepare(sampler, sequences, update + 1, settings)
+                members, rows = _prepare(sampler, sequences, update + 1, settings, trainer.long_from)
             # The only wait for the devices in an update.
             mean_loss, norm = (float(value) for value in jax.device_get(trainer.apply(sums)))
             _check_finite(update, mean_loss, norm, [sequences[index].id for index in current])
@@ -234,11 +236,11 @@ def _restore(trainer: Trainer, validation: Validation | None, checkpoints: Check
 
 
 def _prepare(
-    sampler: Sampler, sequences: Seq[Sequence], update: int, settings: TrainSettings
+    sampler: Sampler, sequences: Seq[Sequence], update: int, settings: TrainSettings, long_from: int | None
 ) -> tuple[list[int], Rows]:
     members = sampler.update(update)
     chosen = [sequences[index] for index in members]
-    return members, pack_evenly(chosen, settings.row_length, settings.rows_per_microbatch)
+    return members, pack_evenly(chosen, settings.row_length, settings.rows_per_microbatch, long_from)
 
 
 def _reaches(
@@ -247,12 +249,13 @@ def _reaches(
     held_out: Seq[Sequence] | None,
     settings: TrainSettings,
     updates: int,
+    long_from: int | None,
 ) -> Iterator[np.ndarray]:
     """`reach` of all rows of a run, one update at a time."""
     if held_out:
-        yield pack_evenly(held_out, settings.row_length, settings.rows_per_microbatch).reach
+        yield pack_evenly(held_out, settings.row_length, settings.rows_per_microbatch, long_from).reach
     for update in range(updates):
-        yield _prepare(sampler, sequences, update, settings)[1].reach
+        yield _prepare(sampler, sequences, update, settings, long_from)[1].reach
 
 
 def _check_finite(update: int, loss: float, norm: float, ids: list[str]) -> None:

@@ -33,8 +33,12 @@ class Validation:
         tokens: number of trainable tokens of the held-out examples.
     """
 
-    def __init__(self, sequences: Seq[Sequence], settings: TrainSettings, adapter: Any):
-        rows = pack_evenly(sequences, settings.row_length, settings.rows_per_microbatch)
+    def __init__(self, sequences: Seq[Sequence], settings: TrainSettings, adapter: Any, long_from: int | None = None):
+        """
+        Args:
+            long_from: see `tries.pack`.
+        """
+        rows = pack_evenly(sequences, settings.row_length, settings.rows_per_microbatch, long_from)
         size = settings.rows_per_microbatch
         self._microbatches = [rows.slice(start, size) for start in range(0, len(rows), size)]
         self._settings = settings

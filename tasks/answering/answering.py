@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.documents.chunks import Chunk
+from data.prompting.conversation import Turn
 from data.prompting.growing_answer import GrowingAnswer
 from data.prompting.output_stream import OutputPiece
-from data.prompting.prompts import PromptStyle
+from data.prompting.prompts import PromptStyle, rewrite_text, with_system
 from data.prompting.tokenizer import Tokenizer
 from data.retrieval.retriever import RetrievalSettings, Retriever
 from data.scoring.scores import stands_in
@@ -57,7 +58,7 @@ class PreparedQuestion:
         """The engine's request."""
         from jora_model.generation.engine import Request
 
-        adapter = None if self.model.adapter is None else self.model.name
+        adapter = _adapter(self.model)
         guide = None
         if self.grammars is not None and settings.quotes == "verbatim":
             grammar = self.model.rung.grammar(self.context)
@@ -71,6 +72,31 @@ class PreparedQuestion:
     def source(self, quote: str) -> Chunk | None:
         """The chunk of the context that contains a quote word for word; None: the quote must not be relied on."""
         return next((chunk for chunk in self.context if stands_in(quote, [chunk])), None)
+
+
+def _adapter(model: AskedModel) -> str | None:
+    """The engine's name of a model."""
+    return None if model.adapter is None else model.name
+
+
+@dataclass(frozen=True)
+class PreparedPrompt:
+    """A prompt without retrieval, tokenized.
+
+    Attributes:
+        tokens: int32 [T].
+        adapter: its name in the engine; None for the base model.
+    """
+
+    tokens: np.ndarray
+    adapter: str | None
+    end_ids: tuple[int, ...]
+
+    def request(self, settings: GenerationSettings) -> Request:
+        """The engine's request; no grammar holds what is written."""
+        from jora_model.generation.engine import Request
+
+        return Request(self.tokens, settings, self.end_ids, self.adapter)
 
 
 @dataclass(frozen=True)
@@ -131,8 +157,11 @@ class Answering:
             raise UserError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
         return model
 
-    def ask(self, question: str, model: AskedModel) -> PreparedQuestion:
+    def ask(self, question: str, model: AskedModel, system: str = "") -> PreparedQuestion:
         """Retrieve chunks for a question and tokenize the prompt; for one thread at a time.
+
+        Args:
+            system: a message before the task.
 
         Raises:
             UserError: the question is empty.
@@ -140,9 +169,33 @@ class Answering:
         if not question.strip():
             raise UserError('the question is empty; ask something: jora ask "Who keeps the keys?"')
         context = tuple(self._chunks[id_] for id_ in self._retriever.search([question], self._top_k)[0])
-        (tokens,) = self._tokenizer.encode_prompts([model.rung.prompt(question, context)], model.style)
+        prompt = with_system(model.rung.prompt(question, context), system)
+        (tokens,) = self._tokenizer.encode_prompts([prompt], model.style)
         grammars = None if model.adapter is None else self._grammars(model.style)
         return PreparedQuestion(question, model, context, np.array(tokens, np.int32), self._tokenizer, grammars)
+
+    def ask_to_rewrite(self, question: str, turns: Sequence[Turn]) -> PreparedPrompt:
+        """The text that the base model continues with a follow-up question that stands alone, and a new line."""
+        tokens = self._tokenizer.encode_start(rewrite_text(turns, question))
+        return PreparedPrompt(np.array(tokens, np.int32), None, (self._tokenizer.end_id("alpaca"),))
+
+    def complete(self, prompt: str | Sequence[int], model: AskedModel) -> PreparedPrompt:
+        """A text or tokens that a model continues. A text is plain: control tokens can only be given as tokens.
+
+        Raises:
+            UserError: a token is not one of the model's.
+        """
+        if isinstance(prompt, str):
+            prompt = self._tokenizer.encode_start(prompt)
+        elif strange := [token for token in prompt if not 0 <= token < self.engine.vocab_size]:
+            most = self.engine.vocab_size - 1
+            raise UserError(f"token {strange[0]} is not in the vocabulary; tokens are 0 to {most}")
+        ends = {self._tokenizer.end_id(model.style), self._tokenizer.end_id("alpaca")}
+        return PreparedPrompt(np.array(prompt, np.int32), _adapter(model), tuple(sorted(ends)))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without control tokens."""
+        return self._tokenizer.decode(tokens)
 
 
 def answer_together(

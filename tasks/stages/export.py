@@ -138,6 +138,7 @@ def _gguf(
     """Write the GGUF file and its Modelfile; returns the largest difference of its weights."""
     from jora_model.formats.export import write_gguf_card
     from jora_model.formats.gguf_export import export_gguf, puts_before
+    from jora_model.formats.gguf_facts import same_context
 
     folder.mkdir()
     name = _gguf_name(export)
@@ -150,7 +151,7 @@ def _gguf(
     system = raft_prompt([], "").instruction if style == "alpaca" else ""
     end = tokenizer.pieces([tokenizer.end_id(style)])[0]
     bos = puts_before(store.path(base))
-    content = modelfile(name, before, after, end, merged.config.max_positions, bos, system)
+    content = modelfile(name, before, after, end, same_context(merged.config), bos, system)
     (folder / "Modelfile").write_text(content, encoding="utf-8")
     write_gguf_card(folder, facts, merged)
     return difference

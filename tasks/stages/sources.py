@@ -71,8 +71,11 @@ def snapshot_base(store: Store, base_model: str) -> Artifact:
     source = resolve_base(base_model)
     named = _named(base_model, source)
     if source.is_file():
+        from jora_model.formats.gguf_files import link_names
+
         with store.build("gguf", settings=named) as build:
-            build.link("model.gguf", source)
+            for name, file in link_names(source).items():
+                build.link(name, file)
     else:
         with store.build("base-model", settings=named) as build:
             for name in sorted({path.name for pattern in _BASE_FILES for path in source.glob(pattern)}):
@@ -85,11 +88,12 @@ def snapshot_base(store: Store, base_model: str) -> Artifact:
     name="import-base", version=1, modules=("jora_model.formats.gguf_import",), space=lambda store, gguf: 4 * gguf.bytes
 )
 def import_base(store: Store, gguf: Artifact) -> Artifact:
-    """Convert a GGUF file to a Hugging Face folder with bfloat16 weights."""
+    """Convert a GGUF file to a Hugging Face folder, dequantised."""
+    from jora_model.formats.gguf_files import linked_gguf
     from jora_model.formats.gguf_import import import_gguf
 
     with store.build("base-model", inputs=(gguf,)) as build:
-        import_gguf((store.path(gguf) / "model.gguf").resolve(), build.folder)
+        import_gguf(linked_gguf(store.path(gguf)), build.folder)
     return build.artifact
 
 

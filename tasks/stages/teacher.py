@@ -16,7 +16,7 @@ from data.raft.sequences import encode_prompts, read_answers, write_prompts
 from data.teacher.parse import read_answer
 from data.teacher.plan import plan_calls
 from data.teacher.settings import TeacherSettings
-from jora_model.spec.settings import GenerationSettings
+from jora_model.spec.settings import LOWEST_TEMPERATURE, GenerationSettings
 from tasks.engine.cache import stage
 from tasks.engine.logs import run_log
 from tasks.stages.endpoints import ask_endpoint
@@ -67,9 +67,10 @@ def write_prompt_files(
 
 def local_generation(teacher: TeacherSettings) -> GenerationSettings:
     """The generation settings of a local teacher."""
+    temperature = teacher.temperature or 0.0
     return GenerationSettings(
         max_new_tokens=teacher.max_tokens,
-        temperature=teacher.temperature or 0.0,
+        temperature=temperature if temperature >= LOWEST_TEMPERATURE else 0.0,
         batch_size=teacher.concurrency,
         seed=teacher.seed,
     )

@@ -159,6 +159,7 @@ PROMPTS = "build-prompts/prompts.*"
 ANSWERS = "generate-answers/answers.safetensors"
 JUDGED = ("critic.judge=all",)
 DRAWN = ("generation.temperature=2",)
+REPEATED = ("generation.temperature=1", "generation.top_k=4", "generation.max_new_tokens=40")
 MIXED = ("corpus={folder}/other/mixed",)
 GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
 
@@ -237,6 +238,10 @@ ROWS = {
     "generation.temperature": Row("2", ANSWERS),
     "generation.top_k": Row("2", ANSWERS, given=DRAWN),
     "generation.top_p": Row("0.1", ANSWERS, given=DRAWN),
+    "generation.min_p": Row("0.9", ANSWERS, given=DRAWN),
+    "generation.repetition_penalty": Row("2", ANSWERS),
+    "generation.frequency_penalty": Row("-2", ANSWERS, given=REPEATED),
+    "generation.presence_penalty": Row("-2", ANSWERS, given=REPEATED),
     "generation.batch_size": Row("2", decoded_at_once),
     "generation.seed": Row("1", ANSWERS, given=DRAWN),
     "generation.quotes": Row("free", ANSWERS),

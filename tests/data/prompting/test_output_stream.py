@@ -1,6 +1,8 @@
 """Outputs taken apart while they are written: pieces do not depend on how a text is cut, and agree with the parser."""
 
 import random
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -87,6 +89,40 @@ def test_what_a_tuned_model_writes_before_the_format_is_no_answer() -> None:
     assert joined(stream, ["x ##Answer: 5"]) == [("reason", "It says: x"), ("answer", "5")]
     plain = OutputStream(tuned=False)
     assert plain.feed("It says: ") == [("answer", "It says:")]
+
+
+# What a tuned model writes -> reason, quotes, answer, and whether a stop string ("END", "x##", "ly E") has ended it.
+UNMARKED = {
+    "It was slowly END ##Answer: 5": ("", "", "It was slow", True),
+    "It was END": ("", "", "It was", True),
+    "END": ("", "", "", True),
+    "  END of it": ("", "", "", True),
+    "##Reason: END ##Answer: in END": ("END", "", "in", True),
+    "It says x##Answer: 5": ("", "", "It says", True),
+    "It says ##Answer: 5 END": ("It says", "", "5", True),
+    "It says ##begin_quote##END##end_quote##": ("It says", "END", "", False),
+    "So ##end_quote## it is": ("So it is", "", "", False),
+    "##Answer: 5 ##end_quote## END": ("", "", "5", False),
+    "It was EN": ("", "", "It was EN", False),
+}
+
+
+def text_of(parts: Sequence[str], tokens: Sequence[int]) -> str:
+    return "".join(parts[token] for token in tokens)
+
+
+@pytest.mark.parametrize("output", UNMARKED)
+def test_stop_strings_end_a_tuned_model_that_writes_no_marker(output: str) -> None:
+    """However the text arrives; and no piece has a marker."""
+    for seed in range(60):
+        parts = cut(output, seed) if seed else list(output)
+        growing = GrowingAnswer(partial(text_of, parts), tuned=True, stops=["END", "x##", "ly E"])
+        pieces = [piece for token in range(len(parts)) for piece in growing.feed(token)] + growing.finish()
+        found = ["".join(text for kind, text in pieces if kind == wanted) for wanted in ("reason", "quote", "answer")]
+        reason, quote, answer, stopped = UNMARKED[output]
+        assert found[0].replace(" ", "") == reason.replace(" ", "") and found[1] == quote
+        assert found[2].rstrip() == growing.parsed.answer.rstrip() == answer
+        assert growing.stopped == stopped and growing.done
 
 
 @pytest.mark.parametrize("tokenizer", [smollm2, llama2_of_samples])

@@ -7,52 +7,21 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from flows.serving.opening import open_last_run
-from flows.settings.config import RunConfig
 from jora_model.generation.engine import Engine
 from jora_model.spec.settings import GenerationSettings
-from tasks.answering.answering import Answering, answer_together
 from tasks.records.models import Registry
 from testing.chat_servers import body, client, hang_up, health, serving
 from testing.command_line import JORA, ROOT, jora
 from testing.waiting import wait_for
 
-QUESTIONS = ("Who broke a collarbone?", "What must be reported within a day?", "Where is the bakehouse?")
 CHAT = "/v1/chat/completions"
 LONG = {"max_tokens": 700}
-
-
-@pytest.fixture(scope="module")
-def work(finished: Path) -> Path:
-    return finished
-
-
-@pytest.fixture(scope="module")
-def opened(work: Path) -> tuple[Answering, RunConfig]:
-    return open_last_run(str(work), None, slots=4, float32=True)
-
-
-@pytest.fixture(scope="module")
-def said(opened) -> dict[tuple[str, str], str]:  # type: ignore[no-untyped-def]
-    """(model, question) -> what `jora ask` says."""
-    answering, config = opened
-    pairs = [(name, question) for name in ("base", "latest") for question in QUESTIONS]
-    asked = [answering.ask(question, answering.find(name)) for name, question in pairs]
-    found = {place: answer for place, _, answer in answer_together(answering.engine, asked, config.generation)}
-    return {pair: found[place].parsed.answer for place, pair in enumerate(pairs)}
-
-
-@pytest.fixture(scope="module")
-def url(opened, said):  # type: ignore[no-untyped-def]
-    with serving(*opened) as url:
-        yield url
 
 
 def test_answers_are_those_of_ask(url, said, work):
@@ -80,16 +49,6 @@ def test_a_stream_says_the_same(url, said):
         assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
         assert chunks[-2].model_extra["quotes"] == whole.model_extra["quotes"]
         assert chunks[-1].usage == whole.usage and not chunks[-1].choices
-
-
-def test_the_last_user_message_is_the_question(url, said):
-    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]
-    turns += [
-        {"role": "assistant", "content": "Yes."},
-        {"role": "user", "content": [{"type": "text", "text": QUESTIONS[0]}]},
-    ]
-    given = client(url).chat.completions.create(model="base", messages=turns)
-    assert given.choices[0].message.content == said["base", QUESTIONS[0]]
 
 
 def test_models(url, work):
@@ -131,7 +90,6 @@ BAD = {
     "hot": ({"temperature": 3}, 400, "invalid_value"),
     "text for a number": ({"max_tokens": "5"}, 400, "invalid_value"),
     "tools": ({"tools": [{}]}, 400, "invalid_value"),
-    "penalty": ({"presence_penalty": 1}, 400, "invalid_value"),
     "unknown": ({"beam_width": 3}, 400, "unknown_parameter"),
     "many tokens": ({"max_tokens": 901}, 400, None),
     "a long question": ({"messages": [{"role": "user", "content": "why " * 1100}]}, 400, "context_length_exceeded"),

@@ -25,7 +25,12 @@ def logits(model) -> np.ndarray:
         return model(torch.tensor(BATCH, dtype=torch.long)).logits.numpy()
 
 
-@pytest.mark.parametrize(("name", "variant"), CASES)
+# The others are slow tests.
+FAST = (("Gemma3ForCausalLM", 1), ("Phi3ForCausalLM", 0))
+MARKED = [pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow) for case in CASES]
+
+
+@pytest.mark.parametrize(("name", "variant"), MARKED)
 def test_merged_and_exported(tmp_path, name, variant):
     base = family_folder(tmp_path / "base", name, variant)
     nonzero_adapter(tmp_path / "zero", base, LORA, spread=0)

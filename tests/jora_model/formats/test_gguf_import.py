@@ -11,8 +11,10 @@ import transformers
 from safetensors.numpy import load_file
 
 from jora_model.formats.base import resolve_base
+from jora_model.formats.gguf_files import link_names, linked_gguf
 from jora_model.formats.gguf_import import gguf_config, import_gguf
 from jora_model.spec.config import ModelConfig
+from user_error import UserError
 
 AWKWARD = [
     "Hello, World!",
@@ -94,9 +96,14 @@ def test_digits_stand_alone_before_everything_else(tokenizers):
         assert ours.encode(text) == [token for p in [*pieces, piece] for token in expected.encode(p)], text
 
 
-def tiny_gguf(path, *, fields=(), tensors=(), without=(), architecture="llama", tied=True):
-    """A random Llama of 1 layer; `fields` and `tensors` are added, `without` names tensors to leave out."""
-    writer = gguf.GGUFWriter(path, architecture)
+def tiny_gguf(
+    path, *, fields=(), tensors=(), without=(), architecture="llama", tied=True, integers="", broken="", parts=1
+):
+    """A random Llama of 1 layer; `fields` and `tensors` are added, `without` names tensors to leave out.
+
+    `integers` and `broken` name a tensor that is stored as integers, and one with NaN.
+    """
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=0 if parts == 1 else -(-12 // parts))
     letters = [chr(0x100 + n) if n < 33 else chr(n) for n in range(60)]
     tokens = [*letters, "<|im_start|>", "<|im_end|>", '!"', "<user>"]
     given = dict(fields)
@@ -136,7 +143,11 @@ def tiny_gguf(path, *, fields=(), tensors=(), without=(), architecture="llama", 
     for name, shape in shapes.items():
         if name not in without:
             weight = random.normal(size=shape).astype(np.float32)
-            if len(shape) == 1:
+            if name == broken:
+                weight[0] = np.nan
+            if name == integers:
+                writer.add_tensor(name, weight.astype(np.int32))
+            elif len(shape) == 1:
                 writer.add_tensor(name, weight)
             else:
                 kind = gguf.GGMLQuantizationType.Q8_0
@@ -175,19 +186,28 @@ def test_same_file_same_bytes_and_an_own_head(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "qwen2"}, "architecture 'qwen2' is not implemented; only 'llama' is"),
-        ({"fields": {"llama.rope.scaling.type": "yarn"}}, "llama.rope.scaling.type='yarn' is not implemented"),
+        ({"architecture": "qwen2moe"}, "architecture 'qwen2moe' is not implemented; allowed are gemma, gemma2, "),
+        ({"fields": {"llama.rope.scaling.type": "su"}}, r"llama\.rope\.scaling\.type='su' is not implemented"),
+        ({"fields": {"llama.rope.scaling.type": "yarn"}}, r"field llama\.rope\.scaling\.factor is missing"),
         ({"fields": {"llama.expert_count": 8}}, "llama.expert_count=8 is not implemented"),
-        ({"fields": {"llama.attention.sliding_window": 64}}, "llama.attention.sliding_window=64 is not implemented"),
+        ({"fields": {"llama.attention.clamp_kqv": 8.0}}, "field llama.attention.clamp_kqv=8.0 is not implemented"),
+        ({"fields": {"llama.attention.scale": 0.5}}, "field llama.attention.scale=0.5 is not implemented"),
         ({"fields": {"llama.rope.dimension_count": 4}}, "llama.rope.dimension_count=4 differs"),
         (
-            {"fields": {"tokenizer.ggml.model": "llama"}},
-            "tokenizer 'llama' .* convert the file with transformers first",
+            {"fields": {"tokenizer.ggml.model": "t5"}},
+            "tokenizer 't5' .* allowed are 'gpt2' and 'llama': convert the file with transformers first",
         ),
-        ({"fields": {"tokenizer.ggml.pre": "llama-bpe"}}, "pre-tokenizer 'llama-bpe' is not implemented"),
-        ({"fields": {"tokenizer.ggml.add_bos_token": True}}, "add_bos_token=True is not implemented"),
-        ({"tensors": {"rope_freqs.weight": (4,)}}, r"rope_freqs\.weight, Llama 3"),
-        ({"tensors": {"blk.0.attn_q.bias": (32,)}}, r"tensor blk\.0\.attn_q\.bias is not implemented"),
+        ({"fields": {"tokenizer.ggml.model": "llama"}}, r"field tokenizer\.ggml\.scores is missing"),
+        ({"fields": {"tokenizer.ggml.pre": "default"}}, "pre-tokenizer 'default' .* allowed are codeshell, .* tekken"),
+        ({"fields": {"tokenizer.ggml.add_bos_token": True}}, r"add_bos_token=True needs .*bos_token_id"),
+        ({"fields": {"tokenizer.ggml.bos_token_id": 64}}, r"bos_token_id=64 is beyond the 64 tokens"),
+        ({"fields": {"tokenizer.huggingface.json": "{}"}}, r"tokenizer\.huggingface\.json is damaged"),
+        ({"tensors": {"rope_freqs.weight": (4,)}}, r"rope_freqs\.weight\) has divisors of no known parameters"),
+        ({"tensors": {"rope_freqs.weight": (5,)}}, r"rope_freqs\.weight has shape \(5,\); 4 frequencies are rotated"),
+        ({"tensors": {"rope_factors_short.weight": (4,)}}, r"rope_factors_long\.weight is missing"),
+        ({"tensors": {"blk.0.attn_q.bias": (32,)}}, r"tensor blk\.0\.attn_k\.bias is missing"),
+        ({"tensors": {"blk.0.attn_norm.bias": (32,)}}, r"tensor blk\.0\.attn_norm\.bias is not implemented"),
+        ({"tensors": {"blk.0.ffn_up.weight": (96, 32)}}, r"ffn_up\.weight has shape \(96, 32\); .* say \(64, 32\)"),
         ({"without": {"blk.0.ffn_up.weight"}}, r"tensor blk\.0\.ffn_up\.weight is missing \(1 of 11 are\)"),
     ],
 )
@@ -200,14 +220,88 @@ def test_refuses_what_it_does_not_implement(tmp_path, changes, message):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("content", [b"not a gguf file, but long enough to be read as one", None, 700, 6_000])
+@pytest.mark.parametrize("content", [b"not a gguf file, but long enough to be read as one", b"", None, 700, 6_000])
 def test_refuses_broken_files(tmp_path, content):
-    """Another kind of file, no file, a file cut off in its fields or its tensors."""
+    """Another kind of file, an empty one, no file, a file cut off in its fields or its tensors."""
     path = tmp_path / "broken.gguf"
     if isinstance(content, int):
         path.write_bytes(tiny_gguf(tmp_path / "whole.gguf").read_bytes()[:content])
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"broken\.gguf (cannot be read as GGUF|does not exist)") as error:
+    for read in (lambda: import_gguf(path, tmp_path / "out"), lambda: gguf_config(path)):
+        with pytest.raises(UserError, match=r"broken\.gguf (cannot be read as GGUF|does not exist)") as error:
+            read()
+        assert "\n" not in str(error.value)
+
+
+def test_refuses_a_big_endian_file(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "big.gguf", "llama", endianess=gguf.GGUFEndian.BIG)
+    writer.add_block_count(1)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(UserError, match=r"big\.gguf is a big-endian GGUF file"):
+        import_gguf(tmp_path / "big.gguf", tmp_path / "out")
+
+
+def test_types_that_cannot_be_read_are_refused_before_anything_is_written(tmp_path):
+    path = tiny_gguf(tmp_path / "a.gguf", integers="blk.0.ffn_up.weight")
+    for read in (lambda: import_gguf(path, tmp_path / "out"), lambda: gguf_config(path)):
+        with pytest.raises(UserError, match=r"ffn_up\.weight is of type I32, which .* use a file of another quant"):
+            read()
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_that_are_none_are_refused(tmp_path):
+    path = tiny_gguf(tmp_path / "a.gguf", broken="output_norm.weight")
+    with pytest.raises(UserError, match=r"a\.gguf: tensor output_norm\.weight holds NaN or infinite numbers"):
         import_gguf(path, tmp_path / "out")
-    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("named", [1, 3])
+def test_a_split_file_is_read_by_any_of_its_parts(tmp_path, named):
+    whole = tiny_gguf(tmp_path / "a.gguf", tied=False)
+    tiny_gguf(tmp_path / "b.gguf", tied=False, parts=3)
+    import_gguf(whole, tmp_path / "one")
+    import_gguf(tmp_path / f"b-{named:05d}-of-00003.gguf", tmp_path / "two")
+    for file in sorted((tmp_path / "one").iterdir()):
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+def test_a_split_file_lacks_a_part(tmp_path):
+    tiny_gguf(tmp_path / "b.gguf", parts=3)
+    second = tmp_path / "b-00002-of-00003.gguf"
+    moved = second.rename(tmp_path / "moved.gguf")
+    with pytest.raises(UserError, match=r"is split into 3 files, and b-00002-of-00003\.gguf is missing beside it"):
+        gguf_config(tmp_path / "b-00001-of-00003.gguf")
+    with pytest.raises(UserError, match=r"moved\.gguf is part 2 of 3; name the parts as NAME-00001-of-00003\.gguf"):
+        gguf_config(moved)
+    second.write_bytes((tmp_path / "b-00003-of-00003.gguf").read_bytes())
+    with pytest.raises(UserError, match=r"b-00002-of-00003\.gguf holds another part than its name says"):
+        gguf_config(tmp_path / "b-00001-of-00003.gguf")
+
+
+def test_a_snapshot_links_every_part(tmp_path):
+    """Also where the parts are links to files of other names, as in Hugging Face's cache."""
+    whole, links, cached = tmp_path / "a.gguf", tmp_path / "links", tmp_path / "cached"
+    tiny_gguf(whole, tied=False)
+    tiny_gguf(tmp_path / "b.gguf", tied=False, parts=2)
+    named = tmp_path / "b-00002-of-00002.gguf"
+    for folder in (links, cached, tmp_path / "one"):
+        folder.mkdir()
+    for number in (1, 2):
+        part = (tmp_path / f"b-{number:05d}-of-00002.gguf").rename(tmp_path / f"hash{number}")
+        (tmp_path / f"b-{number:05d}-of-00002.gguf").symlink_to(part)
+    for name, file in link_names(named).items():
+        (cached / name).symlink_to(file.resolve())
+    assert sorted(path.name for path in cached.iterdir()) == [f"model-0000{n}-of-00002.gguf" for n in (1, 2)]
+    assert linked_gguf(cached) == cached / "model-00001-of-00002.gguf"
+    assert gguf_config(linked_gguf(cached)) == gguf_config(whole)
+    for number in (1, 2):
+        (tmp_path / f"hash{number}").rename(tmp_path / f"b-{number:05d}-of-00002.gguf")
+    for name, file in link_names(named).items():
+        (links / name).symlink_to(file.resolve())
+    assert linked_gguf(links) == tmp_path / "b-00001-of-00002.gguf", "errors name the person's file"
+    (tmp_path / "one" / "model.gguf").symlink_to(whole)
+    assert link_names(whole) == {"model.gguf": whole}
+    assert linked_gguf(tmp_path / "one") == whole

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jora_model.generation.generate import generate
-from jora_model.model.load import load_model
+from jora_model.generation.layer_weights import open_weights
 from jora_model.spec.settings import GenerationSettings, LoraSettings
 from testing.adapters import nonzero_adapter
 from testing.families import CASES, VOCAB, family_folder, family_model
@@ -19,7 +19,12 @@ def prompts(lengths: list[int]) -> list[np.ndarray]:
     return [*drawn, np.append(drawn[-1][: lengths[-1] - 5], drawn[0][:7]).astype(np.int32)]
 
 
-@pytest.mark.parametrize(("name", "variant"), CASES)
+# The others are slow tests.
+FAST = (("Gemma3ForCausalLM", 0), ("Phi3ForCausalLM", 1))
+MARKED = [pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow) for case in CASES]
+
+
+@pytest.mark.parametrize(("name", "variant"), MARKED)
 def test_greedy_tokens_equal_peft(tmp_path, name, variant):
     """Prompts shorter than the window, answers that cross it, and prompts beyond it; with an unmerged adapter."""
     import peft
@@ -27,7 +32,7 @@ def test_greedy_tokens_equal_peft(tmp_path, name, variant):
     base = family_folder(tmp_path / "base", name, variant)
     lora = LoraSettings(rank=3, alpha=7.5, target_modules=("all-linear",))
     nonzero_adapter(tmp_path / "adapter", base, lora)
-    model = load_model(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32)
+    model = open_weights(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32)
     asked = prompts([5, 30, 90])
     ours = generate(model, asked, GenerationSettings(max_new_tokens=16, batch_size=4), [])
     theirs = peft.PeftModel.from_pretrained(family_model(name, variant), tmp_path / "adapter").eval()

@@ -197,6 +197,34 @@ def test_an_answer_outgrows_the_ring_while_others_come_and_go(model):
     assert answer_all(model, requests, slots=2) == alone(model, requests)
 
 
+def test_the_ring_shrinks_after_a_long_answer(model):
+    """A server's memory and the cost of a step follow the answers there are, and the others' answers do not change."""
+    prompts = prompts_of(families=1, questions=3)
+    lengths = (150, 60, 140)
+    requests = [
+        Request(prompt, GenerationSettings(max_new_tokens=length), ())
+        for prompt, length in zip(prompts, lengths, strict=True)
+    ]
+    expected = alone(model, requests)
+    engine = Engine(model, slots=2)
+    answers: dict[int, list[int]] = {engine.submit(requests[0]): []}
+    rings = []
+
+    def run_until(done) -> None:
+        while not engine.idle and not done():
+            for number, token, _ in engine.step():
+                answers.setdefault(number, []).append(token)
+            rings.append(engine._decoder._ring[0].keys.shape[-1])
+
+    run_until(lambda: len(answers[0]) > 135)
+    engine.submit(requests[1])
+    run_until(lambda: len(answers.get(1, [])) > 20)
+    engine.submit(requests[2])
+    run_until(lambda: False)
+    assert [answers[number] for number in range(3)] == expected
+    assert rings[0] == 32 and max(rings) == 512 and 128 in rings[rings.index(512) :]
+
+
 def test_adapters_side_by_side_answer_as_each_alone(base, model, adapters):
     prompts = prompts_of(families=1, questions=3)
     loaded = {name: load_adapter(folder, model.config) for name, folder in adapters.items()}

@@ -76,6 +76,35 @@ def test_greedy_equals_transformers_with_odd_constants(tiny, batch_size):
     assert sum(finished) == len(prompts)
 
 
+@pytest.mark.parametrize("penalty", [1.0, 1.4, 0.6])
+def test_greedy_with_a_repetition_penalty_equals_transformers(tiny, penalty):
+    """The penalty counts the prompt, and each answer has its own."""
+    prompts = random_prompts([30, 64, 3])
+    settings = GenerationSettings(max_new_tokens=12, repetition_penalty=penalty)
+    ours = generate(load_model(tiny, compute_dtype=jnp.float32), prompts, settings, [])
+    for prompt, answer in zip(prompts, ours, strict=True):
+        np.testing.assert_array_equal(answer, greedy_tokens(hf_model(), prompt, 12, repetition_penalty=penalty))
+
+
+@pytest.mark.parametrize(("frequency", "presence"), [(0.2, 0.0), (0.0, 0.5), (-0.3, 2.0)])
+def test_greedy_with_penalties_on_the_answer_equals_transformers(tiny, frequency, presence):
+    prompts = random_prompts([30, 64, 3])
+
+    def penalize(tokens, scores, *, length):
+        """vLLM's formula: the answer's tokens alone count."""
+        times = torch.bincount(tokens[0, length:], minlength=scores.shape[-1])
+        return scores - frequency * times - presence * (times > 0)
+
+    settings = GenerationSettings(max_new_tokens=24, frequency_penalty=frequency, presence_penalty=presence)
+    model = load_model(tiny, compute_dtype=jnp.float32)
+    ours = generate(model, prompts, settings, [])
+    for prompt, answer in zip(prompts, ours, strict=True):
+        processor = functools.partial(penalize, length=len(prompt))
+        np.testing.assert_array_equal(answer, greedy_tokens(hf_model(), prompt, 24, logits_processor=[processor]))
+    plain = generate(model, prompts, GenerationSettings(max_new_tokens=24), [])
+    assert any(not np.array_equal(one, other) for one, other in zip(plain, ours, strict=True))
+
+
 def test_a_prompt_of_one_token_is_not_padding(tiny):
     """Beside one of 256 tokens, and as the last of a row, at position 256 where a block of queries begins."""
     model = load_model(tiny, compute_dtype=jnp.float32)

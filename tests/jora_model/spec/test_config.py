@@ -8,7 +8,9 @@ import pytest
 import transformers
 
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.parameters import targets_of
 from jora_model.spec.rope import Rope
+from jora_model.spec.settings import LoraSettings
 from testing.families import VARIANTS, family_model
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
@@ -171,3 +173,27 @@ def test_a_field_that_transformers_reads_and_we_do_not():
         with pytest.raises(ValueError, match=r"rms_norm_eps=0\.0003 is read by transformers' Qwen3ForCausalLM"):
             ModelConfig.from_hf(config)
         assert ModelConfig.from_hf({**config, "rms_norm_eps": 1e-6}).rms_norm_eps == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "expected"),
+    [
+        ("LlamaForCausalLM", ("qv",), ("q_proj", "v_proj")),
+        ("LlamaForCausalLM", ("attention",), ("q_proj", "k_proj", "v_proj", "o_proj")),
+        ("LlamaForCausalLM", ("mlp", "k_proj"), ("k_proj", "gate_proj", "up_proj", "down_proj")),
+        ("Phi3ForCausalLM", ("qv",), ("qkv_proj",)),
+        ("Phi3ForCausalLM", ("attention",), ("qkv_proj", "o_proj")),
+        ("Phi3ForCausalLM", ("all-linear",), ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")),
+        ("Phi3ForCausalLM", ("mlp",), ("gate_up_proj", "down_proj")),
+    ],
+)
+def test_presets_of_targets(name, names, expected):
+    config = ModelConfig.from_hf(config_json(name))
+    assert targets_of(config, names) == expected
+    assert LoraSettings(target_modules=names).of_model(config).target_modules == expected
+
+
+def test_a_target_that_the_model_has_not():
+    config = ModelConfig.from_hf(config_json("Phi3ForCausalLM"))
+    with pytest.raises(ValueError, match="q_proj: Phi3ForCausalLM has no such linear; allowed are qkv_proj, o_proj,"):
+        targets_of(config, ("q_proj",))

@@ -8,7 +8,7 @@ import torch
 
 from jora_model.model.load import adapter_factors, load_model
 from jora_model.packing.sequences import Sequence
-from jora_model.packing.tries import pack
+from jora_model.packing.tries import pack, pack_evenly
 from jora_model.spec.job import TrainSettings
 from jora_model.spec.settings import LoraSettings
 from jora_model.training.optimizer import learning_rate_at
@@ -40,8 +40,13 @@ def examples(shared: int) -> list[list[Sequence]]:
     return batches
 
 
+# The others are slow tests.
+FAST = (("Gemma2ForCausalLM", 0), ("Phi3ForCausalLM", 2))
+MARKED = [pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow) for case in CASES]
+
+
 @pytest.mark.parametrize("shared", [0, 70])
-@pytest.mark.parametrize(("name", "variant"), CASES)
+@pytest.mark.parametrize(("name", "variant"), MARKED)
 def test_six_updates_equal_peft(tmp_path, name, variant, shared):
     base = family_folder(tmp_path / "base", name, variant)
     # With B zero A would have no gradient, and Adam would turn its rounding errors into steps.
@@ -68,3 +73,27 @@ def test_six_updates_equal_peft(tmp_path, name, variant, shared):
             # Adam turns the rounding error of a gradient that is nearly 0 into a step: single numbers may differ, while
             # another gradient changes nearly all.
             assert np.mean(np.abs(ours - value) > 1e-3 * moved) < 0.005, target
+
+
+def test_long_and_short_examples_do_not_share_a_row(tmp_path):
+    """Of Phi-3's longrope, a sequence beyond the original length is rotated otherwise, from its first token on."""
+    name, variant = "Phi3ForCausalLM", 1
+    base = family_folder(tmp_path / "base", name, variant)
+    nonzero_adapter(tmp_path / "adapter", base, LORA)
+    model = load_model(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32)
+    assert model.config.long_from == 64
+    random = np.random.default_rng(5)
+    prefix = random.integers(3, VOCAB, 40)
+    batch = []
+    for number, length in enumerate((64, 65, 50, 90)):
+        tokens = np.append(prefix, random.integers(3, VOCAB, length - 40)).astype(np.int32)
+        batch.append(Sequence(str(number), tokens, np.arange(length) >= 44))
+    trainer = Trainer(model, SETTINGS, 1)
+    rows = pack_evenly(batch, ROW, 1, trainer.long_from)
+    assert sorted(rows.lengths.tolist()) == [40 + 24 + 10, 40 + 25 + 50]
+    sums = trainer.zero()
+    for number in range(len(rows)):
+        sums = trainer.accumulate(sums, rows.slice(number, 1), 0, number)
+    theirs = peft.PeftModel.from_pretrained(family_model(name, variant), tmp_path / "adapter")
+    expected = sum(float(answer_losses(theirs, sequence).sum()) for sequence in batch)
+    assert float(sums.loss) == pytest.approx(expected, rel=1e-5)
