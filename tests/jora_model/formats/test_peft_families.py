@@ -10,6 +10,8 @@ import transformers
 
 from jora_model.formats.export import CardFacts, Merged, merge
 from jora_model.formats.lora import import_adapter
+from jora_model.generation.engine import Request, open_engine
+from jora_model.spec.settings import GenerationSettings
 from testing.families import VARIANTS, family_folder, family_model
 from testing.peft_adapters import TOKENS, assert_close, logits_of, our_logits
 
@@ -54,3 +56,29 @@ def test_logits_of_adapter_merge_and_import_are_those_of_peft(tmp_path, family, 
         assert_close(logits_of(merged.eval()), theirs)
         import_adapter(adapter, base, tmp_path / "imported", "base")
         assert_close(in_peft(tmp_path / "imported"), theirs)
+
+
+@pytest.mark.slow
+def test_an_engine_does_not_scale_biases(tmp_path):
+    """DoRA's factors are those of W's rows; the bias is added after them, as in PEFT."""
+    base, family = family_folder(tmp_path / "base", "Qwen2ForCausalLM"), "Qwen2ForCausalLM"
+    torch.manual_seed(1)
+    config = peft.LoraConfig(r=3, task_type="CAUSAL_LM", use_dora=True, target_modules=["q_proj", "v_proj", "up_proj"])
+    model = peft.get_peft_model(family_model(family), config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "magnitude" in name:
+                weight.mul_(1.5)
+    model.save_pretrained(tmp_path / "adapter")
+    tokens = torch.tensor(TOKENS[:1, :20], dtype=torch.long)
+    theirs = model.eval().generate(
+        input_ids=tokens,
+        attention_mask=torch.ones_like(tokens),
+        max_new_tokens=10,
+        do_sample=False,
+        eos_token_id=None,
+    )
+    engine = open_engine(base, {"tuned": tmp_path / "adapter"}, alone=False, slots=2, compute_dtype="float32")
+    engine.submit(Request(TOKENS[0, :20], GenerationSettings(max_new_tokens=10), (), "tuned"))
+    answer = [token for _ in range(30) if not engine.idle for _, token, _ in engine.step()]
+    assert answer == theirs[0, 20:].tolist()
