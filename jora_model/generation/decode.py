@@ -90,7 +90,10 @@ class Decoder:
         x, ropes = self._run.start_row(self._embed, prompts.tokens, prompts.positions, np.array([long]))
         reach = prompts.reach[None]
         windows = self.config.windows(len(prompts.tokens))
-        tiles = visible_tiles(reach, np.array([prompts.used]))
+        of_windows = {
+            window: visible_tiles(reach, np.array([prompts.used]), prompts.positions[None], window)
+            for window in set(windows)
+        }
         adapter = np.array([which], np.int32)
         caches = []
         for layer, kind in zip(self._layers, self.config.layers, strict=True):
@@ -98,7 +101,7 @@ class Decoder:
             if (size := windows[kind]) is not None:
                 window = Window(prompts.positions[None], np.array([size], np.int32))
             rope = ropes[self.config.kinds[kind].rope]
-            x, cache = self._run.row_layer(layer, x, rope, reach, tiles, adapter, window)
+            x, cache = self._run.row_layer(layer, x, rope, reach, of_windows[size], adapter, window)
             caches.append(cache)
         ends = np.zeros(max(FEWEST_ROWS, _power_of_two(len(prompts.ends))), np.int32)
         ends[: len(prompts.ends)] = prompts.ends

@@ -218,7 +218,7 @@ class Transformer(nnx.Module):
 
         Args:
             reach: see `attention.visible`.
-            tiles: `tiles.visible_tiles` of the rows, so that attention skips hidden tiles.
+            tiles: `tiles.tiles_by_window` of the rows, so that attention skips hidden tiles.
             dropout_keys: one per row; they turn the adapters' dropout on (training only).
             remat: what the backward pass recomputes. "full" saves each layer's input and its attention, "dots" the
                 results of its products too. On a CPU without a mesh, "full" computes the parts before and after the
@@ -281,7 +281,12 @@ class Transformer(nnx.Module):
             rope = _chosen(rope_stack, len(of_ropes), None if kind is None else jnp.asarray(rope_of_kind)[kind])
             rest = _chosen(kind_stack, len(of_kinds), kind)
             if attention == "tiles":
-                return attend_blocked(q, k, v, rope, reach, tiles, self.mesh, scores, rest)
+                own = tiles
+                if tiles is not None and tiles.ends.ndim == 3:
+                    own = Tiles(
+                        *(jax.lax.dynamic_index_in_dim(x, 0 if kind is None else kind, 1, False) for x in tiles)
+                    )
+                return attend_blocked(q, k, v, rope, reach, own, self.mesh, scores, rest)
             return attend_plain(q, k, v, rope, attention, rest, self.mesh, scores)
 
         return attend

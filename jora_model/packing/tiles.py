@@ -4,6 +4,7 @@ A tile is a block of queries against a span of keys of the same size. Pure NumPy
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 LARGE, SMALL = 256, 128
 # Spans begin at multiples of this many keys; a run of as many keys that no query of a block sees is skipped.
 _GRAIN = 64
+_ANY_DEPTH = 2**30
 
 
 class Tiles(NamedTuple):
@@ -53,23 +55,41 @@ def most_tiles(length: int) -> int:
     return blocks * (blocks + 1) // 2
 
 
-def visible_tiles(reach: np.ndarray, lengths: np.ndarray) -> Tiles:
+def visible_tiles(
+    reach: np.ndarray, lengths: np.ndarray, positions: np.ndarray | None = None, window: int | None = None
+) -> Tiles:
     """Tiles of rows.
 
     Args:
         reach: int32 [B, S] (see `attention.visible`).
         lengths: int [B], positions of each row before its padding. `reach` alone does not tell: a last token that
             shares nothing reaches itself only, as padding does.
+        positions: int32 [B, S], depths of the tokens; needed with a window.
+        window: tiles whose keys are all beyond it are left out (see `attention.Window`).
     """
     length = reach.shape[1]
     spans = np.zeros((len(reach), most_tiles(length), 3), np.int32)
     ends = np.zeros((len(reach), block_count(length) + 1), np.int32)
     for row, (row_reach, used) in enumerate(zip(reach, lengths.tolist(), strict=True)):
-        blocks = _tiles_of(row_reach, used)
+        depths = None if window is None or positions is None else positions[row]
+        blocks = _tiles_of(row_reach, used, depths, window or 0)
         flat = [span for block in blocks for span in block]
         spans[row, : len(flat)] = flat
         ends[row, 1:] = np.cumsum([len(block) for block in blocks])
     return Tiles(spans, ends)
+
+
+def tiles_by_window(
+    reach: np.ndarray, lengths: np.ndarray, positions: np.ndarray, windows: Sequence[int | None]
+) -> Tiles:
+    """`visible_tiles` of each window, in a second dim: spans [B, K, n, 3], ends [B, K, blocks + 1].
+
+    Without any window it has no second dim.
+    """
+    if not any(windows):
+        return visible_tiles(reach, lengths)
+    lists = [visible_tiles(reach, lengths, positions, window) for window in windows]
+    return Tiles(*(np.stack(arrays, axis=1) for arrays in zip(*lists, strict=True)))
 
 
 @functools.cache
@@ -79,7 +99,7 @@ def causal_tiles(rows: int, length: int) -> Tiles:
     return Tiles(*(np.repeat(array, rows, axis=0) for array in one))
 
 
-def _tiles_of(reach: np.ndarray, used: int) -> list[list[tuple[int, int, int]]]:
+def _tiles_of(reach: np.ndarray, used: int, depths: np.ndarray | None, window: int) -> list[list[tuple[int, int, int]]]:
     """Spans of each block of queries."""
     length, block = len(reach), block_size(len(reach))
     padded = padded_length(length)
@@ -87,6 +107,11 @@ def _tiles_of(reach: np.ndarray, used: int) -> list[list[tuple[int, int, int]]]:
     # The last query that sees a key of each grain, plus one; padding after the row sees itself.
     seen = np.concatenate([reach, np.arange(length + 1, padded + 1, dtype=reach.dtype)])
     seen = np.maximum.reduceat(seen, np.arange(0, padded, grain))
+    deepest = np.zeros(len(seen), np.int64)
+    if depths is not None:
+        # Padding sees itself, whatever its depth.
+        known = np.pad(depths[:used], (0, padded - used), constant_values=_ANY_DEPTH)
+        deepest = np.maximum.reduceat(known, np.arange(0, padded, grain))
     blocks: list[list[tuple[int, int, int]]] = []
     for first in range(0, padded, block):
         if first >= used > 0:
@@ -94,7 +119,12 @@ def _tiles_of(reach: np.ndarray, used: int) -> list[list[tuple[int, int, int]]]:
             continue
         spans: list[tuple[int, int, int]] = []
         end = 0
-        for key in (np.flatnonzero(seen[: -(-(first + block) // grain)] > first) * grain).tolist():
+        before = -(-(first + block) // grain)
+        needed = seen[:before] > first
+        if depths is not None and first < used:
+            # Keys that are beyond the window of even the least deep query of the block.
+            needed &= depths[first : min(first + block, used)].min() - deepest[:before] < window
+        for key in (np.flatnonzero(needed) * grain).tolist():
             if key >= end:  # else the previous span covers it
                 start = min(key, padded - block)
                 spans.append((first, start, max(end, key)))

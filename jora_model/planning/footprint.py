@@ -75,7 +75,7 @@ def measure(
     weights, adapter = _bytes(trainer.frozen), _bytes(trainer.state.adapter)
     # The gradient of the adapter and two scalars, on each device that runs rows.
     sums = adapter + 2 * np.dtype(np.float32).itemsize
-    batch = sum(array.nbytes for array in arrays_of(rows).values()) // (mesh.data * mesh.fsdp)
+    batch = sum(array.nbytes for array in arrays_of(rows, config).values()) // (mesh.data * mesh.fsdp)
     # A TPU pads arrays to full tiles.
     padding = max(program.memory_analysis().argument_size_in_bytes - (weights + adapter + sums + batch), 0)
     return Footprint(

@@ -15,11 +15,12 @@ from jaxtyping import Array
 
 from jora_model.model.transformer import LoraParam, Transformer
 from jora_model.ops.plain_attention import Attention
-from jora_model.packing.tiles import Tiles, visible_tiles
+from jora_model.packing.tiles import Tiles, tiles_by_window
 from jora_model.packing.tries import Rows
 from jora_model.runtime.compilation import Programs
 from jora_model.runtime.distributed import gather, put
 from jora_model.runtime.sharding import BATCH
+from jora_model.spec.config import ModelConfig
 from jora_model.spec.job import TrainSettings
 from jora_model.training.loss import answer_loss
 from jora_model.training.optimizer import make_optimizer
@@ -49,7 +50,7 @@ class Trainer:
     Attributes:
         state: adapter and optimizer state, replaced by every update.
         attention: the implementation for all rows; see `Transformer.hidden_states`.
-        long_from: of the model's config.
+        config: of the model.
         traces: how often the gradient function was traced: once for each shape of rows, or something retraces.
         programs: the compiled programs and their compile times.
     """
@@ -58,7 +59,7 @@ class Trainer:
         self.settings = settings
         self.attention = attention
         self.mesh = model.mesh
-        self.long_from = model.config.long_from
+        self.config = model.config
         self.optimizer = make_optimizer(settings, updates)
         self.graph, adapter, self.frozen = nnx.split(model, LoraParam, ...)
         # Number of devices if each holds the full model, else 0.
@@ -135,7 +136,7 @@ class Trainer:
         split = self._rows_sharding()
         batch = {
             name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split)
-            for name, array in arrays_of(rows).items()
+            for name, array in arrays_of(rows, self.config).items()
         }
         numbers = jax.ShapeDtypeStruct((3,), np.uint32, sharding=self._replicated())
         frozen = jax.tree.map(_shape, self.frozen)
@@ -161,7 +162,7 @@ class Trainer:
 
     def _batch(self, rows: Rows) -> dict[str, Array]:
         # jnp.asarray would compile a program for each shape.
-        return {name: put(array, self._rows_sharding()) for name, array in arrays_of(rows).items()}
+        return {name: put(array, self._rows_sharding()) for name, array in arrays_of(rows, self.config).items()}
 
     def _rows_sharding(self) -> Sharding:
         return self._replicated() if self.mesh is None else NamedSharding(self.mesh, BATCH)
@@ -247,9 +248,10 @@ class Trainer:
         return TrainState(adapter, optimizer), sums.loss / sums.tokens, norm
 
 
-def arrays_of(rows: Rows) -> dict[str, np.ndarray]:
+def arrays_of(rows: Rows, config: ModelConfig) -> dict[str, np.ndarray]:
     """The arrays of a microbatch that a program takes."""
-    arrays = {**vars(rows), **visible_tiles(rows.reach, rows.lengths)._asdict()}
+    windows = config.windows(rows.tokens.shape[1])
+    arrays = {**vars(rows), **tiles_by_window(rows.reach, rows.lengths, rows.positions, windows)._asdict()}
     del arrays["lengths"]  # the tiles cover it
     return {**arrays, "row": np.arange(len(rows), dtype=np.int32)}
 

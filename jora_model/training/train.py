@@ -153,7 +153,7 @@ def _loop(
     bar = tqdm(total=updates, initial=done, desc="training", unit="update", file=sys.stderr, disable=not is_first())
     with bar, Metrics(output, done, settings.tensorboard) if is_first() else NoMetrics() as metrics, trace:
         if not stopped and done < updates:
-            members, rows = _prepare(sampler, sequences, done, settings, trainer.long_from)
+            members, rows = _prepare(sampler, sequences, done, settings, trainer.config.long_from)
         while done < updates and not stopped:
             update = done
             trace.before(update)
@@ -170,7 +170,7 @@ def _loop(
             current = members
             # The devices are busy now: preparing the next rows takes no extra time.
             if update + 1 < updates:
-                members, rows = _prepare(sampler, sequences, update + 1, settings, trainer.long_from)
+                members, rows = _prepare(sampler, sequences, update + 1, settings, trainer.config.long_from)
             # The only wait for the devices in an update.
             mean_loss, norm = (float(value) for value in jax.device_get(trainer.apply(sums)))
             _check_finite(update, mean_loss, norm, [sequences[index].id for index in current])

@@ -89,7 +89,7 @@ def test_long_and_short_examples_do_not_share_a_row(tmp_path):
         tokens = np.append(prefix, random.integers(3, VOCAB, length - 40)).astype(np.int32)
         batch.append(Sequence(str(number), tokens, np.arange(length) >= 44))
     trainer = Trainer(model, SETTINGS, 1)
-    rows = pack_evenly(batch, ROW, 1, trainer.long_from)
+    rows = pack_evenly(batch, ROW, 1, trainer.config.long_from)
     assert sorted(rows.lengths.tolist()) == [40 + 24 + 10, 40 + 25 + 50]
     sums = trainer.zero()
     for number in range(len(rows)):
