@@ -13,7 +13,7 @@ from gguf import GGMLQuantizationType, ReaderTensor
 from jora_model.formats.gguf_architectures import GGUF_ARCHITECTURES, SMOLLM3_NO_ROPE, GgufArchitecture
 from jora_model.formats.gguf_files import GgufFile
 from jora_model.formats.gguf_rope import ROPE_FIELDS, ROPE_TENSORS, rope_parameters, shortest
-from jora_model.formats.gguf_tokenizer import check_fields
+from jora_model.formats.gguf_tokenizer import check_fields, padding_id
 from jora_model.spec.architecture import ARCHITECTURES, Architecture
 from user_error import UserError
 
@@ -241,10 +241,9 @@ def _has_bias(tensors: Mapping[str, ReaderTensor], part: str) -> bool:
 
 def _token_ids(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Ids of special tokens. Besides the end of text, those of a turn and of a message end an answer."""
+    named = {f"{name}_token_id": fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
     ids: dict[str, Any] = {
-        f"{ours}_token_id": fields[f"tokenizer.ggml.{name}_token_id"]
-        for name, ours in (("bos", "bos"), ("eos", "eos"), ("padding", "pad"))
-        if f"tokenizer.ggml.{name}_token_id" in fields
+        key: number for key, number in {**named, "pad_token_id": padding_id(fields)}.items() if number is not None
     }
     ends = [fields[key] for key in (f"tokenizer.ggml.{n}_token_id" for n in ("eos", "eot", "eom")) if key in fields]
     if len(set(ends)) > 1:

@@ -18,7 +18,7 @@ from jora_model.formats.gguf_config import config_of, dtype_of
 from jora_model.formats.gguf_files import GgufFile, read_gguf
 from jora_model.formats.gguf_rope import ROPE_TENSORS
 from jora_model.formats.gguf_rows import from_gguf_rows
-from jora_model.formats.gguf_tokenizer import tokenizer_config, tokenizer_of
+from jora_model.formats.gguf_tokenizer import check_tokenizer, tokenizer_config, tokenizer_of
 from jora_model.formats.shards import write_shards
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.hf_files import CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG
@@ -77,6 +77,7 @@ def gguf_config(gguf_path: Path) -> dict[str, Any]:
     try:
         config = config_of(file)
         _tensors(file, ModelConfig.from_hf(config))
+        check_tokenizer(file.fields)
     except UserError as error:
         raise UserError(f"{gguf_path}: {error}") from None
     return config

@@ -61,19 +61,16 @@ def check_fields(prefix: str, fields: Mapping[str, Any], read: Set[str], only: M
         raise UserError(f"field {prefix}{key}={reprlib.repr(fields[key])} is not implemented")
 
 
-def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
-    """Return the tokenizer of a GGUF's `tokenizer.*` fields.
+def check_tokenizer(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `tokenizer.ggml.*` fields without that prefix, without building the tokenizer.
 
     Raises:
-        UserError: a kind of tokenizer, a pre-tokenizer or a field that is not implemented, or tokens that do not fit.
+        UserError: a kind of tokenizer, a pre-tokenizer or a field that is missing or not implemented.
     """
     fields = {key.removeprefix(_PREFIX): value for key, value in facts.items() if key.startswith(_PREFIX)}
     model, pre = fields.get("model"), fields.get("pre")
     if _WHOLE in facts and "tokens" in fields:
-        try:
-            return Tokenizer.from_str(facts[_WHOLE])
-        except Exception as error:  # the library raises no narrower class
-            raise UserError(f"{_WHOLE} is damaged ({error}); download the file again") from None
+        return fields
     if model == "gpt2" and pre not in PRE_TOKENIZERS:
         raise UserError(
             f"the pre-tokenizer {pre!r} of the GGUF tokenizer 'gpt2' is not implemented; allowed are "
@@ -83,23 +80,49 @@ def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
         raise UserError(f"GGUF tokenizer {model!r} is not implemented; allowed are 'gpt2' and 'llama': {_OTHERWISE}")
     known = _READ | _HARMLESS | {key for key in fields if key.startswith("fim_")}
     check_fields(_PREFIX, fields, known, _ONLY)
-    needed = ("tokens", "token_type", "merges" if model == "gpt2" else "scores")
+    needed = ["tokens", "merges"] if model == "gpt2" else ["tokens", *(() if "merges" in fields else ("scores",))]
     missing = [key for key in needed if key not in fields]
     if missing:
         raise UserError(f"field {_PREFIX}{missing[0]} is missing")
-    tokens, kinds = list(fields["tokens"]), fields["token_type"]
-    for key in sorted(key for key in fields if key.endswith("_token_id")):
-        if not 0 <= fields[key] < len(tokens):
-            raise UserError(f"{_PREFIX}{key}={fields[key]} is beyond the {len(tokens)} tokens; download the file again")
-    if len(kinds) != len(tokens):
-        raise UserError(f"{len(tokens)} tokens have {len(kinds)} types; download the file again")
+    count = len(fields["tokens"])
+    for key in ("token_type", "scores"):
+        if key in fields and len(fields[key]) != count:
+            raise UserError(f"{_PREFIX}{key} has {len(fields[key])} values for {count} tokens; download the file again")
+    for name in ("bos", "eos", "eot", "eom", "unknown"):
+        number = fields.get(f"{name}_token_id", 0)
+        if not 0 <= number < count:
+            raise UserError(f"{_PREFIX}{name}_token_id={number} is beyond the {count} tokens; download the file again")
+    for name in ("bos", "eos"):
+        if fields.get(f"add_{name}_token") and f"{name}_token_id" not in fields:
+            raise UserError(f"{_PREFIX}add_{name}_token=True needs {_PREFIX}{name}_token_id, which is missing")
+    return fields
+
+
+def padding_id(facts: Mapping[str, Any]) -> int | None:
+    """Return the id of the padding token; None also if it is beyond the tokens, which llama.cpp passes over."""
+    number = facts.get(f"{_PREFIX}padding_token_id")
+    return number if number is not None and 0 <= number < len(facts.get(f"{_PREFIX}tokens", ())) else None
+
+
+def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
+    """Return the tokenizer of a GGUF's `tokenizer.*` fields.
+
+    Raises:
+        UserError: as `check_tokenizer`, or the tokens do not fit each other.
+    """
+    fields = check_tokenizer(facts)
+    if _WHOLE in facts:
+        try:
+            return Tokenizer.from_str(facts[_WHOLE])
+        except Exception as error:  # the library raises no narrower class
+            raise UserError(f"{_WHOLE} is damaged ({error}); download the file again") from None
+    tokens = list(fields["tokens"])
+    kinds = fields.setdefault("token_type", [int(TokenType.NORMAL)] * len(tokens))
     try:
-        if model == "gpt2":
+        if fields["model"] == "gpt2":
             tokenizer = _byte_level(tokens, fields)
         else:
             tokenizer, tokens = sentencepiece_of(tokens, fields, str(facts.get("general.architecture")))
-    except UserError:
-        raise
     except Exception as error:  # the library raises no narrower class
         raise UserError(f"the merges do not fit the tokens ({error}); download the file again") from None
     for token, kind in zip(tokens, kinds, strict=True):
@@ -113,12 +136,9 @@ def tokenizer_of(facts: Mapping[str, Any]) -> Tokenizer:
 def tokenizer_config(facts: Mapping[str, Any], max_positions: int) -> dict[str, Any]:
     """Return `tokenizer_config.json`: special tokens by name, maximum length, and the chat template if any."""
     tokens = facts[_PREFIX + "tokens"]
-    names = (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad"))
-    special = {
-        f"{hf_name}_token": tokens[facts[f"{_PREFIX}{name}_token_id"]]
-        for name, hf_name in names
-        if f"{_PREFIX}{name}_token_id" in facts
-    }
+    names = (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"))
+    ids = {hf_name: facts.get(f"{_PREFIX}{name}_token_id") for name, hf_name in names} | {"pad": padding_id(facts)}
+    special = {f"{name}_token": tokens[number] for name, number in ids.items() if number is not None}
     template = facts.get("tokenizer.chat_template")
     named = sorted(facts.get("tokenizer.chat_templates", ()))
     if named:
@@ -156,8 +176,6 @@ def _add_around(tokenizer: Tokenizer, fields: Mapping[str, Any], tokens: list[st
     around = []
     for name, wanted in (("bos", fields.get("add_bos_token", default)), ("eos", fields.get("add_eos_token", False))):
         number = fields.get(f"{name}_token_id")
-        if wanted and number is None and f"add_{name}_token" in fields:
-            raise UserError(f"{_PREFIX}add_{name}_token=True needs {_PREFIX}{name}_token_id, which is missing")
         around.append((tokens[number], number) if wanted and number is not None else None)
     before, after = around
     if before or after:

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, models, trainers
 from transformers.integrations.gguf import convert_gguf_tokenizer
 
 from jora_model.formats.gguf_pre_tokenizers import PRE_TOKENIZERS
-from jora_model.formats.gguf_tokenizer import tokenizer_config, tokenizer_of
+from jora_model.formats.gguf_tokenizer import check_tokenizer, tokenizer_config, tokenizer_of
 from testing.small_tokenizers import llama2_like
 from user_error import UserError
 
@@ -81,6 +81,10 @@ def sentencepiece(architecture, **fields):
         **fields,
     }
     return {"general.architecture": architecture} | {f"tokenizer.ggml.{key}": value for key, value in given.items()}
+
+
+def without(facts, key):
+    return {name: value for name, value in facts.items() if name != f"tokenizer.ggml.{key}"}
 
 
 def theirs(facts) -> Tokenizer:
@@ -190,3 +194,28 @@ def test_named_templates():
 def test_merges_of_no_tokens_are_refused():
     with pytest.raises(UserError, match="the merges do not fit the tokens"):
         tokenizer_of(byte_level("gpt-2", merges=["zq zq"]))
+
+
+def test_a_padding_token_beyond_the_vocabulary_is_none():
+    """Llama 2's finetunes have one that they never gave a row; llama.cpp passes over it."""
+    facts = byte_level("gpt-2", padding_token_id=32000)
+    assert "pad_token" not in tokenizer_config(facts, 100)
+    assert tokenizer_config(byte_level("gpt-2", padding_token_id=1), 100)["pad_token"] == "</s>"
+    assert tokenizer_of(facts).get_vocab_size() == len(facts["tokenizer.ggml.tokens"])
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (byte_level("gpt-2", token_type=[NORMAL]), "token_type has 1 values for 400 tokens; download the file again"),
+        (sentencepiece("llama", scores=[0.0]), "scores has 1 values for"),
+        (without(sentencepiece("llama"), "scores"), r"field tokenizer\.ggml\.scores is missing"),
+        (without(byte_level("gpt-2"), "merges"), r"field tokenizer\.ggml\.merges is missing"),
+        (sentencepiece("llama", eot_token_id=10**6), "eot_token_id=1000000 is beyond the"),
+        (byte_level("gpt-2", remove_extra_whitespaces=True), "remove_extra_whitespaces=True is not implemented"),
+    ],
+)
+def test_fields_that_do_not_fit(facts, message):
+    with pytest.raises(UserError, match=message) as error:
+        check_tokenizer(facts)
+    assert "\n" not in str(error.value)

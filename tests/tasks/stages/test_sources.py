@@ -91,3 +91,22 @@ def test_a_download_is_pinned_and_recorded(hub: str, tmp_path: Path) -> None:
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(manifest["files"])
     refused = snapshot(hub, tmp_path, f"{MODEL}@v2")
     assert f"UserError: base model {MODEL} has no revision v2; name a commit, a tag or a branch" in refused.stderr
+
+
+def test_a_split_gguf_is_one_base(tmp_path: Path) -> None:
+    """Named by any part; another content of any part is another base."""
+    from tasks.stages.sources import import_base, snapshot_base
+    from tasks.store.store import Store
+    from testing.tiny_gguf import tiny_gguf
+
+    store = Store(tmp_path / "work")
+    tiny_gguf(tmp_path / "m.gguf", parts=2)
+    parts = [tmp_path / f"m-0000{number}-of-00002.gguf" for number in (1, 2)]
+    first, again = (snapshot_base.fn(store, str(part)) for part in parts)
+    assert first.kind == "gguf" and first.digest == again.digest
+    with parts[1].open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    other = snapshot_base.fn(store, str(parts[0]))
+    assert other.digest != first.digest
+    assert (store.path(import_base.fn(store, other)) / "model.safetensors").is_file()
