@@ -290,10 +290,11 @@ def _check_fields(config: Mapping[str, Any], record: Architecture) -> tuple[str,
         value = config.get(key)
         if value is not None and value != only:
             raise UserError(f"config.json: {key}={value!r} is not implemented; only {only!r} is")
-    notes = []
-    dropout = config.get("attention_dropout")
-    if dropout:
-        notes.append(f"attention_dropout={dropout}: dropout of scores in training is not implemented; trains without")
+    notes = [
+        f"{key}={config[key]}: dropout of the base in training is not implemented; trains without"
+        for key in ("attention_dropout", "residual_dropout")
+        if config.get(key)
+    ]
     if config.get("auto_map"):
         notes.append("auto_map: the model's own code is not run; the layer is that of transformers' class")
     known = (
