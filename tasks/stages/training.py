@@ -29,7 +29,7 @@ def _space(
 
 
 # An unrelated edit must not discard hours of training: `version` stands for the code; raise it when training changes.
-@stage(name="train-adapter", version=3, modules=_JOB, code_digest=False, retries=1, space=_space)
+@stage(name="train-adapter", version=4, modules=_JOB, code_digest=False, retries=1, space=_space)
 def train_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:
@@ -69,7 +69,7 @@ def continue_adapter(
     return _train(store, scratch, base, start, dataset, lora, mesh, training)
 
 
-@stage(name="train-plain-adapter", version=1, modules=_JOB, code_digest=False, retries=1, space=_space)
+@stage(name="train-plain-adapter", version=2, modules=_JOB, code_digest=False, retries=1, space=_space)
 def train_plain_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:
