@@ -121,7 +121,9 @@ def preflight(config: RunConfig, goal: str = "everything") -> Store:
     def call(stage: Stage[Any], store: Store, *args: Any) -> Any:
         return Pending(stage.name, args) if stage.cache else stage.fn(store, *args)
 
-    Pipeline(store, config, call).sources(trains=goal != "dataset")
+    pipeline = Pipeline(store, config, call)
+    pipeline.exports = goal in ("export", "everything")
+    pipeline.sources(trains=goal != "dataset")
     return store
 
 

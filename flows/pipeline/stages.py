@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from data.evaluation.ladder import LadderModel
-from flows.settings.checks import check_dataset, check_prompts, check_training, model_facts, rounding_note
+from flows.settings.checks import (
+    check_dataset,
+    check_export,
+    check_prompts,
+    check_training,
+    model_facts,
+    rounding_note,
+)
 from flows.settings.config import RunConfig
 from jora_model.formats.base import base_license, resolve_base
 from jora_model.formats.lora import check_adapter, check_start, read_adapter_settings
@@ -54,7 +61,8 @@ def execute(stage: Stage[Any], *args: Any) -> Artifact:
 
 @dataclass
 class Pipeline:
-    """The stages of one run; `artifacts` holds their results so far by name, `rounding` how training rounds weights."""
+    """The stages of one run; `artifacts` holds their results so far by name, `rounding` how training rounds weights,
+    `exports` whether the goal includes an export."""
 
     store: Store
     config: RunConfig
@@ -62,6 +70,7 @@ class Pipeline:
     artifacts: dict[str, Any] = field(default_factory=dict)
     model: ModelConfig = field(init=False)
     rounding: str | None = field(init=False, default=None)
+    exports: bool = field(init=False, default=False)
 
     def sources(self, trains: bool = True) -> None:
         """Read the sources and check settings that would fail later.
@@ -84,6 +93,8 @@ class Pipeline:
             a["base"] = self._run(import_base, a["base"])
         if isinstance(a["base"], Artifact):  # else it is still to be imported
             check_prompts(self.store, a["base"], self.model.vocab_size, c.raft.prompt_format)
+            if self.exports:
+                check_export(self.store, a["base"], self.model, c.export)
         if c.adapter.folder is not None:
             foreign = self._run(snapshot_adapter, c.adapter.folder)
             check_adapter(self.store.path(foreign), self.model)
@@ -250,6 +261,7 @@ class Pipeline:
 
     def export(self) -> None:
         """Export PEFT adapter and merged model without evaluation."""
+        self.exports = True
         self.adapter()
         self._export()
 
@@ -259,6 +271,7 @@ class Pipeline:
 
     def everything(self) -> None:
         """Run the full pipeline."""
+        self.exports = True
         self.evaluation()
         self._export()
         self._package()

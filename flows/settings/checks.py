@@ -10,6 +10,7 @@ from flows.settings.config import RunConfig
 from jora_model.formats import hf_weights
 from jora_model.runtime.sharding import check_divisible, check_rows
 from jora_model.spec.config import ModelConfig
+from jora_model.spec.settings import ExportSettings
 from jora_model.training.metrics import check_tensorboard
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
@@ -125,6 +126,28 @@ def check_prompts(store: Store, base: Artifact, vocab_size: int, form: PromptFor
 
     open_tokenizer(store, base).check(form, vocab_size)
     write_whole(kept, json.dumps(found))
+
+
+def check_export(store: Store, base: Artifact, model: ModelConfig, export: ExportSettings) -> None:
+    """Check that llama.cpp can hold a model and its tokenizer, if GGUF files of them are to be written.
+
+    Reading a tokenizer takes seconds, so that a good result is remembered, by the content of the model's files.
+
+    Raises:
+        UserError: says all that is in the way, and the setting that leaves the file out.
+    """
+    if export.gguf == "none" and export.gguf_lora == "none":
+        return
+    from jora_model.formats.gguf_facts import facts_of
+    from jora_model.formats.gguf_vocabulary import vocabulary_of
+
+    facts_of(model)
+    if export.gguf == "none":
+        return
+    kept = store.work_dir / "readings" / f"gguf-vocabulary-{base.digest}"
+    if not kept.exists():
+        vocabulary_of(store.path(base), model.vocab_size)
+        write_whole(kept, "")
 
 
 def describe(config: RunConfig, model: ModelConfig) -> str:

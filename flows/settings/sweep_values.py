@@ -15,17 +15,22 @@ from user_error import UserError
 if TYPE_CHECKING:
     from flows.settings.config import RunConfig
 
-# Names of sets of layers; names of single layers are allowed too.
+# Names of sets of layers, whatever the architecture (`parameters.PRESETS`) -> their layers in most of them; names of
+# single layers are allowed too.
 _TARGETS = {
-    "qv": "q_proj,v_proj",
-    "attention": "q_proj,k_proj,v_proj,o_proj",
-    "mlp": "gate_proj,up_proj,down_proj",
+    "qv": "q_proj+v_proj",
+    "attention": "q_proj+k_proj+v_proj+o_proj",
+    "mlp": "gate_proj+up_proj+down_proj",
     "all-linear": "all-linear",
 }
 
 
 def _targets(text: str) -> str:
-    return ",".join(_TARGETS.get(part.strip(), part.strip()) for part in text.split("+"))
+    return ",".join(part.strip() for part in text.split("+"))
+
+
+def _as_layers(text: str) -> str:
+    return "+".join(_TARGETS.get(part.strip(), part.strip()) for part in text.split("+"))
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Sweep:
         written: the format of values, for a person.
         number: parses a value that is a number; None if values are names, which keep their order.
         of_value: the value of the setting for a value of the sweep.
+        spelled: another spelling of a value, the same for values that mean the same.
     """
 
     setting: str
@@ -45,6 +51,7 @@ class Sweep:
     written: str
     number: Callable[[str], int | float] | None
     of_value: Callable[[str], object]
+    spelled: Callable[[str], str] = str
 
 
 # None of these changes the prompts of the evaluation (evaluation.top_k is the same even where distractors vary) or the
@@ -57,6 +64,7 @@ SWEEPS = {
         f"{', '.join(_TARGETS)} or layers joined by +, such as qv,q_proj+o_proj",
         None,
         _targets,
+        _as_layers,
     ),
     "oracle-fraction": Sweep("raft.oracle_fraction", "0.6,0.8,1.0", "numbers from 0 to 1, such as 0.8,1", float, float),
     "distractors": Sweep(
@@ -126,7 +134,8 @@ def check_values(config: RunConfig, over: str, values: tuple[str, ...], sets: Se
             raise UserError(f"--set {item}: a sweep over {over} sets {sweep.setting} itself; use --values")
     seen: list[RunConfig] = []
     for value in values:
-        changed = with_value(config, over, value)
+        with_value(config, over, value)
+        changed = with_value(config, over, sweep.spelled(value))
         if changed in seen:
             same = values[seen.index(changed)]
             raise UserError(f"--values: {same} and {value} are the same {sweep.setting}; give it once")

@@ -68,7 +68,7 @@ def facts_of(config: ModelConfig) -> tuple[dict[str, Any], dict[str, np.ndarray]
     if reasons:
         raise UserError(
             f"GGUF export of this {config.architecture} is not implemented, since llama.cpp does not compute it: "
-            f"{'; '.join(reasons)}; set export.gguf=none"
+            f"{'; '.join(reasons)}; set export.gguf=none and export.gguf_lora=none"
         )
     if arch.name == "granite":
         fields |= {

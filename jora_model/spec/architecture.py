@@ -35,6 +35,8 @@ class Architecture:
         scales_embedding: states are multiplied by sqrt(hidden size) (Gemma).
         window: which layers attend to a window: those of `layer_types`, or all of them.
         types_by: how `layer_types` follows from other fields if it is absent.
+        pattern: each layer of a multiple of this number has no window, if types follow from a pattern. Only Gemma 3
+            reads another number from its config.
         ropes: one for all layers, or one for each type of layer.
     """
 
@@ -53,6 +55,7 @@ class Architecture:
     scales_embedding: bool = False
     window: Literal["none", "types", "all"] = "none"
     types_by: Literal["", "window", "max_window_layers", "pattern", "no_rope"] = ""
+    pattern: int = 0
     ropes: Literal["one", "by type"] = "one"
 
 
@@ -62,11 +65,18 @@ _GEMMA = {
     "hidden_activation": "gelu_pytorch_tanh",
     "tie_word_embeddings": True,
     "max_position_embeddings": 8192,
+    "num_key_value_heads": 16,
 }
-_GEMMA2 = {**_GEMMA, "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 2}
+_GEMMA2 = {**_GEMMA, "query_pre_attn_scalar": 256, "sliding_window": 4096, "num_key_value_heads": 4}
 _ATTENTION_BIAS = {"attention_bias": ATTENTION}
 _BOTH_BIASES = {"attention_bias": ATTENTION, "mlp_bias": MLP}
 _WINDOWED = {"sliding_window": 4096}
+_QWEN_DEFAULTS = {
+    **_WINDOWED,
+    "max_window_layers": 28,
+    "max_position_embeddings": 32_768,
+    "num_key_value_heads": 32,
+}
 _TYPED = ("sliding_window", "layer_types")
 _QWEN = (*_TYPED, "use_sliding_window", "max_window_layers")
 _SOFTCAPPED = (
@@ -76,7 +86,6 @@ _SOFTCAPPED = (
     "final_logit_softcapping",
     "attn_logit_softcapping",
     "use_bidirectional_attention",
-    "sliding_window_pattern",
 )
 
 ARCHITECTURES = {
@@ -104,7 +113,12 @@ ARCHITECTURES = {
             "SmolLM3ForCausalLM",
             "smollm3",
             "smollm3",
-            {"rope_theta": 2_000_000.0, "tie_word_embeddings": True, "num_key_value_heads": 4, "sliding_window": None},
+            {
+                "rope_theta": 2_000_000.0,
+                "tie_word_embeddings": True,
+                "num_key_value_heads": 4,
+                "max_position_embeddings": 32_768,
+            },
             reads=(*_TYPED, "use_sliding_window", "no_rope_layers", "no_rope_layer_interval"),
             bias_fields=_BOTH_BIASES,
             window="types",
@@ -114,7 +128,7 @@ ARCHITECTURES = {
             "Qwen2ForCausalLM",
             "qwen2",
             "qwen2",
-            {**_WINDOWED, "max_window_layers": 28, "max_position_embeddings": 32_768},
+            _QWEN_DEFAULTS,
             reads=_QWEN,
             biases=("q_proj", "k_proj", "v_proj"),
             window="types",
@@ -132,7 +146,7 @@ ARCHITECTURES = {
             "Qwen3ForCausalLM",
             "qwen3",
             "qwen3",
-            {**_WINDOWED, "max_window_layers": 28, "max_position_embeddings": 32_768, "head_dim": 128},
+            {**_QWEN_DEFAULTS, "head_dim": 128},
             reads=_QWEN,
             bias_fields=_ATTENTION_BIAS,
             qk_norm="head",
@@ -163,13 +177,14 @@ ARCHITECTURES = {
             scales_embedding=True,
             window="types",
             types_by="pattern",
+            pattern=2,
         ),
         Architecture(
             "Gemma3ForCausalLM",
             "gemma3_text",
             "gemma3",
-            {**_GEMMA2, "sliding_window_pattern": 6, "rope_theta": 1_000_000.0, "max_position_embeddings": 131_072},
-            reads=(*_SOFTCAPPED, "rope_local_base_freq"),
+            {**_GEMMA2, "rope_theta": 1_000_000.0, "max_position_embeddings": 131_072},
+            reads=(*_SOFTCAPPED, "rope_local_base_freq", "sliding_window_pattern"),
             norms="both",
             bias_fields=_ATTENTION_BIAS,
             norm_offset=True,
@@ -178,6 +193,7 @@ ARCHITECTURES = {
             scales_embedding=True,
             window="types",
             types_by="pattern",
+            pattern=6,
             ropes="by type",
         ),
         Architecture(
@@ -210,7 +226,7 @@ ARCHITECTURES = {
             "Olmo3ForCausalLM",
             "olmo3",
             "olmo2",
-            {**_WINDOWED, "rope_theta": 500_000.0, "sliding_window_pattern": 4, "rms_norm_eps": 1e-5},
+            {**_WINDOWED, "rope_theta": 500_000.0, "rms_norm_eps": 1e-5},
             reads=_TYPED,
             bias_fields=_ATTENTION_BIAS,
             norms="after",
@@ -218,6 +234,7 @@ ARCHITECTURES = {
             qk_norm="width",
             window="types",
             types_by="pattern",
+            pattern=4,
             ropes="by type",
         ),
     )

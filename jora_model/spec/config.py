@@ -102,7 +102,7 @@ class ModelConfig:
         notes = check_fields(config, record)
         fields = Fields(config, record.defaults)
         heads = fields.integer("num_attention_heads")
-        kv_heads = fields.integer("num_key_value_heads", heads)
+        kv_heads = fields.integer("num_key_value_heads", heads)  # null means one for each query head
         hidden = fields.integer("hidden_size")
         head_dim = fields.integer("head_dim", hidden // heads)
         if heads % kv_heads:
@@ -112,7 +112,7 @@ class ModelConfig:
         if head_dim % 2:
             raise UserError(f"config.json: heads of {head_dim} dims cannot be rotated; the number must be even")
         num_layers = fields.integer("num_hidden_layers")
-        positions = fields.integer("max_position_embeddings")
+        positions = fields.integer("max_position_embeddings", 2048)
         kinds, layers, ropes = _kinds(fields, record, config, num_layers, head_dim, positions)
         query_scale = 1 / math.sqrt(head_dim)
         if "query_pre_attn_scalar" in record.reads:
@@ -185,7 +185,7 @@ def _activation(fields: Fields, record: Architecture) -> Activation:
     name = fields.get(key) or "silu"
     if record.model_type == "gemma" and name == "gelu":
         name = "gelu_pytorch_tanh"  # what the official files mean (transformers, GemmaConfig)
-    if name not in _ACTIVATIONS:
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise UserError(f"config.json: {key}={name!r} is not implemented; allowed are {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]
 
@@ -210,7 +210,9 @@ def _kinds(
     """Kinds of layers, the kind of each layer, and the rotary embeddings of the kinds."""
     types = _layer_types(fields, record, num_layers)
     window = fields.get("sliding_window")
-    if "use_sliding_window" in record.reads and not fields.flag("use_sliding_window"):
+    # SmolLM3's switch says which types follow from other fields; types that are named have their window without it.
+    named = record.types_by == "no_rope" and fields.get("layer_types") is not None
+    if "use_sliding_window" in record.reads and not fields.flag("use_sliding_window") and not named:
         window = None
     if window is not None:
         window = fields.integer("sliding_window")
@@ -237,7 +239,7 @@ def _layer_types(fields: Fields, record: Architecture, num_layers: int) -> list[
         return [_SLIDING if record.window == "all" else _FULL] * num_layers
     types = fields.get("layer_types")
     if types is not None:
-        named = isinstance(types, list) and set(types) <= {_FULL, _SLIDING}
+        named = isinstance(types, list) and all(kind in (_FULL, _SLIDING) for kind in types)
         if not named or len(types) < num_layers:
             raise UserError(
                 f"config.json: layer_types must name {num_layers} layers, each {_FULL} or {_SLIDING}; it is {types!r}"
@@ -250,7 +252,9 @@ def _layer_types(fields: Fields, record: Architecture, num_layers: int) -> list[
         first = fields.get("max_window_layers")
         return [_SLIDING if number >= first else _FULL for number in numbers]
     if record.types_by == "pattern":
-        pattern = fields.integer("sliding_window_pattern")
+        pattern = record.pattern
+        if "sliding_window_pattern" in record.reads:
+            pattern = fields.integer("sliding_window_pattern", pattern)
         return [_SLIDING if (number + 1) % pattern else _FULL for number in numbers]
     rotated = _rotated_layers(fields, record, num_layers)
     return [_FULL if rotates else _SLIDING for rotates in rotated]

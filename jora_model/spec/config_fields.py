@@ -1,5 +1,6 @@
 """Fields of `config.json`: which are read, refused, noted or harmless, and their values by type."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,7 +84,7 @@ class Fields:
         value = default if value is None else value
         if value is None:
             raise UserError(f"config.json: {key} is missing")
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
             raise UserError(f"config.json: {key}={value!r} must be a positive integer")
         return value
 
@@ -92,7 +93,7 @@ class Fields:
         value = default if value is None else value
         if value is None:
             raise UserError(f"config.json: {key} is missing")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise UserError(f"config.json: {key}={value!r} must be a number above 0")
         return float(value)
 

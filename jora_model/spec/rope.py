@@ -20,8 +20,12 @@ from user_error import UserError
 
 Kind = Literal["none", "default", "linear", "dynamic", "yarn", "llama3", "longrope"]
 KINDS = ("default", "linear", "dynamic", "llama3", "longrope", "yarn")
+LAYER_TYPES = ("full_attention", "sliding_attention")
 # Kinds whose frequencies depend on the length that the model was trained with.
 _WITH_ORIGINAL = ("llama3", "yarn", "longrope")
+_ZERO_IS_ABSENT = ("beta_fast", "beta_slow", "mscale", "mscale_all_dim")
+_WITH_LOGARITHM = ("rope_theta", "original_max_position_embeddings")
+_MOST = 1e30  # of any number: larger ones overflow float32
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,12 @@ def read_ropes(config: Mapping[str, Any], architecture: Architecture, head_dim: 
     default_theta = architecture.defaults.get("rope_theta", 10_000.0)
     if architecture.ropes == "one":
         values = dict(scaling or parameters or {})
+        nested = sorted(key for key, value in values.items() if isinstance(value, dict))
+        if nested:
+            raise UserError(
+                f"config.json: rope_parameters.{nested[0]} is an object, and {architecture.name} has one rotary "
+                "embedding for all layers; give its values beside rope_type"
+            )
         _set_default(values, "rope_theta", config.get("rope_theta", default_theta))
         # Phi-3 rotates a part of each head. Other classes take this field, and fail with it or do not read it.
         if "partial_rotary_factor" in config:
@@ -132,17 +142,24 @@ def read_ropes(config: Mapping[str, Any], architecture: Architecture, head_dim: 
             values["original_max_position_embeddings"] = original
         return {"": _rope(values, config, architecture, head_dim, "rope_parameters")}
     nested = dict(parameters or {})
-    full = {**(nested.get("full_attention") or {}), **(scaling or {})}
-    sliding = dict(nested.get("sliding_attention") or {})
+    for name in LAYER_TYPES:
+        if not isinstance(nested.get(name), dict | None):
+            raise UserError(f"config.json: rope_parameters.{name}={nested[name]!r} must be an object")
+    # An old `type` in `rope_scaling` does not replace the `rope_type` of this default.
+    default = {"rope_type": "default"}
+    full, sliding = (default if nested.get(name) is None else nested[name] for name in LAYER_TYPES)
+    full, sliding = {**full, **(scaling or {})}, dict(sliding)
     local = config.get("rope_local_base_freq", 10_000.0) if "rope_local_base_freq" in architecture.reads else None
     _set_default(full, "rope_theta", config.get("rope_theta", default_theta))
     _set_default(sliding, "rope_theta", default_theta if local is None else local)
     for values in (full, sliding):
-        # transformers reads it beside the two dicts, where nothing writes it.
+        # transformers reads these beside the two dicts, where nothing writes them.
         values["truncate"] = nested.get("truncate", True)
+        if "partial_rotary_factor" in config:
+            values.setdefault("partial_rotary_factor", config["partial_rotary_factor"])
     return {
         name: _rope(values, config, architecture, head_dim, f"rope_parameters.{name}")
-        for name, values in (("full_attention", full), ("sliding_attention", sliding))
+        for name, values in zip(LAYER_TYPES, (full, sliding), strict=True)
     }
 
 
@@ -157,15 +174,22 @@ def _rope(
     kind = values.get("rope_type", values.get("type", "default"))
     if architecture.fused and kind in ("su", "yarn"):  # old names in Phi-3's configs
         kind = "longrope"
-    if kind not in KINDS:
-        raise UserError(f"config.json: rope type {kind!r} is not implemented; allowed are {', '.join(KINDS)}")
+    allowed = ("default", "longrope") if architecture.fused else KINDS
+    if kind not in allowed:
+        raise UserError(
+            f"config.json: rope type {kind!r} of {architecture.name} is not implemented; allowed are "
+            f"{', '.join(allowed)}"
+        )
 
     def number(key: str, default: float | None = None) -> float:
         value = values.get(key)
         value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            said = "is missing" if value is None else f"={value!r} must be a number"
-            raise UserError(f"config.json: {where}.{key} {said}".replace(" =", "="))
+        if value is None:
+            raise UserError(f"config.json: {where}.{key} is missing")
+        least = 1 if key in _WITH_LOGARITHM else 0
+        zero = key in _ZERO_IS_ABSENT and value == 0
+        if isinstance(value, bool) or not isinstance(value, int | float) or not (zero or least < value < _MOST):
+            raise UserError(f"config.json: {where}.{key}={value!r} must be a number above {least}")
         return float(value)
 
     theta, partial = number("rope_theta"), number("partial_rotary_factor", 1.0)
@@ -186,6 +210,10 @@ def _rope(
         return Rope(kind, theta, width, number("factor"))
     if kind == "llama3":
         low, high = number("low_freq_factor"), number("high_freq_factor")
+        if low == high:
+            raise UserError(
+                f"config.json: {where}: low_freq_factor and high_freq_factor are both {low:g}; they must differ"
+            )
         return Rope(kind, theta, width, number("factor"), original, low_freq_factor=low, high_freq_factor=high)
     factor = number("factor", positions / original)
     if kind == "yarn":
@@ -222,8 +250,8 @@ def _yarn_attention(values: Mapping[str, Any], factor: float, number: Any) -> fl
 
 def _factors(values: Mapping[str, Any], key: str, width: int, where: str) -> tuple[float, ...]:
     factors = values.get(key)
-    if not isinstance(factors, list) or not all(isinstance(factor, int | float) for factor in factors):
-        raise UserError(f"config.json: {where}.{key} must be a list of {width // 2} numbers")
+    if not isinstance(factors, list) or not all(isinstance(x, int | float) and 0 < x < _MOST for x in factors):
+        raise UserError(f"config.json: {where}.{key} must be a list of {width // 2} numbers above 0")
     if len(factors) != width // 2:
         raise UserError(f"config.json: {where}.{key} has {len(factors)} numbers; a head needs {width // 2}")
     return tuple(float(factor) for factor in factors)

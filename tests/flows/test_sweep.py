@@ -11,7 +11,7 @@ import pytest
 
 from flows.pipeline.dry_run import look_at_sweep
 from flows.settings.config import RunConfig, load_config
-from flows.settings.sweep_values import read_values
+from flows.settings.sweep_values import read_values, with_value
 from flows.sweep import SweepResults, ValueRun, raft_sweep
 from tasks.records.records import list_runs
 from testing.command_line import jora, start_jora
@@ -185,3 +185,12 @@ def test_values_are_read_in_one_form_and_cheapest_first():
     assert read_values("rank", "64, 4,016") == ("4", "16", "64")
     assert read_values("oracle-fraction", "1,.8") == ("0.8", "1.0")
     assert read_values("targets", "qv, all-linear,v_proj+o_proj") == ("qv", "all-linear", "v_proj+o_proj")
+
+
+def test_targets_are_names_that_every_architecture_has():
+    """Phi-3 has no q_proj; its queries and values are in `qkv_proj`."""
+    given = {"corpus": "-", "questions": "-", "base_model": "-", "work_dir": "-"}
+    config = load_config(None, given, ())
+    for value in ("qv", "attention", "mlp", "all-linear"):
+        assert with_value(config, "targets", value).lora.target_modules == (value,)
+    assert with_value(config, "targets", "o_proj+mlp").lora.target_modules == ("mlp", "o_proj")

@@ -97,6 +97,31 @@ def test_what_is_ignored_of_the_config_is_said(
     assert "note: fields that LlamaForCausalLM does not read are ignored: max_length" in said
 
 
+@pytest.mark.parametrize("setting", ["export.gguf=q8_0", "export.gguf_lora=f16"])
+def test_a_model_that_llama_cpp_does_not_compute(given: dict[str, str], tmp_path: Path, setting: str) -> None:
+    """Before training, not after it; and only where an export follows."""
+    path = tmp_path / "base" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden_act": "gelu"}))
+    config = load_config(None, given, (*SMALL, setting))
+    with pytest.raises(UserError, match=r"llama has the activation silu, not gelu; set export\.gguf=none"):
+        look(config, "everything")
+    with pytest.raises(UserError, match="activation"):
+        preflight(config)
+    look(config, "evaluation")
+    look(load_config(None, given, SMALL), "everything")
+
+
+def test_a_tokenizer_that_gguf_does_not_hold(given: dict[str, str], tmp_path: Path) -> None:
+    config = load_config(None, given, (*SMALL, "export.gguf=f16"))
+    look(config, "everything")
+    path = tmp_path / "base" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"]["byte_fallback"] = False
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(UserError, match=r"GGUF export of .* is not implemented; set export\.gguf=none"):
+        look(config, "everything")
+
+
 def test_rounding_is_said(given: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "base" / "model.safetensors"
     save_file({name: tensor.astype(np.float16) for name, tensor in load_file(path).items()}, path)

@@ -69,6 +69,7 @@ def their_rope(name: str, config: dict[str, Any], layer_type: str, length: int) 
         ("Phi3ForCausalLM", {"partial_rotary_factor": 0.5, "rope_theta": 99.0}),
         ("Gemma3ForCausalLM", {"rope_scaling": {"rope_type": "linear", "factor": 8.0}, "rope_local_base_freq": 55.0}),
         ("Gemma3ForCausalLM", {"rope_theta": 77.0}),
+        ("Gemma3ForCausalLM", {"rope_scaling": {"type": "linear", "factor": 4.0}}),
         ("Gemma3ForCausalLM", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 3.0}}),
         ("Olmo3ForCausalLM", {"rope_scaling": YARN, "rope_theta": 99.0}),
         ("Olmo3ForCausalLM", {"rope_parameters": {"full_attention": YARN, "sliding_attention": {"rope_theta": 5.0}}}),
@@ -89,6 +90,54 @@ def test_ropes_equal_transformers(name, changes, length):
             assert rope.attention_factor == pytest.approx(factor, rel=1e-6)
             compared += 1
     assert compared == (2 if typed else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "windows"),
+    [
+        ("Gemma2ForCausalLM", {"sliding_window_pattern": 3}, [9, None, 9, None, 9]),
+        ("Gemma3ForCausalLM", {"sliding_window_pattern": 3}, [9, 9, None, 9, 9]),
+        ("Gemma3ForCausalLM", {"_sliding_window_pattern": 3}, [9, 9, 9, 9, 9]),
+        ("Olmo3ForCausalLM", {"sliding_window_pattern": 3}, [9, 9, 9, None, 9]),
+        (
+            "SmolLM3ForCausalLM",
+            {"layer_types": ["sliding_attention"] * 2 + ["full_attention"] * 3},
+            [9, 9] + [None] * 3,
+        ),
+        ("SmolLM3ForCausalLM", {"no_rope_layers": [1, 0, 1, 1, 0]}, [None] * 5),
+        (
+            "SmolLM3ForCausalLM",
+            {"no_rope_layers": [1, 0, 1, 1, 0], "use_sliding_window": True},
+            [None, 9, None, None, 9],
+        ),
+        ("Qwen2ForCausalLM", {"layer_types": ["sliding_attention"] * 5}, [None] * 5),
+        ("Qwen3ForCausalLM", {"use_sliding_window": True, "max_window_layers": 3}, [None] * 3 + [9, 9]),
+    ],
+)
+def test_windows_equal_transformers(name, changes, windows):
+    config = config_json(name, num_hidden_layers=5, sliding_window=9)
+    config = {key: value for key, value in config.items() if key != "no_rope_layers"} | changes
+    theirs = getattr(transformers, name).config_class.from_dict(json.loads(json.dumps(config)))
+    of_theirs = [theirs.sliding_window if kind == "sliding_attention" else None for kind in theirs.layer_types]
+    ours = ModelConfig.from_hf(config)
+    assert [ours.kinds[kind].window for kind in ours.layers] == of_theirs == windows
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_defaults_are_those_of_the_class(name):
+    """Of a config.json that leaves out what it can."""
+    needed = ("architectures", "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
+    config = config_json(name, hidden_size=512, num_attention_heads=32)
+    config = {key: config[key] for key in (*needed, "num_attention_heads")}
+    theirs, ours = getattr(transformers, name).config_class.from_dict(config), ModelConfig.from_hf(config)
+    assert ours.num_kv_heads == theirs.num_key_value_heads
+    assert ours.head_dim == (getattr(theirs, "head_dim", None) or 16)
+    assert ours.max_positions == theirs.max_position_embeddings
+    assert ours.rms_norm_eps == theirs.rms_norm_eps
+    assert ours.tie_embeddings == theirs.tie_word_embeddings
+    ropes = theirs.rope_parameters
+    of_theirs = {rope["rope_theta"] for rope in ropes.values()} if "rope_theta" not in ropes else {ropes["rope_theta"]}
+    assert {rope.theta for rope in ours.ropes if rope.kind != "none"} == of_theirs
 
 
 def test_mistral_without_sliding_window_has_one():
@@ -132,6 +181,32 @@ def test_what_nobody_reads_is_noted(changes, note):
         ("LlamaForCausalLM", {"rope_scaling": {"rope_type": "linear", "factor": "2"}}, r"factor='2' must be a number"),
         ("LlamaForCausalLM", {"rope_scaling": {**YARN, "partial_rotary_factor": 0.5}}, "partial_rotary_factor=0.5"),
         ("Phi3ForCausalLM", {"rope_scaling": {**LONG, "long_factor": [1.0]}}, "long_factor has 1 numbers"),
+        (
+            "LlamaForCausalLM",
+            {"rope_scaling": {"rope_type": "linear", "factor": 0}},
+            r"factor=0 must be a number above 0",
+        ),
+        ("LlamaForCausalLM", {"rope_scaling": {**YARN, "rope_theta": 1}}, r"rope_theta=1 must be a number above 1"),
+        ("LlamaForCausalLM", {"rope_scaling": {**LLAMA3, "high_freq_factor": 1.0}}, "they must differ"),
+        (
+            "Qwen2ForCausalLM",
+            {"rope_parameters": {"full_attention": YARN}},
+            r"rope_parameters\.full_attention is an object, and Qwen2ForCausalLM has one rotary embedding",
+        ),
+        (
+            "Olmo3ForCausalLM",
+            {"rope_parameters": {"full_attention": "yarn"}},
+            r"full_attention='yarn' must be an object",
+        ),
+        ("Olmo3ForCausalLM", {"rope_scaling": YARN, "partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5"),
+        (
+            "Phi3ForCausalLM",
+            {"rope_scaling": LLAMA3},
+            "'llama3' of Phi3ForCausalLM is not implemented; allowed are default",
+        ),
+        ("LlamaForCausalLM", {"hidden_act": {"silu": 1}}, "hidden_act={'silu': 1} is not implemented"),
+        ("Qwen3ForCausalLM", {"layer_types": [["full_attention"]] * 5}, "layer_types must name 5 layers"),
+        ("LlamaForCausalLM", {"num_hidden_layers": 10**30}, "must be a positive integer"),
         ("LlamaForCausalLM", {"num_hidden_layers": "4"}, "num_hidden_layers='4' must be a positive integer"),
         ("LlamaForCausalLM", {"tie_word_embeddings": "no"}, "tie_word_embeddings='no' must be true or false"),
         ("LlamaForCausalLM", {"eos_token_id": "2"}, "eos_token_id='2' must be a token id"),
