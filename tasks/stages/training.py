@@ -25,7 +25,8 @@ _JOB = ("jora_model.training.train",)
 def _space(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> int:
-    return _BYTES_A_WEIGHT * adapter_count(ModelConfig.read(store.path(base)), lora.rank, lora.target_modules)
+    model = ModelConfig.read(store.path(base))
+    return _BYTES_A_WEIGHT * adapter_count(model, lora.rank, lora.target_modules, lora.use_dora)
 
 
 # An unrelated edit must not discard hours of training: `version` stands for the code; raise it when training changes.
