@@ -43,9 +43,12 @@ def examples(shared: int) -> list[list[Sequence]]:
 
 # The others are slow tests.
 FAST = (("Gemma2ForCausalLM", 0), ("Phi3ForCausalLM", 2))
-MARKED = [pytest.param(*case, LORA, marks=[] if case in FAST else pytest.mark.slow) for case in CASES]
+MARKED = [
+    pytest.param(*case, LORA, id="{}-{}".format(*case), marks=[] if case in FAST else pytest.mark.slow)
+    for case in CASES
+]
 # One with biases, which DoRA does not scale, and one with fused projections.
-WITH_DORA = [("Qwen2ForCausalLM", 0, DORA), ("Phi3ForCausalLM", 0, DORA)]
+WITH_DORA = [pytest.param(name, 0, DORA, id=f"{name}-0-dora") for name in ("Qwen2ForCausalLM", "Phi3ForCausalLM")]
 
 
 @pytest.mark.parametrize("shared", [0, 70])
