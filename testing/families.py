@@ -154,7 +154,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             "logits_scaling": 7.7,
             "tie_word_embeddings": True,
         },
-        {"rope_parameters": _THETA, "attention_bias": True, "mlp_bias": True, "logits_scaling": 0.5},
+        {
+            "rope_parameters": _THETA,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "logits_scaling": 0.5,
+            # The default of 1 makes softmax so sharp that rounding decides gradients.
+            "attention_multiplier": 0.31,
+        },
     ],
     "Olmo2ForCausalLM": [{"rope_parameters": _THETA}, {"rope_parameters": _THETA, "attention_bias": True}],
     "Olmo3ForCausalLM": [
