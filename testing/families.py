@@ -72,6 +72,18 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"rope_parameters": _THETA},
         {"rope_parameters": _YARN, "use_sliding_window": True, **_SMALL_WINDOW, "max_window_layers": 2},
     ],
+    "SeedOssForCausalLM": [
+        {"rope_parameters": _THETA, "head_dim": 20, "attention_dropout": 0.0, "residual_dropout": 0.0},
+        {
+            "rope_parameters": _YARN,
+            "head_dim": 16,
+            "attention_bias": False,
+            "attention_out_bias": True,
+            "mlp_bias": True,
+            "attention_dropout": 0.0,
+            "residual_dropout": 0.0,
+        },
+    ],
     "Qwen3ForCausalLM": [
         {"rope_parameters": _THETA, "head_dim": 20},
         {

@@ -36,8 +36,8 @@ def look(config: RunConfig, goal: str) -> None:
     """
     pipeline, stages = _walk(config, goal)
     typer.echo(describe(config, pipeline.model))
-    if pipeline.rounding is not None:
-        typer.echo(f"note: {pipeline.rounding}")
+    for note in filter(None, (pipeline.rounding, *pipeline.model.notes)):
+        typer.echo(f"note: {note}")
     width = max(len(stage.name) for stage, _ in stages)
     for stage, result in stages:
         if isinstance(result, Pending):

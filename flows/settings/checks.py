@@ -154,7 +154,7 @@ def describe(config: RunConfig, model: ModelConfig) -> str:
     """One line about the model, the adapter and the mesh."""
     from jora_model.spec.parameters import adapter_count, parameter_count
 
-    trained = adapter_count(model, config.lora.rank, config.lora.target_modules)
+    trained = adapter_count(model, config.lora.rank, config.lora.target_modules, config.lora.use_dora)
     return (
         f"model: {parameter_count(model):,} weights, {model.num_layers} layers, {model.num_heads} query and "
         f"{model.num_kv_heads} key/value heads; adapter: {trained:,} weights (rank {config.lora.rank} on "

@@ -142,6 +142,7 @@ def _card(
     note = f"\n{_EMBEDDED_NOTE}\n" if facts.base_model == EMBEDDED else ""
     if facts.rounding is not None:
         note += f"\n{facts.rounding[0].upper()}{facts.rounding[1:]}.\n"
+    dora = "| DoRA | yes |\n" if lora.use_dora else ""
     evaluation = "Not evaluated." if facts.evaluation is None else facts.evaluation.strip()
     return f"""\
 ---
@@ -169,7 +170,7 @@ Put the documents first and the question last, as in training.
 | rank | {lora.rank} |
 | alpha | {lora.alpha:g} |
 | scale (alpha / {"sqrt(rank)" if lora.use_rslora else "rank"}) | {lora.scale:g} |
-| dropout | {lora.dropout:g} |
+{dora}| dropout | {lora.dropout:g} |
 | target modules | {", ".join(lora.target_modules)} |
 
 ## Evaluation

@@ -63,11 +63,6 @@ class FittedAdapter:
             if not headers_only:
                 self._stack(LINEAR_BY_NAME[target], config, base)
 
-    def plain(self) -> "FittedAdapter":
-        """Return itself. Raises UserError as `PeftAdapter.check_trainable`."""
-        self._adapter.check_trainable()
-        return self
-
     def sharing(self) -> "FittedAdapter":
         """Return itself.
 

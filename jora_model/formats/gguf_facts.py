@@ -18,8 +18,13 @@ from user_error import UserError
 
 
 def architecture_of(config: ModelConfig) -> GgufArchitecture:
-    """Return llama.cpp's architecture of a model."""
-    return GGUF_ARCHITECTURES[ARCHITECTURES[config.architecture].gguf]
+    """Return llama.cpp's architecture of a model. Raises UserError if its names there are not in the table."""
+    name = ARCHITECTURES[config.architecture].gguf
+    if name not in GGUF_ARCHITECTURES:
+        raise UserError(
+            f"GGUF of {config.architecture} is not implemented; set export.gguf=none and export.gguf_lora=none"
+        )
+    return GGUF_ARCHITECTURES[name]
 
 
 def same_context(config: ModelConfig) -> int:

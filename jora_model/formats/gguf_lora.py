@@ -11,9 +11,9 @@ import gguf
 import numpy as np
 
 from jora_model.formats.fitted_adapter import FittedAdapter
+from jora_model.formats.gguf_facts import architecture_of
 from jora_model.formats.gguf_rows import to_gguf_rows
 from jora_model.formats.hf_weights import facts_and_weights
-from jora_model.spec.architecture import ARCHITECTURES
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import LINEAR_BY_NAME
 from jora_model.spec.settings import GgufLoraKind
@@ -43,7 +43,7 @@ def export_gguf_lora(adapter: Path, base: Path, path: Path, kind: GgufLoraKind, 
             "merged: export.gguf=q8_0"
         )
     # The name must be that of the base's own GGUF.
-    writer = gguf.GGUFWriter(path, ARCHITECTURES[config.architecture].gguf)
+    writer = gguf.GGUFWriter(path, architecture_of(config).name)
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     # Not the config's alpha: llama.cpp knows no rank-stabilized scale.

@@ -151,7 +151,9 @@ def read_adapter(folder: Path, config: ModelConfig) -> tuple[LoraSettings, dict[
     Raises:
         UserError: as `FittedAdapter`; it has DoRA or weights in place of the base's.
     """
-    fitted = FittedAdapter(folder, config).plain()
+    fitted = FittedAdapter(folder, config)
+    if (beyond := PeftAdapter(folder).beyond_lora) is not None:
+        raise UserError(f"{fitted.path} holds {beyond}, which is more than LoRA on linears")
     return fitted.lora, fitted.factors
 
 
@@ -161,16 +163,17 @@ def check_start(folder: Path, own: LoraSettings, lora: LoraSettings) -> LoraSett
     Only the dropout may differ.
 
     Raises:
-        UserError: it is more than LoRA on linears; or names a setting that differs, and shows how to set all of them.
+        UserError: it is more than LoRA or DoRA on linears; or names a setting that differs, and shows how to set all.
     """
     PeftAdapter(folder.expanduser()).check_trainable()
-    for name in ("rank", "alpha", "use_rslora", "target_modules"):
+    for name in ("rank", "alpha", "use_rslora", "use_dora", "target_modules"):
         theirs, ours = (getattr(settings, name) for settings in (own, lora))
-        if theirs != ours:
+        # Of targets the order means nothing: that of a model with fused projections is not that of the table.
+        if theirs != ours and not (name == "target_modules" and set(theirs) == set(ours)):
             raise UserError(
                 f"the adapter {folder} has {name} {_shown(theirs)} and lora.{name} is {_shown(ours)}; to train it "
                 f"further: --set lora.rank={own.rank} --set lora.alpha={_shown(own.alpha)} "
-                f"--set lora.use_rslora={str(own.use_rslora).lower()} "
+                f"--set lora.use_rslora={str(own.use_rslora).lower()} --set lora.use_dora={str(own.use_dora).lower()} "
                 f"--set lora.target_modules={_shown(own.target_modules)}"
             )
     return lora

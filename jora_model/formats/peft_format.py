@@ -105,9 +105,9 @@ class PeftAdapter:
     def check_trainable(self) -> None:
         """
         Raises:
-            UserError: it is more than LoRA on linears of the layers, which is all that training takes further.
+            UserError: it is more than LoRA or DoRA on linears of the layers, which is all that training takes further.
         """
-        if self.beyond_lora is not None:
+        if self.replaced:
             raise UserError(
                 f"{self.path} holds {self.beyond_lora}; training that further is not implemented: use it unchanged "
                 "(adapter.train=false), or export it merged (export.merged=true), name that folder as base_model and "
@@ -201,6 +201,7 @@ class PeftAdapter:
                 rank=rank,
                 alpha=alpha,
                 use_rslora=rslora,
+                use_dora=config.use_dora,
                 dropout=config.get("lora_dropout", 0.0),
                 target_modules=tuple({name.rpartition(".")[2] for name in self.layer_modules}),
             )

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from jora_model.formats.fitted_adapter import FittedAdapter, Tensors, WithReplaced
 from jora_model.formats.hf_weights import facts_and_weights
 from jora_model.generation.stacked_adapters import Adapter, Stacked
-from jora_model.model.load import adapter_factors, read_tensor
+from jora_model.model.load import adapter_factors, adapter_magnitudes, read_tensor
 from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import as_float, storage_dtype
 from jora_model.spec.config import ModelConfig
@@ -170,4 +170,5 @@ def _own_adapter(model: Transformer) -> Adapter | None:
         return None
     rank = next(iter(factors.values()))[0].shape[1]
     scale = next(model.layers.linears[target].scale for target in factors)
-    return Adapter(LoraSettings(rank=rank, alpha=scale * rank, target_modules=tuple(factors)), factors)
+    lora = LoraSettings(rank=rank, alpha=scale * rank, target_modules=tuple(factors))
+    return Adapter(lora, factors, adapter_magnitudes(model))

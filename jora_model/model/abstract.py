@@ -42,19 +42,20 @@ def base_shapes(
 
 def adapter_shapes(
     config: ModelConfig, lora: LoraSettings, mesh: Mesh | None, device: jax.Device | None = None
-) -> dict[str, tuple[ShapeDtypeStruct, ShapeDtypeStruct]]:
-    """The adapter: target -> (A `[L, R, in]`, B transposed `[L, R, out]`), float32."""
+) -> dict[str, tuple[ShapeDtypeStruct, ...]]:
+    """The adapter: target -> (A `[L, R, in]`, B transposed `[L, R, out]`) and with DoRA m `[L, out]`, float32."""
     sizes = dim_sizes(config)
     rules = rules_for(config, tp_size(mesh))
     shapes_of = {}
     for target in lora.target_modules:
         out, inner = (sizes[dim] for dim in LINEAR_BY_NAME[target].dims)
-        shapes = ((config.num_layers, lora.rank, inner), (config.num_layers, lora.rank, out))
-        a, b = (
+        L = config.num_layers
+        shapes = ((L, lora.rank, inner), (L, lora.rank, out), (L, out))
+        parts = tuple(
             ShapeDtypeStruct(shape, jnp.float32, sharding=named(mesh, partition) or _one_device(device))
             for shape, partition in zip(shapes, adapter_specs(target, rules), strict=True)
         )
-        shapes_of[target] = (a, b)
+        shapes_of[target] = parts if lora.use_dora else parts[:2]
     return shapes_of
 
 

@@ -1,5 +1,6 @@
 """Loads weights from safetensors onto the devices, slice by slice: the host never holds a copy of the model."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from jora_model.formats.lora import check_start, fresh_adapter
 from jora_model.model.abstract import adapter_shapes, base_shapes
 from jora_model.model.transformer import Transformer
 from jora_model.ops.cpu import stored
+from jora_model.ops.dora import stacked_lengths
 from jora_model.runtime.distributed import gather, put
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.parameters import Parameter, parameters_of
@@ -37,7 +39,8 @@ def load_model(
     both, a trained one to train further.
 
     Args:
-        lora: together with `adapter`, the settings that it must have, dropout aside.
+        lora: together with `adapter`, the settings that it must have, dropout aside. Without it, DoRA's factors are
+            multiplied into the rows of the frozen weights and of B, and the model has plain LoRA.
         seed: of the fresh adapter's A.
         compute_dtype: bf16 holds the weights as bits of bf16; float32 widens them (for tests and comparisons).
         rounded: round float16 weights to bf16 before they are widened, as training in bf16 does.
@@ -48,26 +51,34 @@ def load_model(
     """
     config, checkpoint = facts_and_weights(folder, rounded)
     factors: dict[str, tuple[Any, Any]] = {}
+    magnitudes: dict[str, np.ndarray] = {}
     tensors: Tensors = checkpoint
     if adapter is not None:
         fitted = FittedAdapter(Path(adapter), config, checkpoint)
-        lora = fitted.lora if lora is None else check_start(Path(adapter), fitted.lora, lora.of_model(config))
-        config, factors = fitted.config, fitted.factors
-        # DoRA's factors are in the rows of W and of B; the frozen weights are this model's alone.
-        rows = fitted.row_factors(WithReplaced(checkpoint, fitted.replaced))
+        config, factors, rows = fitted.config, fitted.factors, {}
+        if lora is not None:
+            lora = check_start(Path(adapter), fitted.lora, lora.of_model(config))
+            magnitudes = fitted.magnitudes
+        else:
+            # Not trained: the frozen weights are this model's alone.
+            lora = fitted.lora.model_copy(update={"use_dora": False})
+            rows = fitted.row_factors(WithReplaced(checkpoint, fitted.replaced))
+            factors |= {target: (factors[target][0], factors[target][1] * rows[target][..., None]) for target in rows}
         tensors = WithReplaced(checkpoint, fitted.replaced, rows)
-        factors |= {target: (factors[target][0], factors[target][1] * rows[target][..., None]) for target in rows}
     elif lora is not None:
         lora = lora.of_model(config)
         factors = fresh_adapter(config, lora, seed)
     shapes = base_shapes(config, mesh, compute_dtype)
     base = {p.name: _place(tensors, p, config, shapes[p.name]) for p in parameters_of(config)}
-    placed = {}
-    for target, shapes_of in (adapter_shapes(config, lora, mesh) if lora else {}).items():
+    placed: dict[str, tuple[jax.Array, ...]] = {}
+    for target, (like_a, like_b, *like_m) in (adapter_shapes(config, lora, mesh) if lora else {}).items():
         a, b = factors[target]
-        pair = (a, np.ascontiguousarray(b.swapaxes(1, 2)))
-        a, b = (put(x, like.sharding) for x, like in zip(pair, shapes_of, strict=True))
-        placed[target] = (a, b)
+        placed[target] = put(a, like_a.sharding), put(np.ascontiguousarray(b.swapaxes(1, 2)), like_b.sharding)
+        if lora and like_m:
+            sharding, given = like_m[0].sharding, magnitudes.get(target)
+            # A fresh m is the length of the weight's row, as in PEFT.
+            lengths = jax.jit(partial(stacked_lengths, scale=lora.scale), out_shardings=sharding)
+            placed[target] += (lengths(base[target], *placed[target]) if given is None else put(given, sharding),)
     return Transformer(config, base, placed, lora, mesh, compute_dtype)
 
 
@@ -78,6 +89,11 @@ def adapter_factors(model: Transformer) -> dict[str, tuple[np.ndarray, np.ndarra
         if linear.adapted:
             factors[target] = (gather(linear.lora_a[...]), gather(linear.lora_b[...]).swapaxes(1, 2))
     return factors
+
+
+def adapter_magnitudes(model: Transformer) -> dict[str, np.ndarray]:
+    """DoRA's magnitudes on the host: target -> m `[L, out]`; empty for LoRA. All processes must call this."""
+    return {name: gather(linear.lora_m[...]) for name, linear in model.layers.linears.items() if linear.use_dora}
 
 
 def _place(checkpoint: Tensors, parameter: Parameter, config: ModelConfig, like: ShapeDtypeStruct) -> jax.Array:

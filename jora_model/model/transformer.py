@@ -10,6 +10,7 @@ The tree of variables (L layers, R rank):
     layers.norms.norm_before_attention [L, D] ...                             Frozen
     layers.linears.q_proj.kernel [L, out, in], .bias [L, out] ...             Frozen
     layers.linears.q_proj.lora_a [L, R, in], .lora_b [L, R, out] ...          LoraParam, float32
+    layers.linears.q_proj.lora_m [L, out] ..., the lengths of DoRA's rows     LoraParam, float32
 
 Which norms, linears and biases a layer has stands in the table (`parameters.parameters_of`), what it computes in
 layer.py.
@@ -27,11 +28,13 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jora_model.model.layer import after_attention, before_attention, embedded, layer, normalize, scaled_logits
+from jora_model.model.linear import Frozen, Linear, LoraParam
 from jora_model.ops.attention import Scores, Window, rotary
 from jora_model.ops.blocked_attention import SAVED, attend_blocked, block_rope, used_blocks
 from jora_model.ops.cpu import as_float, contract, saved_as_bits, take_rows
-from jora_model.ops.dropout import Draws, draws_of
-from jora_model.ops.linear import PRODUCT, linear
+from jora_model.ops.dora import stacked_lengths
+from jora_model.ops.dropout import draws_of
+from jora_model.ops.linear import PRODUCT
 from jora_model.ops.plain_attention import Attention, attend_plain, reach_bias
 from jora_model.ops.position_blocks import over_blocks, positions_of_block
 from jora_model.packing.tiles import Tiles, block_size
@@ -44,40 +47,6 @@ from jora_model.spec.settings import LoraSettings, Remat
 _NO_WINDOW = 2**30
 
 
-class Frozen(nnx.Variable):
-    """A base weight: never differentiated, never updated."""
-
-
-class LoraParam(nnx.Variable):
-    """A trainable factor of an adapter, float32. B is stored transposed, so that its gradient is a fast product."""
-
-
-class Linear(nnx.Module):
-    """A frozen kernel and, if it is a target, its adapter: `x W^T + b + scale * (x A^T) B^T`; never `W + BA`."""
-
-    def __init__(
-        self, kernel: Array, bias: Array | None, factors: tuple[Array, Array] | None, lora: LoraSettings | None
-    ):
-        self.kernel = Frozen(kernel)
-        self.biased = bias is not None
-        if bias is not None:
-            self.bias = Frozen(bias)
-        self.adapted = factors is not None
-        self.scale = lora.scale if lora else 0.0
-        self.dropout = lora.dropout if lora else 0.0
-        if factors is not None:
-            self.lora_a = LoraParam(factors[0])
-            self.lora_b = LoraParam(factors[1])
-
-    def __call__(self, x: Float[Array, "B T I"], draws: Draws | None = None) -> Float[Array, "B T O"]:
-        bias = self.bias[...] if self.biased else None
-        if not self.adapted:
-            return linear(x, self.kernel[...], bias=bias)
-        keep = draws.keep(x, self.dropout) if self.dropout and draws else None
-        factors = (self.lora_a[...], self.lora_b[...])
-        return linear(x, self.kernel[...], factors, self.scale, keep, bias)
-
-
 class Layers(nnx.Module):
     """The layers' variables. Outside the scan they have a leading dim of layers, inside they do not."""
 
@@ -85,7 +54,7 @@ class Layers(nnx.Module):
         self,
         config: ModelConfig,
         base: Mapping[str, Array],
-        adapter: Mapping[str, tuple[Array, Array]],
+        adapter: Mapping[str, tuple[Array, ...]],
         lora: LoraSettings | None,
         mesh: Mesh | None,
     ):
@@ -99,12 +68,22 @@ class Layers(nnx.Module):
             }
         )
 
-    def run(self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any) -> Array:
+    def row_lengths(self) -> dict[str, Float[Array, "L O"]]:
+        """DoRA's `|W + scale * B A|` of each row, by target; empty without DoRA."""
+        return {
+            name: stacked_lengths(target.kernel[...], target.lora_a[...], target.lora_b[...], target.scale)
+            for name, target in self.linears.items()
+            if target.use_dora
+        }
+
+    def run(
+        self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any, lengths: Any
+    ) -> Array:
         """States after the layer."""
-        return layer(self.config, _Part(self, keys), x, attend)
+        return layer(self.config, _Part(self, keys, lengths), x, attend)
 
     def run_in_blocks(
-        self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any
+        self, x: Float[Array, "B T D"], attend: Callable[..., Array], tiles: Tiles | None, keys: Any, lengths: Any
     ) -> Array:
         """The same in blocks of positions, except for the attention (position_blocks.py)."""
         T = x.shape[1]
@@ -114,29 +93,29 @@ class Layers(nnx.Module):
             used = jnp.max(used_blocks(tiles.ends)) * block_size(T)
             count = jnp.minimum(count, (used + (size - 1)) // size)
         graph, adapter, frozen = nnx.split(self, LoraParam, ...)
-        fixed = (frozen, keys)
+        fixed = (frozen, keys, lengths)
         q, k, v = over_blocks(partial(_before, graph), size, adapter, fixed, (x,), count)
         attended = attend(q, k, v)
         return over_blocks(partial(_after, graph), size, adapter, fixed, (x, attended), count)
 
 
 def _before(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Array) -> Any:
-    frozen, keys = fixed
+    frozen, keys, lengths = fixed
     layers = nnx.merge(graph, adapter, frozen)
-    return before_attention(layers.config, _Part(layers, keys, block), *inputs)
+    return before_attention(layers.config, _Part(layers, keys, lengths, block), *inputs)
 
 
 def _after(graph: Any, adapter: Any, fixed: Any, inputs: Any, block: Array) -> Any:
-    frozen, keys = fixed
+    frozen, keys, lengths = fixed
     layers = nnx.merge(graph, adapter, frozen)
-    return after_attention(layers.config, _Part(layers, keys, block), *inputs)
+    return after_attention(layers.config, _Part(layers, keys, lengths, block), *inputs)
 
 
 class _Part:
-    """One layer, as layer.py reads it: with the dropout's draws, and the sharding of what it computes."""
+    """One layer, as layer.py reads it: with the dropout's draws, DoRA's lengths, and the sharding of its results."""
 
-    def __init__(self, layers: Layers, keys: Array | None, block: Array | None = None):
-        self._layers = layers
+    def __init__(self, layers: Layers, keys: Array | None, lengths: Mapping[str, Array], block: Array | None = None):
+        self._layers, self._lengths = layers, lengths
         self._groups = groups_of(layers.config)
         names = tuple(name for group in self._groups.values() for name in group)
         self._draws = draws_of(keys, names, block)
@@ -146,7 +125,8 @@ class _Part:
 
     def project(self, group: str, x: Array) -> tuple[Array, ...]:
         names = self._groups[group]
-        outputs = tuple(self._pin(name, self._layers.linears[name](x, self._draws[name])) for name in names)
+        linears, draws, lengths = self._layers.linears, self._draws, self._lengths
+        outputs = tuple(self._pin(name, linears[name](x, draws[name], lengths.get(name))) for name in names)
         if len(names) < len(widths_of(self._layers.config, group)):  # one weight for all of them
             (fused,), widths = outputs, widths_of(self._layers.config, group)
             return tuple(jnp.split(fused, np.cumsum(widths)[:-1].tolist(), axis=-1))
@@ -170,7 +150,7 @@ class Transformer(nnx.Module):
         self,
         config: ModelConfig,
         base: Mapping[str, Array],
-        adapter: Mapping[str, tuple[Array, Array]] | None = None,
+        adapter: Mapping[str, tuple[Array, ...]] | None = None,
         lora: LoraSettings | None = None,
         mesh: Mesh | None = None,
         compute_dtype: Any = jnp.bfloat16,
@@ -178,7 +158,7 @@ class Transformer(nnx.Module):
         """
         Args:
             base: arrays by the names of `parameters.py`, shapes of `shape_of`; bf16 as uint16 bits, or float32.
-            adapter: linear -> (A `[L, R, in]`, B transposed `[L, R, out]`), float32.
+            adapter: linear -> (A `[L, R, in]`, B transposed `[L, R, out]`) and with DoRA m `[L, out]`, float32.
             compute_dtype: dtype of the activations and of the products' operands.
         """
         self.config = config
@@ -235,16 +215,16 @@ class Transformer(nnx.Module):
         kinds = np.asarray(self.config.layers, np.int32) if len(self.config.kinds) > 1 else None
 
         def body(x: Array, scanned: Any) -> tuple[Array, None]:
-            state, key, kind = scanned
+            state, key, kind, lengths = scanned
             x = saved_as_bits(x, SAVED)
             layers = nnx.merge(graph, state)
             run = layers.run_in_blocks if in_blocks else layers.run
-            return run(x, partial(attend_in, kind), tiles, key), None
+            return run(x, partial(attend_in, kind), tiles, key, lengths), None
 
         if remat != "none":
             names = (SAVED, PRODUCT) if remat == "dots" else (SAVED,)
             body = jax.checkpoint(body, policy=jax.checkpoint_policies.save_only_these_names(*names))
-        x, _ = jax.lax.scan(body, x, (stacked, keys, kinds))
+        x, _ = jax.lax.scan(body, x, (stacked, keys, kinds, self.layers.row_lengths()))
         return normalize(self.config, x, self.final_norm[...])
 
     def _attention(

@@ -38,12 +38,18 @@ class ModelFlops:
 
 
 def model_flops(config: ModelConfig, lora: LoraSettings, row_length: int) -> ModelFlops:
-    """The operations that training needs, whatever the program."""
+    """The operations that training needs, whatever the program.
+
+    With DoRA and dropout the weights of its targets are multiplied with their input and with what is left of it. The
+    lengths of DoRA's rows are of an update, however many tokens it has, and are not counted.
+    """
     sizes = dim_sizes(config)
     # Frozen weights: the product, and the gradient of its input. Trainable ones: also their own gradient.
     frozen = 4 * sum(math.prod(sizes[dim] for dim in parameter.dims) for parameter in linears_of(config))
     targets = targets_of(config, lora.target_modules)
     trained = 6 * lora.rank * sum(sizes[dim] for name in targets for dim in LINEAR_BY_NAME[name].dims)
+    if lora.use_dora and lora.dropout:
+        trained += 4 * sum(math.prod(sizes[dim] for dim in LINEAR_BY_NAME[name].dims) for name in targets)
     # Scores and weighted values, two products forward and four backward, over the visible keys.
     windows = config.windows(row_length)
     attention = sum(6 * 2 * sizes["heads"] * _mean_keys(row_length, windows[kind]) for kind in config.layers)

@@ -154,13 +154,13 @@ def parameter_spec(parameter: Parameter, rules: Rules) -> PartitionSpec:
     return spec(("layers", *parameter.dims) if parameter.stacked else parameter.dims, rules)
 
 
-def adapter_specs(target: str, rules: Rules) -> tuple[PartitionSpec, PartitionSpec]:
-    """Partitions of A `[L, R, in]` and B transposed `[L, R, out]`, derived from the base kernel `[out, in]`.
+def adapter_specs(target: str, rules: Rules) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
+    """Partitions of A `[L, R, in]`, B transposed `[L, R, out]` and DoRA's m `[L, out]`, by the base kernel `[out, in]`.
 
     Column-parallel layers have A replicated and B split, row-parallel ones A split and B replicated; so for fsdp.
     """
     out, inner = LINEAR_BY_NAME[target].dims
-    return spec(("layers", "rank", inner), rules), spec(("layers", "rank", out), rules)
+    return spec(("layers", "rank", inner), rules), spec(("layers", "rank", out), rules), spec(("layers", out), rules)
 
 
 def tp_size(mesh: Mesh | None) -> int:

@@ -135,6 +135,14 @@ ARCHITECTURES = {
             types_by="max_window_layers",
         ),
         Architecture(
+            "SeedOssForCausalLM",
+            "seed_oss",
+            "seed_oss",
+            {"attention_bias": True, "head_dim": 128, "num_key_value_heads": 8, "max_position_embeddings": 524_288},
+            reads=("residual_dropout",),
+            bias_fields={"attention_bias": ATTENTION[:3], "attention_out_bias": ATTENTION[3:], "mlp_bias": MLP},
+        ),
+        Architecture(
             "Qwen3ForCausalLM",
             "qwen3",
             "qwen3",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jora_model.spec.architecture import ATTENTION, MLP, Architecture, Norms, architecture_of
+from jora_model.spec.config_fields import Fields, check_fields
 from jora_model.spec.hf_files import CONFIG, read_object
-from jora_model.spec.known_fields import fields_of
 from jora_model.spec.rope import Rope, read_ropes
 from user_error import UserError
 
@@ -22,66 +22,6 @@ _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_new": "gelu_tanh",
-}
-# Fields that change the logits, with the only implemented value (None counts as absent).
-_ONLY = {
-    "quantization_config": None,
-    "rope_interleaved": False,
-    "use_bidirectional_attention": False,
-    "is_decoder": True,
-    "add_cross_attention": False,
-    "tie_encoder_decoder": False,
-    "resid_pdrop": 0.0,
-    "embd_pdrop": 0.0,
-    "pretraining_tp": 1,
-}
-# Fields that every class reads.
-_READ = {
-    "architectures",
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "max_position_embeddings",
-    "rms_norm_eps",
-    "rope_theta",
-    "rope_scaling",
-    "rope_parameters",
-    "original_max_position_embeddings",
-    "partial_rotary_factor",
-    "tie_word_embeddings",
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-}
-# Fields of every config that do not change the logits.
-_HARMLESS = {
-    "model_type",
-    "torch_dtype",
-    "dtype",
-    "transformers_version",
-    "initializer_range",
-    "use_cache",
-    "_name_or_path",
-    "name_or_path",
-    "return_dict",
-    "output_attentions",
-    "output_hidden_states",
-    "id2label",
-    "label2id",
-    "problem_type",
-    "chunk_size_feed_forward",
-    "is_encoder_decoder",
-    "tokenizer_class",
-    "is_llama_config",
-    "transformers.js_config",
-    "unsloth_version",
-    "unsloth_fixed",
-    "_sliding_window_pattern",
 }
 # What transformers calls the types of layers.
 _FULL, _SLIDING = "full_attention", "sliding_attention"
@@ -159,8 +99,8 @@ class ModelConfig:
                 value and what is allowed.
         """
         record = architecture_of(config)
-        notes = _check_fields(config, record)
-        fields = _Fields(config, record.defaults)
+        notes = check_fields(config, record)
+        fields = Fields(config, record.defaults)
         heads = fields.integer("num_attention_heads")
         kv_heads = fields.integer("num_key_value_heads", heads)  # null means one for each query head
         hidden = fields.integer("hidden_size")
@@ -240,80 +180,7 @@ class ModelConfig:
         return next((rope.original_positions for rope in self.ropes if rope.kind == "longrope"), None)
 
 
-class _Fields:
-    """Values of config.json, or transformers' defaults, checked by type."""
-
-    def __init__(self, config: Mapping[str, Any], defaults: Mapping[str, Any]):
-        self._config, self._defaults = config, defaults
-
-    def get(self, key: str) -> Any:
-        return self._config[key] if key in self._config else self._defaults.get(key)
-
-    def integer(self, key: str, default: int | None = None) -> int:
-        value = self.get(key)
-        value = default if value is None else value
-        if value is None:
-            raise UserError(f"config.json: {key} is missing")
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
-            raise UserError(f"config.json: {key}={value!r} must be a positive integer")
-        return value
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.get(key)
-        value = default if value is None else value
-        if value is None:
-            raise UserError(f"config.json: {key} is missing")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise UserError(f"config.json: {key}={value!r} must be a number above 0")
-        return float(value)
-
-    def optional_number(self, key: str) -> float | None:
-        return None if self.get(key) is None else self.number(key)
-
-    def flag(self, key: str) -> bool:
-        value = self.get(key)
-        if value is not None and not isinstance(value, bool):
-            raise UserError(f"config.json: {key}={value!r} must be true or false")
-        return bool(value)
-
-    def token_ids(self, key: str) -> tuple[int, ...]:
-        value = self.get(key)
-        ids = () if value is None else tuple(value) if isinstance(value, list) else (value,)
-        if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in ids):
-            raise UserError(f"config.json: {key}={value!r} must be a token id or a list of token ids")
-        return ids
-
-
-def _check_fields(config: Mapping[str, Any], record: Architecture) -> tuple[str, ...]:
-    """Refuse fields that only transformers reads; return notes on those that nobody does."""
-    for key, only in _ONLY.items():
-        value = config.get(key)
-        if value is not None and value != only:
-            raise UserError(f"config.json: {key}={value!r} is not implemented; only {only!r} is")
-    notes = []
-    dropout = config.get("attention_dropout")
-    if dropout:
-        notes.append(f"attention_dropout={dropout}: dropout of scores in training is not implemented; trains without")
-    if config.get("auto_map"):
-        notes.append("auto_map: the model's own code is not run; the layer is that of transformers' class")
-    known = (
-        _READ | _HARMLESS | set(record.reads) | set(record.bias_fields) | set(_ONLY) | {"attention_dropout", "auto_map"}
-    )
-    strange = sorted(key for key in set(config) - known if config[key] is not None)
-    theirs = fields_of(record.model_type) if strange else {}
-    for key in strange:
-        if key in theirs and (theirs[key] is ... or config[key] != theirs[key]):
-            raise UserError(
-                f"config.json: {key}={config[key]!r} is read by transformers' {record.name} and not implemented here; "
-                "use another model, or remove the field if you know that it changes nothing"
-            )
-    unread = [key for key in strange if key not in theirs]
-    if unread:
-        notes.append(f"fields that {record.name} does not read are ignored: {', '.join(unread)}")
-    return tuple(notes)
-
-
-def _activation(fields: _Fields, record: Architecture) -> Activation:
+def _activation(fields: Fields, record: Architecture) -> Activation:
     key = "hidden_activation" if "hidden_activation" in record.reads else "hidden_act"
     name = fields.get(key) or "silu"
     if record.model_type == "gemma" and name == "gelu":
@@ -323,7 +190,7 @@ def _activation(fields: _Fields, record: Architecture) -> Activation:
     return _ACTIVATIONS[name]
 
 
-def _biases(fields: _Fields, record: Architecture) -> tuple[str, ...]:
+def _biases(fields: Fields, record: Architecture) -> tuple[str, ...]:
     """Names of the linears that have a bias."""
     named = set(record.biases)
     for key, linears in record.bias_fields.items():
@@ -333,7 +200,7 @@ def _biases(fields: _Fields, record: Architecture) -> tuple[str, ...]:
 
 
 def _kinds(
-    fields: _Fields,
+    fields: Fields,
     record: Architecture,
     config: Mapping[str, Any],
     num_layers: int,
@@ -367,7 +234,7 @@ def _kinds(
     return tuple(kinds), tuple(layers), tuple(ropes)
 
 
-def _layer_types(fields: _Fields, record: Architecture, num_layers: int) -> list[str]:
+def _layer_types(fields: Fields, record: Architecture, num_layers: int) -> list[str]:
     if record.window != "types":
         return [_SLIDING if record.window == "all" else _FULL] * num_layers
     types = fields.get("layer_types")
@@ -393,7 +260,7 @@ def _layer_types(fields: _Fields, record: Architecture, num_layers: int) -> list
     return [_FULL if rotates else _SLIDING for rotates in rotated]
 
 
-def _rotated_layers(fields: _Fields, record: Architecture, num_layers: int) -> list[bool]:
+def _rotated_layers(fields: Fields, record: Architecture, num_layers: int) -> list[bool]:
     """Which layers have rotary embeddings."""
     if "no_rope_layers" not in record.reads:
         return [True] * num_layers

@@ -184,7 +184,11 @@ def parameter_count(config: ModelConfig) -> int:
     return sum(math.prod(shape_of(parameter, config)) for parameter in parameters_of(config))
 
 
-def adapter_count(config: ModelConfig, rank: int, targets: Sequence[str]) -> int:
+def adapter_count(config: ModelConfig, rank: int, targets: Sequence[str], use_dora: bool = False) -> int:
     """Return the number of an adapter's weights. Raises UserError as `targets_of`."""
-    sizes, names = dim_sizes(config), targets_of(config, targets)
-    return sum(rank * sum(sizes[dim] for dim in LINEAR_BY_NAME[name].dims) * config.num_layers for name in names)
+    sizes = dim_sizes(config)
+    count = 0
+    for name in targets_of(config, targets):
+        out, inner = (sizes[dim] for dim in LINEAR_BY_NAME[name].dims)
+        count += config.num_layers * (rank * (out + inner) + (out if use_dora else 0))
+    return count

@@ -125,10 +125,10 @@ def read_ropes(config: Mapping[str, Any], architecture: Architecture, head_dim: 
     default_theta = architecture.defaults.get("rope_theta", 10_000.0)
     if architecture.ropes == "one":
         values = dict(scaling or parameters or {})
-        inner = sorted(key for key, value in values.items() if isinstance(value, dict))
-        if inner:
+        objects = sorted(key for key, value in values.items() if isinstance(value, dict))
+        if objects:
             raise UserError(
-                f"config.json: rope_parameters.{inner[0]} is an object, and {architecture.name} has one rotary "
+                f"config.json: rope_parameters.{objects[0]} is an object, and {architecture.name} has one rotary "
                 "embedding for all layers; give its values beside rope_type"
             )
         _set_default(values, "rope_theta", config.get("rope_theta", default_theta))

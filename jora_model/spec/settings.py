@@ -48,6 +48,10 @@ class LoraSettings(BaseModel):
     use_rslora: bool = Field(
         False, description="Multiply by alpha / sqrt(rank) instead (rank-stabilized LoRA, arXiv 2312.03732)."
     )
+    use_dora: bool = Field(
+        False,
+        description="Also train the length of each row of the adapted weights (DoRA, arXiv 2402.09353); slower.",
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input, in training only.")
     target_modules: tuple[str, ...] = Field(
         ("qv",),

@@ -1,4 +1,4 @@
-"""The optimizer and its learning rate: AdamW under a schedule, with LoRA+'s own rate for B."""
+"""The optimizer and its learning rate: AdamW under a schedule, with LoRA+'s own rate for B and DoRA's m."""
 
 from typing import Any
 
@@ -11,19 +11,22 @@ from jora_model.spec.job import TrainSettings
 def make_optimizer(settings: TrainSettings, updates: int) -> optax.GradientTransformation:
     """AdamW with the schedule's learning rate, after clipping by global norm.
 
-    LoRA+ (arXiv 2402.12354): B has `lora_plus_ratio` times the learning rate of A. That scales its weight decay too, as
-    in PEFT's `create_loraplus_optimizer`, since AdamW multiplies the decay by the learning rate.
+    LoRA+ (arXiv 2402.12354): B has `lora_plus_ratio` times the learning rate of A, and so has DoRA's m, a vector. That
+    scales their weight decay too, as in PEFT's `create_loraplus_optimizer`, since AdamW multiplies the decay by the
+    learning rate.
     """
 
-    def faster_b(change: Any, adapter: Any) -> Any:
-        return jax.tree.map_with_path(
-            lambda path, x: x * settings.lora_plus_ratio if "lora_b" in jax.tree_util.keystr(path) else x, change
-        )
+    def faster(change: Any, adapter: Any) -> Any:
+        def scaled(path: Any, x: Any) -> Any:
+            name = jax.tree_util.keystr(path)
+            return x * settings.lora_plus_ratio if "lora_b" in name or "lora_m" in name else x
+
+        return jax.tree.map_with_path(scaled, change)
 
     return optax.chain(
         optax.clip_by_global_norm(settings.clip_norm),
         optax.adamw(learning_rate_at(settings, updates), weight_decay=settings.weight_decay),
-        optax.stateless(faster_b),
+        optax.stateless(faster),
     )
 
 

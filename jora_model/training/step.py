@@ -13,7 +13,8 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.stages import Lowered
 from jaxtyping import Array
 
-from jora_model.model.transformer import LoraParam, Transformer
+from jora_model.model.linear import LoraParam
+from jora_model.model.transformer import Transformer
 from jora_model.ops.plain_attention import Attention
 from jora_model.packing.tiles import Tiles, tiles_by_window
 from jora_model.packing.tries import Rows

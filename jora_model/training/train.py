@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from jora_model.formats.hf_weights import facts_and_weights, rounding_note
 from jora_model.formats.lora import write_adapter
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import adapter_factors, adapter_magnitudes, load_model
 from jora_model.ops.plain_attention import backend_name, choose_attention
 from jora_model.packing.sampler import Sampler
 from jora_model.packing.sequences import Sequence, read_sequences
@@ -120,10 +120,10 @@ def train(job: TrainJob) -> None:
     if validation and settings.keep_best:
         trainer.state = trainer.state._replace(adapter=validation.adapter)
         summary["adapter_of_update"] = validation.best.update
-    factors = adapter_factors(trainer.model)
+    factors, magnitudes = adapter_factors(trainer.model), adapter_magnitudes(trainer.model)
     if not is_first():
         return
-    write_adapter(output, factors, job.lora, job.base_name)
+    write_adapter(output, factors, job.lora, job.base_name, magnitudes)
     draw_curve(output / "metrics.jsonl", output / "loss.png")
     summary["compilation"] = compilation_facts(trainer.programs, compiled)
     (output / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -25,11 +25,12 @@ _JOB = ("jora_model.training.train",)
 def _space(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> int:
-    return _BYTES_A_WEIGHT * adapter_count(ModelConfig.read(store.path(base)), lora.rank, lora.target_modules)
+    model = ModelConfig.read(store.path(base))
+    return _BYTES_A_WEIGHT * adapter_count(model, lora.rank, lora.target_modules, lora.use_dora)
 
 
 # An unrelated edit must not discard hours of training: `version` stands for the code; raise it when training changes.
-@stage(name="train-adapter", version=3, modules=_JOB, code_digest=False, retries=1, space=_space)
+@stage(name="train-adapter", version=4, modules=_JOB, code_digest=False, retries=1, space=_space)
 def train_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:
@@ -69,7 +70,7 @@ def continue_adapter(
     return _train(store, scratch, base, start, dataset, lora, mesh, training)
 
 
-@stage(name="train-plain-adapter", version=1, modules=_JOB, code_digest=False, retries=1, space=_space)
+@stage(name="train-plain-adapter", version=2, modules=_JOB, code_digest=False, retries=1, space=_space)
 def train_plain_adapter(
     store: Store, base: Artifact, dataset: Artifact, lora: LoraSettings, mesh: MeshSettings, training: TrainSettings
 ) -> Artifact:

@@ -24,11 +24,13 @@ from data.raft.sequences import TokenPrompt
 from jora_model.formats.base import resolve_base
 from jora_model.formats.gguf_import import import_gguf
 from jora_model.generation.generate import generate
+from jora_model.generation.layer_weights import open_weights
 from jora_model.model.load import load_model
 from jora_model.spec.settings import GenerationSettings
+from testing.families import VOCAB, family_folder, family_model
 from testing.generation_workload import sample_prompts, squad_prompts
 from testing.small_runs import SAMPLES
-from testing.transformers_answers import TransformersAnswers
+from testing.transformers_answers import TransformersAnswers, greedy_tokens
 
 MAX_NEW_TOKENS = 32
 TIE = 1e-4
@@ -48,6 +50,27 @@ def test_greedy_tokens_are_those_of_transformers(pytestconfig: pytest.Config, tm
     ]
     assert len(prompts) == five + one + samples
     assert _compare(base, prompts, tokenizer.end_id("chat")) == []
+
+
+def test_greedy_tokens_of_a_tiny_gemma_3(tmp_path: Path, full: bool) -> None:
+    """200 prompts (quick: 24) shorter and longer than its windows, half of them on eight shared beginnings."""
+    count = 200 if full else 24
+    base = family_folder(tmp_path / "base", "Gemma3ForCausalLM")
+    random = np.random.default_rng(0)
+    shared = [random.integers(3, VOCAB, length) for length in (5, 20, 36, 37, 40, 64, 90, 130)]
+    prompts = []
+    for number in range(count):
+        start = shared[number // 2 % 8] if number % 2 else []
+        prompts.append(np.append(start, random.integers(3, VOCAB, 1 + number % 70)).astype(np.int32))
+    settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, batch_size=16)
+    ours = generate(open_weights(base, compute_dtype=jnp.float32), prompts, settings, ())
+    model = family_model("Gemma3ForCausalLM")
+    equal = sum(
+        np.array_equal(greedy_tokens(model, prompt, MAX_NEW_TOKENS), mine)
+        for prompt, mine in zip(prompts, ours, strict=True)
+    )
+    print(f"figure greedy_equal_tiny {equal}")
+    assert equal == count
 
 
 def _samples_as_squad(path: Path) -> Path:

@@ -86,6 +86,17 @@ def test_weights_are_refused(
         assert "\n" not in str(error.value)
 
 
+def test_what_is_ignored_of_the_config_is_said(
+    given: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "base" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "attention_dropout": 0.1, "max_length": 20}))
+    look(load_config(None, given, SMALL), "everything")
+    said = capsys.readouterr().out
+    assert "note: attention_dropout=0.1" in said
+    assert "note: fields that LlamaForCausalLM does not read are ignored: max_length" in said
+
+
 @pytest.mark.parametrize("setting", ["export.gguf=q8_0", "export.gguf_lora=f16"])
 def test_a_model_that_llama_cpp_does_not_compute(given: dict[str, str], tmp_path: Path, setting: str) -> None:
     """Before training, not after it; and only where an export follows."""

@@ -20,7 +20,7 @@ def test_yaml_then_options_then_sets(tmp_path):
         ("training:\n  epoch: 2\n", [], r"unknown setting training\.epoch; the nearest is training\.epochs"),
         ("", ["lora.ranks=4"], r"unknown setting lora\.ranks; the nearest is lora\.rank"),
         ("lora:\n  rank: 0\n", [], r"lora\.rank: .*greater than or equal to 1.*given: 0"),
-        ("lora:\n  target_modules: query\n", [], "query match no layer; allowed are q_proj"),
+        ("lora:\n  target_modules: query\n", [], "query match no layer; allowed are attention"),
         ("lora: 16\n", [], "setting lora is a group: give it keys, such as rank"),
         ("- 1\n", [], "must be a mapping of settings"),
         ("a: [", [], "is not valid YAML"),

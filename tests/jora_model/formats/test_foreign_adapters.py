@@ -99,6 +99,7 @@ def test_a_start_is_a_part_of_the_job(base, tmp_path):
         ({"lora_alpha": 3}, r"alpha 3 and lora\.alpha is 12; .*--set lora\.alpha=3"),
         ({"target_modules": ["q_proj"]}, r"lora\.target_modules is v_proj,down_proj; .*target_modules=q_proj"),
         ({"use_rslora": True}, r"use_rslora True and lora\.use_rslora is False"),
+        ({"use_dora": True}, r"use_dora True and lora\.use_dora is False; .*--set lora\.use_dora=true"),
     ],
 )
 def test_settings_that_do_not_agree_are_refused(base, tmp_path, config, message):

@@ -6,6 +6,7 @@ import gguf
 import pytest
 import transformers
 from tokenizers import AddedToken, Tokenizer, models, trainers
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.integrations.gguf import convert_gguf_tokenizer
 
 from jora_model.formats.gguf_pre_tokenizers import PRE_TOKENIZERS
@@ -42,7 +43,7 @@ def byte_level(pre, architecture="llama", **fields):
     """Fields of a byte-level vocabulary that was trained with this pre-tokenizer."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = PRE_TOKENIZERS[pre].steps()
-    alphabet = sorted(transformers.convert_slow_tokenizer.bytes_to_unicode().values())
+    alphabet = sorted(bytes_to_unicode().values())
     backend.train_from_iterator(
         _LINES,
         trainers.BpeTrainer(

@@ -74,7 +74,8 @@ def test_output_and_gradients_are_those_of_peft(layer, dropout):
     kernel = jnp.asarray(module.base_layer.weight.detach().numpy())
 
     def ours(x, a, b, magnitude):
-        return dora(x, kernel, (a, b), magnitude, 1.5, None if keep is None else jnp.asarray(keep.numpy()))
+        lengths = row_lengths(kernel, a, b.T, 1.5)
+        return dora(x, kernel, (a, b), magnitude, lengths, 1.5, None if keep is None else jnp.asarray(keep.numpy()))
 
     out, pull = jax.vjp(ours, jnp.asarray(x.detach().numpy()), a, b, magnitude)
     dx, da, db, dm = pull(jnp.asarray(cotangent.numpy()))
@@ -98,5 +99,7 @@ def test_rows_of_the_plain_sum(layer):
     np.testing.assert_allclose(on_the_host.row_factors(weight, a, b, 1.5, magnitude), expected, rtol=1e-5)
     inputs = jnp.asarray(x.detach().numpy())
     pair = (jnp.asarray(a), jnp.asarray(b.T))
-    fresh = dora(inputs, jnp.asarray(weight), pair, jnp.asarray(lengths), 1.5)
+    fresh = dora(
+        inputs, jnp.asarray(weight), pair, jnp.asarray(lengths), row_lengths(jnp.asarray(weight), a, b, 1.5), 1.5
+    )
     np.testing.assert_allclose(fresh, linear(inputs, jnp.asarray(weight), pair, 1.5), rtol=1e-5, atol=1e-5)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jora_model.model.linear import LoraParam
 from jora_model.model.load import load_model
-from jora_model.model.transformer import LoraParam
 from jora_model.packing.sequences import Sequence
 from jora_model.packing.tries import families, pack
 from jora_model.spec.settings import ALL_LINEAR, LoraSettings

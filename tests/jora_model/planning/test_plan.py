@@ -22,7 +22,7 @@ from jora_model.planning.plan_job import PlanAnswer, PlanJob
 from jora_model.runtime.sharding import make_mesh
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.job import TrainSettings
-from jora_model.spec.parameters import parameter_count
+from jora_model.spec.parameters import adapter_count, parameter_count
 from jora_model.spec.settings import LoraSettings, MeshSettings
 from jora_model.training.step import Trainer
 from testing.sequences import random_sequences
@@ -30,6 +30,7 @@ from testing.tiny_models import hf_folder
 
 ROOT = Path(__file__).parents[3]
 LORA = LoraSettings(rank=4, target_modules=("v_proj", "down_proj"))
+DORA = LORA.model_copy(update={"use_dora": True})
 MESHES = [MeshSettings(), MeshSettings(data=2, fsdp=2, tp=2)]
 TRAINING = TrainSettings(row_length=128, rows_per_microbatch=4)
 
@@ -39,9 +40,11 @@ def base(tmp_path_factory) -> Path:
     return hf_folder(tmp_path_factory.mktemp("base"))
 
 
-def real_trainer(base: Path, mesh: MeshSettings, training: TrainSettings = TRAINING) -> Trainer:
+def real_trainer(
+    base: Path, mesh: MeshSettings, training: TrainSettings = TRAINING, lora: LoraSettings = LORA
+) -> Trainer:
     placed = make_mesh(mesh) if mesh.devices > 1 else None
-    model = load_model(base, lora=LORA, mesh=placed, compute_dtype=training.compute_dtype)
+    model = load_model(base, lora=lora, mesh=placed, compute_dtype=training.compute_dtype)
     return Trainer(model, training, 2)
 
 
@@ -59,23 +62,24 @@ def instructions(program: jax.stages.Compiled) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("mesh", "dtype"),
+    ("mesh", "dtype", "lora"),
     [
-        (MESHES[1], "bfloat16"),
-        pytest.param(MESHES[0], "float32", marks=pytest.mark.slow),
-        pytest.param(MESHES[0], "bfloat16", marks=pytest.mark.slow),
-        pytest.param(MESHES[1], "float32", marks=pytest.mark.slow),
+        (MESHES[1], "bfloat16", LORA),
+        pytest.param(MESHES[0], "float32", LORA, marks=pytest.mark.slow),
+        pytest.param(MESHES[0], "bfloat16", LORA, marks=pytest.mark.slow),
+        pytest.param(MESHES[1], "float32", LORA, marks=pytest.mark.slow),
+        pytest.param(MESHES[1], "bfloat16", DORA, marks=pytest.mark.slow),
     ],
     ids=str,
 )
-def test_planned_program_is_the_one_that_trains(base, mesh, dtype):
+def test_planned_program_is_the_one_that_trains(base, mesh, dtype, lora):
     """Instruction for instruction, of a real trainer that has trained and of one without a single array."""
     training = TRAINING.model_copy(update={"compute_dtype": dtype})
-    trainer = real_trainer(base, mesh, training)
+    trainer = real_trainer(base, mesh, training, lora)
     trained_rows = pack(random_sequences(), training.row_length).slice(0, training.rows_per_microbatch)
     trainer.apply(trainer.accumulate(trainer.zero(), trained_rows, 0, 0))
     placed = make_mesh(mesh) if mesh.devices > 1 else None
-    planner = Trainer(abstract_model(ModelConfig.read(base), LORA, placed, dtype), training, 2)
+    planner = Trainer(abstract_model(ModelConfig.read(base), lora, placed, dtype), training, 2)
     planned, rows = planner.lower(full_rows(training)), full_rows(training)
     for name, lowered in trainer.lower(rows).items():
         assert planned[name].as_text() == lowered.as_text()
@@ -84,10 +88,13 @@ def test_planned_program_is_the_one_that_trains(base, mesh, dtype):
         assert instructions(program) == instructions(planned[name.split()[0]].compile())
 
 
-@pytest.mark.parametrize("mesh", MESHES, ids=str)
-def test_bytes_are_those_of_the_shards(base, mesh):
-    trainer = real_trainer(base, mesh)
-    found = measure(ModelConfig.read(base), LORA, mesh, TRAINING)
+@pytest.mark.parametrize(("mesh", "lora"), [*((mesh, LORA) for mesh in MESHES), (MESHES[1], DORA)], ids=str)
+def test_bytes_are_those_of_the_shards(base, mesh, lora):
+    trainer = real_trainer(base, mesh, lora=lora)
+    config = ModelConfig.read(base)
+    held_by_all = sum(leaf.size for leaf in jax.tree.leaves(trainer.state.adapter))
+    assert held_by_all == adapter_count(config, lora.rank, lora.target_modules, lora.use_dora)
+    found = measure(config, lora, mesh, TRAINING)
     sums = trainer.zero()
     assert found.weights == held(trainer.frozen)
     assert found.adapter == held(trainer.state.adapter)

@@ -242,7 +242,7 @@ def test_other_architectures_are_refused_by_name(config, kind):
 def test_a_field_that_transformers_reads_and_we_do_not():
     """With its default it changes nothing; with another value it might."""
     config = config_json("Qwen3ForCausalLM")
-    from jora_model.spec import config as module
+    from jora_model.spec import config_fields as module
 
     hidden = module._READ - {"rms_norm_eps"}
     with pytest.MonkeyPatch.context() as patch:

@@ -6,7 +6,7 @@ import peft
 import pytest
 import torch
 
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import load_model
 from jora_model.packing.sequences import Sequence
 from jora_model.packing.tries import pack, pack_evenly
 from jora_model.spec.job import TrainSettings
@@ -15,7 +15,7 @@ from jora_model.training.optimizer import learning_rate_at
 from jora_model.training.step import Trainer
 from testing.adapters import nonzero_adapter
 from testing.families import CASES, VOCAB, family_folder, family_model
-from testing.peft_reference import answer_losses, stacked
+from testing.peft_reference import answer_losses, our_weights, weights_of_adapter
 
 UPDATES, ROW = 6, 256
 RATE = 1e-3
@@ -23,6 +23,7 @@ SETTINGS = TrainSettings(
     learning_rate=RATE, schedule="constant", warmup_fraction=0, clip_norm=1e9, row_length=ROW, compute_dtype="float32"
 )
 LORA = LoraSettings(rank=3, alpha=7.5, target_modules=("all-linear",))
+DORA = LORA.model_copy(update={"use_dora": True})
 
 
 def examples(shared: int) -> list[list[Sequence]]:
@@ -42,17 +43,23 @@ def examples(shared: int) -> list[list[Sequence]]:
 
 # The others are slow tests.
 FAST = (("Gemma2ForCausalLM", 0), ("Phi3ForCausalLM", 2))
-MARKED = [pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow) for case in CASES]
+MARKED = [
+    pytest.param(*case, LORA, id="{}-{}".format(*case), marks=[] if case in FAST else pytest.mark.slow)
+    for case in CASES
+]
+# One with biases, which DoRA does not scale, and one with fused projections.
+WITH_DORA = [pytest.param(name, 0, DORA, id=f"{name}-0-dora") for name in ("Qwen2ForCausalLM", "Phi3ForCausalLM")]
 
 
 @pytest.mark.parametrize("shared", [0, 70])
-@pytest.mark.parametrize(("name", "variant"), MARKED)
-def test_six_updates_equal_peft(tmp_path, name, variant, shared):
+@pytest.mark.parametrize(("name", "variant", "lora"), MARKED + WITH_DORA)
+def test_six_updates_equal_peft(tmp_path, name, variant, lora, shared):
     base = family_folder(tmp_path / "base", name, variant)
     # With B zero A would have no gradient, and Adam would turn its rounding errors into steps.
-    nonzero_adapter(tmp_path / "adapter", base, LORA)
-    trainer = Trainer(load_model(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32), SETTINGS, UPDATES)
-    start = adapter_factors(trainer.model)
+    nonzero_adapter(tmp_path / "adapter", base, lora)
+    model = load_model(base, adapter=tmp_path / "adapter", lora=lora, compute_dtype=jnp.float32)
+    trainer = Trainer(model, SETTINGS, UPDATES)
+    start = our_weights(trainer.model)
     theirs = peft.PeftModel.from_pretrained(family_model(name, variant), tmp_path / "adapter", is_trainable=True)
     optimizer = torch.optim.AdamW((p for p in theirs.parameters() if p.requires_grad), lr=RATE, weight_decay=0)
     for update, batch in enumerate(examples(shared)):
@@ -64,10 +71,11 @@ def test_six_updates_equal_peft(tmp_path, name, variant, shared):
         optimizer.zero_grad()
         torch.cat([answer_losses(theirs, sequence) for sequence in batch]).mean().backward()
         optimizer.step()
-    trained, expected = adapter_factors(trainer.model), stacked(dict(theirs.named_parameters()))
+    trained, expected = our_weights(trainer.model), weights_of_adapter(dict(theirs.named_parameters()))
     assert set(trained) == set(expected)
-    for target, pair in expected.items():
-        for ours, value, before in zip(trained[target], pair, start[target], strict=True):
+    for target, weights in expected.items():
+        assert len(weights) == (3 if lora.use_dora else 2)
+        for ours, value, before in zip(trained[target], weights, start[target], strict=True):
             moved = np.sqrt(np.mean(np.square(value - before)))
             assert moved > RATE, target
             # Adam turns the rounding error of a gradient that is nearly 0 into a step: single numbers may differ, while

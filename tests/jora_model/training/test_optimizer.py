@@ -9,12 +9,12 @@ import pytest
 import torch
 import transformers
 
-from jora_model.model.load import adapter_factors, load_model
+from jora_model.model.load import load_model
 from jora_model.packing.tries import pack
 from jora_model.training.optimizer import learning_rate_at
 from jora_model.training.step import Trainer
 from testing.adapters import nonzero_adapter
-from testing.peft_reference import answer_losses, stacked
+from testing.peft_reference import answer_losses, our_weights, weights_of_adapter
 from testing.sequences import random_sequences
 from testing.tiny_models import hf_folder, hf_model
 from testing.train_jobs import LORA, SETTINGS
@@ -60,17 +60,19 @@ def test_every_update_moves(schedule, warmup_fraction, updates):
     assert found.max() <= 0.01 * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("ratio", [1.0, 8.0])
-def test_updates_equal_peft_and_torch(tmp_path, ratio):
-    """Three updates with clipping, decay, warm-up and LoRA+: the same factors as with PEFT's optimizer."""
+@pytest.mark.parametrize(("ratio", "use_dora"), [(1.0, False), (8.0, False), (8.0, True)])
+def test_updates_equal_peft_and_torch(tmp_path, ratio, use_dora):
+    """Three updates with clipping, decay, warm-up and LoRA+: the same weights as with PEFT's optimizer."""
+    lora = LORA.model_copy(update={"use_dora": use_dora})
     settings = SETTINGS.model_copy(
         update={"lora_plus_ratio": ratio, "weight_decay": 0.1, "clip_norm": 0.5, "learning_rate": 1e-3}
     )
     base, sequences = hf_folder(tmp_path / "base"), random_sequences(0, count=18)
     # With B zero A would have no gradient, and Adam would turn its rounding errors into steps.
-    nonzero_adapter(tmp_path / "adapter", base, LORA)
-    trainer = Trainer(load_model(base, adapter=tmp_path / "adapter", compute_dtype=jnp.float32), settings, 3)
-    factors = adapter_factors(trainer.model)
+    nonzero_adapter(tmp_path / "adapter", base, lora)
+    model = load_model(base, adapter=tmp_path / "adapter", lora=lora, compute_dtype=jnp.float32)
+    trainer = Trainer(model, settings, 3)
+    before = our_weights(trainer.model)
     theirs = peft.PeftModel.from_pretrained(hf_model(), tmp_path / "adapter", is_trainable=True).train()
     optimizer = peft.optimizers.create_loraplus_optimizer(
         theirs, torch.optim.AdamW, lr=settings.learning_rate, loraplus_lr_ratio=ratio, loraplus_weight_decay=0.1
@@ -86,10 +88,11 @@ def test_updates_equal_peft_and_torch(tmp_path, ratio):
         torch.cat([answer_losses(theirs, sequence) for sequence in batch]).mean().backward()
         torch.nn.utils.clip_grad_norm_([p for p in theirs.parameters() if p.requires_grad], settings.clip_norm)
         optimizer.step()
-    trained, expected = adapter_factors(trainer.model), stacked(dict(theirs.named_parameters()))
+    trained, expected = our_weights(trainer.model), weights_of_adapter(dict(theirs.named_parameters()))
     assert set(trained) == set(expected) == set(LORA.target_modules)
-    for target, pair in expected.items():
-        for ours, value, start in zip(trained[target], pair, factors[target], strict=True):
+    for target, weights in expected.items():
+        assert len(weights) == (3 if use_dora else 2)
+        for ours, value, start in zip(trained[target], weights, before[target], strict=True):
             for layer in range(3):
                 moved = np.abs(value - start)[layer].max()
                 assert moved > 1e-4

@@ -353,6 +353,7 @@ ADAPTER_CHANGES = [
     {"rank": 3},
     {"alpha": 6.0},
     {"use_rslora": True},
+    {"use_dora": True},
     {"dropout": 0.5},
     {"target_modules": ("v_proj",)},
 ]
