@@ -255,16 +255,23 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
     """Return the record of a `config.json`.
 
     Raises:
-        UserError: it names no class, or one that is not implemented, with the kind of model that it is.
+        UserError: it names no class, or one that is not implemented, with the kind of model that it is; or its type is
+            another one.
     """
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else names
     if name is None:  # transformers' AutoModelForCausalLM goes by the type alone
-        by_type = {record.model_type: record for record in ARCHITECTURES.values()}
-        if config.get("model_type") in by_type:
-            return by_type[config["model_type"]]
+        of_type = [record for record in ARCHITECTURES.values() if record.model_type == config.get("model_type")]
+        if of_type:
+            return of_type[0]
     if isinstance(name, str) and name in ARCHITECTURES:
-        return ARCHITECTURES[name]
+        record = ARCHITECTURES[name]
+        if config.get("model_type") not in (None, record.model_type):
+            raise UserError(
+                f"config.json: architectures says {name}, whose model_type is {record.model_type!r}, and model_type is "
+                f"{config['model_type']!r}; transformers goes by the latter: correct the one that is wrong"
+            )
+        return record
     kind = next((what for parts, what in _REFUSED if any(part in str(name) for part in parts)), None)
     if kind is None and (config.get("num_local_experts") or config.get("num_experts")):
         kind = "a mixture of experts"

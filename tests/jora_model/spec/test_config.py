@@ -230,6 +230,8 @@ def test_what_is_not_implemented_is_refused(name, changes, message):
         ({"architectures": ["MambaForCausalLM"]}, "state-space layers"),
         ({"architectures": ["GraniteMoeHybridForCausalLM"]}, "a mixture of experts"),
         ({"architectures": None}, "architecture None is not implemented"),
+        ({"architectures": None, "model_type": ["llama"]}, "architecture None is not implemented"),
+        ({"architectures": ["LlamaForCausalLM"], "model_type": "mistral"}, "transformers goes by the latter"),
     ],
 )
 def test_other_architectures_are_refused_by_name(config, kind):
