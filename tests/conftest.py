@@ -5,6 +5,7 @@ What is expensive is made once a session: folders for both workers, under a lock
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +47,32 @@ os.environ.update(
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     }
 )
+
+
+# Every compiled program maps memory, and a process may have 65,530 maps (vm.max_map_count); XLA ends in a segmentation
+# fault where there are no more.
+_MOST_MAPS = 25_000
+
+
+@pytest.fixture(autouse=True)
+def _few_compiled_programs() -> Iterator[None]:
+    """Forgets the compiled programs of this process once there are very many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if "jax" not in sys.modules or not maps.exists():
+        return
+    with maps.open("rb") as lines:
+        if sum(1 for _ in lines) < _MOST_MAPS:
+            return
+    import gc
+
+    import jax
+
+    from jora_model.generation import decode_programs
+
+    decode_programs.programs.cache_clear()
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ class LoraSettings(BaseModel):
             if unknown or not value:
                 raise UserError(
                     f"target_modules {', '.join(map(str, unknown)) or '(none)'} match no layer; "
-                    f"allowed are {', '.join(_NAMES)}"
+                    f"allowed are {', '.join(PRESETS)}, or linears such as q_proj"
                 )
             # In the model's order, so that equal sets are equal settings.
             return tuple(name for name in _NAMES if name in value)
