@@ -24,7 +24,7 @@ from jora_model.generation.layer_weights import ModelWeights, weights_of
 from jora_model.generation.stacked_adapters import Adapter, stack_adapters
 from jora_model.model.transformer import Transformer
 from jora_model.ops.attention import Window
-from jora_model.ops.cpu import FEWEST_ROWS, RING_DTYPE
+from jora_model.ops.cpu import FEWEST_ROWS, RING_DTYPE, as_float
 from jora_model.packing.prompt_rows import PromptRow
 from jora_model.packing.tiles import visible_tiles
 
@@ -68,7 +68,9 @@ class Decoder:
         self._layers = [
             layer._replace(adapters=of_layer) for layer, of_layer in zip(weights.layers, stacked, strict=True)
         ]
-        self._embed, self._norm, self._head = weights.embed, weights.final_norm, weights.head
+        self._embed, self._norm = weights.embed, weights.final_norm
+        # Not as bits, though a tied head is then held twice: the program would convert all of them at every step.
+        self._head = as_float(weights.head).astype(self.dtype)
         self._run = programs(config, self.dtype)
         self._column = 0
         self._ring = self._new_ring(_SHORTEST_RING)

@@ -22,7 +22,7 @@ from jora_model.model.layer import after_attention, before_attention, embedded, 
 from jora_model.model.transformer import rope_of, scores_of
 from jora_model.ops.attention import Scores, Window, rotate, rotate_last
 from jora_model.ops.blocked_attention import attend_blocked, block_rope, exponents_of
-from jora_model.ops.cpu import LOG2_E, RING_DTYPE, argmax_last, as_float, contract, exp2, product, take_rows
+from jora_model.ops.cpu import LOG2_E, RING_DTYPE, argmax_last, contract, exp2, product, take_rows
 from jora_model.ops.position_blocks import positions_of_block
 from jora_model.packing.tiles import Tiles
 from jora_model.spec.config import ModelConfig
@@ -276,5 +276,5 @@ def _logits(
 ) -> tuple[Float[Array, "B V"], Int[Array, " B"]]:
     """Float32 logits at these positions only, and the likeliest token of each."""
     x = normalize(config, jnp.take(x, indices, axis=0), norm)
-    logits = scaled_logits(config, contract(x, as_float(head).astype(x.dtype), -1, 1))
+    logits = scaled_logits(config, contract(x, head, -1, 1))
     return logits, argmax_last(logits)

@@ -186,7 +186,7 @@ def test_bad_values_are_one_line_and_a_chat_is_told(box: Box, given: dict[str, A
     run = box.run("raft-finetune/weekly", {**given, "lora": {"target_modules": ["query"]}})
     box.wait(run, "Failed", "Completed", "Crashed")
     message = box.states(run)[-1]["message"]
-    assert "query match no layer; allowed are q_proj" in message
+    assert "query match no layer; allowed are attention" in message
     assert "\n" not in message
     wait_for(lambda: bool(told), 30, "the chat to be told")
     assert told[0]["text"].endswith(f"failed: {message}")
