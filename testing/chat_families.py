@@ -33,10 +33,10 @@ class ChatFamily:
         added: added tokens, the ids in this order before those of the vocabulary.
         plain: those of them that the tokenizer does not call special.
         strips: those of them that swallow white space on their right.
-        end: the token that ends an answer; its id is learnt and ends generation.
+        end: the token that ends an answer; training teaches its id, and it ends generation.
         ends: all tokens that generation_config.json names.
         prompt: the whole prompt for the message "Hello.", on 26 July 2024 and without thinking.
-        options: what transformers must be told to render the same.
+        options: the options with which transformers renders the same.
     """
 
     kind: Kind

@@ -19,7 +19,7 @@ class Turn(NamedTuple):
 
 
 def latest_turns(turns: Sequence[Turn], characters: int) -> list[Turn]:
-    """The last turns, at most six, that together have at most so many characters; oldest first."""
+    """The last turns, at most six, oldest first, that together fit in this number of characters."""
     taken: list[Turn] = []
     for turn in reversed(turns[-_MOST_TURNS:]):
         characters -= len(turn.text)

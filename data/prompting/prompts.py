@@ -85,7 +85,7 @@ def as_format(style: AnyFormat) -> PromptFormat:
 
 
 def prompt_format(raft: Mapping[str, Any]) -> PromptFormat:
-    """The format in the recorded settings of a run; runs of before 2026-12 have no date."""
+    """The format in the recorded settings of a run; runs before 2026-12 have no date."""
     return PromptFormat(raft["prompt_style"], raft.get("prompt_date", PROMPT_DATE))
 
 

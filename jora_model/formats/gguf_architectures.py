@@ -26,8 +26,8 @@ class GgufArchitecture:
         head: whether it has a head of its own, the embedding as head, or both kinds of models.
         square: its heads are as wide as its states.
         ropes: kinds of rotary embeddings that it computes. Those that change only what is beyond the context are plain.
-        period: it has windows: of each so many layers the last is full, if the file does not say otherwise. None: it
-            ignores windows.
+        period: it has windows; the last layer of each group of this size has none, unless the file says otherwise.
+            None: it ignores windows.
         local_theta: theta of layers with a window, if the file does not say; None is that of the other layers.
         wide_at: the number of layers at which the query scale is that of the states' width per head (the 27B models).
     """

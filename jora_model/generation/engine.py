@@ -167,7 +167,7 @@ class Engine:
     def _is_long(self, request: Request) -> bool:
         """Whether a prompt and its answer may pass the length at which `longrope` changes all frequencies.
 
-        transformers computes the whole cache anew when an answer passes it; here the answer has the long factors from
+        transformers recomputes the whole cache when an answer passes it; here the answer has the long factors from
         its start.
         """
         longest = len(request.tokens) + request.settings.max_new_tokens
