@@ -95,7 +95,7 @@ def number_filter(chunks: Sequence[Chunk]) -> Callable[[Question], Reason]:
     by_id = {chunk.id: chunk for chunk in chunks}
 
     def reason(question: Question) -> Reason:
-        if not question.quotes:
+        if not question.answerable:
             return None
         evidence = "\n".join(by_id[oracle_id].search_text for oracle_id in question.oracle_ids)
         strange = strange_numbers(question.answer, evidence)
@@ -118,7 +118,7 @@ def repetition_filter(
     """
     vectors = embed([question.question for question in questions])
     numbers = [[w for w in split_words(question.question) if w[0].isdecimal()] for question in questions]
-    answers = [set(split_words(question.answer)) if question.quotes else set() for question in questions]
+    answers = [set(split_words(question.answer)) if question.answerable else set() for question in questions]
     near: dict[int, list[int]] = {}
     for first in range(0, len(questions), _BLOCK):
         cosines = vectors[first : first + _BLOCK] @ vectors.T
@@ -129,7 +129,7 @@ def repetition_filter(
 
     def badness(index: int) -> tuple[bool, bool, int, int]:
         question = questions[index]
-        return question.question in checked, not question.quotes, _LEAST_RELIABLE[question.quote_source], index
+        return question.question in checked, not question.answerable, _LEAST_RELIABLE[question.quote_source], index
 
     reasons: dict[str, Reason] = {}
     kept: set[int] = set()

@@ -312,4 +312,5 @@ def _question(draft: _QuestionDraft) -> Question:
         quote_source=draft.quote_source,
         tied_by=draft.tied_by,
         reason=raw.reason,
+        other_answers=raw.other_answers,
     )

@@ -22,7 +22,7 @@ def question_kind(question: Question) -> str:
 
     "How long" and "how much" count as "how many". Questions in other languages than English are "other".
     """
-    if not question.quotes:
+    if not question.answerable:
         return UNANSWERABLE
     text = " ".join(question.question.split())
     if _YES_OR_NO.match(text):

@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data.prompting.prompts import is_abstention
+
 QuoteSource = Literal["given", "sentence", "nearest"]
 TiedBy = Literal["given", "retrieval"]
 
@@ -41,6 +43,7 @@ class RawQuestion:
     Attributes:
         question, answer: the answer may be empty (SQuAD 2.0's impossible questions); grounding rejects those. The
             abstention ("not in the documents") as the answer makes the question an unanswerable one.
+        other_answers: further answers that are right as well (SQuAD's other golds).
         quotes: sentences that are said to prove the answer; may be empty. They tie an unanswerable question to its
             chunk.
         document: path, file name, stem or title of its document, or None.
@@ -56,6 +59,7 @@ class RawQuestion:
     reason: str | None = None
     source: str = ""
     written: bool = False
+    other_answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +68,15 @@ class Question:
 
     Attributes:
         id: 16 hex digits, a digest of question, answer and the document's path.
-        quotes: at least one, or none if the answer is the abstention; each equals a slice of its document's text,
-            line breaks included.
+        quotes: each equals a slice of its document's text, line breaks included; none if the question is not
+            answerable.
         document_id: `Document.id`.
         oracle_ids: `Chunk.id` of the chunks that hold the quotes (the first of overlapping chunks), in the quotes'
             order, each once.
         quote_source: "given" in the file; the "sentence" that holds the answer; the "nearest" sentence by embedding.
         tied_by: "given" if the file named the document, else "retrieval".
         reason: why the quotes prove the answer, as given, or None.
+        other_answers: further answers that are right as well.
     """
 
     id: str
@@ -83,6 +88,17 @@ class Question:
     quote_source: QuoteSource
     tied_by: TiedBy
     reason: str | None = None
+    other_answers: tuple[str, ...] = ()
+
+    @property
+    def answerable(self) -> bool:
+        """Whether the documents hold the answer: False if the answer is the abstention."""
+        return not is_abstention(self.answer)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """All answers that are right; the first is the one to train on."""
+        return (self.answer, *self.other_answers)
 
 
 @dataclass(frozen=True, slots=True)

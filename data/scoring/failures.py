@@ -25,7 +25,7 @@ def failure_cause(question: Question, parsed: Parsed, shown: Sequence[Chunk]) ->
     Args:
         shown: the chunks of the prompt; empty for closed-book.
     """
-    if not question.quotes:
+    if not question.answerable:
         return None if parsed.abstained else "should have abstained"
     if exact_match(parsed.answer, question.answer):
         return None

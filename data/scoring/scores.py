@@ -119,12 +119,12 @@ def score_answer(
         contains_answer=contains_answer(parsed.answer, question.answer),
         quotes=len(parsed.quotes),
         verbatim_quotes=sum(stands_in(quote, shown) for quote in parsed.quotes),
-        cites_oracle=bool(question.quotes) and any(stands_in(quote, oracles) for quote in parsed.quotes),
+        cites_oracle=question.answerable and any(stands_in(quote, oracles) for quote in parsed.quotes),
         abstained=parsed.abstained,
-        answerable=bool(question.quotes),
+        answerable=question.answerable,
         output_tokens=output_tokens,
         unaided=overruled == 0 if overruled is not None and parsed.quotes else None,
-        recall=recall_at_k(shown_ids, question.oracle_ids, len(shown_ids)) if shown and question.quotes else None,
+        recall=recall_at_k(shown_ids, question.oracle_ids, len(shown_ids)) if shown and question.answerable else None,
     )
 
 

@@ -77,7 +77,7 @@ def _oracle_prompts(
     sources = checked_sources(read_jsonl(store.path(raw) / "raw_questions.jsonl", RawQuestion), critic)
     by_id = {chunk.id: chunk for chunk in open_chunks(store, chunks)}
     asked = [question for part in CHECKED_PARTS for question in open_questions(store, questions, part)]
-    asked = [question for question in asked if question.quotes and question.question in sources]
+    asked = [question for question in asked if question.answerable and question.question in sources]
     return asked, [oracle_prompt(question, [by_id[name] for name in question.oracle_ids]) for question in asked]
 
 

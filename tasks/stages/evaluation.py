@@ -269,7 +269,7 @@ class Scorer:
             rouge_l=score.rouge_l,
             contains_answer=score.contains_answer,
             abstained=score.abstained,
-            oracle_retrieved=bool(question.quotes) and not set(question.oracle_ids).isdisjoint(asked.context_ids),
+            oracle_retrieved=question.answerable and not set(question.oracle_ids).isdisjoint(asked.context_ids),
             output_tokens=output.tokens,
             overruled=output.overruled,
             cause=failure_cause(question, parsed, shown),

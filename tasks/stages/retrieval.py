@@ -103,7 +103,7 @@ def measure(
     """Measure how well retrieval finds the oracles of each part; writes retrieval.json and retrieval.txt (a table)."""
     parts = {
         # Unanswerable questions have no oracle.
-        part: [question for question in open_questions(store, questions, part) if question.quotes]
+        part: [question for question in open_questions(store, questions, part) if question.answerable]
         for part in ("train", "validation", "eval")
     }
     rows = measure_retrieval(open_retriever(store, chunks, index, embedder, reranker, retrieval), parts)

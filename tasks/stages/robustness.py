@@ -51,7 +51,7 @@ def robustness_prompts(
     Raises:
         UserError: no evaluation question is answerable.
     """
-    answerable = [question for question in open_questions(store, questions, "eval") if question.quotes]
+    answerable = [question for question in open_questions(store, questions, "eval") if question.answerable]
     asked = draw_some(answerable, robustness.max_questions, robustness.seed)
     if not asked:
         raise UserError(

@@ -18,7 +18,8 @@ class Extracted:
         pages: the offset in `text` at which each page or slide begins; empty if the format has none.
         part: the row of the file, from "1"; empty if the file is one document.
         counts: changes to the text, by the names of the artifact's counts.
-        remarks: phrases for the log about this file.
+        remarks: phrases for people about this file: guesses, and what was left out.
+        left_out: what was left out on purpose ("menus and footers", "comments") -> number of its characters.
     """
 
     text: str
@@ -27,6 +28,7 @@ class Extracted:
     part: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
