@@ -273,5 +273,6 @@ class Scorer:
             output_tokens=output.tokens,
             overruled=output.overruled,
             cause=failure_cause(question, parsed, shown),
+            also_expected=question.other_answers,
         )
         return answered, score
