@@ -117,13 +117,20 @@ class Package:
         self._chunk_vectors = dict(zip(self.chunks, vectors, strict=True))
         self._question_vectors = dict(zip(self.questions, question_vectors, strict=True))
 
-    def report(self, documents: int, filters: Sequence[Filter], retriever: Sequence[Sequence[str]] = ()) -> Report:
+    def report(
+        self,
+        documents: int,
+        filters: Sequence[Filter],
+        retriever: Sequence[Sequence[str]] = (),
+        split_note: str = "",
+    ) -> Report:
         """The content of the report.
 
         Args:
             documents: their number.
             filters: those of the questions, before examples were built.
             retriever: rows of the retriever's table, column names first.
+            split_note: how the questions were split, in sentences.
         """
         leaks = [split.leaks for split in self.splits.values() if split.leaks is not None]
         training = self.splits["train"].counts
@@ -147,9 +154,10 @@ class Package:
             counts={name: split.counts for name, split in self.splits.items()},
             settings=self.settings.shown(),
             retriever=retriever,
+            split_note=split_note,
         )
 
-    def write(self, folder: Path, report: Report) -> None:
+    def write(self, folder: Path, report: Report, documents_apart: bool = True) -> None:
         """Write all splits in all formats, the card and the report into an existing folder.
 
         The bytes depend on the package and the report only.
@@ -161,7 +169,9 @@ class Package:
             for name, split in self.splits.items():
                 _write_rows(folder / "exports" / form / f"{name}.jsonl", exporter.rows(form, split.records))
         sizes = {name: len(split.records) for name, split in self.splits.items()}
-        card = package_card(sizes, report.counts, report.settings, report.totals["leaks"])
+        card = package_card(
+            sizes, report.counts, report.settings, report.totals["leaks"], report.split_note, documents_apart
+        )
         (folder / "README.md").write_text(card, encoding="utf-8")
         (folder / "report.html").write_text(report_page(report), encoding="utf-8")
 

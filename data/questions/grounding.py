@@ -14,6 +14,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from data.documents.chunks import Chunk, Span
 from data.documents.documents import Document
 from data.documents.duplicates import Duplicate
 from data.prompting.prompts import ABSTENTION, fold_space, is_abstention
+from data.questions.asked_twice import settle
 from data.questions.library import DocumentText, Library, Proof
 from data.questions.questions import (
     Question,
@@ -80,24 +82,24 @@ def ground_questions(
 
     questions: list[Question] = []
     rejected: list[Rejected] = []
-    # Each wording once for each document: the first, and an answered question rather than an unanswerable one.
-    first: dict[tuple[str, str], _QuestionDraft] = {}
     usable = [draft for draft in drafts if isinstance(draft, _QuestionDraft)]
-    for one in sorted(usable, key=lambda one: is_abstention(one.raw.answer)):
-        first.setdefault(one.key, one)
+    settled = settle([(draft.key, draft.raw) for draft in usable])
+    numbers = count()
     cut = 0
     for draft in drafts:
         if isinstance(draft, Rejected):
             rejected.append(draft)
-            continue
-        if first[draft.key] is not draft:
-            detail = f"of the same document asked elsewhere ({first[draft.key].raw.source})"
-            rejected.append(Rejected(draft.raw.question, "duplicate", detail, draft.raw.source))
-            continue
-        questions.append(_question(draft))
-        cut += len(draft.quotes) > max(1, len(draft.raw.quotes))
+        elif (number := next(numbers)) in settled.rejected:
+            rejected.append(Rejected(draft.raw.question, *settled.rejected[number], draft.raw.source))
+        else:
+            questions.append(_question(draft, settled.more_answers.get(number, ())))
+            cut += len(draft.quotes) > max(1, len(draft.raw.quotes))
     if repairs:
-        kept = {(draft.raw.question, draft.raw.source) for draft in first.values()}
+        kept = {
+            (draft.raw.question, draft.raw.source)
+            for number, draft in enumerate(usable)
+            if number not in settled.rejected
+        }
         repairs.done = [item for item in repairs.done if (item.question, item.source) in kept]
     if rejected:
         log.warning(
@@ -296,7 +298,7 @@ def _wording(proofs: Sequence[Proof]) -> str:
     return " ".join(" ".join(proof.quote.split()) for proof in proofs)
 
 
-def _question(draft: _QuestionDraft) -> Question:
+def _question(draft: _QuestionDraft, more_answers: Sequence[str]) -> Question:
     raw = draft.raw
     # An unanswerable question is tied to a near chunk, and has no evidence.
     abstains = is_abstention(raw.answer)
@@ -312,5 +314,6 @@ def _question(draft: _QuestionDraft) -> Question:
         quote_source=draft.quote_source,
         tied_by=draft.tied_by,
         reason=raw.reason,
-        other_answers=raw.other_answers,
+        other_answers=(*raw.other_answers, *more_answers),
+        extra=raw.extra,
     )

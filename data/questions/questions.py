@@ -5,10 +5,11 @@ RawQuestion --ground_questions (grounding.py)--> Question | Rejected
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,6 +51,7 @@ class RawQuestion:
         reason: why the quotes prove the answer, in words, or None.
         source: where it was read, for reports: "questions.jsonl line 12".
         written: a teacher wrote it, not a person; the critic judges those by default.
+        extra: what else the file says of it, as plain JSON; carried along and otherwise unused.
     """
 
     question: str
@@ -60,6 +62,7 @@ class RawQuestion:
     source: str = ""
     written: bool = False
     other_answers: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Question:
         tied_by: "given" if the file named the document, else "retrieval".
         reason: why the quotes prove the answer, as given, or None.
         other_answers: further answers that are right as well.
+        extra: as in `RawQuestion`.
     """
 
     id: str
@@ -89,6 +93,7 @@ class Question:
     tied_by: TiedBy
     reason: str | None = None
     other_answers: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def answerable(self) -> bool:
@@ -139,5 +144,6 @@ def describe_reasons(rejected: Iterable[Rejected]) -> str:
 
 
 def same_wording(question: str) -> str:
-    """A key that is equal for questions that differ only in white space, case and final punctuation."""
-    return " ".join(question.casefold().split()).rstrip("?!. ")
+    """A key that is equal for questions that differ only in white space, case, Unicode form and final punctuation."""
+    folded = unicodedata.normalize("NFKC", question).casefold()
+    return " ".join(folded.split()).rstrip("?!. \u3002\u061f\u037e\u0964")

@@ -200,6 +200,8 @@ def _show_filters(questions: Path) -> None:
         typer.echo(f"{row['filter']:<18}{row['kept']:>8,}{row['rejected']:>10,}")
     for reason, count in count_reasons(read_jsonl(questions / "rejected.jsonl", Rejected)).items():
         typer.echo(f"{count:>8,} {reason}")
+    if (questions / "split.json").is_file():
+        typer.echo(json.loads((questions / "split.json").read_text(encoding="utf-8"))["note"])
     typer.echo("")
 
 

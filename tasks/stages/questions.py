@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from data.critic.critique import SPLIT, FilterCount, filter_questions
 from data.critic.settings import CriticSettings
@@ -17,15 +18,18 @@ from data.questions.questions import (
     describe_reasons,
 )
 from data.questions.repair import Repaired
-from data.questions.split import SplitSettings, split_documents, split_questions
+from data.questions.split import SplitSettings, split_questions
 from data.retrieval.retriever import RetrievalSettings
 from tasks.engine.cache import stage
+from tasks.engine.logs import run_log
+from tasks.stages.json_files import read_json, write_json
 from tasks.stages.loading import open_chunks, open_documents, open_duplicates, open_embed, open_retriever
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
 from user_error import UserError
 
 _RAW = "raw_questions.jsonl"
+_SPLIT = "split.json"
 TEACHER_REJECTED = "teacher_rejected.jsonl"  # in the same artifact: unusable parts of a teacher's answers
 
 
@@ -56,7 +60,7 @@ def prepare_questions(
 
     Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl; rejected.jsonl, each with its reason;
     near_duplicates.jsonl, dropped because they repeat held-out questions; repaired.jsonl, quotes before and after;
-    filters.json, a list of {"filter", "kept", "rejected"} in order.
+    filters.json, a list of {"filter", "kept", "rejected"} in order; split.json, how they were split.
 
     Raises:
         UserError: no question is left, or the questions are about too few documents.
@@ -64,9 +68,10 @@ def prepare_questions(
     embed = open_embed(store, embedder)
     retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
 
+    of_corpus = open_documents(store, documents)
     result = filter_questions(
         read_jsonl(store.path(raw) / _RAW, RawQuestion),
-        open_documents(store, documents),
+        of_corpus,
         open_chunks(store, chunks),
         questions,
         critic,
@@ -85,9 +90,8 @@ def prepare_questions(
             f"none of {len(rejected)} questions can be used: {describe_reasons(rejected)}; correct them, starting "
             f"with {first.source} ({first.detail or first.reason})"
         )
-    parts = split_questions(
-        grounded, split_documents((question.document_id for question in grounded), split), split, embed
-    )
+    parts = split_questions(grounded, {document.id: document for document in of_corpus}, split, embed)
+    run_log().info("split: %s", parts.facts["note"])
     dropped = FilterCount(SPLIT, len(grounded) - len(parts.dropped), len(parts.dropped))
     settings = {"questions": questions, "critic": critic, "split": split, "retrieval": retrieval}
     inputs = tuple(filter(None, (raw, documents, chunks, index, embedder, reranker)))
@@ -99,8 +103,16 @@ def prepare_questions(
             parts.dropped,
             result.repaired,
             [*funnel, dropped],
+            parts.facts,
         )
     return build.artifact
+
+
+def read_split(store: Store, questions: Artifact) -> dict[str, Any]:
+    """How questions were split (`QuestionSplit.facts`); artifacts before 2026-12 were split by document and have no
+    facts."""
+    path = store.path(questions) / _SPLIT
+    return read_json(path) if path.is_file() else {"by": "document", "note": ""}
 
 
 def write_parts(
@@ -110,8 +122,9 @@ def write_parts(
     near_duplicates: Sequence[Question],
     repaired: Sequence[Repaired],
     funnel: Sequence[FilterCount],
+    split: Mapping[str, Any],
 ) -> None:
-    """Write the files of a `questions` artifact, and its counts."""
+    """Write the files of a `questions` artifact, and its counts; `split` are the facts of `QuestionSplit`."""
     for part, questions in parts.items():
         write_jsonl(build.folder / f"{part}.jsonl", questions)
     write_jsonl(build.folder / "rejected.jsonl", rejected)
@@ -119,6 +132,7 @@ def write_parts(
     write_jsonl(build.folder / "repaired.jsonl", repaired)
     rows = json.dumps([asdict(row) for row in funnel], indent=1) + "\n"
     (build.folder / "filters.json").write_text(rows, encoding="utf-8")
+    write_json(build.folder / _SPLIT, split)
     build.count(**{part: len(questions) for part, questions in parts.items()})
     build.count(rejected=len(rejected), near_duplicates=len(near_duplicates), repaired_quotes=len(repaired))
     build.count(**{f"rejected: {reason}": count for reason, count in count_reasons(rejected).items()})

@@ -230,7 +230,7 @@ def test_an_answer_wins_over_the_same_question_said_to_have_none(ground):
     none = RawQuestion(asked, ABSTENTION, quotes=("The mast is 48 metres tall",), document="radio.txt", source="one")
     questions, rejected = ground(none, RawQuestion(asked, "1950", quotes=(quote,), document="radio.txt", source="two"))
     assert [question.answer for question in questions] == ["1950"]
-    assert [(item.reason, item.source) for item in rejected] == [("duplicate", "one")]
+    assert [(item.reason, item.source) for item in rejected] == [("contradicts another answer", "one")]
 
 
 def test_an_answer_in_a_script_without_spaces_between_words():
