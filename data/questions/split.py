@@ -20,7 +20,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.documents.documents import Document
-from data.questions.questions import Question, same_wording
+from data.questions.document_names import DocumentNames
+from data.questions.questions import Question, RawQuestion, same_wording
 from data.questions.repeats import repeats_a_question
 from user_error import UserError
 
@@ -161,6 +162,15 @@ def check_enough(number: int, settings: SplitSettings) -> None:
     )
 
 
+def most_documents(questions: Sequence[RawQuestion], documents: Sequence[Document]) -> int:
+    """How many documents the questions may be about, as far as their names tell: without a name, any."""
+    if not questions or any(raw.document is None for raw in questions):
+        return len(documents)
+    names = DocumentNames(documents)
+    meant = (names.find(name) for name in {raw.document for raw in questions} if name is not None)
+    return len({document_key(document) for found in meant if len(found) == 1 for document in found})
+
+
 def split_questions(
     questions: Sequence[Question],
     documents: Mapping[str, Document],
@@ -230,9 +240,9 @@ def _facts(
     if sides.moved:
         by_key = {document_key(document): document.path for document in documents.values()}
         moved = sorted(by_key.get(key, key) for key in sides.moved)
+        some = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
         note += (
-            f" So that no side is empty, {len(moved)} of them left the side that this gives, and may return when "
-            f"others come: {', '.join(moved[:5])}."
+            f" So that no side is empty, another side than that was given to {some}; it may change when others come."
         )
     if settings.by == "question":
         note += f" {LEAK_NOTE}"

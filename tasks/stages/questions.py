@@ -7,6 +7,7 @@ from typing import Any
 
 from data.critic.critique import SPLIT, FilterCount, filter_questions
 from data.critic.settings import CriticSettings
+from data.documents.documents import Document
 from data.files.jsonl import read_jsonl, write_jsonl
 from data.questions.grounding import check_names
 from data.questions.questions import (
@@ -18,12 +19,14 @@ from data.questions.questions import (
     describe_reasons,
 )
 from data.questions.repair import Repaired
-from data.questions.split import SplitSettings, split_questions
+from data.questions.split import SplitSettings, check_enough, most_documents, split_questions
+from data.questions.squad import named_or_quoted
 from data.retrieval.retriever import RetrievalSettings
 from tasks.engine.cache import stage
 from tasks.engine.logs import run_log
 from tasks.stages.json_files import read_json, write_json
 from tasks.stages.loading import open_chunks, open_documents, open_duplicates, open_embed, open_retriever
+from tasks.stages.sources import UNREADABLE_QUESTIONS
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
 from user_error import UserError
@@ -33,13 +36,27 @@ _SPLIT = "split.json"
 TEACHER_REJECTED = "teacher_rejected.jsonl"  # in the same artifact: unusable parts of a teacher's answers
 
 
-def check_questions(store: Store, raw: Artifact, documents: Artifact) -> None:
-    """Check that the questions are about these documents, before anything is built.
+def check_questions(store: Store, raw: Artifact | None, documents: Artifact, split: SplitSettings) -> None:
+    """Check that the questions are about these documents, and about enough to be split, before anything is built.
+
+    Args:
+        raw: None if a teacher will write them.
 
     Raises:
-        UserError: every question names a document that does not exist.
+        UserError: every question names a document that does not exist, or as far as names tell all are about fewer
+            documents than the split has sides.
     """
-    check_names(read_jsonl(store.path(raw) / _RAW, RawQuestion), open_documents(store, documents))
+    of_corpus = open_documents(store, documents)
+    questions = [] if raw is None else _read_raw(store, raw, of_corpus)
+    if raw is not None:
+        check_names(questions, of_corpus)
+    # Without one, grounding says why.
+    if split.by == "document" and (number := most_documents(questions, of_corpus)):
+        check_enough(number, split)
+
+
+def _read_raw(store: Store, raw: Artifact, documents: Sequence[Document]) -> list[RawQuestion]:
+    return named_or_quoted(read_jsonl(store.path(raw) / _RAW, RawQuestion), documents)
 
 
 @stage(name="ground-questions", version=1, retries=2)
@@ -70,7 +87,7 @@ def prepare_questions(
 
     of_corpus = open_documents(store, documents)
     result = filter_questions(
-        read_jsonl(store.path(raw) / _RAW, RawQuestion),
+        _read_raw(store, raw, of_corpus),
         of_corpus,
         open_chunks(store, chunks),
         questions,
@@ -80,10 +97,11 @@ def prepare_questions(
         open_duplicates(store, chunks),
     )
     grounded, rejected, funnel = result.questions, result.rejected, result.funnel
-    if (unusable := store.path(raw) / TEACHER_REJECTED).is_file():
-        unread = read_jsonl(unusable, Rejected)
-        rejected = [*unread, *rejected]
-        funnel = [FilterCount("teacher", raw.count("questions"), len(unread)), *funnel]
+    for name, unusable in (("teacher", TEACHER_REJECTED), ("question file", UNREADABLE_QUESTIONS)):
+        unread = read_jsonl(path, Rejected) if (path := store.path(raw) / unusable).is_file() else []
+        if unread or (path.is_file() and name == "teacher"):
+            rejected = [*unread, *rejected]
+            funnel = [FilterCount(name, raw.count("questions"), len(unread)), *funnel]
     if not grounded:
         first = rejected[0]
         raise UserError(
