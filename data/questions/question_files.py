@@ -60,8 +60,9 @@ class QuestionFileSettings(BaseModel):
         for name, field in value.items():
             if field not in FIELDS:
                 turned = f" (is {field}={name} meant?)" if name in FIELDS else ""
+                allowed = ", ".join(FIELDS)
                 raise UserError(
-                    f"{field!r} is no field of a question{turned}: write NAME=FIELD, with {FIELDS} as fields"
+                    f"{field!r} is no field of a question{turned}: write NAME=FIELD, FIELD one of {allowed}"
                 )
         if doubled := [field for field, number in Counter(value.values()).items() if number > 1]:
             raise UserError(f"{doubled[0]!r} is given several names: give one")

@@ -182,7 +182,7 @@ def _data(made: Mapping[str, Artifact]) -> list[tuple[str, str]]:
         "documents": "documents",
         "chunks": "chunks",
         "raw_questions": "questions read",
-        "questions": "questions, split by document",
+        "questions": "questions, split",
         "dataset": "training set",
     }
     rows = []
