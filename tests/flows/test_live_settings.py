@@ -172,6 +172,11 @@ REPEATED = ("generation.temperature=1", "generation.top_k=4", "generation.max_ne
 MIXED = ("corpus={folder}/other/mixed",)
 GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
 
+REPEATED = (
+    "Which astronaut repaired the telescope of the observatory?",
+    "Which astronaut mended the observatory's telescope?",
+    "Who was the astronaut that repaired the observatory's telescope?",
+)
 FOREIGN = ("adapter.folder={folder}/other/adapter",)
 EXPORTED = "export-model/adapter/adapter_model.safetensors"
 
@@ -221,10 +226,10 @@ ROWS = {
     "question_file.fields": Row("document=reason", "snapshot-questions/raw_questions.jsonl"),
     "question_file.strict": Row("true", what_is_asked, given=("questions={folder}/other/half.jsonl",)),
     "split.by": Row("question", QUESTIONS),
-    "split.eval_fraction": Row("0.7", QUESTIONS),
+    "split.eval_fraction": Row("0.5", QUESTIONS),
     "split.validation_fraction": Row("0.5", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
-    "split.near_duplicate": Row("0.3", QUESTIONS),
+    "split.near_duplicate": Row("0.3", QUESTIONS, given=("questions={folder}/other/repeated.jsonl",)),
     "raft.context_chunks": Row("3", RECORDS),
     "raft.order": Row("best_first", RECORDS),
     "raft.oracle_fraction": Row("0.5", RECORDS),
@@ -323,6 +328,12 @@ def other(workshop: Workshop) -> None:
     """What the rows point to in the folder `other`."""
     folder = workshop.folder / "other"
     _, questions = copy_samples(folder, 2)
+    # The same question about each document in other words, and answered alike.
+    with (folder / "repeated.jsonl").open("w") as file:
+        file.write(questions.read_text())
+        for document, asked in zip(sorted(Path(workshop.given["corpus"]).iterdir()), REPEATED * 2, strict=False):
+            row = {"question": asked, "answer": "not in the documents", "document": document.name}
+            file.write(json.dumps(row) + "\n")
     (folder / "half.jsonl").write_text(questions.read_text() + "{\n")
     tiny_base(folder / "base", seed=1)
     template = tiny_base(folder / "dated") / "chat_template.jinja"
