@@ -175,6 +175,7 @@ def _fold_special(special: str) -> str:
     if special[0] == "*" or special[0] == "\u00ad":
         return ""
     folded = "".join(map(_fold_character, unicodedata.normalize("NFC", special)))
+    folded = unicodedata.normalize("NFC", folded)  # half-width kana and the marks of their voicing
     return "'" if folded.strip("'") == "" and folded else folded
 
 
@@ -192,7 +193,11 @@ def _special() -> re.Pattern[str]:
     """What is not its own folded form, apart from its case; white space that means nothing comes first."""
     characters = [chr(code) for first, last in _RANGES for code in range(first, last) if not 0xD800 <= code < 0xE000]
     singles = {'"', "`"}
-    marks = {chr(code) for first, last in ((0x1161, 0x1176), (0x11A8, 0x11C3)) for code in range(first, last)}
+    marks = {
+        chr(code)
+        for first, last in ((0x1161, 0x1176), (0x11A8, 0x11C3), (0xFF9E, 0xFFA0))
+        for code in range(first, last)
+    }
     for character in characters:
         lower = character.casefold()
         if not character.isspace() and (len(lower) > 1 or _fold_character(character) != lower):

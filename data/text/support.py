@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Set
-from functools import cache
+from functools import cache, lru_cache
 
 from data.text.words import UNSPACED
 
@@ -24,6 +24,9 @@ _MARKS = "".join(chr(code) for code in range(0x300, 0x1000) if unicodedata.categ
 _PART = re.compile(
     rf"[{UNSPACED}]+|\d+(?:[.,'’ \u00a0\u202f]\d{{3}})*(?:[.,]\d+)?|(?:(?![{UNSPACED}])(?:[^\W\d_]|[{_MARKS}]))+"
 )
+_LONE_NUMBER = re.compile(
+    rf"(?<![^\W{UNSPACED}])(?<!\d[.,])\d+(?:[.,'’ \u00a0\u202f]\d{{3}}(?!\d))*(?:[.,]\d+)?(?![^\W{UNSPACED}])(?![.,]\d)"
+)
 _GROUPS = re.compile(r"[.,'’ \u00a0\u202f](?=\d{3}(?:\D|$))")
 # Two forms of a word: "goat" and "goats", "stationed" and "station".
 _SHORTEST_STEM, _LONGEST_ENDING = 4, 3
@@ -38,12 +41,22 @@ def split_words(text: str) -> list[str]:
     for match in _PART.finditer(unicodedata.normalize("NFKC", text).casefold()):
         part = match[0]
         if part[0].isdecimal():
-            words.append("".join(str(unicodedata.decimal(c, c)) for c in _GROUPS.sub("", part)).replace(",", "."))
+            words.append(_number(part))
         elif re.match(f"[{UNSPACED}]", part):
             words += [part[i : i + 2] for i in range(len(part) - 1)] or [part]
         else:
             words.append(part)
     return words
+
+
+@lru_cache(maxsize=100_000)
+def lone_numbers(text: str) -> frozenset[str]:
+    """The numbers that stand alone in a text, without grouping: 1300 in "1,300 marks"; not 3 in "3.5" or "3rd"."""
+    return frozenset(_number(match[0]) for match in _LONE_NUMBER.finditer(text))
+
+
+def _number(part: str) -> str:
+    return "".join(str(unicodedata.decimal(c, c)) for c in _GROUPS.sub("", part)).replace(",", ".")
 
 
 def is_verdict(answer: str) -> bool:
