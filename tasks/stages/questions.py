@@ -59,7 +59,8 @@ def prepare_questions(
 
     Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl; rejected.jsonl, each with its reason;
     near_duplicates.jsonl, dropped because they repeat held-out questions; repaired.jsonl, quotes before and after;
-    filters.json, a list of {"filter", "kept", "rejected"} in order.
+    filters.json, a list of {"filter", "kept", "rejected"} in order; evidence.json, the number of questions by the kind
+    of evidence.
 
     Raises:
         UserError: no question is left, or the questions are about too few documents.
@@ -128,5 +129,7 @@ def write_parts(
     build.count(rejected=len(rejected), near_duplicates=len(near_duplicates), repaired_quotes=len(repaired) - fitted)
     build.count(quotes_made_whole_sentences=fitted)
     evidence = Counter(kind for questions in parts.values() for kind in map(evidence_of, questions))
-    build.count(**{f"evidence: {kind}": evidence[kind] for kind in EVIDENCE})
+    kinds = {kind: evidence[kind] for kind in EVIDENCE}
+    (build.folder / "evidence.json").write_text(json.dumps(kinds, indent=1) + "\n", encoding="utf-8")
+    build.count(**{f"evidence: {kind}": count for kind, count in kinds.items()})
     build.count(**{f"rejected: {reason}": count for reason, count in count_reasons(rejected).items()})
