@@ -61,11 +61,15 @@ def differ(one: Asked, other: Asked) -> bool:
     own, others = one.marks - other.marks, other.marks - one.marks
     if own and others:
         return True
+    own_words = one.words - other.words and other.words - one.words
+    return bool(own or others or own_words) and answers_differ(one, other)
+
+
+def answers_differ(one: Asked, other: Asked) -> bool:
+    """Whether no right answer of one question has most words of one of the other's; False if one has none."""
     if not one.answers or not other.answers:
         return False
-    if any(_alike(mine, theirs) for mine in one.answers for theirs in other.answers):
-        return False
-    return bool(own or others or (one.words - other.words and other.words - one.words))
+    return not any(_alike(mine, theirs) for mine in one.answers for theirs in other.answers)
 
 
 def _alike(words: frozenset[str], others: frozenset[str]) -> bool:

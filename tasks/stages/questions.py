@@ -1,6 +1,7 @@
 """Questions tied to chunks and split by document."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,12 +12,14 @@ from data.documents.documents import Document
 from data.files.jsonl import read_jsonl, write_jsonl
 from data.questions.grounding import check_names
 from data.questions.questions import (
+    EVIDENCE,
     Question,
     QuestionSettings,
     RawQuestion,
     Rejected,
     count_reasons,
     describe_reasons,
+    evidence_of,
 )
 from data.questions.repair import Repaired
 from data.questions.split import SplitSettings, check_enough, most_documents, split_questions
@@ -25,7 +28,7 @@ from data.retrieval.retriever import RetrievalSettings
 from tasks.engine.cache import stage
 from tasks.engine.logs import run_log
 from tasks.stages.json_files import read_json, write_json
-from tasks.stages.loading import open_chunks, open_documents, open_duplicates, open_embed, open_retriever
+from tasks.stages.loading import open_chunks, open_documents, open_duplicates, open_embed, open_reranker, open_retriever
 from tasks.stages.sources import UNREADABLE_QUESTIONS
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
@@ -77,7 +80,8 @@ def prepare_questions(
 
     Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl; rejected.jsonl, each with its reason;
     near_duplicates.jsonl, dropped because they repeat held-out questions; repaired.jsonl, quotes before and after;
-    filters.json, a list of {"filter", "kept", "rejected"} in order; split.json, how they were split.
+    filters.json, a list of {"filter", "kept", "rejected"} in order; split.json, how they were split; evidence.json, the
+    number of questions by the kind of evidence.
 
     Raises:
         UserError: no question is left, or the questions are about too few documents.
@@ -95,6 +99,7 @@ def prepare_questions(
         embed,
         retriever.search,
         open_duplicates(store, chunks),
+        open_reranker(store, reranker),
     )
     grounded, rejected, funnel = result.questions, result.rejected, result.funnel
     for name, unusable in (("teacher", TEACHER_REJECTED), ("question file", UNREADABLE_QUESTIONS)):
@@ -152,5 +157,11 @@ def write_parts(
     (build.folder / "filters.json").write_text(rows, encoding="utf-8")
     write_json(build.folder / _SPLIT, split)
     build.count(**{part: len(questions) for part, questions in parts.items()})
-    build.count(rejected=len(rejected), near_duplicates=len(near_duplicates), repaired_quotes=len(repaired))
+    fitted = sum(item.to_sentences for item in repaired)
+    build.count(rejected=len(rejected), near_duplicates=len(near_duplicates), repaired_quotes=len(repaired) - fitted)
+    build.count(quotes_made_whole_sentences=fitted)
+    evidence = Counter(kind for questions in parts.values() for kind in map(evidence_of, questions))
+    kinds = {kind: evidence[kind] for kind in EVIDENCE}
+    (build.folder / "evidence.json").write_text(json.dumps(kinds, indent=1) + "\n", encoding="utf-8")
+    build.count(**{f"evidence: {kind}": count for kind, count in kinds.items()})
     build.count(**{f"rejected: {reason}": count for reason, count in count_reasons(rejected).items()})
