@@ -238,7 +238,8 @@ def _named(name: str, library: Library) -> DocumentText:
     if not texts:
         raise Unusable("unknown document", f"no document has the path, file name, stem or title {name!r}")
     if len(texts) > 1:
-        paths = ", ".join(text.document.path for text in texts)
+        more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+        paths = ", ".join(text.document.path for text in texts[:5]) + more
         raise Unusable("ambiguous document", f"{name!r} names {len(texts)} documents: {paths}")
     return texts[0]
 
