@@ -195,7 +195,7 @@ ROWS = {
     "retrieval.rrf_k": Row("0", MEASURED, given=("retrieval.hybrid=true",)),
     "retrieval.depth": Row("2", MEASURED, given=("retrieval.hybrid=true",)),
     "retrieval.reranker": Row("{folder}/other/reranker", MEASURED),
-    "grounding.reject_unquoted": Row("true", QUESTIONS),
+    "grounding.evidence": Row("none", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
     "critic.judge": Row("all", QUESTIONS),
     "critic.repair_edits": Row("0", QUESTIONS),
