@@ -9,9 +9,11 @@ from pathlib import PurePosixPath
 from data.documents.cutting import CountTokens, Piece
 from data.documents.documents import Document
 from data.documents.sections import Section, Span
-from data.text.records import field_key, names_something
+from data.text.lines import key_of
+from data.text.records import names_something
 
-_WORDS = re.compile(r"[^\W\d_]{3}|[^\W\d_a-zA-Z]{2}")  # "scan_0017" has some, "p17" has none
+_WORDS = re.compile(r"[^\W\d_]{3}|[^\W\d_a-zA-Z]{2}")
+_NUMBERED = re.compile(r"[^\W\d_]*[\W_]*\d+[\W\d_]*")  # "card-017", "p17": a name that says nothing
 _LONGEST_TITLE = 100  # characters
 _LEAST = 4  # a field begins where this part of the budget is left
 _CHARACTERS = 6  # most characters of a token that are worth counting, to bound the work on long lines
@@ -20,14 +22,15 @@ _CHARACTERS = 6  # most characters of a token that are worth counting, to bound 
 def document_names(document: Document, sections: Sequence[Section]) -> list[str]:
     """For each section the title of its document, empty if its headings say it.
 
-    The title as the reader gave it; else the file name, if it has words. A document's title is its first heading by
-    default, which says what the whole document is about only if it stands above all others.
+    The title as the reader gave it; else the file name, if it has words and is not one word with a number. A document's
+    title is its first heading by default, which says what the whole document is about only if it stands above all
+    others.
     """
     tops = {section.heading_path[0].casefold() for section in sections if section.heading_path}
     inside = {heading.casefold() for section in sections for heading in section.heading_path}
     stem = PurePosixPath(document.path.partition("#")[0]).stem
     given = document.title.casefold() not in inside and document.title != PurePosixPath(document.path).stem
-    name = _as_name(document.title if given else stem)
+    name = _as_name(document.title if given else "" if _NUMBERED.fullmatch(stem) else stem)
     covered = len(tops) == 1 and not given
     return [
         "" if (covered and section.heading_path) or name.casefold() in map(str.casefold, section.heading_path) else name
@@ -80,24 +83,27 @@ class Belonging:
     def _chosen(self, fields: Sequence[Span], budget: int) -> Iterable[str]:
         """The fields that fit, in order; the last may be cut."""
         chosen: dict[Span, str] = {}
-        for span in sorted(fields, key=lambda span: not names_something(field_key(self._text[slice(*span)]))):
-            if budget < self._budget // _LEAST:
-                break
-            text = self._cut(span, min(budget, self._budget // 2))
-            if not text:
+        naming = [span for span in fields if names_something(key_of(self._text[slice(*span)]))]
+        for span in dict.fromkeys((*naming, *fields)):
+            text = self._cut(span, budget if span in naming else min(budget, self._budget // 2))
+            if not _has_value(text):
                 break
             chosen[span] = text
             budget -= self._count_tokens([text])[0]
+            if budget < self._budget // _LEAST:
+                break
         return (chosen[span] for span in sorted(chosen))
 
     def _cut(self, span: Span, budget: int) -> str:
         """The text on one line, cut between words to the budget; empty if there is no room for its beginning."""
-        text = " ".join(self._text[span[0] : min(span[1], span[0] + budget * _CHARACTERS)].split())
-        if text.startswith("|"):
-            text = text.strip("| ")
+        text = " ".join(self._text[span[0] : min(span[1], span[0] + budget * _CHARACTERS)].split()).strip("| ")
         while text and self._count_tokens([text])[0] > budget:
-            text = _shortened(text, max(len(text) * 3 // 4, 1)) if len(text) > _CHARACTERS else ""
+            text = _shortened(text, max(len(text) * 3 // 4, 1)).rstrip("| ") if len(text) > _CHARACTERS else ""
         return text
+
+
+def _has_value(text: str) -> bool:
+    return key_of(text) != "" and not text.endswith((":", "=", "："))
 
 
 def _is_said(text: str, lines: Iterable[str]) -> bool:

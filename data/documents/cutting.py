@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from data.documents.sections import Group, Paragraph, Span
 from data.text.blocks import lines_of, units_of
-from data.text.records import field_key
+from data.text.lines import key_of
 from data.text.sentences import sentence_spans, trim_span
 
 CountTokens = Callable[[Sequence[str]], list[int]]
@@ -16,6 +16,7 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 _LABEL = 160  # characters of the beginning of a line
 _RULE_ROW = re.compile(r"\|?[ \t]*:?-{2,}:?[ \t]*(?:\||$)")  # below the header row of a table
 _CELL = re.compile(r"(?<!\\)\|(?=[^|\n]*\S)")  # in front of a cell
+_CLAUSE_LENGTH = 40  # characters; short enough that parts of a long line fill the chunk that begins before it
 _CLAUSE = re.compile(r"[,;、，；](?=\s)")
 
 
@@ -112,34 +113,46 @@ class Cutter:
             yield from self._cut_line(line, group, lines[0] if titled and number > 1 else None)
 
     def _cut_line(self, line: Span, group: Group, header: Span | None = None) -> Iterator[Piece]:
-        """The line if it fits, else its cells or sentences."""
+        """The line if it fits, else its cells, sentences or clauses."""
         start, end = line
         if self._fits(start, end):
             yield Piece(start, end, group, group.record, header)
             return
         text = self.text[start:end]
+        cells = [line]
         if text.startswith("|"):
             borders = [start + match.start() for match in _CELL.finditer(text)]
-            cells = zip(borders, [*borders[1:], end], strict=True)
-            parts = [part for cell in cells for part in self._sentences(*cell)]
-        else:
-            parts = self._sentences(start, end)
+            cells = list(zip(borders, [*borders[1:], end], strict=True))
         label = self._label(start, end)
+        parts = (part for cell in cells for part in self._within_line(*cell))
         for first, last in parts:
             yield Piece(first, last, group, group.record, header, label if first > start else None)
 
-    def _sentences(self, start: int, end: int) -> list[Span]:
-        """The span if it fits, else its sentences."""
+    def _within_line(self, start: int, end: int) -> Iterator[Span]:
+        """The span if it fits, else its sentences, and of those that do not fit the clauses."""
         start, end = trim_span(self.text, start, end)
         if self._fits(start, end):
-            return [(start, end)]
-        return [(start + first, start + last) for first, last in sentence_spans(self.text[start:end])]
+            yield start, end
+            return
+        for first, last in sentence_spans(self.text[start:end]):
+            first, last = start + first, start + last
+            clauses = [] if self._fits(first, last) else self._clauses(first, last)
+            yield from clauses or [(first, last)]
+
+    def _clauses(self, start: int, end: int) -> list[Span]:
+        """Parts that end with a comma or semicolon and have at least `_CLAUSE_LENGTH` characters."""
+        cuts = [start]
+        for match in _CLAUSE.finditer(self.text, start, end):
+            if match.end() - cuts[-1] >= _CLAUSE_LENGTH:
+                cuts.append(match.end())
+        parts = (trim_span(self.text, *part) for part in zip(cuts, [*cuts[1:], end], strict=True))
+        return [(first, last) for first, last in parts if first < last]
 
     def _fields(self, start: int, end: int) -> Iterator[Span]:
         """The fields of a record, each with the lines that go on."""
         open_field: Span | None = None
         for line in self._lines(start, end):
-            if open_field is not None and not field_key(self.text[slice(*line)]):
+            if open_field is not None and not key_of(self.text[slice(*line)]):
                 open_field = (open_field[0], line[1])
                 continue
             if open_field is not None:
@@ -158,7 +171,7 @@ class Cutter:
         line = self.text[start : min(end, start + _LABEL)].partition("\n")[0]
         if line.startswith("|") and "|" in line[1:]:
             return trim_span(self.text, start + 1, start + 1 + line[1:].index("|"))
-        if field_key(line):
+        if key_of(line):
             separator = re.search("[:=：]", line)
             assert separator is not None
             return start, start + separator.end()
@@ -178,17 +191,12 @@ class Cutter:
         yield Piece(start, end, piece.group, piece.cut, piece.header, label)
 
     def _longest_prefix(self, start: int, end: int) -> int:
-        """The offset of the cut: after the last word that fits, or inside a word longer than a chunk.
-
-        After a comma or semicolon instead, if there is one in the last third: the items of a list stay whole.
-        """
+        """The offset of the cut: after the last word that fits, or inside a word longer than a chunk."""
         end = self._window_end(start, end)
         words = [start + match.end() for match in re.finditer(r"\S+", self.text[start:end])]
-        if not self._fits(start, words[0]):
-            return self._last_that_fits(start, range(start + 1, words[0] + 1))
-        cut = self._last_that_fits(start, words)
-        clauses = [match.end() for match in _CLAUSE.finditer(self.text, start + 2 * (cut - start) // 3, cut)]
-        return clauses[-1] if clauses else cut
+        if self._fits(start, words[0]):
+            return self._last_that_fits(start, words)
+        return self._last_that_fits(start, range(start + 1, words[0] + 1))
 
     def _last_that_fits(self, start: int, ends: Sequence[int]) -> int:
         most = self.max_tokens

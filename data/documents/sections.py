@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from data.documents.documents import Document, is_plain
 from data.text.blocks import Block, read_blocks
-from data.text.records import field_key, names_something, record_kind, records_of
+from data.text.lines import key_of
+from data.text.records import names_something, record_kind, records_of
 from data.text.sentences import trim_span
 
 Span = tuple[int, int]
@@ -97,13 +98,12 @@ def groups_of(text: str, section: Section) -> list[Group]:
 
 
 def naming_fields(text: str, sections: Sequence[Section]) -> tuple[Span, ...]:
-    """The lines of a record above all headings, front matter included, that name what the document is about."""
-    if not sections or sections[0].heading_path:
+    """The lines that name what the document is about in the record that it begins with, above all headings; front
+    matter is one. None if other records follow there: then it is about one of many."""
+    groups = groups_of(text, sections[0]) if sections and not sections[0].heading_path else []
+    if not groups or [group for group in groups if group.record] != groups[:1]:
         return ()
-    paragraph = sections[0].paragraphs[0]
-    if record_kind(text[paragraph.body : paragraph.end]) != "fields":
-        return ()
-    return tuple(span for span in _fields(text, paragraph) if names_something(field_key(text[slice(*span)])))
+    return tuple(span for span in groups[0].fields if names_something(key_of(text[slice(*span)])))
 
 
 def _pieces(text: str, paragraph: Paragraph) -> Iterator[tuple[Paragraph, bool, str]]:
@@ -124,7 +124,7 @@ def _fields(text: str, paragraph: Paragraph) -> tuple[Span, ...]:
     offset, deepest = paragraph.body, None
     for line in text[paragraph.body : paragraph.end].split("\n"):
         indent = len(line) - len(line.lstrip())
-        if field_key(line) and (deepest is None or indent <= deepest):
+        if key_of(line) and (deepest is None or indent <= deepest):
             deepest = indent if deepest is None else deepest
             fields.append(trim_span(text, offset, offset + len(line)))
         offset += len(line) + 1
