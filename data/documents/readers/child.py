@@ -33,7 +33,7 @@ Items = list[Extracted | UnreadPart]
 _ROOT = Path(__file__).resolve().parents[3]
 # Imported before the timer starts: the import takes a second or two.
 _PARSERS = {
-    ".pdf": "pypdf",
+    ".pdf": "pypdfium2",
     ".docx": "docx",
     ".pptx": "pptx",
     ".html": "trafilatura",
@@ -68,9 +68,11 @@ class ReadingChild:
             return list(here())
         process = self._process = self._process or _start()
         assert process.stdin is not None and process.stdout is not None
+        secret = settings.password and settings.password.get_secret_value()
         request = {
             "suffix": suffix,
-            "settings": settings.model_dump(mode="json"),
+            # JSON leaves the password out; it goes through the pipe to this child only.
+            "settings": settings.model_dump(mode="json") | {"password": secret},
             "seconds": settings.seconds_per_file,
             "bytes": len(raw),
         }
