@@ -30,20 +30,21 @@ _HYPHENS = "\u00ad\u2010\u2011-"  # for use at the end of a character class
 _BROKEN = re.compile(rf"([\w’'{_HYPHENS}]*\w)([{_HYPHENS}])\n(\w+)")
 _WORD = re.compile(r"[^\W\d_]+(?:[-\u2010\u2011][^\W\d_]+)*")
 _COMPOUNDING = ("en", "fr", "pt")
+_LEAST_WORDS = 20  # of a text whose language can be told
 _LEAST_SHARE = 0.06  # of a text's words that are a language's commonest
 _FREQUENT = {
     code: _split(words)
     for code, words in {
         "en": "the of and to in is for that with was are on by it be as at from this",
         "fr": "le la les des et en un une du dans est pour par qui au sur plus ce ne pas",
-        "pt": "o a os as e do da dos das em um uma para com que não se por no na ao",
+        "pt": "os as do da dos das em um uma para com que não se por no na ao mais foi como",
         "de": "der die das und in den von zu mit ist des im auf für nicht ein eine als auch dem",
-        "es": "el la los las y en un una del que por con para es se al lo como su no",
-        "it": "il la i le e di un una che per con del della è in dei al da si non",
+        "es": "el la los las en un una del que por con para es se al lo como su no",
+        "it": "il la le di un una che per con del della è in dei al da si non",
         "nl": "de het een en van in is op te dat die met voor zijn niet aan er ook",
-        "sv": "och i att det som en på är av för med den till inte om ett",
-        "da": "og i at det som en på er af for med den til ikke de et",
-        "no": "og i å det som en på er av for med den til ikke de et",
+        "sv": "och att det som en på är av för med den till inte om ett",
+        "da": "og at det som en på er af for med den til ikke de et",
+        "no": "og det som en på er av for med den til ikke de et",
     }.items()
 }
 _PREFIXES = _split(
@@ -121,7 +122,7 @@ def _language(words: Counter[str]) -> str:
     total = sum(words.values())
     shares = {code: sum(words[word] for word in common) / total for code, common in _FREQUENT.items()} if total else {}
     best = max(shares, key=shares.__getitem__, default="")
-    return best if best and shares[best] >= _LEAST_SHARE else ""
+    return best if total >= _LEAST_WORDS and shares[best] >= _LEAST_SHARE else ""
 
 
 @cache

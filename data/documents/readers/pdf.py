@@ -20,6 +20,7 @@ from data.documents.readers.letters import is_nonsense
 from data.documents.readers.pdf_pages import Page, read_pages
 from data.documents.readers.pdf_text import drop_repeated, join_pages, paragraphs
 
+_SHOWN = 10  # page numbers in a remark
 _NO_LETTERS = "its fonts do not say which letters they show: run text recognition (OCR) on it"
 
 
@@ -65,7 +66,6 @@ def _joined(pages: list[Page]) -> Extracted:
         parts.append(part)
         joined += count
     lengths = [len(part) for part in parts]
-    unmapped = sum(page.unmapped for page in pages)
     counts = {
         "repeated_lines_dropped": dropped,
         "broken_words_joined": joined,
@@ -76,6 +76,15 @@ def _joined(pages: list[Page]) -> Extracted:
         "".join(parts),
         pages=tuple(sum(lengths[:number]) for number in range(len(parts))),
         counts={name: count for name, count in counts.items() if count},
-        remarks=(f"{unmapped} characters of fonts that do not say which they are",) if unmapped else (),
+        remarks=tuple(_remarks(pages)),
         left_out={what: count for what, count in out.items() if count},
     )
+
+
+def _remarks(pages: list[Page]) -> Iterator[str]:
+    if empty := [page.number for page in pages if not page.lines]:
+        listed = ", ".join(map(str, empty[:_SHOWN])) + (f" and {len(empty) - _SHOWN} more" * (len(empty) > _SHOWN))
+        where = f"page {listed}" if len(empty) == 1 else f"pages {listed}"
+        yield f"no text on {where}: if they are scanned, run text recognition (OCR) on them"
+    if unmapped := sum(page.unmapped for page in pages):
+        yield f"{unmapped} characters whose fonts do not say which they are"

@@ -2,8 +2,8 @@
 
 Between columns is a gap that no piece of text crosses over several rows. With prose on both sides (long lines, mostly
 full, each going on in the next) they are columns, read one after the other. If the texts on both sides begin anew at
-the same heights, they are the cells of a table, whose rows are read one after the other. All else is read line by line: the
-cells of a table with one line each, labels and values.
+the same heights, they are the cells of a table, whose rows are read one after the other. All else is read line by line:
+the cells of a table with one line each, labels and values.
 """
 
 from __future__ import annotations
