@@ -36,7 +36,11 @@ _ROOT = Path(__file__).resolve().parents[3]
 _PARSERS = {
     ".pdf": "pypdfium2",
     ".docx": "docx",
+    ".docm": "docx",
+    ".dotx": "docx",
     ".pptx": "pptx",
+    ".pptm": "pptx",
+    ".ppsx": "pptx",
     ".html": "trafilatura",
     ".htm": "trafilatura",
     ".xhtml": "trafilatura",

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from data.documents.readers.pdf_columns import COLUMN_GAP, find_columns
 from data.documents.readers.pdf_pieces import Line, Piece
+from data.documents.readers.scripts import script
 from data.text.words import UNSPACED
 
 _SAME_ROW = 0.35  # of the size: baselines that differ by less
@@ -24,9 +25,6 @@ _SCRIPT_LENGTH = 12
 _INITIAL = 1.8  # of the size of the text beside it, at least
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _UNSPACED = re.compile(f"[{UNSPACED}\u3000-\u303f\uff00-\uff65]")
-_ORDINAL = re.compile(r"(?:st|nd|rd|th|er|re|ère|e|ème|nd|nde|os?|as?|ª|º)", re.IGNORECASE)
-_RAISED = str.maketrans("0123456789+-−=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱ")
-_LOWERED = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
 
 
 def lines_of_page(pieces: Sequence[Piece]) -> list[Line]:
@@ -134,7 +132,7 @@ def _with_scripts(pieces: Sequence[Piece]) -> list[Piece]:
         if host is None:
             placed.append(piece)
         else:
-            text = _script(piece.text.strip(), raised=piece.y < host.y, base=host.text)
+            text = script(piece.text.strip(), raised=piece.y < host.y, base=host.text)
             placed.append(replace(piece, text=text, y=host.y, size=host.size))
     return placed
 
@@ -152,18 +150,3 @@ def _is_script(piece: Piece, host: Piece) -> bool:
     if host.text.endswith(" "):
         behind = max(behind, 0.2 * host.size)
     return -0.2 * host.size <= behind <= 0.18 * host.size or -0.1 * host.size <= before <= 0.1 * host.size
-
-
-def _script(text: str, raised: bool, base: str) -> str:
-    """The text as superscript or subscript: by Unicode's letters where there are all, else as ^a or _a.
-
-    Ordinals (1st, 2nd, 3º) and marks such as ™ or * stay as they are.
-    """
-    moved = text.translate(_RAISED if raised else _LOWERED)
-    if all(new != old for new, old in zip(moved, text, strict=True)):
-        return moved
-    if not any(letter.isalnum() for letter in text) or text in ("TM", "SM"):
-        return text
-    if raised and base.rstrip()[-1:].isdigit() and _ORDINAL.fullmatch(text):
-        return text
-    return f"{'^' if raised else '_'}{text if len(text) == 1 else f'({text})'}"
