@@ -71,9 +71,9 @@ def vocabulary_of(text: str) -> Vocabulary:
     compounds: Counter[str] = Counter()
     # What stands at the break itself is no evidence.
     unbroken = _BROKEN.sub(" ", text)
-    for word in _WORD.findall(unbroken):
-        folded = re.sub("[\u2010\u2011]", "-", word.casefold())
-        (compounds if "-" in folded else words)[folded] += 1
+    for word, count in Counter(_WORD.findall(unbroken)).items():
+        folded = word.casefold().replace("\u2010", "-").replace("\u2011", "-")
+        (compounds if "-" in folded else words)[folded] += count
     return Vocabulary(words, compounds, _language(words) if _BROKEN.search(text) else "")
 
 

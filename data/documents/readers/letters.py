@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import pairwise
+from itertools import islice, pairwise
 
 _LEAST_LETTERS = 100  # fewer say nothing
 _LEAST_KINDS = 12  # of letters: hexadecimal digits are no words
@@ -32,6 +32,10 @@ _PAIRS = _split(
 )
 _LEAST_PAIRS = 0.34
 _NONSENSE_SHARE = 0.3  # of characters that stand for no letter
+# Control characters, private use, surrogates, and the mark for what is no character.
+_NO_CHARACTERS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\uf8ff\ufffd\U000f0000-\U0010ffff]")
+_FEW_SIGNS = 14  # kinds: lines and rows of dots are few signs many times
+_WORDS_ENOUGH = 250
 _LEAST_READABLE = 0.25  # of characters that are letters or digits of any script
 
 
@@ -41,20 +45,20 @@ def is_nonsense(text: str, unmapped: int) -> bool:
     Args:
         unmapped: how many of its characters have a font that does not say what they are.
     """
-    shown = [letter for letter in text if not letter.isspace()]
+    shown = len(text) - sum(map(str.isspace, text))
     if not shown:
         return False
-    wrong = sum(unicodedata.category(letter) in ("Co", "Cn", "Cs", "Cc") or letter == "\ufffd" for letter in shown)
-    if max(wrong, unmapped) > _NONSENSE_SHARE * len(shown):
+    if max(len(_NO_CHARACTERS.findall(text)), unmapped) > _NONSENSE_SHARE * shown:
         return True
-    if len(shown) >= _LEAST_LETTERS and sum(map(str.isalnum, shown)) < _LEAST_READABLE * len(shown):
-        return len(set(shown)) > 12  # lines and rows of dots are few signs many times
+    if shown >= _LEAST_LETTERS and sum(map(str.isalnum, text)) < _LEAST_READABLE * shown:
+        return len(set(text)) > _FEW_SIGNS
     return _strange_letters(text)
 
 
 def _strange_letters(text: str) -> bool:
     """Whether Latin letters follow one another as in no language. Acronyms, codes and base64 are not looked at."""
-    words = [word for word in _WORD.findall(text) if word[1:].islower() and _LATIN.fullmatch(word)]
+    found = islice(_WORD.finditer(text), _WORDS_ENOUGH)
+    words = [word for match in found if (word := match[0])[1:].islower() and _LATIN.fullmatch(word)]
     plain = [_plain(word.casefold()) for word in words]
     if sum(map(len, plain)) < _LEAST_LETTERS or len(set("".join(plain))) < _LEAST_KINDS:
         return False
@@ -64,4 +68,6 @@ def _strange_letters(text: str) -> bool:
 
 def _plain(word: str) -> str:
     """The letters without their accents."""
+    if word.isascii():
+        return word
     return "".join(letter for letter in unicodedata.normalize("NFD", word) if letter.isalpha())

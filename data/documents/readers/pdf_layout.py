@@ -38,7 +38,7 @@ def _ordered(pieces: Sequence[Piece], depth: int) -> list[Line]:
     split = find_columns(rows) if depth else None
     if split is None:
         lines = [_line(row) for row in rows]
-        return [replace(line, begins=not number) for number, line in enumerate(lines)]
+        return [replace(line, begins=True) for line in lines[:1]] + lines[1:]
     before, after = ([p for row in part for p in row] for part in (rows[: split.first], rows[split.last :]))
     lines = _ordered(before, depth - 1) if before else []
     for number, (first, last) in enumerate(pairwise((split.first, *split.breaks, split.last))):
@@ -94,8 +94,8 @@ def _line(row: Sequence[Piece]) -> Line:
 
 
 def _is_right_to_left(pieces: Sequence[Piece]) -> bool:
-    letters = [letter for piece in pieces for letter in piece.text if letter.isalpha()]
-    return sum(bool(_RIGHT_TO_LEFT.match(letter)) for letter in letters) * 2 > len(letters)
+    found = sum(len(_RIGHT_TO_LEFT.findall(piece.text)) for piece in pieces)
+    return found > 0 and found * 2 > sum(sum(map(str.isalpha, piece.text)) for piece in pieces)
 
 
 def _with_initials(pieces: Sequence[Piece]) -> list[Piece]:

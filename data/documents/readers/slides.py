@@ -111,7 +111,7 @@ def _role(shape: Any) -> str:
 
 def _in_reading_order(shapes: Sequence[Any]) -> list[Any]:
     """From top to bottom, and from left to right where shapes begin at about the same height."""
-    placed = []
+    placed: list[tuple[int, int, int, int, Any]] = []
     for number, shape in enumerate(shapes):
         left, top = shape.left or 0, shape.top or 0
         # One that does not say where it is stays after the one before it.
