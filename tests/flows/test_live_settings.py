@@ -178,6 +178,7 @@ ROWS = {
     "documents.dataset_split": Row("test", what_is_read, given=("corpus={folder}/other/saved",)),
     "documents.encoding": Row("cp437", what_is_read, given=MIXED),
     "documents.slide_notes": Row("false", what_is_read, given=MIXED),
+    "documents.password": Row("sesame", what_is_read, given=MIXED),
     "documents.strict": Row("true", what_is_read, given=MIXED),
     "documents.follow_links": Row("true", what_is_read, given=MIXED),
     "documents.max_file_bytes": Row("100", what_is_read, given=MIXED),
