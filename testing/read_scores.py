@@ -28,6 +28,7 @@ from rapidfuzz.distance import Indel
 
 _APART = 80  # characters of a piece of a block that stands apart
 _GAP = 24  # characters between pieces that stand together
+_BESIDE = 6  # tokens beside a piece that may be its differing ends
 _ALIKE = 0.5  # similarity from which two differing passages are aligned letter by letter
 _SIMILAR = 70  # the same in percent, for a block none of whose words are there
 # Han, kana, Thai and their punctuation.
@@ -163,8 +164,8 @@ class _Reading:
         return found, " … ".join(text for text in (text.strip() for text in missing) if text)
 
     def _reach(self, at: int, count: int, step: int) -> int:
-        """The place that is `count` free tokens farther from a place, or as many as there are."""
-        for _ in range(count):
+        """The place that is `count` free tokens farther from a place, at most a few, or as many as there are."""
+        for _ in range(min(count, _BESIDE)):
             beside = at if step > 0 else at - 1
             if not 0 <= beside < len(self._tokens) or not self._free[beside]:
                 break
