@@ -22,7 +22,7 @@ def report_run(store: Store, record: RunRecord, results: Results, log: Any) -> N
     if (page := leave_report(store, record, log)) is None:
         return
     if (documents := page.with_name(DOCUMENTS)).exists():
-        results.paths["documents_page"] = documents
+        results.paths["files"] = documents
     results.paths["report"] = page
     try:
         show_report_in_prefect(store, record)

@@ -38,11 +38,13 @@ Builder = Callable[[Paragraphs], Iterator[TrueFile]]
 
 def all_files() -> list[TrueFile]:
     """The whole collection, the same files at every call."""
+    from testing.true_layouts import layout_files
     from testing.true_markdown import markdown_files
     from testing.true_markup import markup_files
     from testing.true_office import office_files
     from testing.true_others import other_files
     from testing.true_pages import page_files
+    from testing.true_pdf_traps import trap_files
     from testing.true_pdfs import pdf_files
     from testing.true_plain import plain_files
     from testing.true_rows import row_files
@@ -53,7 +55,9 @@ def all_files() -> list[TrueFile]:
         markdown_files,
         markup_files,
         page_files,
+        layout_files,
         pdf_files,
+        trap_files,
         office_files,
         slide_files,
         row_files,

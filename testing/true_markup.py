@@ -146,6 +146,8 @@ def _notebooks(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     a, b = paragraphs.take(2)
     code = "rain = [12, 0, 7]\nprint(sum(rain))"
     picture = {"data": {"image/png": "iVBORw0KGgo" * 40, "text/plain": ["<Figure size 640x480>"]}, "metadata": {}}
+    table = {"text/plain": ["   month  rain\n", "0  March    19"], "text/html": ["<table><tr><th></th><th>month</th>"]}
+    table["text/html"] += ["<th>rain</th></tr><tr><td>0</td><td>March</td><td>19</td></tr></table>"]
     cells = [
         {"cell_type": "markdown", "metadata": {}, "source": ["# Rain\n", "\n", a]},
         {
@@ -156,6 +158,7 @@ def _notebooks(paragraphs: Paragraphs) -> Iterator[TrueFile]:
             "outputs": [
                 {"output_type": "stream", "name": "stdout", "text": ["nineteen millimetres\n"]},
                 {"output_type": "display_data", **picture},
+                {"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": table},
             ],
         },
         {"cell_type": "markdown", "metadata": {}, "source": f"{b}\n\n<!-- remove before release -->"},
@@ -169,7 +172,7 @@ def _notebooks(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     yield TrueFile(
         "rain.ipynb",
         json.dumps(notebook, indent=1).encode(),
-        ("Rain", a, "rain = [12, 0, 7]", "print(sum(rain))", "nineteen millimetres", b),
+        ("Rain", a, "rain = [12, 0, 7]", "print(sum(rain))", "nineteen millimetres", "month rain", "0 March 19", b),
         ("python", "<Figure size 640x480>"),
         "cells, outputs and a picture",
     )

@@ -26,6 +26,7 @@ def office_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     yield _notes(paragraphs)
     yield _boxes(paragraphs)
     yield _strict(paragraphs)
+    yield _chart(paragraphs)
     for language in ("hebrew", "chinese", "turkish"):
         document = _new()
         for text in FOREIGN[language]:
@@ -238,6 +239,32 @@ def _strict(paragraphs: Paragraphs) -> TrueFile:
                 raw = raw.replace(_W.encode(), b"http://purl.oclc.org/ooxml/wordprocessingml/main")
                 changes[name] = raw.replace(_R.encode(), b"http://purl.oclc.org/ooxml/officeDocument/relationships")
     return TrueFile("strict.docx", rezipped(plain, changes), ("Strict", *texts), hard="strict OOXML")
+
+
+def _chart(paragraphs: Paragraphs) -> TrueFile:
+    """A chart with a title; its part is the one that a presentation would hold."""
+    from testing.true_slides import chart_xml
+
+    a, b = paragraphs.take(2)
+    document = _new()
+    document.add_paragraph(a)
+    drawing = "http://schemas.openxmlformats.org/drawingml/2006"
+    _append(
+        document,
+        f"""<w:p {_NAMES} xmlns:wp="{drawing}/wordprocessingDrawing" xmlns:a="{drawing}/main" xmlns:r="{_R}"><w:r><w:drawing>
+<wp:inline><wp:extent cx="5486400" cy="3200400"/><wp:docPr id="7" name="Chart"/><a:graphic><a:graphicData uri="{drawing}/chart">
+<c:chart xmlns:c="{drawing}/chart" r:id="rIdChart"/></a:graphicData></a:graphic></wp:inline></w:drawing></w:r></w:p>""",
+    )
+    document.add_paragraph(b)
+    kind = "application/vnd.openxmlformats-officedocument.drawingml.chart+xml"
+    content = _with_parts(
+        _saved(document),
+        {"word/charts/chart1.xml": chart_xml("Landings in 2026", ("Ostrand", "Maidens"), {"Herring": (412, 95)})},
+        f'<Relationship Id="rIdChart" Type="{_R}/chart" Target="charts/chart1.xml"/>',
+        f'<Override PartName="/word/charts/chart1.xml" ContentType="{kind}"/>',
+    )
+    truth = (a, "Landings in 2026", "Herring", "Ostrand", "412", "Maidens", "95", b)
+    return TrueFile("chart.docx", content, truth, (".0",), "a chart")
 
 
 def _new() -> Any:

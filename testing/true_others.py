@@ -76,6 +76,18 @@ def _mails(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         f"<html><body><h2>Hours</h2><p>{b}</p><ul><li>Monday: closed</li></ul></body></html>", subtype="html"
     )
     yield TrueFile("html.eml", bytes(mail), ("Hours", b, "Monday: closed"), (*optional, "Hours"), "HTML only")
+    mail = _mail(head, "Tides")
+    texts = paragraphs.take(2)
+    mail.set_content(f"{texts[0]}\n", cte="base64")
+    mail.add_attachment(texts[1], filename="tides.txt")
+    yield TrueFile(
+        "attached.eml", bytes(mail), ("Tides", texts[0]), (*optional, texts[1], "tides.txt"), "base64, a text attached"
+    )
+    curly = FOREIGN["english_curly"][1]
+    raw = "From: a@example.org\r\nSubject: Motto\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\r\n"
+    yield TrueFile(
+        "curly.eml", (raw + curly).encode("cp1252"), ("Motto", curly), (*optional, "a@example.org"), "cp1252 as latin-1"
+    )
     raw = (
         "From: a@example.org\r\nSubject: =?iso-8859-1?Q?Caf=E9?=\r\nMIME-Version: 1.0\r\n"
         "Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from testing.true_files import TrueFile
 from testing.true_texts import FOREIGN, Paragraphs
 
-_LEFT, _TOP, _LEADING = 60, 760, 14
+_LEFT, TOP, _LEADING = 60, 760, 14
 # Widths of Helvetica's letters in thousandths of its size; the others are 556 wide.
-_WIDTHS = {
+WIDTHS = {
     **dict.fromkeys(" ,./:;ft!I\\[]", 278),
     **dict.fromkeys("ijl'", 222),
     **dict.fromkeys("cksvxyzJ", 500),
@@ -34,7 +34,7 @@ def pdf_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
 def _flowing(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     texts = tuple(paragraphs.take(4))
     lines = [line for text in texts for line in (*textwrap.wrap(text, 84), "")]
-    yield TrueFile("prose.pdf", make_pdf([_text(lines)]), texts)
+    yield TrueFile("prose.pdf", make_pdf([text_at(lines)]), texts)
     lines = [
         "The plan is a long-",
         "term one and asks for self-",
@@ -50,7 +50,7 @@ def _flowing(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     more = [line for text in body for line in (*textwrap.wrap(f"{text} A long-term plan, self-employed.", 80), "")]
     yield TrueFile(
         "hyphens.pdf",
-        make_pdf([_text([*lines, "", *more])]),
+        make_pdf([text_at([*lines, "", *more])]),
         (whole, *(f"{text} A long-term plan, self-employed." for text in body)),
         hard="hyphens at line ends: of compounds, of broken words, of years",
     )
@@ -59,23 +59,23 @@ def _flowing(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     cut = len(second) // 2
     yield TrueFile(
         "across-pages.pdf",
-        make_pdf([_text([*first, "", *second[:cut]]), _text(second[cut:])]),
+        make_pdf([text_at([*first, "", *second[:cut]]), text_at(second[cut:])]),
         (a, b),
         hard="a paragraph that goes over to the next page",
     )
     for language in ("french", "german", "spanish", "swedish", "english_curly"):
         texts = FOREIGN[language]
         lines = [line for text in texts for line in (*textwrap.wrap(text, 76, break_on_hyphens=False), "")]
-        yield TrueFile(f"{language}.pdf", make_pdf([_text(lines)]), texts, hard="WinAnsi letters")
+        yield TrueFile(f"{language}.pdf", make_pdf([text_at(lines)]), texts, hard="WinAnsi letters")
 
 
 def _placed(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     a, b = paragraphs.take(2)
     left, right = textwrap.wrap(a, 38), textwrap.wrap(b, 38)
     columns = [(_LEFT, left), (330, right)]
-    by_column = [_at(x, _TOP - _LEADING * row, line) for x, lines in columns for row, line in enumerate(lines)]
+    by_column = [at(x, TOP - _LEADING * row, line) for x, lines in columns for row, line in enumerate(lines)]
     by_row = [
-        _at(x, _TOP - _LEADING * row, lines[row])
+        at(x, TOP - _LEADING * row, lines[row])
         for row in range(max(len(left), len(right)))
         for x, lines in columns
         if row < len(lines)
@@ -85,27 +85,25 @@ def _placed(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     left, right = textwrap.wrap(a, 38), textwrap.wrap(b, 38)
     columns = [(_LEFT, left), (330, right)]
     by_row = [
-        _at(x, _TOP - _LEADING * row, lines[row])
+        at(x, TOP - _LEADING * row, lines[row])
         for row in range(max(len(left), len(right)))
         for x, lines in columns
         if row < len(lines)
     ]
     yield TrueFile("columns-by-row.pdf", make_pdf(["\n".join(by_row)]), (a, b), hard="two columns, drawn row by row")
     a, b = paragraphs.take(2)
-    yield TrueFile(
-        "word-a-piece.pdf", make_pdf([_words(a, _TOP) + _words(b, _TOP - 120)]), (a, b), hard="a word a time"
-    )
+    yield TrueFile("word-a-piece.pdf", make_pdf([_words(a, TOP) + _words(b, TOP - 120)]), (a, b), hard="a word a time")
     a = paragraphs.take()[0]
     kerned = " T* ".join(
-        "[" + " -280 ".join(f"({_escaped(word)})" for word in line.split()) + "] TJ" for line in textwrap.wrap(a, 80)
+        "[" + " -280 ".join(f"({escaped(word)})" for word in line.split()) + "] TJ" for line in textwrap.wrap(a, 80)
     )
-    content = f"BT /F1 11 Tf 14 TL {_LEFT} {_TOP} Td {kerned} ET"
+    content = f"BT /F1 11 Tf 14 TL {_LEFT} {TOP} Td {kerned} ET"
     yield TrueFile("kerned.pdf", make_pdf([content]), (a,), hard="spaces that are gaps, no character")
     a = paragraphs.take()[0]
     order = list(enumerate(textwrap.wrap(a, 70)))[::-1]
     yield TrueFile(
         "bottom-up.pdf",
-        make_pdf(["\n".join(_at(_LEFT, _TOP - _LEADING * row, line) for row, line in order)]),
+        make_pdf(["\n".join(at(_LEFT, TOP - _LEADING * row, line) for row, line in order)]),
         (a,),
         hard="lines drawn from the bottom to the top",
     )
@@ -115,20 +113,20 @@ def _placed(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     a, b = paragraphs.take(2)
     yield TrueFile(
         "exponent.pdf",
-        make_pdf([_text(textwrap.wrap(a, 80)) + raised + _text(textwrap.wrap(b, 80), 660)]),
+        make_pdf([text_at(textwrap.wrap(a, 80)) + raised + text_at(textwrap.wrap(b, 80), 660)]),
         (a, "Each block holds 10^6 grains of sand.", b),
         hard="a raised exponent",
     )
     a, b = paragraphs.take(2)
     rows = (("Part", "Stock", "Price"), ("gasket 12 mm", "40", "0.35"), ("split pin", "1,200", "0.02"))
     cells = "\n".join(
-        _at(x, 640 - 16 * row, cell)
+        at(x, 640 - 16 * row, cell)
         for row, line in enumerate(rows)
         for x, cell in zip((60, 240, 330), line, strict=True)
     )
     yield TrueFile(
         "table.pdf",
-        make_pdf([_text(textwrap.wrap(a, 80)) + cells + _text(textwrap.wrap(b, 80), 560)]),
+        make_pdf([text_at(textwrap.wrap(a, 80)) + cells + text_at(textwrap.wrap(b, 80), 560)]),
         (a, *(" ".join(row) for row in rows), b),
         hard="a table by positions",
     )
@@ -137,7 +135,7 @@ def _placed(paragraphs: Paragraphs) -> Iterator[TrueFile]:
 def _repeated(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     texts = paragraphs.take(8)
     pages = [
-        _text(
+        text_at(
             [
                 "Handbook of the cold store",
                 "",
@@ -146,7 +144,7 @@ def _repeated(paragraphs: Paragraphs) -> Iterator[TrueFile]:
                 *textwrap.wrap(texts[2 * n + 1], 80),
             ]
         )
-        + _at(280, 40, f"Page {n + 1} of 4")
+        + at(280, 40, f"Page {n + 1} of 4")
         for n in range(4)
     ]
     numbers = tuple(f"Page {n} of 4" for n in range(1, 5))
@@ -159,7 +157,9 @@ def _repeated(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     )
     names = ("Ines Okafor", "Jan Berg", "Mira Lund", "Tom Sandhu", "Ana Reis")
     pages = [
-        _text(["Dear member,", f"{name}, your berth is {n + 4}.", "The fee is 310 euros a year.", "Pay it before May."])
+        text_at(
+            ["Dear member,", f"{name}, your berth is {n + 4}.", "The fee is 310 euros a year.", "Pay it before May."]
+        )
         for n, name in enumerate(names)
     ]
     yield TrueFile(
@@ -175,7 +175,7 @@ def _repeated(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         "pages whose only text is what they share",
     )
     texts = paragraphs.take(4)
-    pages = [_text([f"{n + 1}", "", *textwrap.wrap(text, 80)]) for n, text in enumerate(texts)]
+    pages = [text_at([f"{n + 1}", "", *textwrap.wrap(text, 80)]) for n, text in enumerate(texts)]
     yield TrueFile("bare-numbers.pdf", make_pdf(pages), tuple(texts), tuple("1234"), "numbers of pages, at their top")
 
 
@@ -196,7 +196,7 @@ def _drawn(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         "values of a form",
     )
     lines = textwrap.wrap(b, 60)
-    turned = f"BT /F1 11 Tf 14 TL 0 1 -1 0 300 100 Tm {' T* '.join(f'({_escaped(line)}) Tj' for line in lines)} ET"
+    turned = f"BT /F1 11 Tf 14 TL 0 1 -1 0 300 100 Tm {' T* '.join(f'({escaped(line)}) Tj' for line in lines)} ET"
     yield TrueFile("turned.pdf", make_pdf([turned]), (b,), hard="text turned by ninety degrees")
 
 
@@ -218,10 +218,11 @@ def make_pdf(pages: Sequence[str], extra: str = "", catalog: str = "") -> bytes:
         objects.append(f"{head} /Contents {5 + 2 * number} 0 R {extra} >>".encode())
         raw = content.encode("cp1252")
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(raw), raw))
-    return _assembled(objects)
+    return assembled(objects)
 
 
-def _assembled(objects: Sequence[bytes]) -> bytes:
+def assembled(objects: Sequence[bytes]) -> bytes:
+    """A PDF of these objects; the first is its catalog."""
     body, offsets = b"%PDF-1.7\n", []
     for number, content in enumerate(objects, start=1):
         offsets.append(len(body))
@@ -232,28 +233,31 @@ def _assembled(objects: Sequence[bytes]) -> bytes:
     return body + b"xref\n0 %d\n0000000000 65535 f \n%s" % (size, table) + trailer
 
 
-def _text(lines: Sequence[str], top: int = _TOP) -> str:
-    shown = " T* ".join(f"({_escaped(line)}) Tj" for line in lines)
+def text_at(lines: Sequence[str], top: int = TOP) -> str:
+    """Content that draws lines, one below the other."""
+    shown = " T* ".join(f"({escaped(line)}) Tj" for line in lines)
     return f"BT /F1 11 Tf {_LEADING} TL {_LEFT} {top} Td {shown} ET\n"
 
 
-def _at(x: int, y: int, line: str) -> str:
-    return f"BT /F1 11 Tf {x} {y} Td ({_escaped(line)}) Tj ET"
+def at(x: float, y: float, line: str) -> str:
+    """Content that draws a line at a place."""
+    return f"BT /F1 11 Tf {x} {y} Td ({escaped(line)}) Tj ET"
 
 
 def _words(text: str, top: int) -> str:
     """Each word placed by itself, as browsers and office suites write them."""
     placed, x, y = [], float(_LEFT), top
     for word in text.split():
-        width = sum(_WIDTHS.get(letter, 556) for letter in word) * 11 / 1000
+        width = sum(WIDTHS.get(letter, 556) for letter in word) * 11 / 1000
         if x + width > 540:
             x, y = float(_LEFT), y - _LEADING
-        placed.append(f"BT /F1 11 Tf 1 0 0 1 {x:.1f} {y} Tm ({_escaped(word)}) Tj ET")
-        x += width + _WIDTHS[" "] * 11 / 1000
+        placed.append(f"BT /F1 11 Tf 1 0 0 1 {x:.1f} {y} Tm ({escaped(word)}) Tj ET")
+        x += width + WIDTHS[" "] * 11 / 1000
     return "\n".join(placed) + "\n"
 
 
-def _escaped(line: str) -> str:
+def escaped(line: str) -> str:
+    """A line as a string of PDF."""
     return line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
 
 
@@ -291,7 +295,7 @@ def _form(lines: Sequence[str], fields: dict[str, str]) -> bytes:
     ]
     references = " ".join(f"{6 + n} 0 R" for n in range(len(fields))).encode()
     objects[0] %= references
-    raw = _text(lines).encode("cp1252")
+    raw = text_at(lines).encode("cp1252")
     page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >>"
     objects.append(b"%s /Contents 5 0 R /Annots [%s] >>" % (page, references))
     objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(raw), raw))
@@ -301,4 +305,4 @@ def _form(lines: Sequence[str], fields: dict[str, str]) -> bytes:
             f"<< /Type /Annot /Subtype /Widget /FT /Tx /T ({name}) /V ({value}) /Rect [60 {y} 300 {y + 20}] /P 4 0 R "
             "/F 4 >>".encode()
         )
-    return _assembled(objects)
+    return assembled(objects)

@@ -45,6 +45,13 @@ _SHORT = {
     "short-portuguese": "Não há pão amanhã.",
     "short-price": "Price per night: 45 € – breakfast included.",
 }
+# The same in other encodings, which a liking for cp1252 must not hide.
+_SHORT_ELSEWHERE = {
+    "short-polish": ("cp1250", "Proszę zamknąć bramę o szóstej, bo pies ucieknie."),
+    "short-hungarian": ("cp1250", "Őrizze a kulcsot, és fűtsön be reggel hétkor."),
+    "short-russian": ("cp1251", "Касса закрыта до понедельника."),
+    "short-greek": ("cp1253", "Το γραφείο είναι κλειστό την Παρασκευή."),
+}
 
 
 def plain_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
@@ -56,6 +63,8 @@ def plain_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         )
     for name, text in _SHORT.items():
         yield TrueFile(f"{name}.txt", text.encode("cp1252"), (text,), hard="one sentence in cp1252")
+    for name, (encoding, text) in _SHORT_ELSEWHERE.items():
+        yield TrueFile(f"{name}.txt", text.encode(encoding), (text,), hard=f"one sentence in {encoding}")
     for language in ("hindi", "thai", "vietnamese", "japanese", "romanian"):
         texts = FOREIGN[language]
         yield TrueFile(f"utf8-{language}.txt", "\n\n".join(texts).encode(), texts)
@@ -103,5 +112,9 @@ def plain_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         "    at Pump.start (/opt/water/pump.py:88)",
     )
     yield TrueFile("pump.log", "\n".join(log).encode(), log)
+    coloured = "\x1b[32mok\x1b[0m   gate 4 opened\n\x1b[1;31mfail\x1b[0m gate 7: motor hot, 91 degrees\n"
+    yield TrueFile(
+        "coloured.log", coloured.encode(), ("ok gate 4 opened", "fail gate 7: motor hot, 91 degrees"), hard="colours"
+    )
     messages = tuple(f"{hour:02}:15 gate {hour % 7}: {text}" for hour, text in enumerate(paragraphs.take(4)))
     yield TrueFile("gates.log", "\n".join(messages).encode("cp1252"), messages)

@@ -67,6 +67,15 @@ def row_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         "nested objects, escaped letters",
     )
     a, b = paragraphs.take(2)
+    listed = [{"title": "One", "text": a}, {"title": "Two", "text": b}]
+    yield TrueFile(
+        "list.json",
+        json.dumps(listed).encode(),
+        ("One", a, "Two", b),
+        (*keys, "title", "text", "title:", "text:", '"title":', '"text":', '"title"', '"text"'),
+        "a list of objects with texts",
+    )
+    a, b = paragraphs.take(2)
     yield TrueFile("texts.parquet", _parquet([a, b]), (a, b), ("id", "0", "1"))
     yield _workbook(paragraphs)
 

@@ -1,7 +1,10 @@
 """PPTX files with their true text: tables, charts, groups, notes, boxes drawn in another order than they are read."""
 
+# ruff: noqa: E501  the lines of the files that it writes
+
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from testing.true_files import TrueFile
@@ -17,6 +20,7 @@ def slide_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     yield _charts(paragraphs)
     yield _order(paragraphs)
     yield _groups(paragraphs)
+    yield _diagram(paragraphs)
     deck = _new()
     slide = deck.slides.add_slide(deck.slide_layouts[1])
     slide.shapes.title.text, slide.placeholders[1].text = "水車小屋", FOREIGN["japanese"][0]
@@ -122,6 +126,60 @@ def _groups(paragraphs: Paragraphs) -> TrueFile:
     inner = group.shapes.add_group_shape()
     inner.shapes.add_textbox(Inches(1), Inches(3), Inches(5), Inches(1)).text_frame.text = a
     return TrueFile("groups.pptx", _saved(deck), ("inlet", "pump", "outlet", a), _LABELS, "groups in groups")
+
+
+def chart_xml(title: str, categories: Sequence[str], series: Mapping[str, Sequence[float]]) -> bytes:
+    """The XML of a column chart, as a slide holds it."""
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
+    from pptx.util import Inches
+
+    data = CategoryChartData()
+    data.categories = categories
+    for name, values in series.items():
+        data.add_series(name, values)
+    deck = _new()
+    shapes = deck.slides.add_slide(deck.slide_layouts[6]).shapes
+    size = (Inches(1), Inches(1), Inches(4), Inches(3))
+    chart = shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, *size, data).chart
+    chart.has_title = True
+    chart.chart_title.text_frame.text = title
+    raw: bytes = chart.part.blob
+    # The workbook behind it stays in the presentation.
+    return re.sub(rb"<c:externalData.*?</c:externalData>", b"", raw, flags=re.DOTALL)
+
+
+def _diagram(paragraphs: Paragraphs) -> TrueFile:
+    """A diagram (SmartArt), whose words are in a part of their own."""
+    from pptx.opc.package import Part
+    from pptx.opc.packuri import PackURI
+    from pptx.oxml import parse_xml
+
+    a = paragraphs.take()[0]
+    words = ("catch", "sort", "ice", a)
+    drawing = "http://schemas.openxmlformats.org/drawingml/2006"
+    points = "".join(
+        f'<dgm:pt modelId="{number}"><dgm:t><a:bodyPr/><a:p><a:r><a:t>{word}</a:t></a:r></a:p></dgm:t></dgm:pt>'
+        for number, word in enumerate(words, start=1)
+    )
+    data = f'<dgm:dataModel xmlns:dgm="{drawing}/diagram" xmlns:a="{drawing}/main"><dgm:ptLst>{points}</dgm:ptLst></dgm:dataModel>'
+    deck = _new()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "From net to ice"
+    kind = "application/vnd.openxmlformats-officedocument.drawingml.diagramData+xml"
+    part = Part(PackURI("/ppt/diagrams/data1.xml"), kind, slide.part.package, data.encode())
+    related = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    relation = slide.part.relate_to(part, f"{related}/diagramData")
+    slide.shapes._spTree.append(
+        parse_xml(
+            f"""<p:graphicFrame xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" xmlns:a="{drawing}/main"
+xmlns:r="{related}"><p:nvGraphicFramePr><p:cNvPr id="9" name="Diagram"/><p:cNvGraphicFramePr/><p:nvPr/></p:nvGraphicFramePr>
+<p:xfrm><a:off x="914400" y="1828800"/><a:ext cx="6096000" cy="3048000"/></p:xfrm><a:graphic><a:graphicData
+uri="{drawing}/diagram"><dgm:relIds xmlns:dgm="{drawing}/diagram" r:dm="{relation}" r:lo="x" r:qs="x" r:cs="x"/>
+</a:graphicData></a:graphic></p:graphicFrame>"""
+        )
+    )
+    return TrueFile("diagram.pptx", _saved(deck), ("From net to ice", *words), _LABELS, "a diagram")
 
 
 def _new() -> Any:

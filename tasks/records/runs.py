@@ -82,7 +82,7 @@ def latest_paths(store: Store, artifacts: dict[str, Artifact]) -> dict[str, Path
         for name, (kind, part) in _LINKS.items()
         if kind in artifacts and (store.path(artifacts[kind]) / part).exists()
     }
-    pages = {"documents_page": DOCUMENTS, "report": REPORT}
+    pages = {"files": DOCUMENTS, "report": REPORT}
     found = {name: store.work_dir / LATEST / page for name, page in pages.items()}
     return paths | {name: page for name, page in found.items() if page.exists()}
 
