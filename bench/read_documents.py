@@ -2,8 +2,8 @@
 
     .venv/bin/python -m bench.read_documents [--show 20] [--only .pdf]
 
-The collection (testing/true_files.py) holds files of every format that is read, in many languages, each with the text
-that a person reads in it, written down by its builder and by no reader. The files are read as a corpus is, with default
+The collection (testing/true_collection.py) holds files of every format that is read, in many languages, each with the
+text that a person reads in it, written down by its builder and by no reader. The files are read as a corpus is, with default
 settings. Recovered: characters of the true text that stand in the reading, block by block, in their order. Invented:
 characters of the reading that stand nowhere in the true text. The marks of Markdown's structure are not invented;
 testing/read_scores.py has the rules. Menus, page numbers and the like may be read or left out.
@@ -14,39 +14,17 @@ text, pypdf, pypdfium2, python-docx's paragraphs and tables, python-pptx's shape
 
 import argparse
 import io
-import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine
-from data.documents.corpus import read_corpus
-from data.documents.documents import DocumentSettings
 from data.documents.readers.registry import READERS
-from testing.read_scores import NOTHING, ReadScore, score_reading
-from testing.true_files import TrueFile, all_files
+from testing.read_scores import NOTHING, ReadScore
+from testing.true_collection import all_files, our_texts, score_files
+from testing.true_files import TrueFile
 
 _SHOWN_CHARACTERS = 100
-
-
-def our_texts(files: Iterable[TrueFile]) -> tuple[dict[str, str], dict[str, str]]:
-    """Reads the files as a corpus: name -> all its text; name -> why it, or a part of it, was not read."""
-    with tempfile.TemporaryDirectory() as folder:
-        for file in files:
-            (Path(folder) / file.name).write_bytes(file.content)
-        corpus = read_corpus(folder, DocumentSettings())
-    texts: dict[str, list[str]] = defaultdict(list)
-    for document in corpus.documents:
-        texts[document.path.split("#")[0]].append(document.text)
-    reasons = {file.path: file.reason for file in corpus.files if file.reason}
-    return {name: "\n\n".join(parts) for name, parts in texts.items()}, reasons
-
-
-def score_files(files: Iterable[TrueFile], texts: dict[str, str]) -> dict[str, ReadScore]:
-    """The score of each file by its name; a file without a text is lost."""
-    return {file.name: score_reading(file.truth, texts.get(file.name, ""), file.optional) for file in files}
 
 
 def _trafilatura(raw: bytes, **options: Any) -> str:

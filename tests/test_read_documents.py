@@ -8,10 +8,10 @@ import openpyxl
 import pypdf
 import pytest
 
-from bench.read_documents import main, our_texts, score_files
 from data.documents.readers.registry import READERS
 from testing.read_scores import folded, score_reading
-from testing.true_files import TrueFile, all_files
+from testing.true_collection import all_files, our_texts, score_files
+from testing.true_files import TrueFile
 from testing.true_texts import ENGLISH, FOREIGN
 
 A, B, C = ENGLISH[:3]
@@ -107,7 +107,7 @@ def test_builders_write_what_they_call_the_truth(files):
     assert not any("7741" in text for file in files.values() for text in file.truth), "hidden text is never the truth"
 
 
-def test_files_are_read_as_a_corpus_and_scored(capsys, monkeypatch):
+def test_files_are_read_as_a_corpus_and_scored():
     files = [
         TrueFile("a.txt", A.encode(), (A,)),
         TrueFile("b.pdf", b"%PDF-", (B,)),
@@ -118,7 +118,3 @@ def test_files_are_read_as_a_corpus_and_scored(capsys, monkeypatch):
     scores = score_files(files, texts)
     assert [scores[name].recovered for name in ("a.txt", "b.pdf", "c.csv")] == [len(A), 0, 0]
     assert scores["c.csv"].invented == 3
-    monkeypatch.setattr("sys.argv", ["bench.read_documents", "--only", ".jsonl"])
-    main()
-    last = capsys.readouterr().out.splitlines()[-2:]
-    assert last == ["figure read_recovered_percent 100.000", "figure read_invented_percent 0.000"]
