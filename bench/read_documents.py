@@ -3,10 +3,11 @@
     .venv/bin/python -m bench.read_documents [--show 20] [--only .pdf]
 
 The collection (testing/true_collection.py) holds files of every format that is read, in many languages, each with the
-text that a person reads in it, written down by its builder and by no reader. The files are read as a corpus is, with default
-settings. Recovered: characters of the true text that stand in the reading, block by block, in their order. Invented:
-characters of the reading that stand nowhere in the true text. The marks of Markdown's structure are not invented;
-testing/read_scores.py has the rules. Menus, page numbers and the like may be read or left out.
+text that a person reads in it, written down by its builder and by no reader. The files are read as a corpus is, with
+default settings. Recovered: characters of the true text that stand in the reading, block by block, in their order.
+Invented: characters of the reading that stand nowhere in the true text. The marks of Markdown's structure are not
+invented, nor what a reader puts between a term and its definition; testing/read_scores.py has the rules. Menus, page
+numbers and the like may be read or left out.
 
 Peers read the same files alone, as one calls them from Python: trafilatura (as it is, and asked for recall), lxml's
 text, pypdf, pypdfium2, python-docx's paragraphs and tables, python-pptx's shapes, striprtf, charset-normalizer.

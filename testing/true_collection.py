@@ -15,12 +15,13 @@ from testing.true_markup import markup_files
 from testing.true_office import office_files
 from testing.true_others import other_files
 from testing.true_pages import page_files
-from testing.true_pdf_traps import trap_files
+from testing.true_pdf_traps import more_traps, trap_files
 from testing.true_pdfs import pdf_files
 from testing.true_plain import plain_files
 from testing.true_rows import row_files
 from testing.true_slides import slide_files
 from testing.true_texts import Paragraphs
+from testing.true_wrappers import wrapper_files
 
 #: Yields files; takes English paragraphs from what it is given.
 Builder = Callable[[Paragraphs], Iterator[TrueFile]]
@@ -36,6 +37,8 @@ def all_files() -> list[TrueFile]:
         layout_files,
         pdf_files,
         trap_files,
+        more_traps,
+        wrapper_files,
         office_files,
         slide_files,
         row_files,

@@ -237,3 +237,61 @@ export const year = 2026
         ),
         "imports, components and comments of MDX",
     )
+    a, b, c = paragraphs.take(3)
+    yield TrueFile(
+        "comments-elsewhere.md",
+        f"""+++
+title = "Hidden facts"
++++
+# Ferry <!-- old name: The Lark -->
+
+[//]: # (a comment as a link: code 7741)
+[comment]: <> (another one: code 7742)
+
+- <!-- in a list: code 7743 --> {a}
+- second <!-- one --> item <!-- two --> ends
+
+| Berth <!-- cut --> | Price |
+|---|---|
+| A1 | 310 <!-- was 280 --> |
+
+~~~~
+``` <!-- shown, in a fence of waves -->
+~~~~
+
+Use ``a `<!-- b -->` c`` and see [the list][l].
+
+{b}
+
+[l]: https://example.org/list
+
+   ```
+   <!-- shown, the fence is indented -->
+   ```
+
+<!---->{c}<!--- three dashes --->
+""".replace("\n", "\r\n").encode(),
+        (
+            "Ferry",
+            a,
+            "second item ends",
+            "Berth Price",
+            "A1 310",
+            "<!-- shown, in a fence of waves -->",
+            "Use a <!-- b --> c and see the list.",
+            b,
+            "<!-- shown, the fence is indented -->",
+            c,
+        ),
+        (
+            'title = "Hidden facts"',
+            "+++",
+            "[",
+            "]",
+            "[l]",
+            "[l]: https://example.org/list",
+            "https://example.org/list",
+            ":",
+        ),
+        "comments in headings, lists and tables, comments written as links, fences of several kinds",
+    )

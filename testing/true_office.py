@@ -12,7 +12,7 @@ from testing.true_texts import FOREIGN, Paragraphs
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _M = "http://schemas.openxmlformats.org/officeDocument/2006/math"
-_NAMES = f'xmlns:w="{_W}" xmlns:m="{_M}"'
+NAMES = f'xmlns:w="{_W}" xmlns:m="{_M}"'
 _R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml"
 
@@ -28,15 +28,15 @@ def office_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     yield _strict(paragraphs)
     yield _chart(paragraphs)
     for language in ("hebrew", "chinese", "turkish"):
-        document = _new()
+        document = new()
         for text in FOREIGN[language]:
             document.add_paragraph(text)
-        yield TrueFile(f"{language}.docx", _saved(document), FOREIGN[language])
+        yield TrueFile(f"{language}.docx", saved(document), FOREIGN[language])
 
 
 def _plain(paragraphs: Paragraphs) -> TrueFile:
     a, b, c = paragraphs.take(3)
-    document = _new()
+    document = new()
     document.add_heading("Cold store", 0)
     document.add_heading("Night shift", 1)
     document.add_paragraph(a)
@@ -56,12 +56,12 @@ def _plain(paragraphs: Paragraphs) -> TrueFile:
     document.sections[0].footer.paragraphs[0].text = "Harbour Works"
     truth: tuple[str, ...] = ("Cold store", "Night shift", a, "sign the sheet", "lock chamber four", b, "Morning")
     truth += ("Read the blue ledger, then go home.", "A heading of an own style", c)
-    return TrueFile("plain.docx", _saved(document), truth, ("Internal, version 3", "Harbour Works"))
+    return TrueFile("plain.docx", saved(document), truth, ("Internal, version 3", "Harbour Works"))
 
 
 def _tables(paragraphs: Paragraphs) -> TrueFile:
     a, b = paragraphs.take(2)
-    document = _new()
+    document = new()
     document.add_paragraph(a)
     table = document.add_table(rows=4, cols=3)
     title = table.cell(0, 0).merge(table.cell(0, 2))
@@ -82,38 +82,38 @@ def _tables(paragraphs: Paragraphs) -> TrueFile:
         "495",
         "from May",
     )
-    return TrueFile("tables.docx", _saved(document), (*truth, "to October", b), hard="merged cells, a table in a cell")
+    return TrueFile("tables.docx", saved(document), (*truth, "to October", b), hard="merged cells, a table in a cell")
 
 
 def _changes(paragraphs: Paragraphs) -> TrueFile:
     a, b, c = paragraphs.take(3)
-    document = _new()
+    document = new()
     document.add_paragraph(a)
-    _append(
+    append(
         document,
-        f"""<w:p {_NAMES}><w:r><w:t xml:space="preserve">The fee is </w:t></w:r>
+        f"""<w:p {NAMES}><w:r><w:t xml:space="preserve">The fee is </w:t></w:r>
 <w:del w:id="1" w:author="x"><w:r><w:delText>280</w:delText></w:r></w:del>
 <w:ins w:id="2" w:author="x"><w:r><w:t>310</w:t></w:r></w:ins><w:r><w:t xml:space="preserve"> euros.</w:t></w:r></w:p>""",
     )
-    _append(
+    append(
         document,
-        f"""<w:p {_NAMES}><w:moveFromRangeStart w:id="3" w:name="m"/><w:moveFrom w:id="4" w:author="x"><w:r>
+        f"""<w:p {NAMES}><w:moveFromRangeStart w:id="3" w:name="m"/><w:moveFrom w:id="4" w:author="x"><w:r>
 <w:t>{b}</w:t></w:r></w:moveFrom><w:moveFromRangeEnd w:id="3"/></w:p>""",
     )
     document.add_paragraph(c)
-    _append(
+    append(
         document,
-        f"""<w:p {_NAMES}><w:moveToRangeStart w:id="5" w:name="m"/><w:moveTo w:id="6" w:author="x"><w:r>
+        f"""<w:p {NAMES}><w:moveToRangeStart w:id="5" w:name="m"/><w:moveTo w:id="6" w:author="x"><w:r>
 <w:t>{b}</w:t></w:r></w:moveTo><w:moveToRangeEnd w:id="5"/></w:p>""",
     )
-    _append(
+    append(
         document,
-        f"""<w:p {_NAMES}><w:r><w:t>Seen.</w:t></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t> Hidden: code 7741.</w:t></w:r>
+        f"""<w:p {NAMES}><w:r><w:t>Seen.</w:t></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t> Hidden: code 7741.</w:t></w:r>
 </w:p>""",
     )
     return TrueFile(
         "changes.docx",
-        _saved(document),
+        saved(document),
         (a, "The fee is 310 euros.", c, b, "Seen."),
         hard="deleted, inserted, moved and hidden text",
     )
@@ -122,7 +122,7 @@ def _changes(paragraphs: Paragraphs) -> TrueFile:
 def _pieces(paragraphs: Paragraphs) -> TrueFile:
     """What stands inside a paragraph without being a plain run."""
     a, b = paragraphs.take(2)
-    document = _new()
+    document = new()
     document.add_paragraph(a)
     run = '<w:r><w:t xml:space="preserve">{}</w:t></w:r>'
     for inner in (
@@ -150,8 +150,8 @@ def _pieces(paragraphs: Paragraphs) -> TrueFile:
         + '<w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>6</w:t></w:r>'
         + run.format(" grains"),
     ):
-        _append(document, f"<w:p {_NAMES}>{inner}</w:p>")
-    _append(document, f"<w:sdt {_NAMES}><w:sdtContent><w:p>{run.format(b)}</w:p></w:sdtContent></w:sdt>")
+        append(document, f"<w:p {NAMES}>{inner}</w:p>")
+    append(document, f"<w:sdt {NAMES}><w:sdtContent><w:p>{run.format(b)}</w:p></w:sdtContent></w:sdt>")
     truth: tuple[str, ...] = (
         a,
         "Call the porter first.",
@@ -169,7 +169,7 @@ def _pieces(paragraphs: Paragraphs) -> TrueFile:
     )
     return TrueFile(
         "pieces.docx",
-        _saved(document),
+        saved(document),
         (*truth, "10^6 grains", b),
         ("$",),
         "links, symbols, equations, fields, controls",
@@ -178,25 +178,29 @@ def _pieces(paragraphs: Paragraphs) -> TrueFile:
 
 def _notes(paragraphs: Paragraphs) -> TrueFile:
     a, b, note, end = paragraphs.take(4)
-    document = _new()
+    document = new()
     document.add_paragraph(a)
     reference = '<w:r><w:{0}Reference w:id="2"/></w:r>'
-    _append(
+    append(
         document,
-        f"""<w:p {_NAMES}><w:r><w:t>{b}</w:t></w:r>{reference.format("footnote")}{reference.format("endnote")}</w:p>""",
+        f"""<w:p {NAMES}><w:r><w:t>{b}</w:t></w:r>{reference.format("footnote")}{reference.format("endnote")}</w:p>""",
     )
     parts, relations, types = {}, "", ""
     for kind, text in (("footnote", note), ("endnote", end)):
         parts[f"word/{kind}s.xml"] = (
-            f'<?xml version="1.0" encoding="UTF-8"?><w:{kind}s {_NAMES}><w:{kind} w:type="separator" w:id="0"><w:p><w:r>'
+            f'<?xml version="1.0" encoding="UTF-8"?><w:{kind}s {NAMES}><w:{kind} w:type="separator" w:id="0"><w:p><w:r>'
             f'<w:separator/></w:r></w:p></w:{kind}><w:{kind} w:id="2"><w:p><w:r><w:{kind}Ref/></w:r><w:r><w:t>{text}</w:t>'
             f"</w:r></w:p></w:{kind}></w:{kind}s>"
         ).encode()
         relations += f'<Relationship Id="rIdN{kind}" Type="{_R}/{kind}s" Target="{kind}s.xml"/>'
         types += f'<Override PartName="/word/{kind}s.xml" ContentType="{_TYPE}.{kind}s+xml"/>'
-    content = _with_parts(_saved(document), parts, relations, types)
+    content = _with_parts(saved(document), parts, relations, types)
     return TrueFile(
-        "notes.docx", content, (a, b, note, end), ("1", "2", "[^1]", "[^2]", "^1", "^2"), "foot and end notes"
+        "notes.docx",
+        content,
+        (a, b, note, end),
+        ("1", "2", "[^1]:", "[^2]:", "[^1]", "[^2]", "^1", "^2"),
+        "foot and end notes",
     )
 
 
@@ -204,11 +208,11 @@ def _boxes(paragraphs: Paragraphs) -> TrueFile:
     """A box of text that stands in the file twice: as a drawing, and for older programs."""
     a, b, c = paragraphs.take(3)
     box = f"<w:txbxContent><w:p><w:r><w:t>{b}</w:t></w:r></w:p></w:txbxContent>"
-    document = _new()
+    document = new()
     document.add_paragraph(a)
-    _append(
+    append(
         document,
-        f"""<w:p {_NAMES} xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
+        f"""<w:p {NAMES} xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
 xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"
 xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing"
 xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" xmlns:v="urn:schemas-microsoft-com:vml"><w:r>
@@ -218,19 +222,19 @@ xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" xmlns:v="urn:sch
 <v:textbox>{box}</v:textbox></v:shape></w:pict></mc:Fallback></mc:AlternateContent></w:r></w:p>""",
     )
     document.add_paragraph(c)
-    return TrueFile("boxes.docx", _saved(document), (a, b, c), hard="a box that stands in the file twice")
+    return TrueFile("boxes.docx", saved(document), (a, b, c), hard="a box that stands in the file twice")
 
 
 def _strict(paragraphs: Paragraphs) -> TrueFile:
     """The same format under the names of the strict standard."""
     texts = paragraphs.take(2)
-    document = _new()
+    document = new()
     document.add_heading("Strict", 1)
     for text in texts:
         document.add_paragraph(text)
     import zipfile
 
-    plain = _saved(document)
+    plain = saved(document)
     changes = {}
     with zipfile.ZipFile(io.BytesIO(plain)) as archive:
         for name in archive.namelist():
@@ -246,19 +250,19 @@ def _chart(paragraphs: Paragraphs) -> TrueFile:
     from testing.true_slides import chart_xml
 
     a, b = paragraphs.take(2)
-    document = _new()
+    document = new()
     document.add_paragraph(a)
     drawing = "http://schemas.openxmlformats.org/drawingml/2006"
-    _append(
+    append(
         document,
-        f"""<w:p {_NAMES} xmlns:wp="{drawing}/wordprocessingDrawing" xmlns:a="{drawing}/main" xmlns:r="{_R}"><w:r><w:drawing>
+        f"""<w:p {NAMES} xmlns:wp="{drawing}/wordprocessingDrawing" xmlns:a="{drawing}/main" xmlns:r="{_R}"><w:r><w:drawing>
 <wp:inline><wp:extent cx="5486400" cy="3200400"/><wp:docPr id="7" name="Chart"/><a:graphic><a:graphicData uri="{drawing}/chart">
 <c:chart xmlns:c="{drawing}/chart" r:id="rIdChart"/></a:graphicData></a:graphic></wp:inline></w:drawing></w:r></w:p>""",
     )
     document.add_paragraph(b)
     kind = "application/vnd.openxmlformats-officedocument.drawingml.chart+xml"
     content = _with_parts(
-        _saved(document),
+        saved(document),
         {"word/charts/chart1.xml": chart_xml("Landings in 2026", ("Ostrand", "Maidens"), {"Herring": (412, 95)})},
         f'<Relationship Id="rIdChart" Type="{_R}/chart" Target="charts/chart1.xml"/>',
         f'<Override PartName="/word/charts/chart1.xml" ContentType="{kind}"/>',
@@ -267,13 +271,15 @@ def _chart(paragraphs: Paragraphs) -> TrueFile:
     return TrueFile("chart.docx", content, truth, (".0",), "a chart")
 
 
-def _new() -> Any:
+def new() -> Any:
+    """An empty document."""
     import docx
 
     return docx.Document()
 
 
-def _append(document: Any, xml: str) -> None:
+def append(document: Any, xml: str) -> None:
+    """Adds an element to the end of the text."""
     from docx.oxml import parse_xml
 
     body = document.element.body
@@ -281,7 +287,8 @@ def _append(document: Any, xml: str) -> None:
     body.insert(len(body) - 1, parse_xml(" ".join(xml.split("\n"))))
 
 
-def _saved(document: Any) -> bytes:
+def saved(document: Any) -> bytes:
+    """The file of a document."""
     file = io.BytesIO()
     document.save(file)
     return file.getvalue()

@@ -155,7 +155,7 @@ def _odt(paragraphs: Paragraphs) -> TrueFile:
             "A1 310",
             c,
         ),
-        ("1", "an editor's remark", "[^1]", "^1"),
+        ("1", "an editor's remark", "[^1]:", "[^1]", "^1"),
         "lists in lists, a note in a sentence, deleted text",
     )
 

@@ -154,7 +154,7 @@ def _articles(paragraphs: Paragraphs) -> Iterator[TrueFile]:
             "without tax",
             "Price:",
         ),
-        (*_MENU, "We use cookies.", "Accept", "L-18", "21,000", "1", "^1"),
+        (*_MENU, "We use cookies.", "Accept", "L-18", "21,000", "1", "^1", ":"),
         "a definition list, deleted and inserted prices",
     )
 
@@ -201,7 +201,7 @@ valve --close 17</code></pre>
             "and a test",
             f"{d} See the pump.",
         ),
-        (*_MENU, "¶", "--timeout"),
+        (*_MENU, "¶", "--timeout", ":", ";"),
         "code, lists in cells, spanned cells, a warning, exit codes",
     )
     a, b = paragraphs.take(2)
@@ -288,7 +288,7 @@ def _scripts_and_encodings(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         "ruby.html",
         f'<html><head><meta charset="utf-8"></head><body><p>{a}</p>{ruby}<p>{b}</p></body></html>'.encode(),
         (a, "水車", "小屋は三月に休む。", b),
-        ("すいしゃ",),
+        ("すいしゃ", "(", ")", "（", "）"),
         "ruby",
     )
 

@@ -75,6 +75,59 @@ def trap_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     )
 
 
+def more_traps(paragraphs: Paragraphs) -> Iterator[TrueFile]:
+    """PDF files."""
+    a = paragraphs.take()[0]
+    cropped = text_at(textwrap.wrap(a, 80)) + at(60, 20, "Cut away: code 7741.")
+    yield TrueFile(
+        "crop-box.pdf", make_pdf([cropped], extra="/CropBox [0 100 612 792]"), (a,), hard="text outside the shown part"
+    )
+    a, b = paragraphs.take(2)
+    left, right = textwrap.wrap(a, 38), textwrap.wrap(b, 38)
+    lines = [at(60, 740, "Two rules of the quay, one page"), at(60, 60, "Printed in March 2026")]
+    for row in range(max(len(left), len(right))):
+        lines += [at(60, 700 - 14 * row, left[row])] if row < len(left) else []
+        lines += [at(330, 700 - 14 * row, right[row])] if row < len(right) else []
+    yield TrueFile(
+        "heading-over-columns.pdf",
+        make_pdf(["\n".join(lines)]),
+        ("Two rules of the quay, one page", a, b, "Printed in March 2026"),
+        hard="a heading over two columns that are drawn row by row",
+    )
+    texts = paragraphs.take(3)
+    thirds = [textwrap.wrap(text, 26) for text in texts]
+    pieces = [
+        at(40 + 190 * n, 740 - 14 * row, line) for n, lines in enumerate(thirds) for row, line in enumerate(lines)
+    ]
+    yield TrueFile("three-columns.pdf", make_pdf(["\n".join(pieces)]), tuple(texts), hard="three columns")
+    a = paragraphs.take()[0]
+    rest = textwrap.wrap(a[1:], 80)
+    drop = f"BT /F1 34 Tf 60 740 Td ({a[0]}) Tj ET\n" + at(86, 752, rest[0]) + "\n" + text_at(rest[1:], 734)
+    yield TrueFile("drop-cap.pdf", make_pdf([drop]), (a,), hard="a large first letter")
+    a, b = paragraphs.take(2)
+    stamp = "q 0.7 0.7 -0.7 0.7 150 200 cm 0.9 g BT /F1 90 Tf 0 0 Td (DRAFT) Tj ET Q\n"
+    pages = [stamp + text_at(textwrap.wrap(text, 80)) for text in (a, b)]
+    yield TrueFile("stamp.pdf", make_pdf(pages), (a, b), ("DRAFT",), "a stamp across each page")
+    a, b = paragraphs.take(2)
+    low = "BT /F1 11 Tf 60 640 Td (Water is H) Tj /F1 7 Tf -3 Ts (2) Tj /F1 11 Tf 0 Ts (O, area 40 m) Tj "
+    low += "/F1 7 Tf 4 Ts (2) Tj "
+    low += "/F1 11 Tf 0 Ts (, see note) Tj /F1 7 Tf 4 Ts (3) Tj /F1 11 Tf 0 Ts (.) Tj ET\n"
+    note = "BT /F1 8 Tf 60 80 Td (3  Measured in 2024.) Tj ET\n"
+    yield TrueFile(
+        "low-and-high.pdf",
+        make_pdf([text_at(textwrap.wrap(a, 80)) + low + text_at(textwrap.wrap(b, 80), 600) + note]),
+        (a, "Water is H2O, area 40 m^2, see note", b, "Measured in 2024."),
+        ("3", "^3", ".", "^3.", "3."),
+        "lowered and raised digits, a note at the foot",
+    )
+    rows = [("Item", "What it is for", "Sum")]
+    rows += [(f"Nr {n}", text[:34], f"{n}10.50") for n, text in enumerate(paragraphs.take(8), start=1)]
+    cells = [
+        at(x, 740 - 16 * n, cell) for n, row in enumerate(rows) for x, cell in zip((60, 140, 420), row, strict=True)
+    ]
+    yield TrueFile("long-table.pdf", make_pdf(["\n".join(cells)]), tuple(" ".join(row) for row in rows), hard="a table")
+
+
 def _letters(text: str) -> str:
     """Each letter placed by itself, with no spaces between the words."""
     placed, y = [], TOP

@@ -19,6 +19,13 @@ _ENCODINGS = {
     "spanish": "cp1252",
     "dutch": "cp1252",
     "icelandic": "cp1252",
+    "catalan": "cp1252",
+    "faroese": "cp1252",
+    "estonian": "cp1252",
+    "latvian": "cp1257",
+    "croatian": "cp1250",
+    "bulgarian": "cp1251",
+    "thai": "cp874",
     "english_curly": "cp1252",
     "turkish": "cp1254",
     "polish": "cp1250",
@@ -68,6 +75,11 @@ def plain_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     for language in ("hindi", "thai", "vietnamese", "japanese", "romanian"):
         texts = FOREIGN[language]
         yield TrueFile(f"utf8-{language}.txt", "\n\n".join(texts).encode(), texts)
+    texts = FOREIGN["japanese"]
+    yield TrueFile("euc-jp.txt", "\n\n".join(texts).encode("euc_jp"), texts, hard="euc-jp, undeclared")
+    yield TrueFile("mail-jp.txt", "\n\n".join(texts).encode("iso2022_jp"), texts, hard="iso-2022-jp, ASCII bytes only")
+    texts = FOREIGN["german"]
+    yield TrueFile("marked-utf8.txt", b"\xef\xbb\xbf" + "\n\n".join(texts).encode(), texts, hard="a byte order mark")
     texts = FOREIGN["russian"][:1]
     yield TrueFile("koi8.txt", texts[0].encode("koi8_r"), texts, hard="koi8-r, undeclared")
     texts = tuple(paragraphs.take(2))

@@ -43,6 +43,28 @@ def row_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         (*heads, ":"),
         "no text column, semicolons, a byte order mark",
     )
+    yield TrueFile(
+        "excel.tsv",
+        _csv([_HEAD, *_BERTHS], "\t").decode().encode("utf-16"),
+        cells,
+        (*heads, ":"),
+        "what Excel saves as Unicode text",
+    )
+    yield TrueFile(
+        "excel.csv",
+        ("sep=;\r\n" + _csv([_HEAD, *_BERTHS], ";").decode()).encode("cp1252"),
+        cells,
+        (*heads, ":"),
+        "a line that tells Excel the separator, cp1252",
+    )
+    a, b = paragraphs.take(2)
+    yield TrueFile(
+        "uneven.csv",
+        f'name,note,\n"Ines",{_csv([[a]]).decode().strip()},\n"Tom\nSandhu","{b}"\n'.encode(),
+        ("name", "note", "Ines", a, "Tom Sandhu", b),
+        ("name:", "note:", "name", "note", ":"),
+        "rows of uneven length, a line break in a cell",
+    )
     a, b = paragraphs.take(2)
     lines = [{"text": a, "url": "https://example.org"}, {"text": b, "url": None}]
     yield TrueFile("texts.jsonl", "\n".join(map(json.dumps, lines)).encode(), (a, b), ("https://example.org", "url"))
@@ -58,7 +80,7 @@ def row_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         "rules": [a, {"who": "visitors", "what": b}],
         "note": "tabs\tand “quotes” stay",
     }
-    keys = ("name", "berths", "open", "rules", "who", "what", "note", ":", ",", "{", "}", "[", "]", '"', "\\")
+    keys = ("name", "berths", "open", "rules", "who", "what", "note", ":", ".", ",", "{", "}", "[", "]", '"', "\\")
     yield TrueFile(
         "quay.json",
         json.dumps(facts, indent=2).encode(),
@@ -71,8 +93,8 @@ def row_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     yield TrueFile(
         "list.json",
         json.dumps(listed).encode(),
-        ("One", a, "Two", b),
-        (*keys, "title", "text", "title:", "text:", '"title":', '"text":', '"title"', '"text"'),
+        (a, b),
+        (*keys, "One", "Two", "title", "text", "title:", "text:", '"title":', '"text":', '"title"', '"text"'),
         "a list of objects with texts",
     )
     a, b = paragraphs.take(2)

@@ -140,6 +140,30 @@ FOREIGN = {
         "Šiaurės vėjas čia pučia šešis mėnesius per metus. Žvejai grįžta anksti, o žuvį rūko su alksnio malkomis. "
         "Už kilogramą ungurio prašoma dvidešimt aštuonių eurų.",
     ),
+    "latvian": (
+        "Šī ceļa malā aug vecas liepas. Mēs tās apgriežam katru otro gadu, un zāģēto malku dod skolai; bērni par to raksta "
+        "paldies vēstuli ar zīmējumu.",
+    ),
+    "croatian": (
+        "Žičara radi od ožujka do studenoga. Djeca do šest godina voze se besplatno, a đaci plaćaju pola cijene; čekaonica "
+        "je grijana.",
+    ),
+    "catalan": (
+        "L’església obre diumenge a les onze. El col·legi d’arquitectes n’ha pagat la teulada nova; l’any que ve es farà el "
+        "campanar, si plou prou perquè el riu porti fusta.",
+    ),
+    "faroese": (
+        "Áarvegur er stongdur í dag, tí brúgvin verður málað. Bátarnir kunnu sigla undir hana, men mastrar ið eru hægri enn "
+        "átta metrar sleppa ikki ígjøgnum.",
+    ),
+    "estonian": (
+        "Õunad korjatakse septembris ja mahl pressitakse külas. Üks pudel maksab kaks eurot; pühapäeviti on köök suletud, "
+        "kuid möldri õde jätab ukse lahti.",
+    ),
+    "bulgarian": (
+        "Воденицата мели само през пролетта, когато водата стига. Хлябът се пече в събота и се продава до обяд; който "
+        "закъснее, получава кифла.",
+    ),
     "russian": (
         "Паром отходит от северной пристани в семь утра и в четыре пополудни. Билеты продаёт капитан; дети до пяти лет "
         "едут бесплатно, а за велосипед надо заплатить сорок рублей.",
