@@ -119,7 +119,7 @@ class Package:
 
     def report(
         self,
-        documents: int,
+        documents: Mapping[str, int],
         filters: Sequence[Filter],
         retriever: Sequence[Sequence[str]] = (),
         split_note: str = "",
@@ -127,7 +127,7 @@ class Package:
         """The content of the report.
 
         Args:
-            documents: their number.
+            documents: counts of the documents and their files (data/documents/accounts.py).
             filters: those of the questions, before examples were built.
             retriever: rows of the retriever's table, column names first.
             split_note: how the questions were split, in sentences.
@@ -136,7 +136,9 @@ class Package:
         training = self.splits["train"].counts
         return Report(
             totals={
-                "documents": documents,
+                "documents": documents["documents"],
+                "characters kept": documents["characters_kept"],
+                "characters left out": documents["characters_left_out"],
                 "chunks": len(self.chunks),
                 "questions": len(self.questions),
                 **{f"{name} examples": len(split.records) for name, split in self.splits.items()},
@@ -151,7 +153,10 @@ class Package:
             splits={name: self._facts(split) for name, split in self.splits.items()},
             examples=self._examples_to_read(),
             leaks=leaks,
-            counts={name: split.counts for name, split in self.splits.items()},
+            counts={
+                "documents": {name.replace("_", " "): number for name, number in documents.items()},
+                **{name: split.counts for name, split in self.splits.items()},
+            },
             settings=self.settings.shown(),
             retriever=retriever,
             split_note=split_note,

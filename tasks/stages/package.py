@@ -49,7 +49,7 @@ def package_dataset(
     package = Package(read_splits(store.path(dataset)) | {"test": test}, all_chunks, vectors, every, embedded, raft)
     retriever = retrieval_cells(read_json(store.path(retrieval) / "retrieval.json"))
     split = read_split(store, questions)
-    report = package.report(documents.count("documents"), _filters(store, questions), retriever, split["note"])
+    report = package.report(dict(documents.counts), _filters(store, questions), retriever, split["note"])
     inputs = (documents, questions, chunks, index, embedder, base, dataset, retrieval)
     with store.build("package", settings=raft, inputs=inputs) as build:
         package.write(build.folder, report, split["by"] == "document")
