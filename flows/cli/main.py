@@ -163,13 +163,20 @@ def pin(
 @app.command()
 def gc(
     work_dir: WorkDir = ".jora",
-    days: Annotated[float, typer.Option("--days", min=0, help="Keep the results of runs of the last N days.")] = 30,
+    days: Annotated[
+        float,
+        typer.Option("--days", min=0, help="Keep the results of runs of the last N days, and caches used in them."),
+    ] = 30,
+    max_cache: Annotated[
+        str | None,
+        typer.Option("--max-cache", help="Also remove the caches used longest ago until this size fits, e.g. 20GB."),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
 ) -> None:
-    """List artifacts that no recent run, pin or champion uses, with their size."""
+    """List artifacts that no recent run, pin or champion uses, and cached files, with their size."""
     from flows.cli.clean import clean
 
-    clean(work_dir, days, delete)
+    clean(work_dir, days, delete, max_cache)
 
 
 @app.command()

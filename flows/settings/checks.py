@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 
 from data.critic.settings import check_critic
-from data.files.whole_files import write_whole
+from data.files.whole_files import mark_used, write_whole
 from data.prompting.prompts import PromptFormat
 from flows.settings.config import RunConfig
 from jora_model.formats import hf_weights
@@ -29,7 +29,9 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
         return hf_weights.model_facts(store.path(base))
     kept = store.work_dir / "readings" / f"gguf-{base.digest}.json"
     with suppress(OSError, ValueError):  # not cached yet, or damaged
-        return ModelConfig.from_hf(json.loads(kept.read_bytes()))
+        facts = ModelConfig.from_hf(json.loads(kept.read_bytes()))
+        mark_used(kept)
+        return facts
     from jora_model.formats.gguf_files import linked_gguf
     from jora_model.formats.gguf_import import gguf_config
 
@@ -121,6 +123,7 @@ def check_prompts(store: Store, base: Artifact, vocab_size: int, form: PromptFor
     found = f"{[*form, vocab_size]}"
     with suppress(OSError, ValueError):  # not checked yet, or damaged
         if json.loads(kept.read_bytes()) == found:
+            mark_used(kept)
             return
     from tasks.stages.loading import open_tokenizer  # keeps it for the stages
 
@@ -145,9 +148,11 @@ def check_export(store: Store, base: Artifact, model: ModelConfig, export: Expor
     if export.gguf == "none":
         return
     kept = store.work_dir / "readings" / f"gguf-vocabulary-{base.digest}"
-    if not kept.exists():
-        vocabulary_of(store.path(base), model.vocab_size)
-        write_whole(kept, "")
+    if kept.exists():
+        mark_used(kept)
+        return
+    vocabulary_of(store.path(base), model.vocab_size)
+    write_whole(kept, "")
 
 
 def describe(config: RunConfig, model: ModelConfig) -> str:
