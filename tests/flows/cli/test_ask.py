@@ -51,7 +51,8 @@ def test_no_adapter_yet(monkeypatch, capsys, work):
 
 def test_a_quote_is_shown_with_its_page_as_it_is_written(capsys):
     chunk = Chunk("c", "d", "handbook.pdf", 0, 20, ("The mill",), "It rests in March.", pages=(3, 4))
-    model = AskedModel("m", Artifact(kind="base", digest="b" * 32, bytes=1), Artifact(kind="a", digest="a" * 32, bytes=1), "chat")
+    base, tuned = (Artifact(kind=kind, digest=digit * 32, bytes=1) for kind, digit in (("base", "b"), ("a", "a")))
+    model = AskedModel("m", base, tuned, "chat")
     asked = PreparedQuestion("When?", model, (chunk,), np.zeros(1, np.int32), smollm2(), None)
     answer, printer = asked.answer(), _Printer(asked)
     tokens = smollm2().encode(raft_output("in March", ["It rests in March.", "It never rests."]))
