@@ -75,8 +75,8 @@ def check_dataset(config: RunConfig) -> None:
         )
 
 
-def check_training(config: RunConfig, model: ModelConfig) -> None:
-    """Check what training and evaluation need.
+def check_training(config: RunConfig, model: ModelConfig, evaluates: bool = True) -> None:
+    """Check what training needs and, if it follows, the evaluation.
 
     Raises:
         UserError: the mesh does not divide the model, settings contradict each other, or a package is missing.
@@ -96,19 +96,24 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
             f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so an example may "
             f"not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
         )
+    if config.training.row_length > model.max_positions:
+        raise _over_the_budget("training.row_length", config.training.row_length, model)
+    if not evaluates:
+        return
     shown = config.evaluation.top_k
     if config.evaluation.robustness.enabled:
         shown = config.evaluation.robustness.most_chunks(shown)
     asked = shown * config.chunking.max_tokens + PROMPT_OVERHEAD + config.generation.max_new_tokens
-    for what, length in (
-        ("training.row_length", config.training.row_length),
-        ("evaluation.top_k" if shown == config.evaluation.top_k else "evaluation.robustness", asked),
-    ):
-        if length > model.max_positions:
-            raise UserError(
-                f"context over the budget: {what} needs up to {length} tokens and the model has "
-                f"{model.max_positions} positions; lower it"
-            )
+    if asked > model.max_positions:
+        what = "evaluation.top_k" if shown == config.evaluation.top_k else "evaluation.robustness"
+        raise _over_the_budget(what, asked, model)
+
+
+def _over_the_budget(what: str, length: int, model: ModelConfig) -> UserError:
+    return UserError(
+        f"context over the budget: {what} needs up to {length} tokens and the model has {model.max_positions} "
+        "positions; lower it"
+    )
 
 
 def check_prompts(store: Store, base: Artifact, vocab_size: int, form: PromptFormat) -> None:

@@ -8,6 +8,7 @@
     WORK_DIR/runs/                    the record of each run (tasks/records/records.py)
     WORK_DIR/models/, champion        the registered models (tasks/records/models.py)
     WORK_DIR/shared/                  markers of stages that shared storage has (tasks/store/remote.py)
+    WORK_DIR/asset-id                 tells its assets in Prefect from those of others (tasks/engine/assets.py)
     WORK_DIR/locks/, digests/         lock files; cached digests of linked files
 
 The digest covers only the kind, the file names and the files' bytes: the same bytes are the same artifact, whoever made
