@@ -72,9 +72,11 @@ def _check_names(path: Path, kind: str) -> None:
         for name in _values(content.get("weight_map")):
             _check(path, kind, "weight_map", name, lambda name: Path(name).name == name, _OUTSIDE)
     elif path.name != "tokenizer.json":  # large, and read by a library that imports nothing
-        for field, name in _dotted(content):
-            if field in _CLASSES:
+        for field, name in _texts(content):
+            if field in _CLASSES and "." in name:
                 _check(path, kind, field, name, _CLASSES[field].fullmatch)
+            elif field.endswith("_implementation"):  # transformers fetches OWNER/KERNEL from the hub
+                _check(path, kind, field, name, lambda name: "/" not in name)
         for name in _values(content.get("types")):
             _check(path, kind, "types", name, _MODULE.fullmatch)
         for modality in _values(content.get("modality_config")):
@@ -96,10 +98,10 @@ def _values(found: object) -> list[Any]:
     return list(found.values()) if isinstance(found, dict) else []
 
 
-def _dotted(content: object) -> Iterator[tuple[str, str]]:
-    """(field, value) of each text with a dot, at any depth."""
+def _texts(content: object) -> Iterator[tuple[str, str]]:
+    """(field, value) of each text, at any depth."""
     for field, value in content.items() if isinstance(content, dict) else ():
-        if isinstance(value, str) and "." in value:
+        if isinstance(value, str):
             yield field, value
         elif isinstance(value, dict):
-            yield from _dotted(value)
+            yield from _texts(value)

@@ -27,8 +27,8 @@ def _inside(name: str) -> str:
     return name
 
 
-#: Lower-case words joined by hyphens: the name of a folder.
-Kind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+#: Lower-case words joined by hyphens or underscores: the name of a folder.
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=64)]
 Digest = Annotated[str, StringConstraints(pattern=rf"^[0-9a-f]{{{DIGEST_DIGITS}}}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, AfterValidator(_inside)]

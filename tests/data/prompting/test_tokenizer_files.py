@@ -140,3 +140,18 @@ def test_code_that_comes_with_a_model_is_neither_run_nor_asked_about(folder, mon
     change(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     load_tokenizer(folder)  # a class of the library does without the code
     assert not list(folder.parent.rglob("ran"))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages.__class__.__base__.__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{% set _ = messages.append(1) %}{{ messages }}",
+        "{% include 'tokenizer_config.json' %}",
+    ],
+)
+def test_a_template_reaches_nothing_but_its_values(folder, template):
+    """Templates run in jinja's sandbox."""
+    (folder / "chat_template.jinja").write_text(template)
+    assert "chat_template.jinja: the chat template of" in refused(folder)

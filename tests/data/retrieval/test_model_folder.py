@@ -51,6 +51,11 @@ REFUSED: dict[str, tuple[str, object, str]] = {
         "activation_fn",
     ),
     "an old field": ("config.json", {"sbert_ce_default_activation_function": "torch.compile"}, "sbert_ce_default"),
+    "a kernel": (
+        "config.json",
+        {"_attn_implementation": "somebody/kernel"},
+        "_attn_implementation is 'somebody/kernel'",
+    ),
     "a tokenizer": ("1_Words/config.json", {"tokenizer_class": "os.path"}, "tokenizer_class is 'os.path'"),
     "a router": ("1_Router/router_config.json", {"types": {"0": "os.system"}}, "types is 'os.system'"),
     "a method": (
