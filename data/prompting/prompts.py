@@ -225,5 +225,8 @@ def _documents_and_question(context: Sequence[Chunk], question: str) -> str:
 
 
 def heading(chunk: Chunk) -> str:
-    """The headings above a chunk, outermost first, or else its file name."""
-    return fold_space(" > ".join(chunk.heading_path) or PurePosixPath(chunk.document_path).stem)
+    """The document's title, the headings above a chunk and what it belongs to, or else its file name.
+
+    Shown in every prompt, in training as in answering; a quote comes from the chunk's text only.
+    """
+    return fold_space(" > ".join(chunk.headings) or PurePosixPath(chunk.document_path).stem)

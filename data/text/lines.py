@@ -109,3 +109,17 @@ def _are_short(texts: Sequence[str]) -> bool:
         and sum(text[:1].islower() for text in texts) * 5 <= len(texts)
         and sum(_OPEN_END.search(text) is not None for text in texts) * 3 <= len(texts)
     )
+
+
+def key_of(line: str) -> str:
+    """The key of a line of the form "key: value", "key = value" or "key：value", in lower case and without marks; ""
+    for other lines. The value may be empty, as above nested lines."""
+    mark = LIST_MARK.match(line)
+    text = line[mark.end() if mark else 0 :].lstrip()
+    key = _KEY.match(text)
+    return key[0].rstrip("\"'`*_ :：=").lstrip("\"'`*_").rstrip("\"'`*_").casefold() if key else ""
+
+
+def is_stamped(line: str) -> bool:
+    """Whether a line begins with a date, a time, an address or a level, as an entry of a log does."""
+    return _STAMP.match(line.lstrip()) is not None

@@ -178,6 +178,7 @@ ROWS = {
     "documents.dataset_split": Row("test", what_is_read, given=("corpus={folder}/other/saved",)),
     "documents.encoding": Row("cp437", what_is_read, given=MIXED),
     "documents.slide_notes": Row("false", what_is_read, given=MIXED),
+    "documents.password": Row("sesame", what_is_read, given=MIXED),
     "documents.strict": Row("true", what_is_read, given=MIXED),
     "documents.follow_links": Row("true", what_is_read, given=MIXED),
     "documents.max_file_bytes": Row("100", what_is_read, given=MIXED),
@@ -299,6 +300,8 @@ ELSEWHERE = {
     "critic.round_trip_by": "tasks/stages/test_critic.py::test_who_is_asked_is_a_setting",
     "promotion.guards": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "promotion.margin": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
+    "retrieval.min_recall": "tasks/stages/test_retrieval.py::test_a_low_recall_is_told_before_the_dataset_is_built_and_"
+    "refused_below_the_floor",
     "index.min_recall": "data/retrieval/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
     "training.validate_every": f"{VALIDATION}::test_validated_every_few_updates_and_at_the_end",
     "training.patience": f"{VALIDATION}::test_early_stop",
