@@ -4,9 +4,10 @@
 
 1. More hyphens before ("state-of-the-/art"), a digit on either side, or a capital after it: the hyphen stays.
 2. The document writes the word elsewhere within a line: as it is written there, with or without the hyphen.
-3. English: the joined word is a common one (`common_words.txt`): joined.
+3. English: the joined word is a common one (`common_words.txt`), endings aside: joined.
 4. English, French and Portuguese, whose compounds have hyphens: each half is a word of its own in the document or, in
-   English, a common one, and the first is no prefix (under-, over-): the hyphen stays.
+   English, a common one, and the first is no prefix (under-, over-); or one half is of those that nearly always have
+   one (self-, twenty-, -based, -like): the hyphen stays.
 5. Otherwise: joined. In German and its relatives both halves of a closed compound are words (Wasser-/mühle), so that
    rule 4 does not hold there.
 """
@@ -52,7 +53,16 @@ _PREFIXES = _split(
     "ultra trans pro dis mis per com ant hyper mega mini"
 )
 # Halves after which a hyphen is the rule in English.
-_FIRST_HALVES = _split("self well non ex half all cross quasi")
+_FIRST_HALVES = _split(
+    "self well non half all cross quasi anti pseudo two three four five six seven eight nine twenty thirty forty fifty "
+    "sixty seventy eighty ninety"
+)
+# Halves before which it is.
+_LAST_HALVES = _split(
+    "like based free wide related specific driven oriented friendly shaped sized cooled called made only"
+)
+_PARTICLES = _split("in on up off by to out down")
+_INFLECTIONS = ("s", "es", "ed", "d", "ing", "er", "ers", "or", "ors")
 _ENDINGS = _split("ness less ful ment able ible tion sion ing ings ers est ish ism ist ity ous ally ship hood")
 
 
@@ -103,14 +113,19 @@ def _keeps_hyphen(first: str, rest: str, vocabulary: Vocabulary) -> bool:
         return True
     if vocabulary.words[half + rest]:
         return False
+    if len(half) == 1 or len(rest) == 1:
+        return True  # e-mail, x-axis: no word is broken there
     english = vocabulary.language in ("en", "")
     common = _common_words() if english else {}
-    if half + rest in common:
+    stems = (half + rest, *((half + rest).removesuffix(ending) for ending in _INFLECTIONS))
+    if any(stem in common for stem in stems):
         return False
     if vocabulary.language not in (*_COMPOUNDING, "") or half in _PREFIXES or rest in _ENDINGS:
         return False
-    if english and half in _FIRST_HALVES and len(rest) >= _SHORTEST_HALF:
+    if english and ((half in _FIRST_HALVES and len(rest) >= _SHORTEST_HALF) or rest in _LAST_HALVES):
         return True
+    if rest in _PARTICLES:
+        return common.get(half, _HALF_WORDS) < _HALF_WORDS
     return all(
         len(part) >= _SHORTEST_HALF and (vocabulary.words[part] or common.get(part, _HALF_WORDS) < _HALF_WORDS)
         for part in (half, rest)
