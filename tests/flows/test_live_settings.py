@@ -196,7 +196,7 @@ ROWS = {
     "retrieval.rrf_k": Row("0", MEASURED, given=("retrieval.hybrid=true",)),
     "retrieval.depth": Row("2", MEASURED, given=("retrieval.hybrid=true",)),
     "retrieval.reranker": Row("{folder}/other/reranker", MEASURED),
-    "grounding.reject_unquoted": Row("true", QUESTIONS),
+    "grounding.evidence": Row("none", QUESTIONS),
     "grounding.retrieval_depth": Row("1", QUESTIONS),
     "critic.judge": Row("all", QUESTIONS),
     "critic.repair_edits": Row("0", QUESTIONS),
@@ -300,6 +300,8 @@ ELSEWHERE = {
     "critic.round_trip_by": "tasks/stages/test_critic.py::test_who_is_asked_is_a_setting",
     "promotion.guards": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
     "promotion.margin": "data/evaluation/test_champion.py::test_a_guard_that_drops_holds_a_better_model_back",
+    "retrieval.min_recall": "tasks/stages/test_retrieval.py::test_a_low_recall_is_told_before_the_dataset_is_built_and_"
+    "refused_below_the_floor",
     "index.min_recall": "data/retrieval/test_index_kinds.py::test_an_index_below_the_floor_is_refused",
     "training.validate_every": f"{VALIDATION}::test_validated_every_few_updates_and_at_the_end",
     "training.patience": f"{VALIDATION}::test_early_stop",
