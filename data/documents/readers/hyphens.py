@@ -2,6 +2,7 @@
 
 "mem-/ber" is member and "long-/term" is long-term; a PDF does not tell, and PDFium marks both alike. In this order:
 
+0. A conjunction follows ("two-/and three-year plans", "Ein-/und Ausgang"): the line break stays a space.
 1. More hyphens before ("state-of-the-/art"), a digit on either side, or a capital after it: the hyphen stays.
 2. The document writes the word elsewhere within a line: as it is written there, with or without the hyphen.
 3. English: the joined word is a common one (`common_words.txt`), endings aside: joined.
@@ -61,6 +62,7 @@ _FIRST_HALVES = _split(
 _LAST_HALVES = _split(
     "like based free wide related specific driven oriented friendly shaped sized cooled called made only"
 )
+_CONJUNCTIONS = _split("and or to und oder bis bzw et ou y e o och eller og en of ja tai i lub a nebo és vagy ve")
 _PARTICLES = _split("in on up off by to out down")
 _INFLECTIONS = ("s", "es", "ed", "d", "ing", "er", "ers", "or", "ors")
 _ENDINGS = _split("ness less ful ment able ible tion sion ing ings ers est ish ism ist ity ous ally ship hood")
@@ -94,6 +96,8 @@ def join_words(text: str, vocabulary: Vocabulary) -> tuple[str, int]:
     def whole(match: re.Match[str]) -> str:
         nonlocal joined
         first, mark, rest = match.groups()
+        if _is_suspended(first, rest, vocabulary):
+            return f"{first}-\n{rest}"
         joined += 1
         hyphen = "-" if mark == "\u00ad" else mark
         return first + (hyphen if _keeps_hyphen(first, rest, vocabulary) else "") + rest
@@ -101,6 +105,14 @@ def join_words(text: str, vocabulary: Vocabulary) -> tuple[str, int]:
     text = _BROKEN.sub(whole, text)
     # A hyphen that PDFium took for a break, before something that does not go on with it; others are invisible.
     return re.sub("\u00ad(?=\n|$)", "-", text).replace("\u00ad", ""), joined
+
+
+def _is_suspended(first: str, rest: str, vocabulary: Vocabulary) -> bool:
+    """Whether the second part of a compound follows later: "two- and three-year plans"."""
+    if rest.casefold() not in _CONJUNCTIONS:
+        return False
+    whole = (first + rest).casefold()
+    return not vocabulary.words[whole] and whole not in _common_words()
 
 
 def _keeps_hyphen(first: str, rest: str, vocabulary: Vocabulary) -> bool:

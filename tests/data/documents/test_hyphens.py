@@ -30,6 +30,11 @@ GERMAN = "Die Mühle und das Wasser sind in der Stadt, und mit dem Rad ist es ni
         (["The millrace, and the mill-", "race again."], "The millrace, and the millrace again."),
         (["The quern and the stone; a quern-", "stone."], "The quern and the stone; a quern-stone."),
         ([GERMAN, "mühle."], f"{GERMAN[:-1]}mühle."),
+        (["Our two-", "and three-year thous-", "and plans."], "Our two-\nand three-year thousand plans."),
+        (
+            ["An e-", "mail, twenty-", "four crowns, a child-", "like set-", "up."],
+            "An e-mail, twenty-four crowns, a child-like set-up.",
+        ),
         (["A page ends with a dash -", "and goes on."], "A page ends with a dash -\nand goes on."),
     ],
 )
