@@ -20,6 +20,7 @@ from testing.true_pdfs import pdf_files
 from testing.true_plain import plain_files
 from testing.true_rows import row_files
 from testing.true_slides import slide_files
+from testing.true_templates import template_files
 from testing.true_texts import Paragraphs
 from testing.true_wrappers import wrapper_files
 
@@ -43,6 +44,7 @@ def all_files() -> list[TrueFile]:
         slide_files,
         row_files,
         other_files,
+        template_files,
     )
     paragraphs = Paragraphs()
     files = [file for builder in builders for file in builder(paragraphs)]
