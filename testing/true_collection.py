@@ -20,6 +20,7 @@ from testing.true_pdfs import pdf_files
 from testing.true_plain import plain_files
 from testing.true_rows import row_files
 from testing.true_slides import slide_files
+from testing.true_sources import source_files
 from testing.true_texts import Paragraphs
 from testing.true_wrappers import wrapper_files
 
@@ -33,6 +34,7 @@ def all_files() -> list[TrueFile]:
         plain_files,
         markdown_files,
         markup_files,
+        source_files,
         page_files,
         layout_files,
         pdf_files,
