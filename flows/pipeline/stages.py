@@ -33,7 +33,7 @@ from tasks.stages.export import export_model
 from tasks.stages.judge import judge_answers
 from tasks.stages.package import package_dataset
 from tasks.stages.questions import check_questions, prepare_questions
-from tasks.stages.retrieval import cut_chunks, index_chunks, measure
+from tasks.stages.retrieval import check_measured, cut_chunks, index_chunks, measure
 from tasks.stages.robustness import robustness_prompts, score_robustness
 from tasks.stages.sources import (
     import_base,
@@ -138,6 +138,8 @@ class Pipeline:
         if c.critic.round_trip is not None:
             self._round_trip()
         a["retrieval"] = self._run(measure, a["questions"], *self.search, c.retrieval)
+        if isinstance(a["retrieval"], Artifact):  # else it is still to be measured
+            check_measured(self.store, a["retrieval"], c.retrieval.min_recall, warns=self.call is execute)
         a["dataset"] = self._run(
             build_dataset,
             a["questions"],

@@ -62,7 +62,8 @@ def made(store: Store) -> dict[str, Artifact]:
     metrics = [{"update": n, "loss": 3.0 / n, "learning_rate": 1e-3 / n} for n in range(1, 1001)]
     metrics[-1]["validation_loss"] = 1.25
     question = Question("q", "When?", "1931", "d", ("It opened in 1931.",), ("c",), "given", "given")
-    ranked = {f"recall_at_{k}": score for k in (1, 3, 5, 10)} | {"mrr": score, "ndcg": score}
+    ranked = {f"{of}recall_at_{k}": score for k in (1, 3, 5, 10) for of in ("", "document_")}
+    ranked |= {"mrr": score, "ndcg": score, "recall_at_5": {**score, "value": 0.25}}
     judged = {"rung": "tuned", "judged": 8, "unreadable": 0, "faithful": None, "agreement": 0.875, "kappa": None}
     judged["correct"] = {"value": 0.625, "low": 0.01, "high": 0.99}
     change = {"metric": "token_f1", "new": 0.5, "standing": None, "change": None, "low": None, "high": None}
@@ -88,7 +89,10 @@ def made(store: Store) -> dict[str, Artifact]:
             "breakdown.json": json.dumps({"by_document": part, "by_kind": {}}),
         },
         "robustness": {"points.json": json.dumps([{**point, "value": n, "questions": 9} for n in (4, 0, 2)])},
-        "retrieval": {"retrieval.json": json.dumps([{"part": "eval", "step": "hybrid", "questions": 1, **ranked}])},
+        "retrieval": {
+            "retrieval.json": json.dumps([{"part": "eval", "step": "hybrid", "questions": 1, **ranked}]),
+            "misses.json": json.dumps({"cause": "chunks say too little: raise chunking.max_tokens"}),
+        },
         "verdicts": {"judge.json": json.dumps([judged])},
         "comparison": {"comparison.json": json.dumps(decided)},
         "export": {"adapter__weights": "w", "merged__weights": "m"},
@@ -132,7 +136,8 @@ def test_the_page_tells_what_was_measured_and_lies_beside_the_record(store: Stor
         "1,000 of 1,000 updates in 1 min 01 s",
         "lowest after update 1,000, 1.25",
         "distractors beside the oracle",
-        "recall@5",
+        "document recall@5",
+        "for 25.0% of 1 questions, and one of its document for 50.0%: chunks say too little: raise chunking.max_tokens",
         f"<mark>{ARABIC}</mark>",
         "the answer differs, though it comes from the oracle",
         "Model 1: the new champion: better.",
