@@ -145,10 +145,10 @@ def is_squad(path: Path, text_column: str = "text") -> bool:
     Raises:
         UserError: a `.json` file cannot be read or is not JSON.
     """
-    if path.is_file() and path.suffix == ".json":
+    if path.is_file() and path.suffix.lower() == ".json":
         content = _json(path)
         return is_nested(content) or (isinstance(content, list) and bool(content) and is_squad_row(content[0]))
-    if not (path.is_file() and path.suffix in (*_JSON_LINES, ".parquet")) and not is_dataset(path):
+    if not (path.is_file() and path.suffix.lower() in (*_JSON_LINES, ".parquet")) and not is_dataset(path):
         return False
     try:
         row, _ = next(_rows(path), (None, ""))
@@ -164,14 +164,14 @@ def squad_documents(path: Path) -> list[Document]:
         UserError: the file is unreadable or not a SQuAD file; names the file and the item.
     """
     path = Path(path)
-    if path.suffix == ".json" and not isinstance(content := _json(path), list):
+    if path.suffix.lower() == ".json" and not isinstance(content := _json(path), list):
         return documents_of(content, None, path)
     return documents_of(None, ((row, where) for row, where in _rows(path) if not isinstance(row, UserError)), path)
 
 
 def _items(path: Path, settings: QuestionFileSettings) -> Iterator[tuple[RawQuestion | UserError, str]]:
     """Each question, or the reason why it cannot be read, with its location."""
-    if path.is_file() and path.suffix == ".json" and is_nested(content := _json(path)):
+    if path.is_file() and path.suffix.lower() == ".json" and is_nested(content := _json(path)):
         yield from nested_questions(content, path)
         return
     parts = Parts(path)
@@ -203,11 +203,11 @@ def _rows(path: Path) -> Iterator[tuple[Any, str]]:
     """Each row with its location for messages; for a line that is not JSON, the error."""
     if path.is_dir():
         yield from ((row, f"{path} row {number}") for number, row in enumerate(_dataset(path), start=1))
-    elif path.suffix == ".parquet":
+    elif path.suffix.lower() == ".parquet":
         yield from ((row, f"{path} row {number}") for number, row in enumerate(_parquet(path), start=1))
-    elif path.suffix in _JSON_LINES:
+    elif path.suffix.lower() in _JSON_LINES:
         yield from _json_lines(path)
-    elif path.suffix == ".json":
+    elif path.suffix.lower() == ".json":
         content = _json(path)
         if isinstance(content, dict) and isinstance(content.get("data"), list):
             content = content["data"]

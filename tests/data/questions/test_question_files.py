@@ -223,7 +223,7 @@ def chat(question, answer):
 
 def test_json_lines_named_json_and_a_list_of_questions(tmp_path):
     rows = [{"question": "Who?", "answer": "Ann"}, {"question": "When?", "answer": "1912"}]
-    for name, content in (("a.json", "\n".join(map(json.dumps, rows))), ("b.json", rows), ("c.json", {"data": rows})):
+    for name, content in (("a.json", "\n".join(map(json.dumps, rows))), ("b.JSON", rows), ("c.json", {"data": rows})):
         assert [raw.answer for raw in read_questions(write(tmp_path / name, content))] == ["Ann", "1912"]
 
 
