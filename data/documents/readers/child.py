@@ -36,9 +36,9 @@ _PARSERS = {
     ".pdf": "pypdf",
     ".docx": "docx",
     ".pptx": "pptx",
-    ".html": "trafilatura",
-    ".htm": "trafilatura",
-    ".xhtml": "trafilatura",
+    ".html": "lxml.html",
+    ".htm": "lxml.html",
+    ".xhtml": "lxml.html",
     ".parquet": "pyarrow.parquet",
 }
 _QUICK_BYTES = MEGABYTE  # up to this size, other formats are read in this process, in a moment

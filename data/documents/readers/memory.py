@@ -17,7 +17,7 @@ from data.files.whole_files import write_whole
 
 # Formats that take long enough to be cached, and whose readers use libraries.
 _KEPT = (".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml")
-_LIBRARIES = ("charset-normalizer", "lxml", "pypdf", "python-docx", "python-pptx", "trafilatura")
+_LIBRARIES = ("lxml", "py3langid", "pypdf", "python-docx", "python-pptx")
 
 _IRRELEVANT = {"strict", "follow_links", "seconds_per_file"}  # to the content of a file
 

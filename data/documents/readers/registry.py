@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, UnreadPart
-from data.documents.readers.html import read_html
+from data.documents.readers.html import read_html, read_xhtml
 from data.documents.readers.office import read_docx, read_pptx
 from data.documents.readers.pdf import read_pdf
 from data.documents.readers.rows import read_csv, read_jsonl, read_parquet
@@ -24,7 +24,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ".text": read_text,
         ".html": read_html,
         ".htm": read_html,
-        ".xhtml": read_html,
+        ".xhtml": read_xhtml,
         ".pdf": read_pdf,
         ".docx": read_docx,
         ".pptx": read_pptx,
