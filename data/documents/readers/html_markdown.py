@@ -1,7 +1,7 @@
 """A web page as Markdown: headings, paragraphs, lists, tables, definitions and listings, in the order of the page.
 
-One walk over the tree. Text gathers in a frame until a block ends. A frame is the page, or an element whose text becomes
-one line (a heading, a table cell, a term), or a listing. Lists need no frame: each block knows how deep it stands.
+One walk over the tree. Text gathers in a frame until a block ends. A frame is the page, or an element whose text
+becomes one line (a heading, a table cell, a term), or a listing. Lists need no frame: a block knows how deep it is.
 """
 
 from __future__ import annotations

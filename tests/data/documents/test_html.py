@@ -73,7 +73,7 @@ CONTENT = [
     "<h1>Rules</h1><p>Be quiet.</p><ul><li>Key: Nora.</li><li>Fee: 38.</li></ul><p>Thanks.</p>",
     "<p>Long text.</p><table><tr><td>Rye</td><td>12</td></tr></table>After the table: Nora.",
     "<table><tr><td>Mon</td><td><ul><li>10 to 16</li><li>18 to 20</li></ul></td></tr></table>",
-    "<details><summary>Dogs?</summary>Stay outside.</details><details open><summary>Cats?</summary><p>Too.</p></details>",
+    "<details><summary>Dogs?</summary>Stay outside.</details><details open><summary>Cats?</summary>Too.</details>",
     "<dl><dt>Fee<dd>38 crowns<dt>Dogs?<dd>no<dd>never<dt>Alone</dl>",
     "<ol><li>one<ol><li>a<li>b</ol><li>two<p>more</p>rest</ol>",
     "<figure><img alt=x><figcaption>The wheel in 1931.</figcaption></figure><blockquote>It turns.</blockquote>",
@@ -81,7 +81,7 @@ CONTENT = [
     "<table><caption>Prices</caption><tfoot><tr><td>sum</td></tr></tfoot></table>",
     "<table><tr><td><h2>Left</h2><p>One.</p></td><td><p>Two.</p></td></tr></table>",
     "<table><tr><td>Outer <table><tr><td>in</td><td>ner</td></tr></table> end</td></tr></table>",
-    "<form><label>Name</label><button>Which dogs?</button><select><option>A<option>B</select><textarea>t\n x</textarea></form>",
+    "<label>Name</label><button>Which dogs?</button><select><option>A<option>B</select><textarea>t\n x</textarea>",
     "<aside>Beware of the <a href=x>dog</a>, it is old.</aside><section><footer>By Nora, 1931.</footer></section>",
     "<footer><p>Open from 10 to 16.</p><p>Harbour 5, Ostrand</p></footer>",
     "<header><h1>Mill</h1><p>Since 1931</p></header><main><h3>Deep</h3><h6>Deeper</h6></main>",
@@ -110,7 +110,7 @@ def test_every_visible_word_comes_out_once_and_in_order(body):
 @pytest.mark.parametrize(
     ("body", "markdown"),
     [
-        ("<ul><li>One<ul><li>a<li>b<p>more</p></ul><li>Two<br>line</ul>", "- One\n  - a\n  - b\n    more\n- Two\n  line"),
+        ("<ul><li>1<ul><li>a<li>b<p>more</p></ul><li>2<br>line</ul>", "- 1\n  - a\n  - b\n    more\n- 2\n  line"),
         ("<ol start=3><li>c<li value=7>g<li>h</ol>", "3. c\n7. g\n8. h"),
         ("<ol type=a><li>x<li>y</ol><ol type=I><li>z</ol>", "- a. x\n- b. y\n\n- I. z"),
         ("<p>Before</p><ul><li>x</ul><p>After</p>", "Before\n\n- x\n\nAfter"),
@@ -125,7 +125,8 @@ def test_every_visible_word_comes_out_once_and_in_order(body):
         ("<pre>\n# no heading\n  two  spaces\n</pre>", "```\n# no heading\n  two  spaces\n```"),
         ("<pre>```\nx</pre>", "````\n```\nx\n````"),
         ("<p># no heading</p><p>a<br>``` b", "\\# no heading\n\na\n\\``` b"),
-        ("10<sup>6</sup>, 1<sup>st</sup>, m<sup>2</sup>, e<sup>-x</sup>, word<sup>[1]</sup>", "10⁶, 1st, m², e^(-x), word[1]"),
+        ("10<sup>6</sup>, 1<sup>st</sup>, m<sup>2</sup>, e<sup>-x</sup>", "10⁶, 1st, m², e^(-x)"),
+        ("a word<sup>[1]</sup>", "a word[1]"),
         ("H<sub>2</sub>O, log<sub>2</sub>8", "H2O, log₂8"),
         ("<ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp></ruby>", "漢(かん)"),
         ("<s>50</s> 38 <del>old</del> <q>yes</q>", "~~50~~ 38 ~~old~~ “yes”"),
@@ -210,7 +211,7 @@ def test_attributes_do_not_make_a_table_of_millions_of_cells():
 
 
 def test_time_grows_with_the_size_of_a_page_only():
-    part = "<nav><a>x</a></nav><div class=footer><ul><li>One <b>two</b><ul><li>x</ul></ul></div><table><tr><td>a<td>b</table>"
+    part = "<nav><a>x</a></nav><div class=footer><ul><li>1 <b>2</b><ul><li>x</ul></ul></div><table><td>a<td>b</table>"
 
     def seconds(times: int) -> float:
         start = time.process_time()
