@@ -9,8 +9,9 @@ _BLOCKS = frozenset(
     re.findall(
         r"\w+",
         "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption "
-        "figure footer form frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html legend li listing main menu nav ol "
-        "optgroup option p plaintext pre search section select summary table tbody td text textarea tfoot th thead tr ul xmp",
+        "figure footer form frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html legend li listing main menu nav "
+        "ol optgroup option p plaintext pre search section select summary table tbody td text textarea tfoot th "
+        "thead tr ul xmp",
     )
 )
 _DISPLAY = re.compile(r"display\s*:\s*(none|inline\b(?!-)|block|flex|grid|list-item|table)", re.IGNORECASE)

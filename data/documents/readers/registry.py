@@ -8,6 +8,7 @@ from types import MappingProxyType
 from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, UnreadPart
 from data.documents.readers.html import read_html, read_xhtml
+from data.documents.readers.markdown import read_markdown, read_mdx
 from data.documents.readers.office import read_docx, read_pptx
 from data.documents.readers.pdf import read_pdf
 from data.documents.readers.rows import read_csv, read_jsonl, read_parquet
@@ -18,8 +19,9 @@ Reader = Callable[[bytes, DocumentSettings], Iterator[Extracted | UnreadPart]]
 
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        ".md": read_text,
-        ".markdown": read_text,
+        ".md": read_markdown,
+        ".markdown": read_markdown,
+        ".mdx": read_mdx,
         ".txt": read_text,
         ".text": read_text,
         ".html": read_html,
