@@ -85,7 +85,8 @@ def test_scripts_and_styles_are_left_out():
 
 def test_mdx_has_imports_and_comments_of_its_own():
     text = (
-        "import A from './a'\nexport const meta = {\n  title: 'x'\n}\n\n# A\n\nimport duties rise {/* draft */}here.\n\n"
+        "import A from './a'\nexport const meta = {\n  title: 'x'\n}\n\n# A\n\n"
+        "import duties rise {/* draft */}here.\n\n"
         "`{/* shown */}`\n\n```js\nimport x from 'y'\n```\n"
     )
     item = read(text, read_mdx)
