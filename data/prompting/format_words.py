@@ -47,9 +47,8 @@ def is_control(token: AddedToken, literals: Iterable[str] = ()) -> bool:
     content = token.content
     if _SIGNS.search(content) or any(content in text for text in literals):
         return True
-    return any(map(str.isalpha, content)) and any(
-        unicodedata.category(x)[0] in "PS" for x in set(content) - set(_OF_WORDS)
-    )
+    signs = set(content) - set(_OF_WORDS)
+    return any(map(str.isalpha, content)) and any(unicodedata.category(sign)[0] in "PS" for sign in signs)
 
 
 def tags_of(literals: Iterable[str]) -> set[str]:

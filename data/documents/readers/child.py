@@ -40,6 +40,15 @@ _PARSERS = {
     ".htm": "lxml.html",
     ".xhtml": "lxml.html",
     ".parquet": "pyarrow.parquet",
+    ".xlsx": "openpyxl",
+    ".xlsm": "openpyxl",
+    ".ods": "lxml.etree",
+    ".odt": "lxml.etree",
+    ".odp": "lxml.etree",
+    ".epub": "lxml.html",
+    ".eml": "lxml.html",
+    ".ipynb": "lxml.html",
+    ".rtf": "striprtf.striprtf",
 }
 _QUICK_BYTES = MEGABYTE  # up to this size, other formats are read in this process, in a moment
 

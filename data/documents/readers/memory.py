@@ -16,8 +16,10 @@ from data.documents.readers.child import Items, fields_of, items_of
 from data.files.whole_files import write_whole
 
 # Formats that take long enough to be cached, and whose readers use libraries.
-_KEPT = (".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml")
-_LIBRARIES = ("lxml", "py3langid", "pypdf", "python-docx", "python-pptx")
+_KEPT = frozenset(
+    {".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml", ".xlsx", ".xlsm", ".ods", ".odt", ".odp", ".epub", ".rtf"}
+)
+_LIBRARIES = ("lxml", "openpyxl", "py3langid", "pypdf", "python-docx", "python-pptx", "striprtf")
 
 _IRRELEVANT = {"strict", "follow_links", "seconds_per_file"}  # to the content of a file
 
