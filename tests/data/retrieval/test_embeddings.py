@@ -25,6 +25,33 @@ def test_embeddings_are_normalized_and_in_order(embedder):
     assert embedder.embed([]).shape == (0, embedder.dimension)
 
 
+def test_texts_of_one_length_are_embedded_together_and_bit_for_bit_as_alone(embedder):
+    assert embedder._rows_are_apart
+    texts = [f"word {'is ' * (number % 7)}{number}" for number in range(120)]
+    features = [embedder._tokenize(text) for text in texts]
+    groups = list(embedder._groups(iter(features), 256))
+    assert sorted(index for indices, _ in groups for index in indices) == list(range(120))
+    assert 7 <= len(groups) < 20 and all(batch["input_ids"].numel() <= 256 for _, batch in groups)
+    alone = np.concatenate([embedder.embed([text]) for text in texts])
+    np.testing.assert_array_equal(embedder.embed(texts), alone)
+
+
+def test_where_rows_of_a_product_differ_each_text_is_embedded_alone(embedder, monkeypatch):
+    other = Embedder(embedder.folder)
+    shapes: list[tuple[int, ...]] = []
+
+    def forward(batch):
+        shapes.append(tuple(batch[1]["input_ids"].shape))
+        indices, vectors = embedder._forward(batch)
+        return indices, vectors * np.float32(1 + 1e-6 * (len(indices) > 1))
+
+    monkeypatch.setattr(other, "_forward", forward)
+    assert not other._rows_are_apart
+    shapes.clear()
+    other.embed(["one two", "two one"] * 3)
+    assert shapes == [(1, 4)] * 6
+
+
 def test_equals_sentence_transformers(embedder):
     texts = [f"Text number {i}. " * i for i in range(1, 6)] + ["", "word " * 300]
     assert embedder._packed == 36 + 1, "six linear layers in each of six blocks, and the pooler's"
