@@ -36,8 +36,8 @@ def is_control(token: AddedToken, literals: Iterable[str] = ()) -> bool:
     """Whether an added token is a word of the format.
 
     Others are text: runs of white space, single characters, runs of punctuation, and words that somebody added to the
-    vocabulary and that no template writes. "(end)", "end_of_turn" and "USER:" are no such words: beside letters they have
-    signs that words lack. One that is cut though it is text loses nothing but its own token.
+    vocabulary and that no template writes. "(end)", "end_of_turn" and "USER:" are no such words: beside letters they
+    have signs that words lack. One that is cut though it is text loses nothing but its own token.
 
     Args:
         literals: the literal text of the templates.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from data.documents.readers.html_content import (
@@ -22,6 +22,7 @@ from data.documents.readers.html_content import (
     name_of,
     unseen_kind,
 )
+from data.documents.readers.html_frames import BREAK, SOFT_HYPHEN, SPACE, Frame, line_of
 from data.documents.readers.html_marks import (
     field_value,
     heading_level,
@@ -41,28 +42,13 @@ _TABLE_PARTS = frozenset({"table", "tr", "td", "th", "tfoot"})
 _PARTS = frozenset({"article", "main", "section", "aside", "blockquote"})  # a footer in them is not the page's
 _STRUCK = frozenset({"del", "s", "strike"})
 
-_SPACE = re.compile("[ \t\n\r\f\u00a0]+")
-_BREAK = "\0"  # of a line; lxml's text holds none
-_AROUND_BREAK = re.compile(f" *{_BREAK} *")
+_AROUND_BREAK = re.compile(f" *{BREAK} *")
 _BLANK_LINES = re.compile("\n{3,}")
-_SOFT_HYPHEN = "\u00ad"
 _LOOKS_LIKE_MARKDOWN = re.compile(r"(?m)^(?=#{1,6} |```|~~~)")
 _ENDS_WELL = (":", "?", "!", ".", "：", "？", "。")
 _DEEPEST = 8  # lists that are indented further read no better
 _MOST_COLUMNS = 100  # that one cell may span
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:\s*([a-z-]+)")
-
-
-@dataclass(slots=True)
-class _Frame:
-    """Text that gathers: `line` if it becomes one line, `raw` if its white space is kept."""
-
-    line: bool = False
-    raw: bool = False
-    ruby: bool = False
-    inline: list[str] = field(default_factory=list)
-    blocks: list[str] = field(default_factory=list)
-    readings: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -95,7 +81,7 @@ class _Walk:
         self.left_out: Counter[str] = Counter()
         self._sizes = sizes
         self._everything = everything
-        self._frames = [_Frame()]
+        self._frames = [Frame()]
         self._tables: list[Table | None] = []  # None: a layout
         self._lists: list[_List] = []
         self._item = ""  # the mark of a list item whose text has not begun
@@ -168,17 +154,17 @@ class _Walk:
             self._group += 1
         elif name == "dt":
             self._spend_term()
-            self._frames.append(_Frame(line=True))
+            self._frames.append(Frame(line=True))
         elif name in _LINES or heading_level(node, name):
-            self._frames.append(_Frame(line=True))
+            self._frames.append(Frame(line=True))
         elif name in _LISTINGS:
-            self._frames.append(_Frame(raw=True))
+            self._frames.append(Frame(raw=True))
         elif name in _TABLE_PARTS:
             self._start_of_table(node, name)
         elif name in ("ruby", "rt", "sup", "sub"):
-            self._frames.append(_Frame(line=True, ruby=name == "ruby"))
+            self._frames.append(Frame(line=True, ruby=name == "ruby"))
         elif name == "br":
-            self._frames[-1].inline.append("\n" if self._frames[-1].raw else _BREAK)
+            self._frames[-1].inline.append("\n" if self._frames[-1].raw else BREAK)
         elif name == "q":
             self._frames[-1].inline.append("“")
         elif name in _STRUCK and self._is_struck(node):
@@ -216,14 +202,14 @@ class _Walk:
         elif name == "dl":
             self._leave_group()
         elif name == "dt":
-            term = _line(self._frames.pop())
+            term = line_of(self._frames.pop())
             self._term = term if not term or term.endswith(_ENDS_WELL) else f"{term}:"
         elif level:
-            title = _line(self._frames.pop())
+            title = line_of(self._frames.pop())
             in_text = self._frames[-1].line or self._lists or self._term
             self._add(title if in_text or not title else f"{'#' * level} {title}")
         elif name in _LINES:
-            self._add(_line(self._frames.pop()))
+            self._add(line_of(self._frames.pop()))
             self._glued = name == "summary"
         elif name in _TABLE_PARTS:
             self._end_of_table(node, name)
@@ -231,7 +217,7 @@ class _Walk:
     def _end_of_small(self, node: Any, name: str) -> None:
         frame = self._frames.pop()
         raw = "".join(frame.inline)
-        text = _line(frame)
+        text = line_of(frame)
         outer = self._frames[-1]
         if name == "rt" and outer.ruby:
             outer.readings.append(text)
@@ -281,14 +267,14 @@ class _Walk:
             layout = is_layout(node, self._sizes[node])
             self._tables.append(None if layout else Table())
             if not layout:
-                self._frames.append(_Frame())
+                self._frames.append(Frame())
         elif self._tables and (table := self._tables[-1]) is not None:
             if name == "tfoot":
                 table.in_foot = True
             elif name == "tr":
                 (table.last_rows if table.in_foot else table.rows).append([])
             elif name in ("td", "th"):
-                self._frames.append(_Frame(line=True))
+                self._frames.append(Frame(line=True))
 
     def _end_of_table(self, node: Any, name: str) -> None:
         if name == "table":
@@ -305,7 +291,7 @@ class _Walk:
                 if not rows:
                     rows.append([])
                 columns = min(max(number_of(node, "colspan", 1), 1), _MOST_COLUMNS)
-                rows[-1].append((_line(self._frames.pop()), columns, max(number_of(node, "rowspan", 1), 1)))
+                rows[-1].append((line_of(self._frames.pop()), columns, max(number_of(node, "rowspan", 1), 1)))
 
     # Blocks
 
@@ -325,11 +311,11 @@ class _Walk:
             self._add(_LOOKS_LIKE_MARKDOWN.sub(r"\\", text))
 
     def _folded(self, raw: str) -> str:
-        hyphens = raw.count(_SOFT_HYPHEN)
+        hyphens = raw.count(SOFT_HYPHEN)
         if hyphens:
             self.left_out["soft hyphens"] += hyphens
-            raw = raw.replace(_SOFT_HYPHEN, "")
-        text = _AROUND_BREAK.sub("\n", _SPACE.sub(" ", raw))
+            raw = raw.replace(SOFT_HYPHEN, "")
+        text = _AROUND_BREAK.sub("\n", SPACE.sub(" ", raw))
         return _BLANK_LINES.sub("\n\n", text).strip(" \n")
 
     def _listing(self, raw: str) -> None:
@@ -355,7 +341,7 @@ class _Walk:
             return
         item, self._item = self._item, ""
         if frame.line:
-            frame.blocks.append(f"{_BREAK}{text}" if item else text)
+            frame.blocks.append(f"{BREAK}{text}" if item else text)
             return
         depth = len(self._lists)
         if depth:
@@ -372,15 +358,3 @@ class _Walk:
 
     def _is_struck(self, node: Any) -> bool:
         return self._sizes[node].text > 0 and not any(is_block(child, name_of(child)) for child in node)
-
-
-def _line(frame: _Frame) -> str:
-    """The text of a frame as one line; list items are separated by semicolons."""
-    inline = _SPACE.sub(" ", "".join(frame.inline).replace(_BREAK, " ")).strip().replace(_SOFT_HYPHEN, "")
-    text = ""
-    for block in [*frame.blocks, *([inline] if inline else [])]:
-        starts_item = block.startswith(_BREAK)
-        block = " ".join(block.lstrip(_BREAK).split("\n"))
-        between = "; " if starts_item and text[-1:].isalnum() else " "
-        text += (between if text else "") + block
-    return text
