@@ -30,10 +30,11 @@ from data.documents.readers.encoding_tables import (
 )
 from data.text.languages import language_probabilities
 
-_SAMPLE = 40_000  # bytes of lines that are not ASCII, on which the guess rests
+_SAMPLE = 12_000  # bytes of lines that are not ASCII, on which the guess rests
 _HIGH_LINE = re.compile(rb"[^\n\r]*[\x80-\xff][^\n\r]*")
 _TAG = re.compile(rb"<[A-Za-z/!][^<>]{0,1000}>")
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_HIGH_BYTES = bytes(range(0x80, 0x100))
 _WORD = re.compile("[A-Za-z\u0080-\U0010ffff]+")
 _REPLACED = "\ufffd"
 
@@ -60,17 +61,15 @@ def known_encoding(name: str) -> str | None:
 
 def mends_utf8(raw: bytes) -> bool:
     """Whether bytes that are not valid UTF-8 are UTF-8 nevertheless: most of what is not ASCII is valid."""
-    text = raw.decode("utf-8", "replace")
-    bad = text.count(_REPLACED) - raw.count(_REPLACED.encode())
-    if bad <= 0:
-        return bad == 0
+    rest = _MULTIBYTE.sub(b"", raw)
+    bad = len(rest) - len(rest.translate(None, _HIGH_BYTES))
     # Chance makes valid pairs, of letters that hardly any text has: "É»" is "ɻ".
     good = sum(
         not 0x80 <= ord(char) < 0xA0 and not 0x180 <= ord(char) < 0x370
         for found in _MULTIBYTE.findall(raw)
         for char in found.decode("utf-8", "ignore")
     )
-    return good >= 2 * bad
+    return 0 < good >= bad
 
 
 def guess_encodings(raw: bytes) -> list[str]:
@@ -114,17 +113,18 @@ def _latin_score(sample: bytes, encoding: str, chances: Mapping[str, float]) -> 
     words, _ = _words(sample, encoding)
     letters: Counter[str] = Counter()
     for word, count in words.items():
+        capitals = word.isupper()
         for place, char in enumerate(word):
             if char.isascii():
                 continue
-            before, after = word[:place][-1:], word[place + 1 : place + 2]
+            before, after = word[place - 1 : place], word[place + 1 : place + 2]
             if char.isalpha() and char not in "ºªµ":
                 letters[char.lower()] += count
                 if len(word) == 1 and char.lower() not in _WORDS_OF_ONE_LETTER:
                     score -= 6.0 * count
                 if before.isalpha() and not before.isascii():
                     score -= 3.0 * count
-                if char.isupper() and (before.islower() or (after.isupper() and not word.isupper())):
+                if char.isupper() and (before.islower() or (after.isupper() and not capitals)):
                     score -= 5.0 * count
             else:
                 score += count * _point_cost(char, before, after)
@@ -177,7 +177,7 @@ def _script_score(sample: bytes, encoding: str) -> float:
         for place, char in enumerate(word):
             if char.isascii():
                 continue
-            before, after = word[:place][-1:], word[place + 1 : place + 2]
+            before, after = word[place - 1 : place], word[place + 1 : place + 2]
             own = costs.get(char.lower())
             if own is None:
                 letter = char.isalpha()
@@ -205,7 +205,7 @@ def _east_asian_score(sample: bytes, encoding: str) -> float:
             if char.isascii():
                 continue
             cost += _east_asian_cost(char, encoding)
-            near = (word[:place][-1:], word[place + 1 : place + 2])
+            near = (word[place - 1 : place], word[place + 1 : place + 2])
             cost -= 2.0 * sum(each.isascii() and each.isalpha() for each in near)
         score += count * cost
     return score - 1.5 * max(eaten, 0)

@@ -99,7 +99,11 @@ def _output_blocks(output: dict[str, Any], left_out: Counter[str]) -> Iterator[s
     if markdown := _text(shown.get("text/markdown")):
         yield markdown.strip("\n")
     elif html and (not plain or _OBJECT_SHOWN.fullmatch(plain.strip())):
-        page = html_page(html)
+        try:
+            page = html_page(html)
+        except Unreadable:
+            left_out["outputs that cannot be read"] += len(html)
+            return
         left_out.update(page.left_out)
         if page.text:
             yield page.text
