@@ -1,21 +1,20 @@
-"""Chunks: the retrievable parts of a document, cut at headings, paragraphs and sentences."""
+"""Chunks: the retrievable parts of a document, cut at headings, records, paragraphs and sentences."""
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.documents.documents import Document, is_plain
-from data.text.blocks import Block, lines_of, read_blocks, units_of
-from data.text.sentences import sentence_spans, trim_span
+from data.documents.belonging import Belonging, document_names
+from data.documents.cutting import CountTokens as CountTokens
+from data.documents.cutting import Cutter
+from data.documents.documents import Document
+from data.documents.sections import Span as Span
+from data.documents.sections import groups_of, naming_fields, sections_of
 from user_error import UserError
-
-CountTokens = Callable[[Sequence[str]], list[int]]
-Span = tuple[int, int]
 
 
 class ChunkSettings(BaseModel):
@@ -39,7 +38,9 @@ class ChunkSettings(BaseModel):
     )
     heading_path: bool = Field(
         default=True,
-        description="Put the headings above a chunk before its text, for embedding and in prompts.",
+        description="Put what a chunk belongs to before its text, for search and in prompts: the headings above it, "
+        "the document's title if no heading says it and, for a chunk from the middle of a record or table, the first "
+        "fields or the header row (each up to an eighth of max_tokens).",
     )
 
     @model_validator(mode="after")
@@ -62,6 +63,10 @@ class Chunk:
         heading_path: the headings above it, outermost first, including those at the start of its text.
         text: without white space at its ends.
         pages: the numbers, from 1, of the pages or slides that it touches; empty if the format has none.
+        title: of the document, if no heading says it.
+        belongs_to: lines from before the chunk that say what it is a part of: the first fields of its record, the
+            header row of its table, the beginning of its line. Not part of its text: they cannot be quoted from it.
+        fields: more fields of its record, for BM25 only.
     """
 
     id: str
@@ -72,6 +77,9 @@ class Chunk:
     heading_path: tuple[str, ...]
     text: str
     pages: tuple[int, ...] = ()
+    title: str = ""
+    belongs_to: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -82,9 +90,20 @@ class Chunk:
         return f"{self.document_path}, {'page' if len(self.pages) == 1 else 'pages'} {numbers}"
 
     @property
+    def headings(self) -> tuple[str, ...]:
+        """Title of the document, headings and what the chunk belongs to, from the outermost to the innermost."""
+        return (*filter(None, (self.title,)), *self.heading_path, *self.belongs_to)
+
+    @property
+    def keyword_text(self) -> str:
+        """The text that BM25 indexes."""
+        return "\n".join((*self.fields, self.search_text))
+
+    @property
     def search_text(self) -> str:
-        """The text to embed: the heading path says what a chunk from the middle of a section is about."""
-        return "\n".join([" > ".join(self.heading_path), self.text]) if self.heading_path else self.text
+        """The text to embed: first come title and headings, then the lines that it belongs to."""
+        path = " > ".join((*filter(None, (self.title,)), *self.heading_path))
+        return "\n".join((*filter(None, (path,)), *self.belongs_to, self.text))
 
 
 def chunk_documents(documents: Iterable[Document], count_tokens: CountTokens, settings: ChunkSettings) -> list[Chunk]:
@@ -95,19 +114,26 @@ def chunk_documents(documents: Iterable[Document], count_tokens: CountTokens, se
 def chunk_document(document: Document, count_tokens: CountTokens, settings: ChunkSettings) -> list[Chunk]:
     """Cuts a document into chunks that together hold all its text.
 
-    Neighbouring paragraphs of a section are joined as long as they fit. A longer paragraph is cut between sentences,
-    but not inside list items, tables and listings that fit; those that do not fit are cut between sentences (items) or
-    lines (tables, listings). A longer sentence or line is cut between words, a longer word between characters. A
+    Records (groups of "key: value" lines, entries of a log) and paragraphs of a section are joined with their
+    neighbours as long as they fit. A longer paragraph is cut between sentences, but not inside list items, tables and
+    listings that fit; those that do not fit are cut between sentences (items), rows (tables) or lines (listings). A
+    longer record is cut between lines, and its parts are joined with one another only. A longer row is cut between
+    cells, a longer line between sentences, a longer sentence between words, a longer word between characters. A
     heading stays with the text that follows it.
 
     Args:
         count_tokens: the number of tokens of each text, by the base model's tokenizer and without special tokens.
     """
-    cutter = _Cutter(document.text, count_tokens, settings)
+    cutter = Cutter(document.text, count_tokens, settings.max_tokens, settings.overlap_tokens)
+    sections = sections_of(document)
+    names = document_names(document, sections)
+    naming = naming_fields(document.text, sections)
+    belonging = Belonging(document.text, naming, count_tokens, settings.max_tokens)
     chunks = []
-    for heading_path, paragraphs in _sections(document):
-        pieces = [piece for paragraph in paragraphs for piece in cutter.cut(paragraph)]
-        for start, end in cutter.join(pieces):
+    for section, name in zip(sections, names, strict=True):
+        pieces = [piece for group in groups_of(document.text, section) for piece in cutter.cut(group)]
+        for (start, end), piece in cutter.join(pieces):
+            belongs_to, fields = belonging.of(piece, start) if settings.heading_path else ((), ())
             chunks.append(
                 Chunk(
                     id=f"{document.id}-{start}-{end}",
@@ -115,9 +141,12 @@ def chunk_document(document: Document, count_tokens: CountTokens, settings: Chun
                     document_path=document.path,
                     start=start,
                     end=end,
-                    heading_path=heading_path if settings.heading_path else (),
+                    heading_path=section.heading_path if settings.heading_path else (),
                     text=document.text[start:end],
                     pages=_pages(document, start, end),
+                    title=name if settings.heading_path else "",
+                    belongs_to=belongs_to,
+                    fields=fields,
                 )
             )
     return chunks
@@ -127,142 +156,3 @@ def _pages(document: Document, start: int, end: int) -> tuple[int, ...]:
     """Numbers of the pages that the span touches. A page without text begins at the same offset as the next."""
     first, last = bisect_right(document.pages, start), bisect_left(document.pages, end)
     return tuple(range(first, last + 1)) if document.pages else ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Paragraph:
-    """A paragraph from `start` to `end`; the headings before it are between `start` and `body`."""
-
-    start: int
-    body: int
-    end: int
-
-
-def _sections(document: Document) -> list[tuple[tuple[str, ...], list[_Paragraph]]]:
-    """(heading path, paragraphs) of each section, in order."""
-    sections: list[tuple[tuple[str, ...], list[_Paragraph]]] = []
-    above: list[tuple[int, str]] = []  # (level, title), outermost first
-    waiting: list[Block] = []  # headings not yet followed by a paragraph
-    for block in read_blocks(document.text, is_plain(document.path)):
-        if block.level:
-            above = [(level, title) for level, title in above if level < block.level]
-            above.append((block.level, block.title))
-            waiting.append(block)
-            continue
-        if waiting or not sections:
-            sections.append((tuple(title for _, title in above), []))
-        sections[-1][1].append(_Paragraph(waiting[0].start if waiting else block.start, block.start, block.end))
-        waiting = []
-    if waiting:  # at the end of the document, with no text after them
-        path = tuple(title for _, title in above)
-        sections.append((path, [_Paragraph(waiting[0].start, waiting[0].start, waiting[-1].end)]))
-    return sections
-
-
-class _Cutter:
-    """Cuts and joins spans of one text so that each has at most `max_tokens` tokens."""
-
-    def __init__(self, text: str, count_tokens: CountTokens, settings: ChunkSettings) -> None:
-        self.text = text
-        self.count_tokens = count_tokens
-        self.settings = settings
-
-    def join(self, pieces: Sequence[Span]) -> list[Span]:
-        """Joins neighbouring spans as long as they fit, and starts each chunk with the overlap."""
-        chunks: list[Span] = []
-        start, end = pieces[0]
-        for piece_start, piece_end in pieces[1:]:
-            if not self._fits(start, piece_end):
-                chunks.append((start, end))
-                start = self._overlap_start((start, end), (piece_start, piece_end))
-            end = piece_end
-        return [*chunks, (start, end)]
-
-    def cut(self, paragraph: _Paragraph) -> list[Span]:
-        """The paragraph if it fits, else spans of its parts that fit; the first includes the headings."""
-        if self._fits(paragraph.start, paragraph.end):
-            return [(paragraph.start, paragraph.end)]
-        parts = self._parts(paragraph.body, paragraph.end)
-        parts[0] = (paragraph.start, parts[0][1])
-        return [piece for part in parts for piece in self._cut_sentence(*part)]
-
-    def _parts(self, start: int, end: int) -> list[Span]:
-        """Items, listings and tables that fit; else their sentences or lines."""
-        parts: list[Span] = []
-        for unit in units_of(self.text[start:end]):
-            first, last = start + unit.start, start + unit.end
-            text = self.text[first:last]
-            if unit.kind != "prose" and self._fits(first, last):
-                parts.append((first, last))
-            elif unit.kind == "lines":
-                lines = (trim_span(self.text, first + at, first + at + len(line)) for at, line in lines_of(text))
-                parts.extend((begin, stop) for begin, stop in lines if begin < stop)
-            else:
-                parts.extend((first + begin, first + stop) for begin, stop in sentence_spans(text))
-        return parts
-
-    def _cut_sentence(self, start: int, end: int) -> list[Span]:
-        pieces = []
-        while not self._fits(start, end):
-            cut = self._longest_prefix(start, end)
-            pieces.append(trim_span(self.text, start, cut))
-            while self.text[cut].isspace():
-                cut += 1
-            start = cut
-        return [*pieces, (start, end)]
-
-    def _longest_prefix(self, start: int, end: int) -> int:
-        """The offset of the cut: after the last word that fits, or inside a word longer than a chunk."""
-        end = self._window_end(start, end)
-        words = [start + match.end() for match in re.finditer(r"\S+", self.text[start:end])]
-        if self._fits(start, words[0]):
-            return self._last_that_fits(start, words)
-        return self._last_that_fits(start, range(start + 1, words[0] + 1))
-
-    def _last_that_fits(self, start: int, ends: Sequence[int]) -> int:
-        most = self.settings.max_tokens
-        low, high = 0, len(ends) - 1  # ends[low] fits, ends[high] does not
-        below, above = self._count(start, ends[low]), self._count(start, ends[high])
-        assert below <= most, "one character has more tokens than a chunk"
-        if above <= most:
-            return ends[high]
-        halve = False  # every other time, since interpolation is slow on uneven text
-        while high - low > 1:
-            share = 0.5 if halve else (most - below) / (above - below)
-            middle = min(max(low + int((high - low) * share), low + 1), high - 1)
-            count = self._count(start, ends[middle])
-            if count <= most:
-                low, below = middle, count
-            else:
-                high, above = middle, count
-            halve = not halve
-        return ends[low]
-
-    def _overlap_start(self, previous: Span, piece: Span) -> int:
-        """The start of the earliest sentence of the previous chunk from which the overlap fits."""
-        if self.settings.overlap_tokens == 0:
-            return piece[0]
-        first, last = previous
-        starts = [first + start for start, _ in sentence_spans(self.text[first:last])][1:]
-        counts = self.count_tokens([self.text[start:last] for start in starts]) if starts else []
-        for start, count in zip(starts, counts, strict=True):
-            if count <= self.settings.overlap_tokens and self._fits(start, piece[1]):
-                return start
-        return piece[0]
-
-    def _fits(self, start: int, end: int) -> bool:
-        return self._window_end(start, end) == end and self._count(start, end) <= self.settings.max_tokens
-
-    def _window_end(self, start: int, end: int) -> int:
-        """The end, or an earlier offset up to which there are already too many tokens.
-
-        Without it all of a long text would be tokenized for each cut.
-        """
-        length = 5 * self.settings.max_tokens  # characters; about as many as fit, for prose
-        # A cut inside a word adds a few tokens.
-        while length < end - start and self._count(start, start + length) <= self.settings.max_tokens + 8:
-            length *= 2
-        return min(end, start + length)
-
-    def _count(self, start: int, end: int) -> int:
-        return self.count_tokens([self.text[start:end]])[0]

@@ -2,7 +2,8 @@
 
 Headings are compared with the text: "Open from 9 to 5" below "Library" is not a copy of the same text below "Museum",
 while a page of terms repeated under many titles is. Chunks whose numbers differ are never collapsed: a form filled in
-with other figures states other facts, however similar its words are.
+with other figures states other facts, however similar its words are. Nor are those that differ in a field of a record,
+a row of a table or an entry of a log: two API cards may differ in one word, the name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.documents.chunks import Chunk
+from data.text.lines import key_of
+from data.text.records import record_kind
 from data.text.words import AlikeTexts, word_runs
 
 _NUMBER = re.compile(r"\d+")
@@ -25,8 +28,8 @@ class Duplicate:
     Attributes:
         id, document_id, document_path, start, end: of the chunk, as in `Chunk`.
         kept_id: id of the chunk that replaces it.
-        similarity: 1 for the same text and headings, white space and case aside; else the Jaccard similarity of their
-            runs of three words.
+        similarity: 1 for the same text, headings and record, white space and case aside; else the Jaccard similarity of
+            their runs of three words.
     """
 
     id: str
@@ -44,8 +47,9 @@ def collapse_duplicates(chunks: Sequence[Chunk], near_duplicate: float) -> tuple
     Args:
         near_duplicate: least similarity of a duplicate, above 0; 1 for exact ones only.
     """
-    texts = [" ".join(chunk.search_text.split()).casefold() for chunk in chunks]
-    near = _NearCopies(texts, near_duplicate) if near_duplicate < 1 else None
+    facts = [_facts(chunk) for chunk in chunks]
+    texts = [_compared(chunk, bool(own)) for chunk, own in zip(chunks, facts, strict=True)]
+    near = _NearCopies(texts, facts, near_duplicate) if near_duplicate < 1 else None
     kept: list[Chunk] = []
     duplicates: list[Duplicate] = []
     exact: dict[str, Chunk] = {}
@@ -71,17 +75,39 @@ def collapse_duplicates(chunks: Sequence[Chunk], near_duplicate: float) -> tuple
     return kept, duplicates
 
 
-class _NearCopies:
-    """Finds near copies among texts with the same numbers."""
+def _compared(chunk: Chunk, record: bool) -> str:
+    """The text that is compared. The title of the document is that of its records, not of a text that stands in many
+    files."""
+    title = chunk.title if record else ""
+    return _folded(" ".join((title, *chunk.heading_path, *chunk.belongs_to, *chunk.fields, chunk.text)))
 
-    def __init__(self, texts: Sequence[str], threshold: float) -> None:
-        self._numbers = [tuple(sorted(_NUMBER.findall(text))) for text in texts]
-        alike = Counter(self._numbers)
-        # A text with numbers that no other text has needs no search: most rows of a table or a price list.
-        self._runs = {index: word_runs(text) for index, text in enumerate(texts) if alike[self._numbers[index]] > 1}
+
+def _facts(chunk: Chunk) -> tuple[str, ...]:
+    """The fields, rows and entries of a chunk, and what it belongs to; two chunks with others state other facts."""
+    kind = record_kind(chunk.text) or ("fields" if chunk.belongs_to else None)
+    lines = chunk.text.split("\n") if kind or "|" in chunk.text else []
+    own = [line for line in lines if kind == "log" or line.lstrip().startswith("|") or (kind and key_of(line))]
+    if not (own or chunk.belongs_to):
+        return ()
+    return (chunk.title.casefold(), *map(_folded, (*chunk.belongs_to, *chunk.fields, *own)))
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+class _NearCopies:
+    """Finds near copies among texts with the same numbers and the same facts."""
+
+    def __init__(self, texts: Sequence[str], facts: Sequence[tuple[str, ...]], threshold: float) -> None:
+        numbers = (tuple(sorted(_NUMBER.findall(text))) for text in texts)
+        self._stated = [(*of_text, "", *own) for of_text, own in zip(numbers, facts, strict=True)]
+        alike = Counter(self._stated)
+        # A text with numbers and facts that no other text has needs no search: most rows of a table or a price list.
+        self._runs = {index: word_runs(text) for index, text in enumerate(texts) if alike[self._stated[index]] > 1}
         members: dict[tuple[str, ...], list[int]] = {}
         for index in self._runs:
-            members.setdefault(self._numbers[index], []).append(index)
+            members.setdefault(self._stated[index], []).append(index)
         self._groups = {
             numbers: AlikeTexts(threshold, [self._runs[index] for index in indices])
             for numbers, indices in members.items()
@@ -93,7 +119,7 @@ class _NearCopies:
         returns None."""
         if index not in self._runs:
             return None
-        numbers, runs = self._numbers[index], self._runs[index]
+        numbers, runs = self._stated[index], self._runs[index]
         similar = self._groups[numbers].find(runs)
         if not similar:
             self._groups[numbers].add(runs)

@@ -25,6 +25,7 @@ INSTRUCTION = (
     "then give the answer in a few words."
 )
 NO_EVIDENCE = "The documents do not say."
+WITHOUT_QUOTE = "The documents say so."  # in place of a quote, where the documents answer but no sentence proves it
 ABSTENTION = "not in the documents"
 
 REASON = "##Reason:"
@@ -224,5 +225,8 @@ def _documents_and_question(context: Sequence[Chunk], question: str) -> str:
 
 
 def heading(chunk: Chunk) -> str:
-    """The headings above a chunk, outermost first, or else its file name."""
-    return fold_space(" > ".join(chunk.heading_path) or PurePosixPath(chunk.document_path).stem)
+    """The document's title, the headings above a chunk and what it belongs to, or else its file name.
+
+    Shown in every prompt, in training as in answering; a quote comes from the chunk's text only.
+    """
+    return fold_space(" > ".join(chunk.headings) or PurePosixPath(chunk.document_path).stem)

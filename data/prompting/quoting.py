@@ -1,8 +1,7 @@
 """A grammar that constrains quotes to the context: what a tuned model may write.
 
-A marked quote is one or more consecutive sentences of one chunk, verbatim; everything else is free. A marker of the
-output format that a document holds is never quoted: it ends a sentence there, and no quote goes on across it. Else the
-document could end the quote and write the answer. The syntax is llguidance's, which constrains generation.
+A marked quote is one or more consecutive sentences of one run of one chunk, verbatim (`quotable_runs`); everything
+else is free. The syntax is llguidance's, which constrains generation.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import json
 from collections.abc import Sequence
 
 from data.documents.chunks import Chunk
-from data.prompting.prompts import BEGIN_QUOTE, END_QUOTE, between_markers
-from data.text.sentences import sentence_spans, trim_span
+from data.prompting.prompts import BEGIN_QUOTE, END_QUOTE
+from data.prompting.quotable import quotable_runs
 
 _GRAMMAR = """\
 start: quoted* rest
@@ -31,7 +30,7 @@ def quote_grammar(context: Sequence[Chunk]) -> str | None:
     # expressions (`substring_chunks`), five paragraphs were too many for llguidance's lexer.
     rules: list[str] = []
     for chunk in context:
-        for run in _quotable(chunk.text):
+        for run in quotable_runs(chunk.text):
             for number, (start, end) in enumerate(run):
                 sentence = _quoted(chunk.text[start:end])
                 if number + 1 < len(run):
@@ -46,17 +45,6 @@ def quote_grammar(context: Sequence[Chunk]) -> str | None:
         sentences=" | ".join(f"s{number}" for number in range(len(rules))),
         rules="\n".join(rules),
     )
-
-
-def _quotable(text: str) -> list[list[tuple[int, int]]]:
-    """Runs of sentences that one quote may hold, as offsets. A marker separates runs and may cut a sentence in two."""
-    runs: list[list[tuple[int, int]]] = [[]]
-    for start, end in sentence_spans(text):
-        pieces = [(start + first, start + last) for first, last in between_markers(text[start:end])]
-        runs[-1].append(pieces[0])
-        runs += [[piece] for piece in pieces[1:]]
-    trimmed = [[trim_span(text, *piece) for piece in run] for run in runs]
-    return [[(start, end) for start, end in run if start < end] for run in trimmed]
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,8 @@ Fusion is by Cormack, Clarke and Büttcher (SIGIR 2009): a chunk's score is the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +28,9 @@ class RetrievalSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: Not part of a cache key: it changes no ranking.
+    NO_INPUT: ClassVar[frozenset[str]] = frozenset({"min_recall"})
+
     hybrid: bool = Field(default=True, description="Fuse the ranking of BM25 with that of the embeddings.")
     rrf_k: int = Field(
         default=60, ge=0, description="With hybrid: a larger value gives the first ranks less weight in the fusion."
@@ -38,6 +42,13 @@ class RetrievalSettings(BaseModel):
     )
     depth: int = Field(
         default=50, ge=1, description="Chunks per ranking that enter fusion, and chunks that the reranker scores."
+    )
+    min_recall: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Stop before the dataset is built and training is paid for if a smaller share of the questions has "
+        "its oracle among the first 5 chunks. Default: warn below one half.",
     )
 
 
@@ -64,10 +75,31 @@ class Retriever:
         assert keywords is not None or not self.settings.hybrid
         assert tuple(chunk.id for chunk in chunks) == index.chunk_ids
         self._texts = {chunk.id: chunk.search_text for chunk in chunks}
+        self._rows = {chunk.id: row for row, chunk in enumerate(chunks)}
+        self._of_document: dict[str, set[str]] = {}
+        for chunk in chunks:
+            self._of_document.setdefault(chunk.document_id, set()).add(chunk.id)
         self._index = index
         self._embed = embed
         self._keywords = keywords
         self._score = score
+
+    @property
+    def chunk_ids(self) -> tuple[str, ...]:
+        """Ids of all chunks, in the order of the index."""
+        return self._index.chunk_ids
+
+    def chunks_of(self, document_id: str) -> Set[str]:
+        """Ids of the chunks of a document; empty for an unknown one."""
+        return self._of_document.get(document_id, frozenset())
+
+    def search_text(self, chunk_id: str) -> str:
+        """The text of a chunk that is embedded and indexed."""
+        return self._texts[chunk_id]
+
+    def vectors_of(self, chunk_ids: Sequence[str]) -> np.ndarray:
+        """The vectors of some chunks, float32 [N, D], normalized."""
+        return self._index.vectors()[[self._rows[chunk_id] for chunk_id in chunk_ids]]
 
     def search(self, texts: Sequence[str], k: int) -> list[list[str]]:
         """Ids of the best k chunks for each text, best first."""

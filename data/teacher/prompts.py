@@ -72,5 +72,5 @@ def teacher_prompt(chunks: Sequence[Chunk], kinds: Sequence[Kind]) -> Prompt:
 
 
 def _shown(chunk: Chunk, number: int) -> str:
-    heading = fold_space(" > ".join(chunk.heading_path)) or chunk.document_path
+    heading = fold_space(" > ".join((*chunk.heading_path, *chunk.belongs_to))) or chunk.document_path
     return f"Text {number} ({heading}):\n{chunk.text}"

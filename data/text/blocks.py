@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from data.text.lines import is_stamped, key_of
+from data.text.records import record_kind
+
 _HASH_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)")
 _UNDERLINE = re.compile(r"(={3,}|-{3,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -176,15 +179,19 @@ def _plain_headings(text: str, blocks: list[Block]) -> list[Block]:
     if blocks and not blocks[0].level:
         first = blocks[0]
         title, _, rest = text[first.start : first.end].partition("\n")
-        if _is_short_line(title) and (rest or len(blocks) > 1):
+        # The first field of a record, or the first entry of a log, is not its title.
+        starts_record = is_stamped(title) or record_kind(text[first.start : first.end]) is not None
+        if _is_short_line(title) and (rest or len(blocks) > 1) and not starts_record:
             title_block = Block(first.start, first.start + len(title.rstrip()), 1, title.strip())
             indent = len(rest) - len(rest.lstrip())
             rest_blocks = [Block(first.end - len(rest) + indent, first.end)] if rest else []
             blocks = [title_block, *rest_blocks, *blocks[1:]]
+    fields = [not block.level and bool(key_of(text[block.start : block.end])) for block in blocks]
     alone = [
         not block.level
         and _is_short_line(text[block.start : block.end])
         and (i == 0 or text.count("\n", blocks[i - 1].end, block.start) > 1)
+        and not (fields[i] and any(fields[max(i - 1, 0) : i] + fields[i + 1 : i + 2]))  # a field between fields
         for i, block in enumerate(blocks)
     ]
     # Of several short lines in a row (a list, a poem) only the last can stand above a paragraph.

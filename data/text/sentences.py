@@ -1,16 +1,18 @@
-"""Sentences of English prose, lists and tables, as offsets."""
+"""Sentences of prose, records, lists and tables, as offsets."""
 
 from __future__ import annotations
 
 import re
 
 from data.text.blocks import lines_of
+from data.text.lines import starts_of_lines
 
-_LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S")
 _LINE_OF_ITS_OWN = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\|)")  # a heading, a table row
 _UNDERLINE = re.compile(r"(?:={3,}|-{3,})[ \t]*$")
 # Possessive quantifiers and the lookbehind keep a line of a million dots linear.
-_END = re.compile(r"(?<![.!?…])([.!?…]++)([\"'”’»)\]*_`]*+)(\s++)|(?<![。！？])[。！？]++[」』”’）]*")
+_END = re.compile(
+    r"(?<![.!?…])([.!?…]++)([\"'”’»)\]*_`]*+)(\s++)|(?<![。！？])[。！？]++[」』”’）]*|[।॥။៕។።۔]++(?:\s|$)"
+)
 _NEXT_WORD = re.compile(r"[\"'“‘«(\[*_`]*([\w'’]*)")
 
 
@@ -39,8 +41,10 @@ _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]$")
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Offsets (start, end) of the sentences, in order, without the white space between them.
 
-    Blank lines, list items, headings and table rows always separate; a single line break never does, since prose is
-    wrapped. Every character that is not white space is in exactly one span.
+    Blank lines, list items, headings and table rows always separate. A single line break separates where the lines are
+    records, log lines, columns or a listing (`starts_of_lines` has the rule), and not where prose is wrapped. Within a
+    line, and within wrapped prose, punctuation separates. Every character that is not white space is in exactly one
+    span.
     """
     spans: list[tuple[int, int]] = []
     for start, end in _line_groups(text):
@@ -56,17 +60,25 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 def _line_groups(text: str) -> list[tuple[int, int]]:
     """Runs of lines within which only punctuation separates sentences."""
     groups: list[tuple[int, int]] = []
-    separate = True
+    paragraph: list[tuple[int, str]] = []
+
+    def close_paragraph() -> None:
+        for (offset, line), begins in zip(paragraph, starts_of_lines([line for _, line in paragraph]), strict=True):
+            start = offset if begins else groups.pop()[0]
+            groups.append((start, offset + len(line)))
+        paragraph.clear()
+
     for offset, line in lines_of(text):
         alone = bool(_LINE_OF_ITS_OWN.match(line))
-        if not line.strip():
-            separate = True
-            continue
-        if separate or alone or _LIST_ITEM.match(line):
+        if alone or not line.strip():
+            close_paragraph()
+        if alone:
             groups.append((offset, offset + len(line)))
-        else:
-            groups[-1] = (groups[-1][0], offset + len(line))
-        separate = alone or bool(_UNDERLINE.match(line))
+        elif line.strip():
+            paragraph.append((offset, line))
+            if _UNDERLINE.match(line):
+                close_paragraph()
+    close_paragraph()
     return groups
 
 
@@ -76,7 +88,7 @@ def _ends_sentence(text: str, start: int, end: int, match: re.Match[str]) -> boo
     following = _NEXT_WORD.match(text, match.end(), end)
     assert following is not None
     word = following[1]
-    if word[:1].islower():
+    if word[:1].islower() or (match[1].startswith("....") and word[:1].isdigit()):  # dots that lead to a page number
         return False
     if match[1] != "." or match[2]:
         return True

@@ -33,7 +33,7 @@ from tasks.stages.export import export_model
 from tasks.stages.judge import judge_answers
 from tasks.stages.package import package_dataset
 from tasks.stages.questions import check_questions, prepare_questions
-from tasks.stages.retrieval import cut_chunks, index_chunks, measure
+from tasks.stages.retrieval import check_measured, cut_chunks, index_chunks, measure
 from tasks.stages.robustness import robustness_prompts, score_robustness
 from tasks.stages.sources import (
     import_base,
@@ -62,7 +62,7 @@ def execute(stage: Stage[Any], *args: Any) -> Artifact:
 @dataclass
 class Pipeline:
     """The stages of one run; `artifacts` holds their results so far by name, `rounding` how training rounds weights,
-    `exports` whether the goal includes an export."""
+    `exports` and `evaluates` whether the goal includes an export and the evaluation."""
 
     store: Store
     config: RunConfig
@@ -71,6 +71,7 @@ class Pipeline:
     model: ModelConfig = field(init=False)
     rounding: str | None = field(init=False, default=None)
     exports: bool = field(init=False, default=False)
+    evaluates: bool = field(init=False, default=False)
 
     def sources(self, trains: bool = True) -> None:
         """Read the sources and check settings that would fail later.
@@ -88,7 +89,7 @@ class Pipeline:
         self.rounding = rounding_note(self.store, a["base"], c.training.compute_dtype)
         check_dataset(c)
         if trains:
-            check_training(c, self.model)
+            check_training(c, self.model, self.evaluates)
         if a["base"].kind == "gguf":
             a["base"] = self._run(import_base, a["base"])
         if isinstance(a["base"], Artifact):  # else it is still to be imported
@@ -138,6 +139,8 @@ class Pipeline:
         if c.critic.round_trip is not None:
             self._round_trip()
         a["retrieval"] = self._run(measure, a["questions"], *self.search, c.retrieval)
+        if isinstance(a["retrieval"], Artifact):  # else it is still to be measured
+            check_measured(self.store, a["retrieval"], c.retrieval.min_recall, warns=self.call is execute)
         a["dataset"] = self._run(
             build_dataset,
             a["questions"],
@@ -202,6 +205,7 @@ class Pipeline:
 
     def evaluation(self) -> None:
         """Answer the questions of unseen documents on every rung, and score."""
+        self.evaluates = True
         self.adapter()
         c, a = self.config, self.artifacts
         adapters: dict[LadderModel, Any] = {"base": None, "tuned": a["adapter"]}

@@ -1,4 +1,4 @@
-"""Stages of retrieval: cut chunks, build the index, measure recall of the oracles."""
+"""Stages of retrieval: cut chunks, build the index, measure recall of the oracles; and the check of that recall."""
 
 from dataclasses import asdict
 from functools import partial
@@ -12,12 +12,13 @@ from data.retrieval.index import ChunkIndex
 from data.retrieval.index_kinds import IndexSettings
 from data.retrieval.keywords import KeywordIndex
 from data.retrieval.retriever import RetrievalSettings
+from data.scoring.retrieval_misses import LOW_RECALL, Misses, check_recall, likely_cause, recall_warning
 from data.scoring.retrieval_scores import measure_retrieval, retrieval_table
 from tasks.engine.cache import stage
 from tasks.engine.code import stage_code
 from tasks.engine.keys import stage_key
 from tasks.stages.embedding import embed_missing
-from tasks.stages.json_files import write_json
+from tasks.stages.json_files import read_json, write_json
 from tasks.stages.loading import (
     KEYWORDS,
     open_chunks,
@@ -85,7 +86,7 @@ def index_chunks(
     with store.build("index", settings=settings, inputs=(chunks, embedder)) as build:
         built.save(build.folder)
         if hybrid:
-            KeywordIndex.build(texts).save(build.folder / KEYWORDS)
+            KeywordIndex.build([chunk.keyword_text for chunk in all_chunks]).save(build.folder / KEYWORDS)
         build.count(chunks=len(all_chunks), dimensions=vectors.shape[1])
     return build.artifact
 
@@ -100,16 +101,37 @@ def measure(
     reranker: Artifact | None,
     retrieval: RetrievalSettings,
 ) -> Artifact:
-    """Measure how well retrieval finds the oracles of each part; writes retrieval.json and retrieval.txt (a table)."""
+    """Measure how well retrieval finds the oracles of each part, and their documents.
+
+    Writes retrieval.json, retrieval.txt (a table, and a line where recall is low) and misses.json: counts of the missed
+    questions by what they have in common, and the likely cause.
+    """
     parts = {
         # Unanswerable questions have no oracle.
         part: [question for question in open_questions(store, questions, part) if question.answerable]
         for part in ("train", "validation", "eval")
     }
-    rows = measure_retrieval(open_retriever(store, chunks, index, embedder, reranker, retrieval), parts)
+    retriever = open_retriever(store, chunks, index, embedder, reranker, retrieval)
+    misses = Misses(retriever)
+    rows = measure_retrieval(retriever, parts, misses)
+    counts = misses.counts()
+    cause = likely_cause(rows, counts)
+    warning = recall_warning(rows, cause, LOW_RECALL)
     inputs = tuple(filter(None, (questions, chunks, index, embedder, reranker)))
     with store.build("retrieval", settings=retrieval, inputs=inputs) as build:
         write_json(build.folder / "retrieval.json", rows)
-        (build.folder / "retrieval.txt").write_text(retrieval_table(rows), encoding="utf-8")
+        write_json(build.folder / "misses.json", {**asdict(counts), "cause": cause})
+        shown = f"{retrieval_table(rows)}\nLow recall: {warning}\n" if warning else retrieval_table(rows)
+        (build.folder / "retrieval.txt").write_text(shown, encoding="utf-8")
         build.count(questions=sum(map(len, parts.values())))
     return build.artifact
+
+
+def check_measured(store: Store, retrieval: Artifact, min_recall: float | None, *, warns: bool) -> None:
+    """Warn that a low recall was measured, or refuse; the arguments are those of `check_recall`.
+
+    Raises:
+        UserError: it is below `min_recall`.
+    """
+    rows, misses = (read_json(store.path(retrieval) / name) for name in ("retrieval.json", "misses.json"))
+    check_recall(rows, misses["cause"], min_recall, warns=warns)

@@ -9,6 +9,7 @@ from data.evaluation.judge import verdict_cells
 from data.evaluation.sweep_points import SweepPoint, point_cells
 from data.report.run_answers import GivenAnswer, choose_examples, group_failures, read_answer
 from data.report.run_facts import Figure, Interval, RungDifference, RungScores, Series, Table
+from data.scoring.retrieval_misses import LOW_RECALL, recall_warning
 from data.scoring.retrieval_scores import retrieval_cells
 from data.scoring.scores import METRICS
 from tasks.stages.json_files import read_json
@@ -110,8 +111,11 @@ def robustness_facts(folder: Path) -> list[Figure]:
 
 def retriever_facts(folder: Path) -> Table:
     """Scores of the retriever."""
-    cells = retrieval_cells(read_json(folder / "retrieval.json"))
-    return Table("Retrieval", cells, "how often retrieval finds the oracle; percent, with 95% intervals", words=2)
+    rows = read_json(folder / "retrieval.json")
+    note = "how often retrieval finds the oracle, and a chunk of its document; percent, with 95% intervals"
+    misses = folder / "misses.json"
+    warning = recall_warning(rows, read_json(misses)["cause"], LOW_RECALL) if misses.exists() else ""
+    return Table("Retrieval", retrieval_cells(rows), f"{note}. Low recall: {warning}" if warning else note, words=2)
 
 
 def judge_facts(verdicts: Path) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from data.documents.accounts import FILES_NAME, FileAccount
 from data.documents.chunks import Chunk
 from data.files.jsonl import to_jsonl
 from data.questions.questions import Question
@@ -61,7 +62,8 @@ def made(store: Store) -> dict[str, Artifact]:
     metrics = [{"update": n, "loss": 3.0 / n, "learning_rate": 1e-3 / n} for n in range(1, 1001)]
     metrics[-1]["validation_loss"] = 1.25
     question = Question("q", "When?", "1931", "d", ("It opened in 1931.",), ("c",), "given", "given")
-    ranked = {f"recall_at_{k}": score for k in (1, 3, 5, 10)} | {"mrr": score, "ndcg": score}
+    ranked = {f"{of}recall_at_{k}": score for k in (1, 3, 5, 10) for of in ("", "document_")}
+    ranked |= {"mrr": score, "ndcg": score, "recall_at_5": {**score, "value": 0.25}}
     judged = {"rung": "tuned", "judged": 8, "unreadable": 0, "faithful": None, "agreement": 0.875, "kappa": None}
     judged["correct"] = {"value": 0.625, "low": 0.01, "high": 0.99}
     change = {"metric": "token_f1", "new": 0.5, "standing": None, "change": None, "low": None, "high": None}
@@ -87,7 +89,10 @@ def made(store: Store) -> dict[str, Artifact]:
             "breakdown.json": json.dumps({"by_document": part, "by_kind": {}}),
         },
         "robustness": {"points.json": json.dumps([{**point, "value": n, "questions": 9} for n in (4, 0, 2)])},
-        "retrieval": {"retrieval.json": json.dumps([{"part": "eval", "step": "hybrid", "questions": 1, **ranked}])},
+        "retrieval": {
+            "retrieval.json": json.dumps([{"part": "eval", "step": "hybrid", "questions": 1, **ranked}]),
+            "misses.json": json.dumps({"cause": "chunks say too little: raise chunking.max_tokens"}),
+        },
         "verdicts": {"judge.json": json.dumps([judged])},
         "comparison": {"comparison.json": json.dumps(decided)},
         "export": {"adapter__weights": "w", "merged__weights": "m"},
@@ -131,7 +136,8 @@ def test_the_page_tells_what_was_measured_and_lies_beside_the_record(store: Stor
         "1,000 of 1,000 updates in 1 min 01 s",
         "lowest after update 1,000, 1.25",
         "distractors beside the oracle",
-        "recall@5",
+        "document recall@5",
+        "for 25.0% of 1 questions, and one of its document for 50.0%: chunks say too little: raise chunking.max_tokens",
         f"<mark>{ARABIC}</mark>",
         "the answer differs, though it comes from the oracle",
         "Model 1: the new champion: better.",
@@ -147,6 +153,34 @@ def test_the_page_tells_what_was_measured_and_lies_beside_the_record(store: Stor
     text = (link.resolve().parent / "report.md").read_text(encoding="utf-8")
     assert "12.5" in text
     assert "<script" not in text
+
+
+def test_the_page_of_all_files_lies_beside_the_report_which_links_to_it(store: Store) -> None:
+    files = [
+        FileAccount(f"{NASTY}.pdf", "unreadable", reason="damaged PDF"),
+        FileAccount("a.html", "read", 1, 900, {"menus": 100}),
+    ]
+    documents = file_artifact(store, "documents", **{FILES_NAME: to_jsonl(files).decode()})
+    record = run(store, {**made(store), "documents": documents})
+    link = leave_report(store, record)
+    assert link is not None
+    latest = store.work_dir / "latest" / "documents.html"
+    assert latest.resolve() == store.work_dir / "runs" / record.name / "documents.html"
+    page = latest.read_text(encoding="utf-8")
+    assert "damaged PDF" in page and "menus 100" in page and "<script" not in page
+    assert f"artifacts/documents/{documents.digest}/files.jsonl" in page and record.name in page
+    assert (store.work_dir / "latest" / "documents" / FILES_NAME).exists()
+    report = link.read_text(encoding="utf-8")
+    assert 'href="documents.html"' in report and 'href="report.html"' in page
+    assert "900 kept, 100 left out on purpose (10.0%): menus 100" in report and "2: 1 unreadable, 1 read" in report
+    assert "900 kept" in (link.resolve().parent / "report.md").read_text(encoding="utf-8")
+
+    (store.path(documents) / FILES_NAME).write_text("[")
+    assert "The files cannot be shown" in " ".join(gather(store, record, DEFAULTS).missing)
+    assert "cannot be shown" in (leave_report(store, record) or Path()).read_text(encoding="utf-8")
+    without = run(store, made(store))
+    assert not latest.exists(), "the page of another run's documents"
+    assert 'href="documents.html"' not in (leave_report(store, without) or Path()).read_text(encoding="utf-8")
 
 
 def test_what_is_removed_or_damaged_is_named_and_the_rest_is_shown(store: Store) -> None:

@@ -39,6 +39,10 @@ def random_text(rng: random.Random) -> str:
                 "\n".join(f"- item {i} is {words(rng.randint(1, 9))}" for i in range(rng.randint(1, 6))),
                 "```\n# no heading\n\ncode\n```",
                 "x" * rng.randint(1, 400),
+                "\n".join(f"key {i}: {words(rng.randint(1, 30))}" for i in range(rng.randint(2, 6))),
+                "\n".join(f"name: {words(rng.randint(1, 20))}\n  note = a, b" for _ in range(rng.randint(2, 4))),
+                "\n".join(f"2026-03-0{i} 12:00 {words(9)}\n  at a place" for i in range(1, rng.randint(2, 6))),
+                "| a | b |\n|---|---|\n" + "\n".join(f"| {words(rng.randint(1, 20))} | x |" for _ in range(4)),
                 "Short line",
             ]
         )

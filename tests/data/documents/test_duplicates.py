@@ -60,6 +60,41 @@ def test_the_headings_count():
     assert collapsed(("a.md", f"# Library\n\n{TERMS}"), ("b.md", f"# Museum\n\n{TERMS}")) == [("b.md", "a.md")]
 
 
+CARD = (
+    "endpoint: tidal forecast\nmethod: a call by the library of the harbour office\nauthentication: the key that the "
+    "harbour office gives to each caller\nerrors: the same as those of all other endpoints of the harbour office\n"
+    "owner: the second desk of the harbour office"
+)
+
+
+@pytest.mark.parametrize(("old", "new"), [("tidal", "solar"), ("second", "third")])
+def test_records_that_differ_in_a_word_of_a_field_are_kept_apart(old, new):
+    assert collapsed(("a.md", CARD), ("b.md", CARD.replace(old, new))) == []
+    text = f"# Calls\n\n{TERMS}\n\n{CARD}"
+    assert collapsed(("a.md", text), ("b.md", text.replace(old, new))) == [("b.md", "a.md")], "the terms alone"
+
+
+def test_records_of_documents_with_other_titles_are_kept_apart():
+    hours = "opens: at nine\ncloses: at five\nfee: three crowns"
+    assert collapsed(("mill.md", hours), ("library.md", hours)) == []
+    assert collapsed(("mill.md", TERMS), ("library.md", TERMS)) == [("library.md", "mill.md")]
+    assert collapsed(("a.md", hours), ("a/a.md", hours.upper())) == [("a/a.md", "a.md")]
+
+
+def test_equal_parts_of_other_records_are_kept_apart():
+    """The middle of a long record says nothing of what it belongs to."""
+    rest = f"terms: {TERMS} {TERMS}"
+    assert collapsed(("a.md", f"name: winch\n{rest}"), ("b.md", f"name: kiln\n{rest}")) == []
+    assert len(collapsed(("a.md", f"name: winch\n{rest}"), ("b.md", f"name: winch\n{rest}"))) == 2
+
+
+def test_rows_of_tables_and_entries_of_logs_that_differ_in_a_word_are_kept_apart():
+    table = "| who | pays |\n| --- | --- |\n" + "\n".join(f"| {word} | the fee |" for word in OTHER.split()[-6:])
+    assert collapsed(("a.md", table), ("b.md", table.replace("sell", "eat"))) == []
+    log = "\n".join(f"2026-03-01 12:00:00 {word} is opened by the keeper" for word in ("the gate", "the sluice"))
+    assert collapsed(("a.log", log), ("b.log", log.replace("sluice", "door"))) == []
+
+
 def test_scripts_without_spaces():
     text = (
         "磨坊位于河边，由十九个农场共同拥有。春天水位太高时，磨坊停止工作，磨坊主修理他的船。会员按袋付费，三月结算。"

@@ -51,7 +51,9 @@ def accepted(name, grammar, output):
         (["Der Müller „schläft“ – naïve café 北京。"], None),
         (["水车转。"], None),
         (["| 1 | 2 |"], None),
-        (['- two {not} [a] /regex/ \\ "x" %json'], None),
+        (['two {not} [a] /regex/ \\ "x" %json'], None),
+        (['one\n- two {not} [a] /regex/ \\ "x" %json'], None),
+        (["The mill\n\nIt opened in 1931."], None),
         (["Bells \x07 ring \u2028 twice \ufeff 😀 \x7f here.\r\nThey \x00 stop\tthen."], None),
         ([], None),
     ],
@@ -70,6 +72,9 @@ def test_what_is_trained_may_be_written(name, quotes, reason):
         "It opened",  # half a sentence
         "It opened in 1931. It costs £3.50 (or less); see fig. 2.",  # of two chunks
         "it opened in 1931.",
+        "- one",  # the mark of a list, of a heading, the line below a head
+        "# The mill",
+        "|---|---|",
         "",
         " ",
     ],

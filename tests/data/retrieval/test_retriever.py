@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from data.retrieval.index import ChunkIndex
 from data.retrieval.keywords import KeywordIndex
 from data.retrieval.reranker import ScorePairs, load_reranker
 from data.retrieval.retriever import RetrievalSettings, Retriever, fuse
-from data.scoring.retrieval_scores import measure_retrieval, retrieval_table, score_ranking
+from data.scoring.retrieval_scores import RECALL_AT, measure_retrieval, retrieval_table, score_ranking
 from testing.raft_corpus import make_chunk, make_question
 from testing.small_rerankers import reranker_folder
 
@@ -116,6 +117,16 @@ def test_scores_of_a_ranking():
     assert set(score_ranking([], ["a"]).values()) == {0.0}
 
 
+def test_a_document_is_found_by_any_of_its_chunks():
+    """The document may be found where the chunk is not."""
+    scores = score_ranking(["x", "of-it", "y"], ["a"], {"a", "of-it"})
+    assert [scores[f"recall_at_{k}"] for k in RECALL_AT] == [0, 0, 0, 0]
+    assert [scores[f"document_recall_at_{k}"] for k in RECALL_AT] == [0, 1, 1, 1]
+    # One of two oracles is half of the chunks that are wanted, and the whole document.
+    both = score_ranking(["a"], ["a", "b"], {"a", "b"})
+    assert (both["recall_at_5"], both["document_recall_at_5"]) == (0.5, 1)
+
+
 def test_every_step_and_part_is_measured(chunks, index, keywords, embedder):
     retriever = Retriever(chunks, index, embedder.embed, RetrievalSettings(hybrid=True), keywords)
     train = [make_question("QX-17", ("code",), "oil", ("x",)), make_question("goats", ("goat",), "twice", ("y",))]
@@ -128,6 +139,19 @@ def test_every_step_and_part_is_measured(chunks, index, keywords, embedder):
     assert rows[1]["recall_at_1"]["value"] == 1 and rows[1]["mrr"] == {"value": 1, "low": 1, "high": 1}
     table = retrieval_table(rows)
     assert table.splitlines()[0].split("|")[1].strip() == "questions" and "100.0 (100.0 to 100.0)" in table
+    assert "document recall@5" in table.splitlines()[0]
+    older = [{key: value for key, value in row.items() if "document" not in key} for row in rows]
+    assert "recall@5" in retrieval_table(older) and "document" not in retrieval_table(older)
+
+
+def test_recall_by_document_is_measured_apart_from_that_by_chunk(index, keywords, embedder):
+    chunks = [make_chunk(name, text, "a" if name in ("boat", "ferry") else name) for name, text in TEXTS.items()]
+    retriever = Retriever(chunks, index, embedder.embed, RetrievalSettings(hybrid=False))
+    asked = replace(
+        make_question("boat", ("ferry",), "x", ("y",)), question="Whom does the boat carry?", document_id="a"
+    )
+    (row,) = measure_retrieval(retriever, {"eval": [asked]})
+    assert (row["recall_at_1"]["value"], row["document_recall_at_1"]["value"]) == (0, 1)
 
 
 def test_the_same_texts_give_the_same_bytes_in_every_process(tmp_path):
