@@ -34,6 +34,7 @@ _TEX_HEADING = re.compile(
     r"[ \t]*\\(part|chapter|section|subsection|subsubsection|paragraph)\*?(?:\[[^\]]*\])?\{(.*)\}[ \t]*"
 )
 _TEX_LEVELS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5}
+_TEX_END = r"\end{document}"
 _TEX_VERBATIM = re.compile(r"\\(begin|end)\{(verbatim|lstlisting|minted|Verbatim|alltt|comment)\*?\}")
 
 _Lines = Iterator[str]
@@ -178,7 +179,7 @@ def _fenced(block: list[str]) -> _Lines:
 
 def _tex(lines: list[str], left_out: Counter[str]) -> _Lines:
     verbatim = ""
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         found = _TEX_VERBATIM.search(line)
         if verbatim:
             ends = found is not None and found[1] == "end" and found[2] == verbatim
@@ -203,5 +204,9 @@ def _tex(lines: list[str], left_out: Counter[str]) -> _Lines:
             if verbatim != "comment":
                 yield from (kept, _FENCE)
             continue
+        if _TEX_END in kept:
+            left_out["text after the end"] += len(" ".join(" ".join(lines[number:]).split()))
+            yield kept
+            return
         heading = _TEX_HEADING.fullmatch(kept)
         yield f"{'#' * _TEX_LEVELS[heading[1]]} {heading[2]}" if heading else kept

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from itertools import count, islice
+from itertools import count, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from data.files.hub_errors import is_full, translated
 _DELIMITERS = (",", ";", "\t")
 _SHOWN = 12  # names in a message
 _TRIED_ROWS = 20
+_SEPARATOR = re.compile(r"[\"']?sep=(.)[\"']?\r?\n")  # a line that tells Excel what separates the cells
 
 
 def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
@@ -30,11 +32,15 @@ def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Unr
     Without a text column each row is read as lines of "head: value".
     """
     decoded = decode(raw, settings.encoding)
-    heads = {delimiter: _head(decoded.text, delimiter) for delimiter in _DELIMITERS}
-    delimiter = next((mark for mark in _DELIMITERS if settings.text_column in heads[mark]), None)
+    delimiters = _DELIMITERS
+    if named := _SEPARATOR.match(decoded.text):
+        delimiters = (named[1],)
+        decoded = replace(decoded, text=decoded.text[named.end() :])
+    heads = {delimiter: _head(decoded.text, delimiter) for delimiter in delimiters}
+    delimiter = next((mark for mark in delimiters if settings.text_column in heads[mark]), None)
     records = delimiter is None and reads_records(max(heads.values(), key=len), settings)
     if delimiter is None:
-        delimiter = _likeliest_delimiter(decoded.text)
+        delimiter = _likeliest_delimiter(decoded.text, delimiters)
     if not records:
         check_columns(heads[delimiter], settings)
     with _field_limit(settings.max_document_characters):
@@ -58,7 +64,7 @@ def _csv_rows(
             continue
         if not row:
             continue
-        if len(row) != len(head):
+        if len(row) != len(head) and not records:
             yield UnreadPart(str(number), f"{len(row)} cells, but the header has {len(head)}: correct the row")
         else:
             yield from row_documents(head, row, settings, str(number), records)
@@ -70,9 +76,10 @@ def row_documents(
     """The document of a row of cells: its text column, or all its cells."""
     if not records:
         yield from _documents([dict(zip(head, row, strict=True))], settings, part)
-    elif text := record_text(zip(head, row, strict=True)):
-        title = dict(zip(head, row, strict=True)).get(settings.title_column or "")
-        yield Extracted(text, " ".join(title.split()) if title else None, part=part)
+    elif text := record_text(zip_longest(head, row, fillvalue="")):
+        title = dict(zip(head, row, strict=False)).get(settings.title_column or "")
+        said = () if len(row) == len(head) else (f"{len(row)} cells, but the header has {len(head)}",)
+        yield Extracted(text, " ".join(title.split()) if title else None, part=part, remarks=said)
 
 
 def reads_records(head: Sequence[str], settings: DocumentSettings) -> bool:
@@ -82,7 +89,7 @@ def reads_records(head: Sequence[str], settings: DocumentSettings) -> bool:
     return not named and default not in head and any(head)
 
 
-def _likeliest_delimiter(text: str) -> str:
+def _likeliest_delimiter(text: str, delimiters: Sequence[str]) -> str:
     """The one under which the most rows have as many cells as the header."""
 
     def fitting(delimiter: str) -> tuple[int, int]:
@@ -93,7 +100,7 @@ def _likeliest_delimiter(text: str) -> str:
         width = len(rows[0]) if rows else 0
         return sum(len(row) == width > 1 for row in rows), width
 
-    return max(_DELIMITERS, key=fitting)
+    return max(delimiters, key=fitting)
 
 
 @contextmanager
@@ -269,7 +276,7 @@ def _with_remarks(
     said = not remarks
     for item in items:
         if not said and isinstance(item, Extracted):
-            item = replace(item, counts=decoded.counts, remarks=remarks)
+            item = replace(item, counts=decoded.counts, remarks=(*remarks, *item.remarks))
             said = True
         yield item
 

@@ -24,6 +24,7 @@ _REPLACED = "\ufffd"
 _MOST_BAD = 0.01  # of the characters; with more bytes that do not fit, the encoding is another
 _SHORT = 10  # characters; a shorter text with one bad byte has another encoding
 _ISO_2022_JP = re.compile(rb"\x1b\$[@B]")
+_TERMINAL = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\))")
 _BINARY = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _MOST_BINARY = 0.02  # of the bytes may be control characters
 
@@ -54,9 +55,11 @@ class Decoded:
 
 
 def read_text(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
-    """Plain text, unchanged."""
+    """Plain text, unchanged but for what terminals take for commands, such as colours."""
     decoded = decode(raw, settings.encoding)
-    yield Extracted(decoded.text, counts=decoded.counts, remarks=decoded.remarks)
+    text = _TERMINAL.sub("", decoded.text)
+    left_out = {"terminal commands": len(decoded.text) - len(text)} if len(text) < len(decoded.text) else {}
+    yield Extracted(text, counts=decoded.counts, remarks=decoded.remarks, left_out=left_out)
 
 
 def decode(raw: bytes, declared: str | None, *, sure: bool = True) -> Decoded:

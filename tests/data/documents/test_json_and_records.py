@@ -38,9 +38,11 @@ def test_csv_rows_without_a_text_column_are_lines(delimiter):
 
 def test_csv_records_have_titles_and_faults_as_other_rows():
     raw = b"name,price\nRye,3\nragged\nOats,4\n"
-    first, fault, last = read_csv(raw, DocumentSettings(title_column="name"))
+    first, short, last = read_csv(raw, DocumentSettings(title_column="name"))
     assert (first.title, last.title, last.text) == ("Rye", "Oats", "name: Oats\nprice: 4")
-    assert isinstance(fault, UnreadPart)
+    assert (short.text, short.remarks) == ("name: ragged", ("1 cells, but the header has 2",))
+    (long,) = read_csv(b"name,price\nRye,3,fresh\n", DEFAULT)
+    assert long.text == "name: Rye\nprice: 3\nfresh" and len(long.remarks) == 2
     with pytest.raises(Unreadable, match=r"no column 'body' \(it has 'name', 'price'\)"):
         list(read_csv(raw, DocumentSettings(text_column="body")))
     with pytest.raises(Unreadable, match=r"no column 'text'"):
@@ -53,6 +55,12 @@ def test_the_delimiter_of_records_is_the_one_that_fits_the_rows():
         ("1", "Name: Nora\nOrt, Land: Ostrand, Norge"),
         ("2", "Name: Bo\nOrt, Land: Brine"),
     ]
+
+
+def test_csv_may_say_what_separates_its_cells():
+    raw = b"sep=;\r\nname;price, in crowns\r\nRye;3,50\r\n"
+    assert one(read_csv(raw, DEFAULT)).text == "name: Rye\nprice, in crowns: 3,50"
+    assert one(read_csv(b"sep=|\ntext|x\nA, B|c\n", DEFAULT)).text == "A, B"
 
 
 # JSON

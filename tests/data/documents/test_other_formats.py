@@ -153,6 +153,13 @@ def test_other_markups_have_headings_listings_and_no_comments(reader, text, read
     assert item.left_out == {"comments": left_out}
 
 
+def test_text_after_the_end_of_tex_and_commands_of_terminals_are_left_out():
+    item = one(read_tex(b"A\n\\end{document}\nnot set\n", DEFAULT))
+    assert (item.text, item.left_out) == ("A\n\\end{document}", {"text after the end": 7})
+    (log,) = READERS[".log"](b"\x1b[1;31mfail\x1b[0m \x1b]0;title\x07end", DEFAULT)
+    assert log.text == "fail end" and log.left_out == {"terminal commands": 21}
+
+
 def test_a_child_gives_back_what_a_reader_gives():
     files = {
         ".ipynb": json.dumps({"cells": [{"cell_type": "markdown", "source": "A.<!-- b -->"}]}).encode(),
