@@ -14,7 +14,7 @@ from user_error import UserError
 
 MEGABYTE = 1_000_000
 # Formats without markup: a short line by itself is a heading.
-_PLAIN = (".txt", ".text", ".pdf")
+_PLAIN = (".txt", ".text", ".log", ".pdf", ".rtf")
 
 
 class DocumentSettings(BaseModel):
@@ -25,7 +25,10 @@ class DocumentSettings(BaseModel):
     text_column: str = Field(
         default="text",
         min_length=1,
-        description="The column of CSV, JSONL, Parquet and datasets that holds the text; each row is a document.",
+        description=(
+            "The column of tables, JSON, JSONL, Parquet and datasets that holds the text; each row is a document. "
+            'Rows of a table or of JSON without a column "text" are read as lines of "head: value".'
+        ),
     )
     title_column: str | None = Field(
         default=None, min_length=1, description="The column that holds the title; null: the text's first heading."
@@ -47,7 +50,9 @@ class DocumentSettings(BaseModel):
     follow_links: bool = Field(default=False, description="Follow links out of the corpus folder.")
     max_file_bytes: int = Field(default=64 * MEGABYTE, ge=1, description="Largest file that is read.")
     max_unpacked_bytes: int = Field(
-        default=256 * MEGABYTE, ge=1, description="Largest unpacked size of a DOCX, PPTX, PDF or Parquet file."
+        default=256 * MEGABYTE,
+        ge=1,
+        description="Largest unpacked size of a file that is an archive, of a PDF, or of a Parquet file.",
     )
     seconds_per_file: float = Field(
         default=60,
