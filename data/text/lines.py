@@ -43,8 +43,8 @@ def starts_of_lines(lines: Sequence[str]) -> list[bool]:
       settings, a transcript); a line without a key continues a value if it is indented deeper than the line with the
       key, or begins in lower case below a long line;
     - half of the lines, and at least two, begin with a date, a time, an address or a log level;
-    - four of five lines have columns (a tab, three spaces, dot leaders), or all have equally many ";", "|" or "," (without
-      a space behind it);
+    - four of five lines have columns (a tab, three spaces, dot leaders), or all have equally many ";", "|" or "," that
+      no space follows;
     - three of five lines, and at least three, end as code does: in brackets, ";", "," or a backslash;
     - all lines are short and of uneven length, none but the last ends a sentence, and few begin in lower case: names,
       titles, values.
