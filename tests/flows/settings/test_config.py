@@ -25,6 +25,7 @@ def test_yaml_then_options_then_sets(tmp_path):
         ("- 1\n", [], "must be a mapping of settings"),
         ("a: [", [], "is not valid YAML"),
         ("", ["lora.rank"], "write it as group.key=value"),
+        ("grounding:\n  reject_unquoted: false\n", [], r"set grounding\.evidence to verbatim"),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path, text, sets, message):
@@ -33,6 +34,12 @@ def test_what_is_wrong_is_one_line(tmp_path, text, sets, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_config(path, {}, sets)
     assert "\n" not in str(caught.value)
+
+
+def test_a_setting_of_earlier_versions_that_means_the_default_is_told(caplog):
+    config = load_config(None, {}, ["grounding.reject_unquoted=true"])
+    assert config.grounding.evidence == "verbatim"
+    assert "grounding.reject_unquoted=true is the default now" in caplog.text
 
 
 def test_missing_file():
