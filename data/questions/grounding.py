@@ -202,7 +202,7 @@ def _draft(
 
     named = None if raw.document is None else _named(raw.document, library)
     near = found if named is None else named.chunks
-    where = "the retrieved chunks" if named is None else named.document.path
+    where = "what was retrieved" if named is None else named.document.path
     if is_abstention(raw.answer):
         candidates = nearest_chunks(raw.question, "", near[:1] if named is None else near, library)
         return _QuestionDraft(raw, raw.answer, tied_by, "none", _at_least_one(candidates, where))

@@ -163,5 +163,5 @@ def write_parts(
     evidence = Counter(kind for questions in parts.values() for kind in map(evidence_of, questions))
     kinds = {kind: evidence[kind] for kind in EVIDENCE}
     (build.folder / "evidence.json").write_text(json.dumps(kinds, indent=1) + "\n", encoding="utf-8")
-    build.count(**{f"evidence: {kind}": count for kind, count in kinds.items()})
+    build.count(**{f"evidence: {kind}": count for kind, count in kinds.items() if count})
     build.count(**{f"rejected: {reason}": count for reason, count in count_reasons(rejected).items()})

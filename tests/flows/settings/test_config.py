@@ -35,6 +35,7 @@ def test_yaml_then_options_then_sets(tmp_path):
             ["questions.fields=answer=a"],
             r"question_file\.fields: 'a' is no field of a question \(is a=answer meant",
         ),
+        ("grounding:\n  reject_unquoted: false\n", [], r"set grounding\.evidence to verbatim"),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path, text, sets, message):
@@ -63,6 +64,12 @@ def test_how_a_question_file_is_read_is_set_as_part_of_it(tmp_path, text, sets):
     config = load_config(path, {}, sets)
     assert config.questions == "q.jsonl" and config.question_file.strict
     assert config.question_file.fields == {"prompt": "question", "completion": "answer"}
+
+
+def test_a_setting_of_earlier_versions_that_means_the_default_is_told(caplog):
+    config = load_config(None, {}, ["grounding.reject_unquoted=true"])
+    assert config.grounding.evidence == "verbatim"
+    assert "grounding.reject_unquoted=true is the default now" in caplog.text
 
 
 def test_missing_file():
