@@ -247,9 +247,13 @@ def test_form_fields_stand_where_they_are_filled_in():
         "/FT /Ch /Ff 131072 /T (season) /Opt [(winter) (summer)] /V (summer) /Rect [120 300 300 320]",
         yes,
         no,
+        "/FT /Tx /T (hidden) /F 2 /V (Unseen) /Rect [120 200 300 220]",
+        "/FT /Tx /T (secret) /Ff 8192 /V (sesame) /Rect [120 150 300 170]",
     )
     labels = shown("Full name:", 50, 700) + shown("Fee paid", 80, 658) + shown("Fee late", 80, 638)
-    lines = read(labels, fields=fields).text.split("\n")
+    item = read(labels, fields=fields)
+    assert item.left_out == {"hidden form fields": 12}
+    lines = item.text.split("\n")
     assert [line for line in lines if line] == [
         "Full name: Jon Arde",
         "☒ Fee paid",
