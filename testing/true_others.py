@@ -122,7 +122,8 @@ def _odt(paragraphs: Paragraphs) -> TrueFile:
 <table:table><table:table-row><table:table-cell><text:p>Berth</text:p></table:table-cell><table:table-cell><text:p>Price
 </text:p></table:table-cell></table:table-row><table:table-row><table:table-cell><text:p>A1</text:p></table:table-cell>
 <table:table-cell><text:p>310</text:p></table:table-cell></table:table-row></table:table>
-<text:p>{c}</text:p>"""
+<text:p>{c}</text:p><text:section text:display="none"><text:p>hidden: code 7742</text:p></text:section>
+<text:p><text:span>in a </text:span><text:a href="x">link</text:a></text:p>"""
     content = (
         f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {names} office:version="1.3"><office:body>'
     )
@@ -154,6 +155,7 @@ def _odt(paragraphs: Paragraphs) -> TrueFile:
             "Berth Price",
             "A1 310",
             c,
+            "in a link",
         ),
         ("1", "an editor's remark", "[^1]:", "[^1]", "^1"),
         "lists in lists, a note in a sentence, deleted text",
@@ -176,6 +178,24 @@ def _rtf(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         ).encode("ascii"),
         ("Heading", a, curly, "Price: 45 €", "next line", note, "Berth Price", "A1 310", b),
         hard="escaped letters, a note, a hidden run, a table",
+    )
+    a, b = paragraphs.take(2)
+    field = r"{\field{\*\fldinst HYPERLINK \"https://example.org\"}{\fldrslt the list}}"
+    picture = r"{\pict\pngblip\picw9\pich9 89504e470d0a1a0a" + "00" * 200 + "}"
+    raw = (
+        r"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0 Arial;}{\f1\fcharset128 MS Gothic;}}{\stylesheet{\s1 heading 1;}}"
+        r"{\header Running title\par}" + a + r" See " + field + r".\par {\listtext\'b7\tab}first point\par "
+        r"{\listtext\'b7\tab}second point\par "
+        + picture
+        + r"{\*\shppict nothing}\uc2\u8364 EU 5\uc1, \u-10179?\u-8704?\par "
+        r"{\deleted gone: code 7741}\f1 \'90\'85\'8e\'d4\f0\par " + b + r"\emdash \ldblquote so\rdblquote\par}"
+    )
+    yield TrueFile(
+        "fields.rtf",
+        raw.encode("ascii"),
+        (f"{a} See the list.", "first point", "second point", "€ 5, 😀", "水車", f"{b}—“so”"),
+        ("Running title", "\u00b7", "•"),
+        "a link, a picture, lists, pairs of half letters, Japanese bytes, deleted text",
     )
     texts = FOREIGN["russian"]
     written = r"\par ".join("".join(_rtf_letter(letter) for letter in text) for text in texts)
