@@ -109,7 +109,8 @@ def _fields(name: str, draw: random.Random) -> dict[str, str]:
     )
     answered = (f"{draw.choice(_WORDS)}_{draw.choice(('id', 'date', 'sum', 'state'))}" for _ in range(24))
     changes = (
-        f"{draw.randrange(2019, 2026)}: {draw.choice(_ADJECTIVES)} {draw.choice(_WORDS)} {draw.choice(('added', 'removed'))}"
+        f"{draw.randrange(2019, 2026)}: {draw.choice(_ADJECTIVES)} {draw.choice(_WORDS)} "
+        f"{draw.choice(('added', 'removed'))}"
         for _ in range(10)
     )
     return {

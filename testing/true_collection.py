@@ -23,6 +23,7 @@ from testing.true_rows import row_files
 from testing.true_sites import site_files
 from testing.true_slides import slide_files
 from testing.true_sources import source_files
+from testing.true_templates import template_files
 from testing.true_texts import Paragraphs
 from testing.true_variants import variant_files
 from testing.true_wrappers import wrapper_files
@@ -51,6 +52,7 @@ def all_files() -> list[TrueFile]:
         row_files,
         other_files,
         variant_files,
+        template_files,
     )
     paragraphs = Paragraphs()
     files = [file for builder in builders for file in builder(paragraphs)]

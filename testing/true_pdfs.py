@@ -241,7 +241,7 @@ def text_at(lines: Sequence[str], top: int = TOP) -> str:
 
 def at(x: float, y: float, line: str) -> str:
     """Content that draws a line at a place."""
-    return f"BT /F1 11 Tf {x} {y} Td ({escaped(line)}) Tj ET\n"
+    return f"BT /F1 11 Tf {x} {y} Td ({escaped(line)}) Tj ET\n"  # "ETBT" would be no operator
 
 
 def _words(text: str, top: int) -> str:

@@ -176,7 +176,7 @@ def _results(record: RunRecord) -> dict[str, Artifact]:
 def _sweep(store: Store, record: RunRecord) -> Path | None:
     """The folder of the run's sweep, or None if a later sweep replaced it."""
     folder = store.work_dir / SWEEPS / record.goal
-    if not (folder / MANIFEST).exists():
+    if Path(record.goal).name != record.goal or not (folder / MANIFEST).exists():
         return None
     compared = Manifest.model_validate_json((folder / MANIFEST).read_bytes()).inputs
     return folder if set(compared) <= set(record.artifacts.values()) else None
