@@ -1,4 +1,4 @@
-"""The other suffixes of a format: documents with macros, templates, slide shows, OpenDocument sheets and slides."""
+"""The rarer suffixes of a format: sheets with macros, and OpenDocument's sheets and slides."""
 
 import io
 import zipfile
@@ -6,13 +6,10 @@ from collections.abc import Iterator
 
 from testing.small_files import rezipped
 from testing.true_files import TrueFile
-from testing.true_office import new, saved
 from testing.true_others import opendocument
 from testing.true_slides import LABELS
 from testing.true_texts import Paragraphs
 
-_WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
-_SLIDES = "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
 _SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"
 _MACROS = "application/vnd.ms-{}.macroEnabled.main+xml"
 
@@ -20,28 +17,7 @@ _MACROS = "application/vnd.ms-{}.macroEnabled.main+xml"
 def variant_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     """Files of the rarer suffixes."""
     import openpyxl
-    import pptx
 
-    for suffix, kind in (
-        (".docm", _MACROS.format("word.document")),
-        (".dotx", _WORD.replace("document.main", "template.main")),
-    ):
-        texts = tuple(paragraphs.take(2))
-        document = new()
-        for text in texts:
-            document.add_paragraph(text)
-        yield TrueFile(f"variant{suffix}", _renamed(saved(document), _WORD, kind), texts)
-    for suffix, kind in (
-        (".pptm", _MACROS.format("powerpoint.presentation")),
-        (".ppsx", _SLIDES.replace("presentation.main", "slideshow.main")),
-    ):
-        (text,) = paragraphs.take()
-        deck = pptx.Presentation()
-        slide = deck.slides.add_slide(deck.slide_layouts[1])
-        slide.shapes.title.text, slide.placeholders[1].text = "A variant", text
-        file = io.BytesIO()
-        deck.save(file)
-        yield TrueFile(f"variant{suffix}", _renamed(file.getvalue(), _SLIDES, kind), ("A variant", text), LABELS)
     (text,) = paragraphs.take()
     book = openpyxl.Workbook()
     book.active.append(["Port", "Note"])
