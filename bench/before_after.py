@@ -10,17 +10,12 @@ the commit over that of this tree: above 1, this tree is faster.
 """
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from bench.machine import describe_machine
+from bench.trees import in_turns, print_figures
 
-ROOT = Path(__file__).parents[1]
 _VOCABULARY = 49152
 # Runs in either tree, by what both have: no import of this package.
 _WORK = """
@@ -79,48 +74,20 @@ print(json.dumps({"training": training, "answering": timed(answer, 2)}))
 """
 
 
-def measure(commit: str, rounds: int) -> dict[str, tuple[float, float]]:
-    """Run both trees in turns; returns work -> median seconds of the commit and of this tree."""
+def main() -> None:
+    """Print the figures."""
     from jora_model.formats.base import resolve_base
     from jora_model.formats.gguf_import import import_gguf
 
-    found: dict[str, dict[str, list[float]]] = {"before": {}, "after": {}}
-    with tempfile.TemporaryDirectory() as folder:
-        base, before = Path(folder) / "base", Path(folder) / "before"
-        import_gguf(resolve_base("embedded"), base)
-        subprocess.run(["git", "worktree", "add", "--detach", str(before), commit], cwd=ROOT, check=True)
-        try:
-            for number in range(rounds):
-                trees = [("before", before), ("after", ROOT)]
-                for name, tree in trees if number % 2 == 0 else trees[::-1]:
-                    for work, seconds in _run(tree, base).items():
-                        found[name].setdefault(work, []).extend(seconds)
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(before)], cwd=ROOT, check=True)
-    return {
-        work: (statistics.median(found["before"][work]), statistics.median(found["after"][work]))
-        for work in found["after"]
-    }
-
-
-def _run(tree: Path, base: Path) -> dict[str, list[float]]:
-    environment = {**os.environ, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", _WORK, str(base), str(_VOCABULARY)]
-    done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    seconds: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return seconds
-
-
-def main() -> None:
-    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit", help="the commit to compare with")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     print(describe_machine("jax", "jaxlib"))
-    for work, (before, after) in measure(given.commit, given.rounds).items():
-        print(f"{work}: {before:.3f} s before, {after:.3f} s now")
-        print(f"figure {work}_speed {before / after:.3f}")
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder) / "base"
+        import_gguf(resolve_base("embedded"), base)
+        print_figures(in_turns(given.commit, given.rounds, _WORK, (str(base), str(_VOCABULARY))))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import typer
 
 from flows.settings.config import RunConfig
 from tasks.records.records import RunRecord, find_run
-from tasks.records.runs import Results
+from tasks.records.runs import DOCUMENTS, Results
 from tasks.store.store import Store
 from tasks.workdir.run_report import publish_report, write_report
 from user_error import UserError
@@ -21,6 +21,8 @@ def report_run(store: Store, record: RunRecord, results: Results, log: Any) -> N
 
     if (page := leave_report(store, record, log)) is None:
         return
+    if (documents := page.with_name(DOCUMENTS)).exists():
+        results.paths["files"] = documents
     results.paths["report"] = page
     try:
         show_report_in_prefect(store, record)

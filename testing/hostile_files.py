@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from testing.small_files import pdf, rezipped
+from testing.small_pdf import raw_pdf
 
 PROSE = "The mill by the river grinds the grain of nineteen farms, and rests in March when the water is too high. "
 SECRET = "this-must-not-be-read"
@@ -92,30 +93,18 @@ def _xml_bomb(entity: str) -> bytes:
     return rezipped(_docx(), {"word/document.xml": text.encode()})
 
 
-def _raw_pdf(objects: list[bytes]) -> bytes:
-    """A PDF of these objects; the first is its catalog."""
-    body, offsets = b"%PDF-1.7\n", []
-    for number, content in enumerate(objects, start=1):
-        offsets.append(len(body))
-        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    size = len(objects) + 1
-    trailer = b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (size, len(body))
-    return body + b"xref\n0 %d\n0000000000 65535 f \n%s" % (size, table) + trailer
-
-
 def _pdf_bomb() -> bytes:
     """One page whose content unpacks to 400 MB."""
     packer = zlib.compressobj(9)
     packed = b"".join(packer.compress(bytes(4_000_000)) for _ in range(100)) + packer.flush()
     stream = b"<< /Length %d /Filter /FlateDecode >>\nstream\n%s\nendstream" % (len(packed), packed)
     page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R >>"
-    return _raw_pdf([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>", page, stream])
+    return raw_pdf([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>", page, stream])
 
 
 def _pdf_cycle() -> bytes:
     """A page tree that holds itself."""
-    return _raw_pdf([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R] /Count 9 >>"])
+    return raw_pdf([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R] /Count 9 >>"])
 
 
 def laughing_pdf(depth: int = 60, pages: int = 1_000) -> bytes:
@@ -136,7 +125,7 @@ def laughing_pdf(depth: int = 60, pages: int = 1_000) -> bytes:
     font = b"/Resources << /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
     last = b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] " + font
     objects.append(b"<< %s /Length 26 >>\nstream\nBT /F 9 Tf (Ha) Tj ET     \nendstream" % last)
-    return _raw_pdf(objects)
+    return raw_pdf(objects)
 
 
 def _disguised_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The critic: keeps the good questions, and rejects each of the others with a reason.
 
-    RawQuestion --length, self-contained--> RawQuestion --grounding (quotes repaired)--> Question
+    RawQuestion --length, self-contained--> RawQuestion --grounding (quotes repaired), unanswerable--> Question
                 --language, support, numbers, near-duplicates--> Question
 
 Filters that need only the wording run first, since grounding costs more; those that need the document, the quotes and
@@ -26,9 +26,12 @@ from data.critic.settings import CriticSettings
 from data.documents.chunks import Chunk
 from data.documents.documents import Document
 from data.documents.duplicates import Duplicate
-from data.questions.grounding import Embed, Search, ground_questions
+from data.questions.candidates import Embed, ScorePairs
+from data.questions.evidence import Support
+from data.questions.grounding import Search, ground_questions
 from data.questions.questions import Question, QuestionSettings, RawQuestion, Rejected
 from data.questions.repair import Repaired, Repairs
+from data.questions.unanswerable import reject_answered
 
 #: The last filter: questions that nearly repeat a held-out one.
 SPLIT = "split"
@@ -73,11 +76,13 @@ def filter_questions(
     embed: Embed,
     search: Search,
     duplicates: Sequence[Duplicate] = (),
+    score: ScorePairs | None = None,
 ) -> CriticResult:
     """The grounded questions that pass every filter, and the rejected ones with their reasons.
 
     Args:
         embed, search, duplicates: see `ground_questions`.
+        score: the cross-encoder of retrieval, if there is one; it confirms evidence and finds answers elsewhere.
     """
     result = CriticResult()
     sources = checked_sources(raw_questions, settings)
@@ -88,10 +93,19 @@ def filter_questions(
         raws = _sift(result, sources, "self-contained", raws, reference_reason)
 
     repairs = Repairs(settings.repair_edits)
-    result.questions, untied = ground_questions(raws, documents, chunks, grounding, embed, search, duplicates, repairs)
+    support = Support(settings.answer_recall, settings.answer_cosine, score)
+    result.questions, untied = ground_questions(
+        raws, documents, chunks, grounding, embed, search, duplicates, repairs, support
+    )
     result.repaired = repairs.done
     result.rejected += untied
     result.funnel.append(FilterCount("grounding", len(result.questions), len(untied)))
+    if not all(question.answerable for question in result.questions):
+        result.questions, answered = reject_answered(
+            result.questions, chunks, grounding.retrieval_depth, embed, search, score
+        )
+        result.rejected += answered
+        result.funnel.append(FilterCount("unanswerable", len(result.questions), len(answered)))
 
     def sift(name: str, reason_of: Callable[[Question], Reason]) -> None:
         result.questions = _sift(result, sources, name, result.questions, reason_of)

@@ -14,7 +14,7 @@ from data.critic.self_contained import outside_reference
 from data.critic.settings import SAME_AS_DOCUMENT, CriticSettings
 from data.documents.chunks import Chunk
 from data.documents.documents import Document
-from data.questions.grounding import Embed
+from data.questions.candidates import Embed
 from data.questions.questions import Question, RawQuestion
 from data.text.support import answer_recall, split_words, strange_numbers
 
@@ -22,7 +22,7 @@ from data.text.support import answer_recall, split_words, strange_numbers
 Reason = tuple[str, str] | None
 
 # Of near-duplicates the one with the most reliable quote is kept; of several such, the first.
-_LEAST_RELIABLE = {"given": 0, "sentence": 1, "nearest": 2}
+_LEAST_RELIABLE = {"given": 0, "verbatim": 1, "supported": 2, "none": 3}
 _BLOCK = 1024  # rows of cosines in memory at once
 
 

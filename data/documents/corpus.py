@@ -1,4 +1,4 @@
-"""A corpus: the documents of a folder, a file or a data set, and a reason for everything that was not read.
+"""A corpus: the documents of a folder, a file or a data set, and an account of every file, with what was not read.
 
 A run fails only if nothing can be read, or with `strict`. Only regular files below the size limit and inside the folder
 are opened; links out of it, devices, pipes and larger files are listed.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from data.documents.accounts import EMPTY, FileAccount, FileEntry
 from data.documents.documents import Document, DocumentSettings, make_document
 from data.documents.readers.child import ReadingChild, reason_of
 from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
@@ -27,7 +28,7 @@ from user_error import UserError
 log = logging.getLogger(__name__)
 
 _SHOWN = 10  # entries in a log line; the artifact lists all
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_ID = re.compile(r"(?P<owner>[\w-][\w.-]*)/(?P<name>[\w-][\w.-]*)(@[\w./-]+)?")
 _HALF_PAIRS = re.compile("[\ud800-\udfff]")
 
 
@@ -48,12 +49,14 @@ class Corpus:
         unreadable: files of supported types, and parts of them, that cannot be read, in the same order.
         skipped: files of other types.
         counts: changes to texts, by name.
+        files: an account of each file, also of those that were not read, sorted by path.
     """
 
     documents: tuple[Document, ...]
     unreadable: tuple[Unread, ...]
     skipped: tuple[Unread, ...]
     counts: dict[str, int]
+    files: tuple[FileAccount, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +68,31 @@ class FolderListing:
     skipped: tuple[Unread, ...]
 
 
-def read_corpus(path: Path | str, settings: DocumentSettings, memory: ReadingMemory | None = None) -> Corpus:
+def read_corpus(
+    path: Path | str, settings: DocumentSettings, memory: ReadingMemory | None = None, complete_list: str = ""
+) -> Corpus:
     """Reads a folder of documents, one file, a folder of the library `datasets`, or a data set of the Hub by its id.
+
+    An id is OWNER/NAME, with @REVISION (a commit, a tag or a branch) if wanted; the revision is no part of the paths of
+    the documents.
 
     Args:
         memory: a cache of earlier readings.
+        complete_list: where a person finds the account of all files, for the log lines, which name the first ones.
 
     Raises:
         UserError: the path does not exist, nothing can be read (with the first reasons), or with `strict` something
             cannot be read.
+        Unreachable: a data set of the Hub cannot be fetched at the moment.
     """
     path = Path(path)
+    hub = _HUB_ID.fullmatch(str(path))
     # A misspelt folder name must not cause a request to the Hub.
-    hub = _HUB_ID.fullmatch(str(path)) and not path.parent.exists()
-    if hub or is_dataset(path):
-        items = [(path.name, item) for item in _dataset(path, settings)]
+    if hub is not None and (path.exists() or Path(hub["owner"]).exists()):
+        hub = None
+    if hub is not None or is_dataset(path):
+        name = path.name if hub is None else hub["name"]
+        items = [(name, item) for item in _dataset(path, settings)]
         listing = FolderListing((), (), ())
     elif path.is_dir():
         listing = list_folder(path, settings)
@@ -92,7 +105,7 @@ def read_corpus(path: Path | str, settings: DocumentSettings, memory: ReadingMem
     else:
         raise UserError(f"no documents at {path}: give a folder, a file ({KINDS}) or the id of a data set")
     corpus = _collect(items, listing, settings)
-    _log_left_out(corpus, path)
+    _log_left_out(corpus, path, complete_list)
     if corpus.unreadable and settings.strict:
         raise UserError(f"{_reasons(corpus.unreadable)}; correct them, or unset documents.strict to skip them")
     if not corpus.documents:
@@ -167,7 +180,9 @@ def _files(
             try:
                 raw = _bytes(path, settings.max_file_bytes)
                 read = partial(child.read, suffix, raw, settings, partial(READERS[suffix], raw, settings))
-                for item in memory.read(suffix, raw, settings, read) if memory else read():
+                items = memory.read(suffix, raw, settings, read) if memory else read()
+                # A file of no rows is listed, like one of no text.
+                for item in items or [UnreadPart("", EMPTY)]:
                     yield name, item
             except Exception as error:  # of any library: one file never stops the reading of the others
                 yield name, UnreadPart("", reason_of(error))
@@ -206,39 +221,48 @@ def _collect(
     documents: list[Document] = []
     unreadable = list(listing.unreadable)
     counts: Counter[str] = Counter()
-    shown = 0
+    entries: dict[str, FileEntry] = {}
     for name, item in items:
+        entry = entries.setdefault(_listed(name), FileEntry())
         path = f"{name}#{item.part}" if item.part else name
         if isinstance(item, UnreadPart):
             unreadable.append(Unread(path, item.reason))
+            entry.add_unread(item.part, item.reason)
             continue
-        document = _document(path, item, settings, counts)
+        changes = Counter(item.counts)
+        document = _document(path, item, settings, changes)
         if isinstance(document, Unread):
             unreadable.append(document)
+            entry.add_unread(item.part, document.reason, item)
             continue
         documents.append(document)
-        counts.update(item.counts)
-        for remark in item.remarks:
-            shown += 1
-            if shown <= _SHOWN:
-                log.warning("%s: %s", _one_line(path), remark)
-    if shown > _SHOWN:
-        log.warning("%d more remarks of this kind", shown - _SHOWN)
-    return Corpus(tuple(documents), _sorted(unreadable), listing.skipped, dict(counts))
+        counts.update(changes)
+        entry.add_text(item, len(document.text), changes)
+    files = [entry.account(path) for path, entry in entries.items()]
+    files += [FileAccount(_listed(item.path), "unreadable", reason=item.reason) for item in listing.unreadable]
+    files += [FileAccount(_listed(item.path), "skipped", reason=item.reason) for item in listing.skipped]
+    return Corpus(
+        tuple(documents),
+        _sorted(unreadable),
+        listing.skipped,
+        dict(counts),
+        tuple(sorted(files, key=lambda file: file.path)),
+    )
 
 
-def _document(path: str, item: Extracted, settings: DocumentSettings, counts: Counter[str]) -> Document | Unread:
+def _document(path: str, item: Extracted, settings: DocumentSettings, changes: Counter[str]) -> Document | Unread:
+    """The document of a text, or why there is none; counts changes to the text in `changes`."""
     text, pages = item.text, item.pages
     if "\r" in text:
         # With pages the length is kept, since they begin at offsets.
         text = (text if pages else text.replace("\r\n", "\n")).replace("\r", "\n")
     if _HALF_PAIRS.search(text):
-        counts["half_characters_replaced"] += len(_HALF_PAIRS.findall(text))
+        changes["half_characters_replaced"] += len(_HALF_PAIRS.findall(text))
         text = _HALF_PAIRS.sub("\ufffd", text)
     if _HALF_PAIRS.search(path):
-        return Unread(path.encode("utf-8", "backslashreplace").decode(), "file name is not UTF-8: rename the file")
+        return Unread(_listed(path), "file name is not UTF-8: rename the file")
     if not text.strip():
-        return Unread(path, "empty: write its text or remove it")
+        return Unread(path, EMPTY)
     if len(text) > settings.max_document_characters:
         return Unread(
             path,
@@ -249,13 +273,26 @@ def _document(path: str, item: Extracted, settings: DocumentSettings, counts: Co
     return make_document(path, text, title, pages)
 
 
-def _log_left_out(corpus: Corpus, path: Path) -> None:
+def _log_left_out(corpus: Corpus, path: Path, complete_list: str) -> None:
+    where = f"; all files: {complete_list}" if complete_list else ""
     for what, left_out in (
         ("cannot be read", corpus.unreadable),
         ("have unsupported types", corpus.skipped),
     ):
         if left_out:
-            log.warning("%d files or parts of %s %s: %s", len(left_out), path, what, _some(left_out))
+            log.warning("%d files or parts of %s %s: %s%s", len(left_out), path, what, _some(left_out), where)
+    remarks = [f"{_one_line(file.path)}: {remark}" for file in corpus.files for remark in file.remarks]
+    for line in remarks[:_SHOWN]:
+        log.warning("%s", line)
+    if len(remarks) > _SHOWN:
+        log.warning("%d more remarks of this kind%s", len(remarks) - _SHOWN, where)
+    kinds: Counter[str] = Counter()
+    for file in corpus.files:
+        kinds.update(file.left_out)
+    if kinds.total():
+        listed = ", ".join(f"{kind} {number:,}" for kind, number in kinds.most_common())
+        kept = sum(file.kept for file in corpus.files)
+        log.warning("%s characters were kept, and left out: %s%s", f"{kept:,}", listed, where)
 
 
 def _reasons(unreadable: Iterable[Unread]) -> str:
@@ -275,6 +312,11 @@ def _one_line(path: str) -> str:
 def _name(path: Path, folder: Path) -> str:
     """The path relative to the folder, with forward slashes."""
     return path.relative_to(folder).as_posix()
+
+
+def _listed(path: str) -> str:
+    """A path as it is listed: bytes of a name that are not UTF-8 are escaped."""
+    return path.encode("utf-8", "backslashreplace").decode() if _HALF_PAIRS.search(path) else path
 
 
 def _sorted(left_out: Iterable[Unread]) -> tuple[Unread, ...]:

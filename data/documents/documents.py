@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator
 
 from data.text.blocks import read_blocks
 from user_error import UserError
@@ -37,6 +38,11 @@ class DocumentSettings(BaseModel):
         description="Encoding of text files that are not UTF-8 and declare none; null: detected, counted and logged.",
     )
     slide_notes: bool = Field(default=True, description="Add the speaker's notes below each slide.")
+    password: SecretStr | None = Field(
+        default=None,
+        description="The password of encrypted PDF files, or better the name of an environment variable that holds it; "
+        "kept out of all files and logs.",
+    )
     strict: bool = Field(default=False, description="Fail if a file or row cannot be read.")
     follow_links: bool = Field(default=False, description="Follow links out of the corpus folder.")
     max_file_bytes: int = Field(default=64 * MEGABYTE, ge=1, description="Largest file that is read.")
@@ -50,6 +56,27 @@ class DocumentSettings(BaseModel):
         description="Time limit for parsing a file, which is then listed.",
     )
     max_document_characters: int = Field(default=5_000_000, ge=1, description="Longest document that is accepted.")
+
+    @field_validator("password", mode="before")
+    @classmethod
+    def _password_is_text(cls, value: object) -> object:
+        # YAML reads a password of digits as a number; an error of the field would repeat its value.
+        if value is None or isinstance(value, SecretStr | str):
+            return value
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise UserError("password must be text: put it in quotes, or name an environment variable that holds it")
+        return str(value)
+
+    @field_serializer("password", when_used="json")
+    def _password_is_not_written(self, value: SecretStr | None) -> None:
+        """Manifests, records and cards are JSON."""
+
+    def passwords(self) -> tuple[str, ...]:
+        """What may open an encrypted file: the value of the variable that `password` names, and `password` itself."""
+        if self.password is None:
+            return ()
+        given = self.password.get_secret_value()
+        return tuple(value for value in (os.environ.get(given), given) if value)
 
     @field_validator("encoding")
     @classmethod

@@ -117,11 +117,13 @@ class Package:
         self._chunk_vectors = dict(zip(self.chunks, vectors, strict=True))
         self._question_vectors = dict(zip(self.questions, question_vectors, strict=True))
 
-    def report(self, documents: int, filters: Sequence[Filter], retriever: Sequence[Sequence[str]] = ()) -> Report:
+    def report(
+        self, documents: Mapping[str, int], filters: Sequence[Filter], retriever: Sequence[Sequence[str]] = ()
+    ) -> Report:
         """The content of the report.
 
         Args:
-            documents: their number.
+            documents: counts of the documents and their files (data/documents/accounts.py).
             filters: those of the questions, before examples were built.
             retriever: rows of the retriever's table, column names first.
         """
@@ -129,7 +131,9 @@ class Package:
         training = self.splits["train"].counts
         return Report(
             totals={
-                "documents": documents,
+                "documents": documents["documents"],
+                "characters kept": documents["characters_kept"],
+                "characters left out": documents["characters_left_out"],
                 "chunks": len(self.chunks),
                 "questions": len(self.questions),
                 **{f"{name} examples": len(split.records) for name, split in self.splits.items()},
@@ -144,7 +148,10 @@ class Package:
             splits={name: self._facts(split) for name, split in self.splits.items()},
             examples=self._examples_to_read(),
             leaks=leaks,
-            counts={name: split.counts for name, split in self.splits.items()},
+            counts={
+                "documents": {name.replace("_", " "): number for name, number in documents.items()},
+                **{name: split.counts for name, split in self.splits.items()},
+            },
             settings=self.settings.shown(),
             retriever=retriever,
         )

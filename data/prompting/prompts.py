@@ -25,6 +25,7 @@ INSTRUCTION = (
     "then give the answer in a few words."
 )
 NO_EVIDENCE = "The documents do not say."
+WITHOUT_QUOTE = "The documents say so."  # in place of a quote, where the documents answer but no sentence proves it
 ABSTENTION = "not in the documents"
 
 REASON = "##Reason:"

@@ -1,11 +1,12 @@
 """Ties questions to documents, to verbatim quotes from them, and to the chunks that hold the quotes.
 
-A given quote is located in the document, or repaired if it differs by a few characters. Without a quote, the quote is
-the sentence that holds the answer or, if the document does not hold the answer word for word, the sentence nearest to
-question and answer by embedding. Without a document, retrieval chooses the chunk. Questions that cannot be tied are
-returned with a reason.
+A given quote is located in the document, or repaired if it differs by a few characters, and becomes the whole sentences
+that hold it. Without a quote, the quote is the sentence in which the answer stands. Where it stands in none, evidence
+is not invented: the question is rejected, or as the settings say, a sentence is quoted only where its support is
+confirmed, or the question is trained without a quote. Without a document, retrieval chooses the chunk. Questions that
+cannot be tied are returned with a reason.
 
-A question whose answer is the abstention is unanswerable: it is tied like the others, and has no quote.
+A question whose answer is the abstention is unanswerable: it is tied to a near chunk, and has no quote.
 """
 
 from __future__ import annotations
@@ -17,11 +18,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.documents.chunks import Chunk, Span
+from data.documents.chunks import Chunk
 from data.documents.documents import Document
 from data.documents.duplicates import Duplicate
-from data.prompting.prompts import ABSTENTION, fold_space, is_abstention
-from data.questions.library import DocumentText, Library, Proof
+from data.prompting.prompts import ABSTENTION, is_abstention
+from data.questions.candidates import (
+    Embed,
+    Proofs,
+    Vectors,
+    nearest_chunks,
+    nearest_sentences,
+    proofs_of_answer,
+    wording,
+)
+from data.questions.evidence import Support
+from data.questions.given_quotes import ONLY_IN_A_COPY, document_with_quotes, proofs_of_quotes
+from data.questions.library import DocumentText, Library
 from data.questions.questions import (
     Question,
     QuestionSettings,
@@ -33,14 +45,12 @@ from data.questions.questions import (
     describe_reasons,
     same_wording,
 )
-from data.questions.repair import Repaired, Repairs
+from data.questions.repair import Repairs
+from data.text.folded import SearchText
 from user_error import UserError
 
 log = logging.getLogger(__name__)
 
-_ONLY_IN_A_COPY = "proved only by a collapsed chunk"
-
-Embed = Callable[[Sequence[str]], np.ndarray]
 Search = Callable[[Sequence[str], int], Sequence[Sequence[str]]]
 
 
@@ -53,6 +63,7 @@ def ground_questions(
     search: Search,
     duplicates: Sequence[Duplicate] = (),
     repairs: Repairs | None = None,
+    support: Support | None = None,
 ) -> tuple[list[Question], list[Rejected]]:
     """Ties each question to its document, quotes and oracle chunks, or rejects it with a reason.
 
@@ -64,6 +75,7 @@ def ground_questions(
         embed: texts to normalized vectors, float32 [N, D] (`Embedder.embed`).
         search: (texts, k) to the ids of the best k chunks of each text, best first.
         repairs: how far given quotes may be repaired, and where repairs are recorded; None repairs no quote.
+        support: how the evidence "supported" is confirmed; None for the default measure.
 
     Returns:
         The questions and the rejected ones, each in the order of `raw_questions`.
@@ -76,8 +88,16 @@ def ground_questions(
             drafts.append(_draft(raw, library, hits.get(_retrieval_text(raw), ()), settings, repairs))
         except Unusable as why:
             drafts.append(Rejected(raw.question, why.reason, why.detail, raw.source))
-    _choose_nearest([draft for draft in drafts if isinstance(draft, _QuestionDraft)], embed)
+    vectors = Vectors(embed)
+    drafts = _confirmed(drafts, support or Support(), vectors)
+    _choose_nearest([draft for draft in drafts if isinstance(draft, _QuestionDraft)], vectors)
+    return _each_once(drafts, len(raw_questions), repairs)
 
+
+def _each_once(
+    drafts: Sequence[_QuestionDraft | Rejected], total: int, repairs: Repairs | None
+) -> tuple[list[Question], list[Rejected]]:
+    """The drafts as questions, each wording once for each document, and the rejected ones."""
     questions: list[Question] = []
     rejected: list[Rejected] = []
     # Each wording once for each document: the first, and an answered question rather than an unanswerable one.
@@ -90,19 +110,18 @@ def ground_questions(
         if isinstance(draft, Rejected):
             rejected.append(draft)
             continue
-        if first[draft.key] is not draft:
-            detail = f"of the same document asked elsewhere ({first[draft.key].raw.source})"
-            rejected.append(Rejected(draft.raw.question, "duplicate", detail, draft.raw.source))
+        if (other := first[draft.key]) is not draft:
+            rejected.append(_repeated(draft, other))
             continue
         questions.append(_question(draft))
-        cut += len(draft.quotes) > max(1, len(draft.raw.quotes))
+        cut += len(questions[-1].quotes) > max(1, len(draft.raw.quotes))
     if repairs:
         kept = {(draft.raw.question, draft.raw.source) for draft in first.values()}
         repairs.done = [item for item in repairs.done if (item.question, item.source) in kept]
+        if fitted := sum(item.to_sentences for item in repairs.done):
+            log.info("%d given quotes were not whole sentences, and became those that hold them", fitted)
     if rejected:
-        log.warning(
-            "%d of %d questions are rejected: %s", len(rejected), len(raw_questions), describe_reasons(rejected)
-        )
+        log.warning("%d of %d questions are rejected: %s", len(rejected), total, describe_reasons(rejected))
     if cut:
         log.info("%d questions have a quote that crosses a chunk border and was cut there into two", cut)
     return questions, rejected
@@ -125,23 +144,34 @@ def check_names(raw_questions: Sequence[RawQuestion], documents: Sequence[Docume
 
 @dataclass(slots=True)
 class _QuestionDraft:
-    """A question that is tied to its document; its quotes are known or still to be chosen among candidates."""
+    """A question that is tied to its document, with the proofs to choose from.
+
+    Attributes:
+        answer: the one to train on, of all right ones.
+        candidates: at least one; each is one choice of proofs, all of one document.
+        proofs: the chosen one.
+    """
 
     raw: RawQuestion
-    text: DocumentText
+    answer: str
     tied_by: TiedBy
     quote_source: QuoteSource
-    quotes: list[Proof]  # all of one document; empty until the nearest candidate is chosen
-    candidates: list[list[Proof]]  # each is one choice of quotes
+    candidates: list[Proofs]
+    proofs: Proofs = ()
 
     @property
     def key(self) -> tuple[str, str]:
         """Wording and document; only one question may have a key."""
-        return same_wording(self.raw.question), self.quotes[0].chunk.document_id
+        return same_wording(self.raw.question), self.proofs[0].chunk.document_id
+
+    @property
+    def query(self) -> str:
+        """What the proofs should be near to."""
+        return self.raw.question if self.quote_source == "verbatim" else _retrieval_text(self.raw)
 
 
 def _retrieval_text(raw: RawQuestion) -> str:
-    return f"{raw.question} {raw.answer}"
+    return raw.question if is_abstention(raw.answer) else f"{raw.question} {raw.answer}"
 
 
 def _retrieve(raw_questions: Sequence[RawQuestion], search: Search, depth: int) -> dict[str, Sequence[str]]:
@@ -155,39 +185,49 @@ def _draft(
 ) -> _QuestionDraft:
     if not raw.answer.strip():
         raise Unusable("no answer")
-    if raw.document is not None:
-        text = _named(raw.document, library)
-        within = (0, len(text.text))
-    else:
-        text, within = _tie_by_retrieval(raw, library, hits, repairs)
     tied_by: TiedBy = "retrieval" if raw.document is None else "given"
+    found = [library.chunks[hit] for hit in hits]
+    assert found or raw.document is not None, "the search returned no chunk"
     if raw.quotes:
-        return _QuestionDraft(raw, text, tied_by, "given", _given_quotes(raw, text, library, repairs), [])
+        text = (
+            document_with_quotes(raw, library, found, repairs)
+            if raw.document is None
+            else _named(raw.document, library)
+        )
+        proofs = proofs_of_quotes(raw, text, library, repairs)
+        return _QuestionDraft(raw, raw.answer, tied_by, "given", [proofs])
 
-    source: QuoteSource = "sentence"
-    spans = text.sentences_with(raw.answer, within)
-    if not spans:
-        if settings.reject_unquoted and not is_abstention(raw.answer):
-            raise Unusable("answer not in document", f"{text.document.path} does not hold {raw.answer!r}")
-        source = "nearest"
-        spans = [span for span in text.sentences if within[0] <= span[0] and span[1] <= within[1]]
-    # Sentences are cut only when every choice crosses a chunk border.
-    choices = [[span] for span in spans if text.holders(span)]
-    choices = choices or [cut for span in spans if (cut := text.cut_at_borders(span))]
-    if not choices:
-        raise Unusable("quote crosses a chunk border", f"no chunk holds a complete sentence of {text.document.path}")
-    candidates = [proofs for choice in choices if (proofs := _proofs(raw, text, choice, library))]
+    named = None if raw.document is None else _named(raw.document, library)
+    near = found if named is None else named.chunks
+    where = "the retrieved chunks" if named is None else named.document.path
+    if is_abstention(raw.answer):
+        candidates = nearest_chunks(raw.question, "", near[:1] if named is None else near, library)
+        return _QuestionDraft(raw, raw.answer, tied_by, "none", _at_least_one(candidates, where))
+    places = [(library.texts[chunk.document_id], chunk) for chunk in found] if named is None else [(named, None)]
+    only_in_a_copy = False
+    for answer in (raw.answer, *raw.other_answers):
+        for text, chunk in places:
+            stands, candidates = proofs_of_answer(raw.question, answer, text, library, chunk)
+            if candidates:
+                return _QuestionDraft(raw, answer, tied_by, "verbatim", candidates)
+            only_in_a_copy = only_in_a_copy or stands
+    if only_in_a_copy:
+        raise Unusable(ONLY_IN_A_COPY, f"{raw.answer!r} in {where}")
+    match settings.evidence:
+        case "supported":
+            candidates = nearest_sentences(raw.question, raw.answer, near, library)
+            return _QuestionDraft(raw, raw.answer, tied_by, "supported", _at_least_one(candidates, where))
+        case "none":
+            candidates = nearest_chunks(raw.question, raw.answer, near[:1] if named is None else near, library)
+            return _QuestionDraft(raw, raw.answer, tied_by, "none", _at_least_one(candidates, where))
+        case _:
+            raise Unusable("answer not in document", f"{where} does not hold {raw.answer!r}")
+
+
+def _at_least_one(candidates: list[Proofs], where: str) -> list[Proofs]:
     if not candidates:
-        raise Unusable(_ONLY_IN_A_COPY, f"{raw.answer!r} in {text.document.path}")
-    return _QuestionDraft(raw, text, tied_by, source, [], candidates)
-
-
-def _proofs(raw: RawQuestion, text: DocumentText, spans: Sequence[Span], library: Library) -> list[Proof] | None:
-    """The proofs of all spans, each once; None if one has no proof or they belong to several documents."""
-    of_spans = [library.proof(text, span, raw.answer) for span in spans]
-    proofs = list(dict.fromkeys(proof for proof in of_spans if proof is not None))
-    complete = None not in of_spans and len({proof.chunk.document_id for proof in proofs}) == 1
-    return proofs if complete else None
+        raise Unusable("no sentence in document", where)
+    return candidates
 
 
 def _named(name: str, library: Library) -> DocumentText:
@@ -200,117 +240,70 @@ def _named(name: str, library: Library) -> DocumentText:
     return texts[0]
 
 
-def _given_quotes(raw: RawQuestion, text: DocumentText, library: Library, repairs: Repairs | None) -> list[Proof]:
-    quotes: list[Span] = []
-    for quote in raw.quotes:
-        span = text.find_quote(quote) or _repaired(quote, raw, text, repairs)
-        if span is None:
-            raise Unusable("quote not in document", f"{text.document.path} does not hold {quote!r}")
-        pieces = text.cut_at_borders(span)
-        if not pieces:
-            raise Unusable("quote crosses a chunk border", f"{quote!r} in {text.document.path}")
-        quotes.extend(piece for piece in pieces if piece not in quotes)
-    proofs = _proofs(raw, text, quotes, library)
-    if proofs is None:
-        raise Unusable(_ONLY_IN_A_COPY, f"{raw.quotes[0]!r} in {text.document.path}")
-    return proofs
+def _confirmed(
+    drafts: Sequence[_QuestionDraft | Rejected], support: Support, vectors: Vectors
+) -> list[_QuestionDraft | Rejected]:
+    """The drafts; of those to be supported the candidates that are, and the others as rejected."""
+    open_drafts = [one for one in drafts if isinstance(one, _QuestionDraft) and one.quote_source == "supported"]
+    if support.least_cosine is not None:  # embeds them all in one call
+        vectors.get([text for one in open_drafts for text in (one.answer, *map(wording, one.candidates))])
+    result: list[_QuestionDraft | Rejected] = []
+    for draft in drafts:
+        if isinstance(draft, _QuestionDraft) and draft.quote_source == "supported":
+            sentences = list(map(wording, draft.candidates))
+            confirmed = support.confirmed(draft.raw.question, draft.answer, sentences, vectors.get)
+            draft.candidates = [one for one, well in zip(draft.candidates, confirmed, strict=True) if well]
+            if not draft.candidates:
+                detail = f"the nearest of its sentences, {sentences[0]!r}, does not support {draft.answer!r}"
+                result.append(Rejected(draft.raw.question, "answer not supported", detail, draft.raw.source))
+                continue
+        result.append(draft)
+    return result
 
 
-def _repaired(quote: str, raw: RawQuestion, text: DocumentText, repairs: Repairs | None) -> Span | None:
-    """The span that differs from the quote by a few characters; None if there is none."""
-    matches = text.near_quote(quote, repairs.most_edits) if repairs else []
-    if repairs is None or not matches:
-        return None
-    if len(matches) > 1:
-        raise Unusable("ambiguous quote", f"{quote!r} equally matches {len(matches)} passages of {text.document.path}")
-    (match,) = matches
-    repaired = text.text[slice(*match.span)]
-    if fold_space(raw.answer) in fold_space(quote) and fold_space(raw.answer) not in fold_space(repaired):
-        raise Unusable("quote differs at the answer", f"{quote!r} reads {repaired!r} in {text.document.path}")
-    repairs.done.append(Repaired(raw.question, quote, repaired, match.edits, raw.source))
-    return match.span
-
-
-def _tie_by_retrieval(
-    raw: RawQuestion, library: Library, hits: Sequence[str], repairs: Repairs | None
-) -> tuple[DocumentText, Span]:
-    """The document, and the span to search: of the first retrieved chunk that holds the quotes or the answer, else any
-    document with the quotes, else the best chunk."""
-    chunks = [library.chunks[hit] for hit in hits]
-    assert chunks, "the search returned no chunk"
-    for chunk in chunks:
-        text, within = library.texts[chunk.document_id], (chunk.start, chunk.end)
-        if all(map(text.find_quote, raw.quotes)) if raw.quotes else text.sentences_with(raw.answer, within):
-            return text, within
-    for text in library.texts.values() if raw.quotes else ():
-        if all(map(text.find_quote, raw.quotes)):
-            return text, (0, len(text.text))
-    if raw.quotes:
-        if repairs and (nearest := _nearest_to_quotes(raw, library, chunks, repairs.most_edits)):
-            return nearest, (0, len(nearest.text))
-        raise Unusable("quote not in document", f"no document holds {raw.quotes[0]!r}")
-    return library.texts[chunks[0].document_id], (chunks[0].start, chunks[0].end)
-
-
-def _nearest_to_quotes(
-    raw: RawQuestion, library: Library, chunks: Sequence[Chunk], most_edits: int
-) -> DocumentText | None:
-    """The retrieved document that matches the quotes with the fewest edits, or None."""
-    by_edits: dict[int, list[DocumentText]] = {}
-    for document_id in dict.fromkeys(chunk.document_id for chunk in chunks):
-        text = library.texts[document_id]
-        matches = [text.near_quote(quote, most_edits) for quote in raw.quotes]
-        if all(matches):
-            by_edits.setdefault(sum(of_quote[0].edits for of_quote in matches), []).append(text)
-    if not by_edits:
-        return None
-    nearest = by_edits[min(by_edits)]
-    if len(nearest) > 1:
-        paths = ", ".join(text.document.path for text in nearest)
-        raise Unusable("ambiguous quote", f"{raw.quotes[0]!r} equally matches passages of {paths}")
-    return nearest[0]
-
-
-def _choose_nearest(drafts: Sequence[_QuestionDraft], embed: Embed) -> None:
-    """Sets the quotes of drafts that have candidates; embeds all texts involved in one call."""
-    rows: dict[str, int] = {}
-    open_drafts = [draft for draft in drafts if len(draft.candidates) > 1]
-    for draft in open_drafts:
-        for text in (_query(draft), *map(_wording, draft.candidates)):
-            rows.setdefault(text, len(rows))
-    vectors = embed(list(rows)) if rows else np.zeros((0, 0), np.float32)
+def _choose_nearest(drafts: Sequence[_QuestionDraft], vectors: Vectors) -> None:
+    """Sets the proofs of the drafts: of several candidates the nearest to the question. Embeds all in one call."""
+    several = [draft for draft in drafts if len(draft.candidates) > 1]
+    vectors.get([text for draft in several for text in (draft.query, *map(wording, draft.candidates))])
     for draft in drafts:
         best = 0
         if len(draft.candidates) > 1:
-            candidate_rows = [rows[_wording(candidate)] for candidate in draft.candidates]
-            best = int(np.argmax(vectors[candidate_rows] @ vectors[rows[_query(draft)]]))
-        if draft.candidates:
-            draft.quotes = draft.candidates[best]
+            rows = vectors.get([draft.query, *map(wording, draft.candidates)])
+            best = int(np.argmax(rows[1:] @ rows[0]))
+        draft.proofs = draft.candidates[best]
 
 
-def _query(draft: _QuestionDraft) -> str:
-    return _retrieval_text(draft.raw) if draft.quote_source == "nearest" else draft.raw.question
-
-
-def _wording(proofs: Sequence[Proof]) -> str:
-    return " ".join(" ".join(proof.quote.split()) for proof in proofs)
+def _repeated(draft: _QuestionDraft, other: _QuestionDraft) -> Rejected:
+    """A question whose wording another one of the document has."""
+    raw, known = draft.raw, other.raw
+    detail = f"of the same document asked elsewhere ({known.source})"
+    agree = any(
+        SearchText(one).holds(other) or SearchText(other).holds(one)
+        for one in (raw.answer, *raw.other_answers)
+        for other in (known.answer, *known.other_answers)
+    )
+    if agree or is_abstention(raw.answer):
+        return Rejected(raw.question, "duplicate", detail, raw.source)
+    detail = f"{known.answer!r} instead of {raw.answer!r} {detail}: only that is kept"
+    return Rejected(raw.question, "duplicate with another answer", detail, raw.source)
 
 
 def _question(draft: _QuestionDraft) -> Question:
     raw = draft.raw
     # An unanswerable question is tied to a near chunk, and has no evidence.
     abstains = is_abstention(raw.answer)
-    parts = (raw.question, raw.answer, draft.quotes[0].chunk.document_path)
+    answers = (raw.answer, *raw.other_answers)
+    parts = (raw.question, draft.answer, draft.proofs[0].chunk.document_path)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return Question(
         id=digest[:16],
         question=raw.question,
-        answer=ABSTENTION if abstains else raw.answer,
-        quotes=() if abstains else tuple(proof.quote for proof in draft.quotes),
-        document_id=draft.quotes[0].chunk.document_id,
-        oracle_ids=tuple(dict.fromkeys(proof.chunk.id for proof in draft.quotes)),
+        answer=ABSTENTION if abstains else draft.answer,
+        quotes=() if abstains else tuple(proof.quote for proof in draft.proofs if proof.quote),
+        document_id=draft.proofs[0].chunk.document_id,
+        oracle_ids=tuple(dict.fromkeys(proof.chunk.id for proof in draft.proofs)),
         quote_source=draft.quote_source,
         tied_by=draft.tied_by,
         reason=raw.reason,
-        other_answers=raw.other_answers,
+        other_answers=tuple(answer for answer in answers if answer != draft.answer),
     )

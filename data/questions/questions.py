@@ -5,16 +5,21 @@ RawQuestion --ground_questions (grounding.py)--> Question | Rejected
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.prompting.prompts import is_abstention
+from user_error import UserError
 
-QuoteSource = Literal["given", "sentence", "nearest"]
+log = logging.getLogger(__name__)
+
+QuoteSource = Literal["given", "verbatim", "supported", "none"]
+Evidence = Literal["verbatim", "supported", "none"]
 TiedBy = Literal["given", "retrieval"]
 
 
@@ -23,17 +28,34 @@ class QuestionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    reject_unquoted: bool = Field(
-        default=False,
-        description="Reject questions without a quote whose document does not hold the answer word for word "
-        "(default: quote the sentence nearest to question and answer).",
+    evidence: Evidence = Field(
+        default="verbatim",
+        description="A question without a quote whose answer does not stand in its document: reject it (verbatim); "
+        "quote the nearest sentence where critic.answer_recall, critic.answer_cosine or retrieval.reranker confirms "
+        "it, else reject it (supported); train it without a quote (none).",
     )
     retrieval_depth: int = Field(
         default=5,
         ge=1,
         description="Number of retrieved chunks to search for the answer of a question without a document; the first "
-        "that holds it is the oracle, or the best chunk if none does.",
+        "that holds it is the oracle. Unanswerable questions are checked against as many.",
     )
+
+    # A setting of earlier versions, which configurations still have.
+    RETIRED: ClassVar[tuple[str, ...]] = ("reject_unquoted",)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _retired(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or "reject_unquoted" not in values:
+            return values
+        if values["reject_unquoted"] is not True or values.get("evidence", "verbatim") != "verbatim":
+            raise UserError(
+                "grounding.reject_unquoted is no longer a setting: set grounding.evidence to verbatim (reject answers "
+                "that do not stand in their document), supported (quote a sentence whose support is confirmed) or none"
+            )
+        log.warning("grounding.reject_unquoted=true is the default now (grounding.evidence=verbatim): leave it out")
+        return {key: value for key, value in values.items() if key != "reject_unquoted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +90,13 @@ class Question:
 
     Attributes:
         id: 16 hex digits, a digest of question, answer and the document's path.
-        quotes: each equals a slice of its document's text, line breaks included; none if the question is not
-            answerable.
+        quotes: each equals a slice of its document's text, line breaks included: whole sentences of one chunk
+            (`quotable_runs`). None if the question is not answerable, or has no evidence.
         document_id: `Document.id`.
         oracle_ids: `Chunk.id` of the chunks that hold the quotes (the first of overlapping chunks), in the quotes'
             order, each once.
-        quote_source: "given" in the file; the "sentence" that holds the answer; the "nearest" sentence by embedding.
+        quote_source: "given" in the file; "verbatim": the sentence that holds the answer; "supported": the nearest
+            sentence, where support is confirmed; "none": there is no quote.
         tied_by: "given" if the file named the document, else "retrieval".
         reason: why the quotes prove the answer, as given, or None.
         other_answers: further answers that are right as well.
@@ -125,6 +148,15 @@ class Unusable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
+
+
+#: What may prove an answer, for counts; "unanswerable" is what nothing proves.
+EVIDENCE = ("given", "verbatim", "supported", "none", "unanswerable")
+
+
+def evidence_of(question: Question) -> str:
+    """The kind of a question's evidence, one of `EVIDENCE`."""
+    return question.quote_source if question.answerable else "unanswerable"
 
 
 def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:

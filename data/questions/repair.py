@@ -15,19 +15,13 @@ from dataclasses import dataclass, field
 from rapidfuzz.distance import Levenshtein
 
 from data.documents.chunks import Span
+from data.text.folded import TYPOGRAPHY
 
 # A quote of ten characters may have one edit, of twenty two: in shorter text an edit makes another phrase.
 _CHARACTERS_PER_EDIT = 10
 _MOST_STARTS = 2000  # a text with more candidates than this is too repetitive for an unambiguous match
-_TYPOGRAPHY = (
-    dict.fromkeys("‘’‚‛′´`", "'")
-    | dict.fromkeys("“”„‟″«»", '"')
-    | dict.fromkeys("‐‑‒–—―−", "-")
-    | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", "")
-    | {"…": "...", "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl"}
-)
 _MARKS = "\u0300-\u036f\u3099\u309a"  # combining accents, and the voicing of kana
-_SPECIAL = re.compile(rf"\s+|[{re.escape(''.join(_TYPOGRAPHY))}]|[^\s{_MARKS}][{_MARKS}]+")
+_SPECIAL = re.compile(rf"\s+|[{re.escape(''.join(TYPOGRAPHY))}]|[^\s{_MARKS}][{_MARKS}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +34,19 @@ class QuoteMatch:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """A quote that was replaced by the document's own words, for a person to look at."""
+    """A given quote that was replaced by the document's own words, for a person to look at.
+
+    Attributes:
+        edits: characters that differ between the given quote and the document's words.
+        to_sentences: the quote was a part of a sentence, or had the mark of a list: it became the whole sentences.
+    """
 
     question: str
     given: str
     repaired: str
     edits: int
     source: str
+    to_sentences: bool = False
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class FoldedText:
         for match in _SPECIAL.finditer(text):
             self._keep(pieces, text, done, match.start())
             special = match[0]
-            folded = " " if special.isspace() else _TYPOGRAPHY.get(special, unicodedata.normalize("NFC", special))
+            folded = " " if special.isspace() else TYPOGRAPHY.get(special, unicodedata.normalize("NFC", special))
             pieces.append(folded)
             self.starts += [match.start()] * len(folded)
             self.ends += [match.end()] * len(folded)

@@ -18,9 +18,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from data.documents.chunks import Chunk
-from data.prompting.prompts import ABSTENTION, Prompt, fold_space, holds_marker, raft_output, raft_prompt
+from data.prompting.prompts import ABSTENTION, WITHOUT_QUOTE, Prompt, fold_space, holds_marker, raft_output, raft_prompt
 from data.prompting.tokenizer import Tokenizer
-from data.questions.questions import Question, Rejected
+from data.questions.questions import EVIDENCE, Question, Rejected, evidence_of
 from data.raft.contexts import ContextGroup, form_groups, guarded_context, hidden_context
 from data.raft.settings import RaftSettings
 from data.raft.space import ChunkSpace, Rows
@@ -42,7 +42,7 @@ class RaftExample:
         oracle_shown: whether all oracles are in the context; otherwise none is.
         answer: the abstention if the oracles are not shown and the policy is to abstain.
         quotes: each is in a chunk of the context, verbatim after white-space folding; empty if the oracles are not
-            shown.
+            shown or nothing proves the answer (`Question.quotes`).
         reason: the words before the quotes, or None for a fixed phrase.
     """
 
@@ -288,6 +288,7 @@ class _Builder:
         assert len(set(context_ids)) == len(context_ids)
         assert len(set(question.oracle_ids) & set(context_ids)) == (len(question.oracle_ids) if shown else 0)
         abstains = not shown and self.settings.no_oracle == "abstain"
+        unquoted = WITHOUT_QUOTE if question.answerable and not question.quotes else None
         return RaftExample(
             id=f"{question.id}-{draft.number}",
             group_id=hashlib.sha256("\0".join(context_ids).encode()).hexdigest()[:16],
@@ -298,7 +299,7 @@ class _Builder:
             question=question.question,
             answer=ABSTENTION if abstains else question.answer,
             quotes=question.quotes if shown else (),
-            reason=question.reason if shown else None,
+            reason=(question.reason or unquoted) if shown else None,
         )
 
     def _count(self, drafts: Sequence[_Draft], examples: Sequence[RaftExample]) -> dict[str, int]:
@@ -309,6 +310,7 @@ class _Builder:
             "with their oracles": sum(example.oracle_shown for example in examples),
             "without their oracles": sum(not example.oracle_shown for example in examples),
             "without their oracles, over a near group": self.shared,
+            **{f"evidence: {kind}": count for kind, count in self._evidence(drafts).items()},
             "contexts": len({example.group_id for example in examples}),
             "with fewer chunks": sum(len(draft.rows) < fewest for draft in drafts),
             "distractors replaced by the guard": self.replaced,
@@ -317,6 +319,11 @@ class _Builder:
             counts["chunks kept from a question by the re-ranker alone"] = self.space.refused_by_score
         reasons = Counter(f"rejected: {rejected.reason}" for rejected in self.rejected)
         return counts | dict(sorted(reasons.items()))
+
+    def _evidence(self, drafts: Sequence[_Draft]) -> dict[str, int]:
+        """How many of the examples that show their oracles have each kind of evidence, where any has."""
+        found = Counter(evidence_of(draft.question) for draft in drafts if draft.oracle_shown)
+        return {kind: found[kind] for kind in EVIDENCE if found[kind]}
 
     def _why_nothing(self) -> str:
         if not self.questions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from data.documents.chunks import Chunk
 from data.prompting.prompts import heading
 from data.questions.questions import Question
 from data.retrieval.reranker import ScorePairs
-from data.text.words import phrase_pattern
+from data.text.folded import SearchText, fold
+from data.text.support import content_words, lone_numbers
 from user_error import UserError
 
 Rows = tuple[int, ...]  # rows of the vectors, which are indices into the list of chunks
@@ -18,6 +20,14 @@ Ranks = tuple[int, int]  # the first and the last allowed rank, from 1
 
 _REPLACEMENTS = 256  # replacements come from this many nearest chunks; farther ones are easy distractors
 _SCORED = 24  # nearest chunks that are scored for a question in one call
+
+
+class Banned(NamedTuple):
+    """What a distractor of a question must not hold: answers, folded quotes, and answers that are a number."""
+
+    answers: tuple[str, ...]
+    quotes: tuple[str, ...]
+    numbers: frozenset[str]
 
 
 class ChunkSpace:
@@ -44,7 +54,8 @@ class ChunkSpace:
         self.chunks = chunks
         self._vectors = np.asarray(vectors, np.float32)
         self._row = {chunk.id: row for row, chunk in enumerate(chunks)}
-        self._texts = [_fold(f"{heading(chunk)}\n{chunk.text}") for chunk in chunks]  # as in the prompt
+        self._texts: dict[int, SearchText] = {}  # by row, as in the prompt
+        self._banned: dict[str, Banned] = {}  # by question id
         self._near_duplicate = near_duplicate
         self._first, self._last = ranks or (1, len(chunks))
         self._score = score
@@ -99,22 +110,35 @@ class ChunkSpace:
     def allows(self, question: Question, row: int) -> bool:
         """The false-negative guard: whether a chunk may be a distractor of the question.
 
-        It may not if it holds the answer (as complete words, ignoring case and white space) or a quote, if it nearly
-        repeats an oracle, or if the cross-encoder, if any, scores it about as high as the oracles.
+        It may not if it holds a right answer (as complete words, whatever the typography; a number also if it is
+        grouped otherwise) or a quote, if it nearly repeats an oracle, or if the cross-encoder, if any, scores it about
+        as high as the oracles. An answer without content (yes, no, "it is", a mark of punctuation) stands in every
+        text, and bans none.
         """
         key = (question.id, row)
         if key not in self._allowed:
-            text = self._texts[row]
             repeats = self._vectors[list(self.oracle_rows(question))] @ self._vectors[row] > self._near_duplicate
-            answer = phrase_pattern(_fold(question.answer.rstrip(".!? \n")), flags=0)
-            holds = answer is not None and answer.search(text) is not None
-            holds = holds or any(_fold(quote) in text for quote in question.quotes)
-            allowed = not holds and not repeats.any()
+            allowed = not repeats.any() and not self._holds_answer(question, row)
             if allowed and self._score is not None and self._answers_as_well(question, row, self._score):
                 allowed = False
                 self.refused_by_score += 1
             self._allowed[key] = allowed
         return self._allowed[key]
+
+    def _holds_answer(self, question: Question, row: int) -> bool:
+        """Whether a chunk holds a right answer of the question, or one of its quotes."""
+        if question.id not in self._banned:
+            self._banned[question.id] = _banned(question)
+        banned = self._banned[question.id]
+        if row not in self._texts:
+            chunk = self.chunks[row]
+            self._texts[row] = SearchText(f"{heading(chunk)}\n{chunk.text}")
+        text = self._texts[row]
+        return (
+            any(quote in text.folded for quote in banned.quotes)
+            or any(text.holds(answer) for answer in banned.answers)
+            or bool(banned.numbers and banned.numbers & lone_numbers(text.folded))
+        )
 
     def _answers_as_well(self, question: Question, row: int, score: ScorePairs) -> bool:
         """Whether the cross-encoder scores the chunk about as high as the oracles.
@@ -146,5 +170,8 @@ def best(scores: np.ndarray, count: int, without: set[int]) -> Iterator[int]:
             yield int(index)
 
 
-def _fold(text: str) -> str:
-    return " ".join(text.casefold().split())
+def _banned(question: Question) -> Banned:
+    answers = () if not question.answerable else question.answers
+    with_content = tuple(answer for answer in answers if content_words(answer, question.question))
+    numbers = [lone_numbers(answer) for answer in with_content if len(content_words(answer, question.question)) == 1]
+    return Banned(with_content, tuple(filter(None, map(fold, question.quotes))), frozenset().union(*numbers))

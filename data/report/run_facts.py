@@ -191,6 +191,7 @@ class RunFacts:
         examples_note: how the examples were drawn.
         command: reproduces the run.
         digests: name of an artifact -> kind and digest.
+        documents_page: path, relative to the page, of the account of every file; empty if there is none.
         links: name -> path relative to the page.
         missing: what cannot be shown and why, one line each.
     """
@@ -206,6 +207,7 @@ class RunFacts:
     asked: Sequence[tuple[str, str]] = ()
     changed: Sequence[tuple[str, str]] = ()
     data: Sequence[tuple[str, str]] = ()
+    documents_page: str = ""
     filters: Table | None = None
     rungs: Sequence[RungScores] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

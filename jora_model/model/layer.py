@@ -1,6 +1,8 @@
-"""The layer of every architecture, in one place: training, evaluation and decoding all run this.
+"""The layer of every architecture, in one place, for training, evaluation and decoding.
 
-    after = layer(config, part, x, attend)
+    after = layer(config, part, x, attend)                 # training and evaluation
+    q, k, v = before_attention(config, part, x)            # decoding attends between the two halves
+    after = after_attention(config, part, x, attended)
 
 `part` holds one layer's weights, in whatever form its caller keeps them: `part.norm(name, x)` normalizes with one of
 its norms, `part.project(group, x)` multiplies with the linears of a group (`parameters.groups_of`) and returns their

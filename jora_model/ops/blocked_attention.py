@@ -210,18 +210,9 @@ def exponents_of(scores: Scores, products: Array) -> Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(
-    scores: Scores,
-    q: Array,
-    k: Array,
-    v: Array,
-    rope: Rope,
-    reach: Array,
-    spans: Array,
-    ends: Array,
-    window: Window | None,
-) -> Array:
-    return _forward(scores, q, k, v, rope, reach, spans, ends, window)[0]
+def _attend(scores: Scores, *row: Any) -> Array:
+    """The first result of `_forward`, whose arguments these are."""
+    return _forward(scores, *row)[0]
 
 
 def _forward(

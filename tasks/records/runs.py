@@ -1,6 +1,6 @@
 """Links to results: `latest/` for the last run, `sweeps/NAME` for the last sweep of a name.
 
-`latest/` also has report.html and run.json, which holds the run's artifacts and settings.
+`latest/` also has report.html, documents.html and run.json, which holds the run's artifacts and settings.
 """
 
 import json
@@ -15,9 +15,10 @@ from tasks.store.store import Store
 from user_error import UserError
 
 LATEST, SWEEPS = "latest", "sweeps"
-RUN, REPORT = "run.json", "report.html"
+RUN, REPORT, DOCUMENTS = "run.json", "report.html", "documents.html"
 # Name under latest/ -> (stage name in run.json, subfolder of its artifact).
 _LINKS = {
+    "documents": ("documents", ""),
     "raw_questions": ("raw_questions", ""),
     "questions": ("questions", ""),
     "retrieval": ("retrieval", ""),
@@ -64,7 +65,8 @@ def publish_latest(store: Store, artifacts: dict[str, Artifact], settings: dict[
             point(folder / name, store.path(artifacts[kind]) / part)
         else:  # another run's result
             (folder / name).unlink(missing_ok=True)
-    (folder / REPORT).unlink(missing_ok=True)  # written again once this run has ended
+    for page in (REPORT, DOCUMENTS):
+        (folder / page).unlink(missing_ok=True)  # written again once this run has ended
     record = {
         "artifacts": {name: artifact.model_dump(mode="json") for name, artifact in artifacts.items()},
         "settings": settings,
@@ -80,8 +82,9 @@ def latest_paths(store: Store, artifacts: dict[str, Artifact]) -> dict[str, Path
         for name, (kind, part) in _LINKS.items()
         if kind in artifacts and (store.path(artifacts[kind]) / part).exists()
     }
-    report = store.work_dir / LATEST / REPORT
-    return {**paths, "report": report} if report.exists() else paths
+    pages = {"files": DOCUMENTS, "report": REPORT}
+    found = {name: store.work_dir / LATEST / page for name, page in pages.items()}
+    return paths | {name: page for name, page in found.items() if page.exists()}
 
 
 def is_published(store: Store, artifacts: dict[str, Artifact]) -> bool:

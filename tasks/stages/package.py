@@ -47,7 +47,7 @@ def package_dataset(
     test = build_test(asked["eval"], all_chunks, vectors, raft, open_tokenizer(store, base), of_test)
     package = Package(read_splits(store.path(dataset)) | {"test": test}, all_chunks, vectors, every, embedded, raft)
     retriever = retrieval_cells(read_json(store.path(retrieval) / "retrieval.json"))
-    report = package.report(documents.count("documents"), _filters(store, questions), retriever)
+    report = package.report(dict(documents.counts), _filters(store, questions), retriever)
     inputs = (documents, questions, chunks, index, embedder, base, dataset, retrieval)
     with store.build("package", settings=raft, inputs=inputs) as build:
         package.write(build.folder, report)

@@ -1,6 +1,7 @@
 """Questions tied to chunks and split by document."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -9,18 +10,20 @@ from data.critic.settings import CriticSettings
 from data.files.jsonl import read_jsonl, write_jsonl
 from data.questions.grounding import check_names
 from data.questions.questions import (
+    EVIDENCE,
     Question,
     QuestionSettings,
     RawQuestion,
     Rejected,
     count_reasons,
     describe_reasons,
+    evidence_of,
 )
 from data.questions.repair import Repaired
 from data.questions.split import SplitSettings, split_documents, split_questions
 from data.retrieval.retriever import RetrievalSettings
 from tasks.engine.cache import stage
-from tasks.stages.loading import open_chunks, open_documents, open_duplicates, open_embed, open_retriever
+from tasks.stages.loading import open_chunks, open_documents, open_duplicates, open_embed, open_reranker, open_retriever
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
 from user_error import UserError
@@ -56,7 +59,8 @@ def prepare_questions(
 
     Files: train.jsonl, validation.jsonl (may be empty), eval.jsonl; rejected.jsonl, each with its reason;
     near_duplicates.jsonl, dropped because they repeat held-out questions; repaired.jsonl, quotes before and after;
-    filters.json, a list of {"filter", "kept", "rejected"} in order.
+    filters.json, a list of {"filter", "kept", "rejected"} in order; evidence.json, the number of questions by the kind
+    of evidence.
 
     Raises:
         UserError: no question is left, or the questions are about too few documents.
@@ -73,6 +77,7 @@ def prepare_questions(
         embed,
         retriever.search,
         open_duplicates(store, chunks),
+        open_reranker(store, reranker),
     )
     grounded, rejected, funnel = result.questions, result.rejected, result.funnel
     if (unusable := store.path(raw) / TEACHER_REJECTED).is_file():
@@ -120,5 +125,11 @@ def write_parts(
     rows = json.dumps([asdict(row) for row in funnel], indent=1) + "\n"
     (build.folder / "filters.json").write_text(rows, encoding="utf-8")
     build.count(**{part: len(questions) for part, questions in parts.items()})
-    build.count(rejected=len(rejected), near_duplicates=len(near_duplicates), repaired_quotes=len(repaired))
+    fitted = sum(item.to_sentences for item in repaired)
+    build.count(rejected=len(rejected), near_duplicates=len(near_duplicates), repaired_quotes=len(repaired) - fitted)
+    build.count(quotes_made_whole_sentences=fitted)
+    evidence = Counter(kind for questions in parts.values() for kind in map(evidence_of, questions))
+    kinds = {kind: evidence[kind] for kind in EVIDENCE}
+    (build.folder / "evidence.json").write_text(json.dumps(kinds, indent=1) + "\n", encoding="utf-8")
+    build.count(**{f"evidence: {kind}": count for kind, count in kinds.items()})
     build.count(**{f"rejected: {reason}": count for reason, count in count_reasons(rejected).items()})

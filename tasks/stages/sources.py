@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from data.documents.accounts import FILES_NAME, FileAccount, count_files
 from data.documents.corpus import Corpus, read_corpus
 from data.documents.documents import DocumentSettings
 from data.documents.readers.memory import ReadingMemory
@@ -27,21 +28,27 @@ _BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*
 def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -> Artifact:
     """Read the documents of a folder, a file, a data set or a SQuAD file (`.json`).
 
-    Writes documents.jsonl, and unreadable.jsonl and skipped.jsonl with reasons (may be empty).
+    Writes documents.jsonl; files.jsonl, the account of every file; and unreadable.jsonl and skipped.jsonl with reasons
+    (may be empty).
 
     Raises:
         UserError: nothing is there or can be read, or `strict` and a file cannot be read; names it and the reason.
     """
     path = Path(corpus).expanduser()
     if path.is_file() and path.suffix == ".json":
-        read = Corpus(tuple(squad_documents(path)), (), (), {})
+        texts = tuple(squad_documents(path))
+        account = FileAccount(path.name, "read", len(texts), sum(len(document.text) for document in texts))
+        read = Corpus(texts, (), (), {}, (account,))
     else:
-        read = read_corpus(path, documents, ReadingMemory(store.work_dir / "readings", stage_code(read_corpus).key))
+        memory = ReadingMemory(store.work_dir / "readings", stage_code(read_corpus).key)
+        # The page is written when the run ends, and names the complete list.
+        read = read_corpus(path, documents, memory, complete_list=str(store.work_dir / "latest" / "documents.html"))
     with store.build("documents", settings=documents) as build:
         write_jsonl(build.folder / "documents.jsonl", read.documents)
+        write_jsonl(build.folder / FILES_NAME, read.files)
         write_jsonl(build.folder / "unreadable.jsonl", read.unreadable)
         write_jsonl(build.folder / "skipped.jsonl", read.skipped)
-        build.count(documents=len(read.documents), skipped_files=len(read.skipped))
+        build.count(documents=len(read.documents), **count_files(read.files))
         if read.unreadable:
             build.count(unreadable=len(read.unreadable))
         build.count(**read.counts)

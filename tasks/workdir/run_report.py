@@ -5,22 +5,26 @@ The page names artifacts that were removed or cannot be read, and shows the rest
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from data.documents.accounts import FILES_NAME
 from data.evaluation.champion import LABELS as GUARDED
 from data.files.whole_files import write_whole
+from data.report.documents_page import corpus_facts, file_rows
 from data.report.run_facts import RunFacts, ShownDecision, StageCost, Table, told_bytes, told_seconds
 from data.report.run_markdown import run_markdown
 from data.report.run_page import run_page
 from data.report.run_settings import COMMANDS, changed_settings, command_of, settings_that_matter, told_value
 from tasks.records.models import Registry
 from tasks.records.records import RUNS, RunRecord, list_runs
-from tasks.records.runs import LATEST, REPORT, SWEEPS
+from tasks.records.runs import DOCUMENTS, LATEST, REPORT, SWEEPS
 from tasks.stages.json_files import read_json
 from tasks.store.artifacts import Artifact, Manifest
 from tasks.store.links import point
 from tasks.store.store import MANIFEST, Store
+from tasks.workdir.documents import read_accounts, write_documents_page
 from tasks.workdir.run_curves import training_facts
 from tasks.workdir.run_scores import (
     answer_facts,
@@ -32,6 +36,7 @@ from tasks.workdir.run_scores import (
     robustness_facts,
     sweep_facts,
 )
+from user_error import UserError
 
 _MARKDOWN = "report.md"
 _MODEL_DIGITS = 12  # of a registered model's name (tasks/records/models.py)
@@ -58,6 +63,8 @@ def write_report(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -
         The path of the page.
     """
     folder = store.work_dir / RUNS / record.name
+    with suppress(UserError):  # a damaged list, which the report names
+        write_documents_page(store, record)
     facts = gather(store, record, defaults)
     # Outputs of a model may hold lone surrogates, which UTF-8 cannot encode.
     write_whole(folder / _MARKDOWN, _writable(run_markdown(facts)), durable=True)
@@ -71,8 +78,11 @@ def read_markdown(store: Store, record: RunRecord) -> str:
 
 
 def publish_report(store: Store, report: Path) -> Path:
-    """Link latest/report.html to the report; returns the link."""
+    """Link latest/report.html, and the page of the documents, to those of the run; returns the first link."""
     link = store.work_dir / LATEST / REPORT
+    documents = report.with_name(DOCUMENTS)
+    if documents.exists():
+        point(link.with_name(DOCUMENTS), documents)
     point(link, report)
     return link
 
@@ -114,6 +124,7 @@ def gather(store: Store, record: RunRecord, defaults: Mapping[str, Any]) -> RunF
 
     add("The settings", (), lambda: _settings(record, defaults))
     add("The data", (), lambda: {"data": _data(made)})
+    add("The files", ("documents",), lambda: _files(store, record, facts["data"]))
     add("What the critic kept", ("questions",), lambda: {"filters": _filters(path("questions"))})
     add("The ladder", ("evaluation",), lambda: ladder_facts(path("evaluation")))
     rungs = facts.get("rungs")
@@ -165,7 +176,7 @@ def _results(record: RunRecord) -> dict[str, Artifact]:
 def _sweep(store: Store, record: RunRecord) -> Path | None:
     """The folder of the run's sweep, or None if a later sweep replaced it."""
     folder = store.work_dir / SWEEPS / record.goal
-    if not (folder / MANIFEST).exists():
+    if Path(record.goal).name != record.goal or not (folder / MANIFEST).exists():
         return None
     compared = Manifest.model_validate_json((folder / MANIFEST).read_bytes()).inputs
     return folder if set(compared) <= set(record.artifacts.values()) else None
@@ -191,6 +202,16 @@ def _data(made: Mapping[str, Artifact]) -> list[tuple[str, str]]:
             counts = (f"{number:,} {what.replace('_', ' ')}" for what, number in made[name].counts if number)
             rows.append((label, ", ".join(counts)))
     return rows
+
+
+def _files(store: Store, record: RunRecord, data: list[tuple[str, str]]) -> dict[str, Any]:
+    """The rows about the data with the totals of the files, and the page that has them all, if it was written."""
+    documents = store.path(record.artifacts["documents"])
+    if not (documents / FILES_NAME).exists():  # older than the account
+        return {}
+    totals = file_rows(corpus_facts(read_accounts(documents), rows=0))
+    page = DOCUMENTS if (store.work_dir / RUNS / record.name / DOCUMENTS).exists() else ""
+    return {"data": [*data[:1], *totals, *data[1:]], "documents_page": page}
 
 
 def _filters(questions: Path) -> Table | None:

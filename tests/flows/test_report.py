@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from data.documents.accounts import FILES_NAME, FileAccount
 from data.documents.chunks import Chunk
 from data.files.jsonl import to_jsonl
 from data.questions.questions import Question
@@ -152,6 +153,34 @@ def test_the_page_tells_what_was_measured_and_lies_beside_the_record(store: Stor
     text = (link.resolve().parent / "report.md").read_text(encoding="utf-8")
     assert "12.5" in text
     assert "<script" not in text
+
+
+def test_the_page_of_all_files_lies_beside_the_report_which_links_to_it(store: Store) -> None:
+    files = [
+        FileAccount(f"{NASTY}.pdf", "unreadable", reason="damaged PDF"),
+        FileAccount("a.html", "read", 1, 900, {"menus": 100}),
+    ]
+    documents = file_artifact(store, "documents", **{FILES_NAME: to_jsonl(files).decode()})
+    record = run(store, {**made(store), "documents": documents})
+    link = leave_report(store, record)
+    assert link is not None
+    latest = store.work_dir / "latest" / "documents.html"
+    assert latest.resolve() == store.work_dir / "runs" / record.name / "documents.html"
+    page = latest.read_text(encoding="utf-8")
+    assert "damaged PDF" in page and "menus 100" in page and "<script" not in page
+    assert f"artifacts/documents/{documents.digest}/files.jsonl" in page and record.name in page
+    assert (store.work_dir / "latest" / "documents" / FILES_NAME).exists()
+    report = link.read_text(encoding="utf-8")
+    assert 'href="documents.html"' in report and 'href="report.html"' in page
+    assert "900 kept, 100 left out on purpose (10.0%): menus 100" in report and "2: 1 unreadable, 1 read" in report
+    assert "900 kept" in (link.resolve().parent / "report.md").read_text(encoding="utf-8")
+
+    (store.path(documents) / FILES_NAME).write_text("[")
+    assert "The files cannot be shown" in " ".join(gather(store, record, DEFAULTS).missing)
+    assert "cannot be shown" in (leave_report(store, record) or Path()).read_text(encoding="utf-8")
+    without = run(store, made(store))
+    assert not latest.exists(), "the page of another run's documents"
+    assert 'href="documents.html"' not in (leave_report(store, without) or Path()).read_text(encoding="utf-8")
 
 
 def test_what_is_removed_or_damaged_is_named_and_the_rest_is_shown(store: Store) -> None:

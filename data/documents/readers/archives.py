@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 
@@ -10,6 +11,21 @@ from data.documents.readers.extracted import Unreadable
 
 _MAX_ENTRIES = 10_000
 _BLOCK = 1 << 20
+_STRICT = b"http://purl.oclc.org/ooxml/"
+_STRICT_NAME = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
+_TYPES = {
+    b"application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml": (
+        b"application/vnd.openxmlformats-officedocument.wordprocessingml.template.main+xml",
+        b"application/vnd.ms-word.document.macroEnabled.main+xml",
+        b"application/vnd.ms-word.template.macroEnabledTemplate.main+xml",
+    ),
+    b"application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml": (
+        b"application/vnd.openxmlformats-officedocument.presentationml.slideshow.main+xml",
+        b"application/vnd.openxmlformats-officedocument.presentationml.template.main+xml",
+        b"application/vnd.ms-powerpoint.presentation.macroEnabled.main+xml",
+        b"application/vnd.ms-powerpoint.slideshow.macroEnabled.main+xml",
+    ),
+}
 _NO_ARCHIVE = "damaged, or not an Office file (a ZIP archive): open and save it again"
 
 
@@ -39,6 +55,7 @@ def checked_archive(raw: bytes, max_bytes: int) -> io.BytesIO:
                 content = _content(source, entry, left, max_bytes)
                 left -= len(content)
                 _check_xml(entry.filename, content)
+                content = _as_libraries_expect(entry.filename, content)
                 target.writestr(zipfile.ZipInfo(entry.filename), content)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
         if isinstance(error, Unreadable):
@@ -67,6 +84,17 @@ def _check_xml(name: str, content: bytes) -> None:
         for encoding in ("ascii", "utf-16-le", "utf-16-be"):
             if "<!DOCTYPE".encode(encoding) in content or "<!ENTITY".encode(encoding) in content:
                 raise Unreadable(f"{name} declares XML entities, which no Office program writes: not opened")
+
+
+def _as_libraries_expect(name: str, content: bytes) -> bytes:
+    """An entry with the namespaces of ISO 29500's strict form, and the types of templates, as those of common files."""
+    if name == "[Content_Types].xml":
+        for kind, types in _TYPES.items():
+            for other in types:
+                content = content.replace(other, kind)
+    if name.lower().endswith((".xml", ".rels")) and _STRICT in content:
+        content = _STRICT_NAME.sub(rb"http://schemas.openxmlformats.org/\1/2006/", content)
+    return content
 
 
 def _too_large(size: int, max_bytes: int) -> Unreadable:

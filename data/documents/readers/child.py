@@ -15,11 +15,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -33,14 +34,19 @@ Items = list[Extracted | UnreadPart]
 _ROOT = Path(__file__).resolve().parents[3]
 # Imported before the timer starts: the import takes a second or two.
 _PARSERS = {
-    ".pdf": "pypdf",
+    ".pdf": "pypdfium2",
     ".docx": "docx",
+    ".docm": "docx",
+    ".dotx": "docx",
     ".pptx": "pptx",
+    ".pptm": "pptx",
+    ".ppsx": "pptx",
     ".html": "trafilatura",
     ".htm": "trafilatura",
     ".xhtml": "trafilatura",
     ".parquet": "pyarrow.parquet",
 }
+_MEMORY = 512 * MEGABYTE  # that a file may take besides what it unpacks
 _QUICK_BYTES = MEGABYTE  # up to this size, other formats are read in this process, in a moment
 
 
@@ -68,9 +74,11 @@ class ReadingChild:
             return list(here())
         process = self._process = self._process or _start()
         assert process.stdin is not None and process.stdout is not None
+        secret = settings.password and settings.password.get_secret_value()
         request = {
             "suffix": suffix,
-            "settings": settings.model_dump(mode="json"),
+            # JSON leaves the password out; it goes through the pipe to this child only.
+            "settings": settings.model_dump(mode="json") | {"password": secret},
             "seconds": settings.seconds_per_file,
             "bytes": len(raw),
         }
@@ -164,13 +172,30 @@ def _serve(source: BinaryIO, target: BinaryIO) -> None:
             if (parser := _PARSERS.get(request["suffix"])) is not None:
                 importlib.import_module(parser)
             signal.setitimer(signal.ITIMER_REAL, request["seconds"])
-            answer = fields_of(READERS[request["suffix"]](raw, settings))
+            with _limited_memory(_MEMORY + 4 * settings.max_unpacked_bytes):
+                answer = fields_of(READERS[request["suffix"]](raw, settings))
         except Exception as error:  # of any library
             answer = {"unreadable": reason_of(error)}
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         target.write(json.dumps(answer).encode("ascii") + b"\n")  # ASCII: a text may hold half a surrogate pair
         target.flush()
+
+
+@contextmanager
+def _limited_memory(more: int) -> Iterator[None]:
+    """Lets this process grow by so many bytes at most: a PDF unpacks its streams itself. Only where /proc tells."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except OSError:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (size + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _main() -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.child import Items, fields_of, items_of
-from data.files.whole_files import write_whole
+from data.files.whole_files import mark_used, write_whole
 
 # Formats that take long enough to be cached, and whose readers use libraries.
-_KEPT = (".pdf", ".docx", ".pptx", ".html", ".htm", ".xhtml")
-_LIBRARIES = ("charset-normalizer", "lxml", "pypdf", "python-docx", "python-pptx", "trafilatura")
+_KEPT = (".pdf", ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".html", ".htm", ".xhtml")
+_LIBRARIES = ("charset-normalizer", "lxml", "pypdfium2", "python-docx", "python-pptx", "trafilatura")
 
 _IRRELEVANT = {"strict", "follow_links", "seconds_per_file"}  # to the content of a file
 
@@ -38,7 +38,10 @@ class ReadingMemory:
         """What `read` returns for these bytes, from the cache if possible. Exceptions are not cached."""
         if suffix not in _KEPT:
             return read()
-        facts = json.dumps([suffix, self._code, settings.model_dump(mode="json", exclude=_IRRELEVANT)], sort_keys=True)
+        # Whether there is a password counts, and not which: a file that it does not open is not cached.
+        locked = suffix == ".pdf" and settings.password is not None
+        options = settings.model_dump(mode="json", exclude=_IRRELEVANT)
+        facts = json.dumps([suffix, self._code, options, locked], sort_keys=True)
         path = self._folder / f"{hashlib.sha256(facts.encode() + raw).hexdigest()}.json"
         items = _load(path)
         if items is None:
@@ -50,6 +53,8 @@ class ReadingMemory:
 def _load(path: Path) -> Items | None:
     """The items of a file; None if it is missing or damaged."""
     try:
-        return items_of(json.loads(path.read_bytes()))
+        items = items_of(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    mark_used(path)
+    return items

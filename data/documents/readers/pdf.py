@@ -1,172 +1,98 @@
-"""PDF by pypdf, page by page, without running headers and footers, and with hyphenated words rejoined.
+"""PDF by PDFium: positions of characters to lines, lines to paragraphs, page by page.
 
-A PDF holds glyphs on pages; paragraphs are guessed from the lengths of lines:
-    a line clearly shorter than most ends its paragraph, unless the next line starts in lower case
-    a line among the first or last three of a page that repeats on many pages, numbers aside, is a header or footer
+    pdf_pages    the pieces of text of a page, form fields, comments
+    pdf_layout   pieces to lines: rows, columns, superscripts
+    pdf_text     lines to paragraphs, without repeated headers and footers
+    hyphens      words broken at the ends of lines
+    letters      pages whose fonts do not say which letters they show
+
+PDFium and not pypdf: it joins words that are drawn letter by letter or word by word, and tells where each stands.
 """
 
 from __future__ import annotations
 
-import io
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart, first_line
+from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.hyphens import join_words, vocabulary_of
+from data.documents.readers.letters import is_nonsense
+from data.documents.readers.pdf_pages import Page, read_pages
+from data.documents.readers.pdf_text import drop_repeated, join_pages, paragraphs
 
-_EDGE_LINES = 3
-_LEAST_REPEATS = 3  # pages
-_REPEATED_SHARE = 1 / 3  # of the pages: left and right pages may have different headers
-_NUMBER = re.compile(r"\d{1,9}")
-_SHORT = 0.75  # of a full line
-_FULL_LINE = 40  # characters; a page of shorter lines is not prose
-_STREAM_LIMITS = ("zlib", "lzw", "run_length", "array_based_stream")
-_SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’»)\]]*$")
-_BROKEN_WORD = re.compile(r"\b([^\W\d_]++)[-\u00ad]\n([^\W\d_]++)")
-_COMPOUND = re.compile(r"\b[^\W\d_]++(?:-[^\W\d_]++)+")
+_SHOWN = 10  # page numbers in a remark
+_NO_LETTERS = "its fonts do not say which letters they show: run text recognition (OCR) on it"
 
 
 def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     """All pages as one plain text with page offsets; a page that cannot be read is an `UnreadPart`."""
-    pages: list[list[str]] = []
-    characters = 0
-    for number, text in _page_texts(raw, settings):
-        if isinstance(text, UnreadPart):
-            yield text
-            text = ""
-        characters += len(text)
+    pages: list[Page] = []
+    faults: list[UnreadPart] = []
+    remarks: list[str] = []
+    characters = nonsense = 0
+    for number, page in enumerate(read_pages(raw, settings.passwords()), start=1):
+        if isinstance(page, str):
+            remarks.append(page)
+            continue
+        if isinstance(page, Page):
+            text = "\n".join(line.text for line in page.lines)
+            if is_nonsense(text, page.unmapped):
+                nonsense += 1
+                page = UnreadPart(f"page {number}", _NO_LETTERS)
+            else:
+                characters += len(text)
+        if isinstance(page, UnreadPart):
+            faults.append(page)
+            page = Page(number, 0.0)
         if characters > settings.max_document_characters:
             raise Unreadable(
                 f"over documents.max_document_characters={settings.max_document_characters:,} at page {number}: "
                 "raise it or split the file"
             )
-        pages.append([line for line in (" ".join(line.split()) for line in text.splitlines()) if line])
-    if not any(pages):
-        raise Unreadable(f"no text on its {len(pages)} pages (scanned images?): run text recognition (OCR) first")
-    dropped = _drop_repeated(pages)
-    kept = [_paragraphs(lines) for lines in pages]
-    joined = 0
-    vocabulary = Counter(word.casefold() for text in kept for word in _COMPOUND.findall(text))
-    for number, text in enumerate(kept):
-        kept[number], count = _join_words(text, vocabulary)
+        pages.append(page)
+    if nonsense and not any(page.lines for page in pages):
+        raise Unreadable(f"no text that can be read on its {len(pages)} pages: {_NO_LETTERS}")
+    if not any(page.lines for page in pages):
+        yield from (fault for fault in faults if len(faults) < len(pages))
+        why = f" ({faults[0].reason})" if faults else " (scanned images?): run text recognition (OCR) first"
+        raise Unreadable(f"no text on its {len(pages)} pages{why}")
+    yield from faults
+    yield _joined(pages, remarks)
+
+
+def _joined(pages: list[Page], remarks: list[str]) -> Extracted:
+    kept, left_out, dropped = drop_repeated(pages)
+    text, starts = join_pages([paragraphs(lines) for lines in kept])
+    vocabulary = vocabulary_of(text)
+    parts, joined = [], 0
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        part, count = join_words(text[start:end], vocabulary)
+        parts.append(part)
         joined += count
-    text, starts = _join_pages(kept)
+    lengths = [len(part) for part in parts]
     counts = {
         "repeated_lines_dropped": dropped,
         "broken_words_joined": joined,
-        "pages_without_text": sum(not lines for lines in pages),
+        "pages_without_text": sum(not page.lines for page in pages),
     }
-    yield Extracted(text, pages=starts, counts={name: count for name, count in counts.items() if count})
+    out = {
+        **left_out,
+        "comments": sum(page.comments for page in pages),
+        "text outside the page": sum(page.outside for page in pages),
+    }
+    return Extracted(
+        "".join(parts),
+        pages=tuple(sum(lengths[:number]) for number in range(len(parts))),
+        counts={name: count for name, count in counts.items() if count},
+        remarks=(*_remarks(pages), *remarks),
+        left_out={what: count for what, count in out.items() if count},
+    )
 
 
-def _page_texts(raw: bytes, settings: DocumentSettings) -> Iterator[tuple[int, str | UnreadPart]]:
-    """Yields (page number from 1, text) for each page."""
-    import logging
-
-    from pypdf import PdfReader, apply_configuration, get_configuration
-    from pypdf.errors import DependencyError, PyPdfError
-
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it logs every fault that it repairs
-    limits = {}
-    for name in (f"{stem}_maximum_output_length" for stem in _STREAM_LIMITS):
-        limits[name] = min(getattr(get_configuration(), name), settings.max_unpacked_bytes)
-    # pypdf raises many kinds of errors on damaged files, and none of them may end the run.
-    with apply_configuration(**limits):
-        try:
-            reader = PdfReader(io.BytesIO(raw))
-            if reader.is_encrypted and not reader.decrypt(""):
-                raise Unreadable("encrypted: remove the password")
-            count = len(reader.pages)
-        except Unreadable:
-            raise
-        except DependencyError as error:
-            raise Unreadable(f"unsupported encryption ({error})") from None
-        except (
-            PyPdfError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            IndexError,
-            RecursionError,
-            OSError,
-        ) as error:
-            raise Unreadable(f"damaged PDF ({first_line(error)}): print it to PDF again") from None
-        for number in range(count):
-            try:
-                yield number + 1, reader.pages[number].extract_text()
-            except (MemoryError, KeyboardInterrupt):
-                raise
-            except Exception as error:
-                yield number + 1, UnreadPart(f"page {number + 1}", f"cannot be read ({first_line(error)})")
-
-
-def _drop_repeated(pages: list[list[str]]) -> int:
-    """Removes headers and footers from the pages, from the outermost line inwards; returns how many lines."""
-    least = max(_LEAST_REPEATS, len(pages) * _REPEATED_SHARE)
-    dropped = 0
-    for end in (0, -1):
-        for _ in range(_EDGE_LINES):
-            keys = [_forms(lines[end], page) if len(lines) > 1 else set() for page, lines in enumerate(pages)]
-            counts = Counter(form for forms in keys for form in forms)
-            repeated = {form for form, count in counts.items() if count >= least}
-            if not repeated:
-                break
-            for lines, forms in zip(pages, keys, strict=True):
-                if forms & repeated:
-                    lines.pop(end)
-                    dropped += 1
-    return dropped
-
-
-def _forms(line: str, page: int) -> set[str]:
-    """The forms in which a header or footer repeats: the line itself, and the line with a number that counts the pages
-    replaced by its difference from the page number. Table rows, whose numbers do not count pages, share no form."""
-    folded = line.casefold()
-    numbers = list(_NUMBER.finditer(folded))
-    forms = {folded}
-    for match in (*numbers[:1], *numbers[-1:]):
-        forms.add(f"{folded[: match.start()]}#{int(match[0]) - page}{folded[match.end() :]}")
-    return forms
-
-
-def _paragraphs(lines: Sequence[str]) -> str:
-    """The lines joined, with a blank line after each that ends a paragraph."""
-    lengths = sorted(map(len, lines))
-    full = lengths[int(len(lengths) * 0.9)] if lengths else 0
-    parts: list[str] = []
-    for line, following in pairwise([*lines, ""]):
-        ends = full >= _FULL_LINE and len(line) < _SHORT * full and not following[:1].islower()
-        parts.append(line + ("\n\n" if ends else "\n"))
-    return "".join(parts).strip()
-
-
-def _join_words(text: str, compounds: Counter[str]) -> tuple[str, int]:
-    """Rejoins words hyphenated at line ends; returns the text and their number. A compound keeps its hyphen."""
-    joined = 0
-
-    def joined_word(match: re.Match[str]) -> str:
-        nonlocal joined
-        first, rest = match.groups()
-        if not rest[0].islower():
-            return match[0]
-        joined += 1
-        keeps = f"{first}-{rest}".casefold() in compounds
-        return f"{first}-{rest}" if keeps else first + rest
-
-    return _BROKEN_WORD.sub(joined_word, text), joined
-
-
-def _join_pages(pages: Sequence[str]) -> tuple[str, tuple[int, ...]]:
-    """One text, and the offset of each page in it. A sentence may continue on the next page."""
-    text = ""
-    starts = []
-    for page in pages:
-        if text and page:
-            goes_on = page[0].islower() and not _SENTENCE_END.search(text[-8:])
-            text += "\n" if goes_on else "\n\n"
-        starts.append(len(text))
-        text += page
-    return text, tuple(starts)
+def _remarks(pages: list[Page]) -> Iterator[str]:
+    if empty := [page.number for page in pages if not page.lines]:
+        listed = ", ".join(map(str, empty[:_SHOWN])) + (f" and {len(empty) - _SHOWN} more" * (len(empty) > _SHOWN))
+        where = f"page {listed}" if len(empty) == 1 else f"pages {listed}"
+        yield f"no text on {where}: if they are scanned, run text recognition (OCR) on them"
+    if unmapped := sum(page.unmapped for page in pages):
+        yield f"{unmapped} characters whose fonts do not say which they are"

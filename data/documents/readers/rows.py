@@ -15,6 +15,7 @@ from typing import Any
 from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart, first_line
 from data.documents.readers.text import Decoded, decode
+from data.files.hub_errors import is_full, translated
 
 _DELIMITERS = (",", ";", "\t")
 _SHOWN = 12  # names in a message
@@ -128,18 +129,31 @@ def is_dataset(folder: Path) -> bool:
 def read_dataset(source: str, settings: DocumentSettings) -> Iterator[Extracted | UnreadPart]:
     """The rows of a folder written by save_to_disk, or of a data set on the Hub; `dataset_split` names the split.
 
+    Args:
+        source: the folder, or OWNER/NAME with @REVISION if wanted.
+
     Raises:
-        Unreadable: it does not exist, or has no such split or column.
+        Unreadable: it is damaged, or has no such split or column.
+        UserError: there is no such data set on the Hub, or it needs permission.
+        Unreachable: it cannot be fetched at the moment.
+        OSError: the disk is full.
     """
     import datasets
 
     try:
         if Path(source).is_dir():
+            _check_names(Path(source))
             data: Any = datasets.load_from_disk(source)
         else:
             name, _, revision = source.partition("@")
             data = datasets.load_dataset(name, revision=revision or None)
+    except Unreadable:
+        raise
     except Exception as error:  # of the library, of the Hub's client, of the network
+        if not Path(source).is_dir():
+            known = translated(error, f"the data set {source}", "give a folder or a file that exists")
+            if known is not error or is_full(error):
+                raise known from None
         raise Unreadable(f"cannot be loaded as a data set ({first_line(error)})") from None
     if isinstance(data, Mapping):
         if settings.dataset_split not in data:
@@ -149,6 +163,23 @@ def read_dataset(source: str, settings: DocumentSettings) -> Iterator[Extracted 
         data = data[settings.dataset_split]
     _check_columns(data.column_names, settings)
     yield from _documents(data.select_columns(_wanted(settings)), settings, 1)
+
+
+def _check_names(folder: Path) -> None:
+    """Check the names that the files of a data set's folder give to others, which the library would open anywhere.
+
+    Raises:
+        Unreadable: one lies outside of the folder.
+    """
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
+        try:
+            content = json.loads(path.read_bytes())
+            found = content["splits"] if path.name == "dataset_dict.json" else content.get("_data_files", ())
+            names = [name if isinstance(name, str) else str(name["filename"]) for name in found]
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            continue  # the library says what is wrong, if it reads it
+        if outside := [name for name in names if Path(name).name != name]:
+            raise Unreadable(f"{path.name} names {outside[0]!r}, which is no name inside of its folder: save it again")
 
 
 def _documents(

@@ -171,7 +171,7 @@ def test_of_near_duplicates_the_one_with_the_given_quote_is_kept_and_numbers_tel
         assert "When was the mill at Ousel begun?" in judged.rejected[0].detail
     apart = [written(f"Who painted the mill red in {year}?", "Hesk Dellacorn") for year in (1950, 1951)]
     assert not judge(*apart).rejected
-    when = written("When was the mill on Ousel painted red?", "in 1950")
+    when = written("When was the mill on Ousel painted red?", "in 1950", "The mill was painted red by Hesk Dellacorn.")
     assert not judge(
         written("Who painted the mill on Ousel red?", "Hesk Dellacorn"),
         when,

@@ -37,7 +37,9 @@ def test_a_parser_that_never_ends_is_killed(tmp_path: Path) -> None:
     # That it took too long is not remembered: with more time, or on another machine, it may be read.
     assert len(list((tmp_path / "readings").iterdir())) == 2
     (corpus / "b.pdf").write_bytes(laughing_pdf(2, pages=1))
-    assert read_corpus(corpus, DocumentSettings(strict=True), memory).documents[1].text == "Ha\nHa\nHa\nHa"
+    assert (
+        read_corpus(corpus, DocumentSettings(strict=True), memory).documents[1].text == "Ha"
+    )  # four times in one place
     with pytest.raises(ValueError, match=r"b.pdf .not read within"):
         (corpus / "b.pdf").write_bytes(laughing_pdf())
         read_corpus(corpus, DocumentSettings(seconds_per_file=0.5, strict=True), memory)

@@ -2,7 +2,14 @@
 
 import pytest
 
-from data.text.support import answer_recall, split_words, strange_numbers
+from data.text.support import (
+    answer_recall,
+    content_words,
+    is_verdict,
+    lone_numbers,
+    split_words,
+    strange_numbers,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +53,41 @@ def test_recall_of_an_answer(answer, quote, recall):
 def test_strange_numbers():
     assert strange_numbers("1,300 of 7 in 1929", "In 1929 there were 1300.") == ["7"]
     assert strange_numbers("১৩", "13") == [] and strange_numbers("Ousel", "13") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "like", "words"),
+    [
+        # Stop words of another language: German "war", "die", Spanish "son", French "son".
+        ("the war", "It ended the war that was lost", ["war"]),
+        ("her son may die", "", ["son", "may", "die"]),
+        ("die Mühle", "Sie war in der Stadt", ["mühle"]),
+        ("war es", "Die Mühle war am Hafen und ist alt", []),
+        ("son père", "Il est dans la maison avec elle", ["père"]),
+        ("No.", "", []),
+        ("it is", "", []),
+        ("maybe 3", "", ["3"]),
+        ("英国", "", ["英国"]),
+    ],
+)
+def test_stop_words_are_those_of_the_language(text, like, words):
+    assert content_words(text, like) == words
+
+
+def test_yes_and_no_in_many_languages():
+    assert all(map(is_verdict, ["Yes", "no.", "Maybe!", "はい", "Nein", "“No”"]))
+    assert not any(map(is_verdict, ["No. 7", "yes, it hums", "none of them", "3", ""]))
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("1,300 marks, 1300 and 1 300", {"1300"}),
+        ("3.5 or 3,5", {"3.5"}),
+        ("on the 3rd of v4, A5", set()),
+        ("in 1931, 1932.", {"1931", "1932"}),
+        ("2010年", {"2010"}),
+    ],
+)
+def test_numbers_that_stand_alone(text, numbers):
+    assert lone_numbers(text) == numbers

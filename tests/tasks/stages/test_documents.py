@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from flows.settings.config import load_config
+from tasks.records.runs import read_latest
 from testing.small_files import pdf
 from testing.small_runs import SMALL, run_here, small_sources
 
@@ -32,6 +33,15 @@ def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path
 
     (unread,) = lines_of(work, "documents", "unreadable.jsonl")
     assert unread["path"] == "broken.pdf" and unread["reason"].startswith("damaged PDF")
+    accounts = {account["path"]: account for account in lines_of(work, "documents", "files.jsonl")}
+    assert accounts["broken.pdf"]["state"] == "unreadable" and accounts["notice.pdf"]["state"] == "read"
+    assert set(accounts) == {path.name for path in documents.iterdir()}
+    counts = dict(read_latest(work)[0]["documents"].counts)
+    assert (counts["files"], counts["unreadable_files"], counts["documents"]) == (6, 1, 5)
+    assert counts["characters_kept"] == sum(
+        len(item["text"]) for item in lines_of(work, "documents", "documents.jsonl")
+    )
+    assert counts["characters_left_out"] == sum(sum(item["left_out"].values()) for item in accounts.values())
     chunks = {chunk["id"]: chunk for chunk in lines_of(work, "chunks", "chunks.jsonl")}
     duplicates = lines_of(work, "chunks", "duplicates.jsonl")
     assert {copy["document_path"] for copy in duplicates} == {copied.name}

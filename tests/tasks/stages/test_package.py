@@ -109,6 +109,10 @@ def test_card_and_report(package):
     page = (package / "report.html").read_text()
     assert page.count("No leak") == 2 and page.count("<details") >= 10 and "<mark>" in page
     assert "train: examples built" in page
+    counts = dict(read_latest(package.parents[1])[0]["documents"].counts)
+    kept, left_out = counts["characters_kept"], counts["characters_left_out"]
+    assert f"| characters kept | {kept:,} |\n| characters left out | {left_out:,} |" in card and "### documents" in card
+    assert f"<b>{kept:,}</b><span>characters kept</span>" in page
 
 
 def test_filters_and_the_retrievers_table_are_shown(store, config, package):
