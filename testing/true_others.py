@@ -182,7 +182,8 @@ def _rtf(paragraphs: Paragraphs) -> Iterator[TrueFile]:
             + r"\par}"
         ).encode("ascii"),
         ("Heading", a, curly, "Price: 45 €", "next line", note, "Berth Price", "A1 310", b),
-        hard="escaped letters, a note, a hidden run, a table",
+        ("[^1]:", "[^1]", "^1", "1"),
+        "escaped letters, a note, a hidden run, a table",
     )
     a, b = paragraphs.take(2)
     field = r"{\field{\*\fldinst HYPERLINK \"https://example.org\"}{\fldrslt the list}}"
