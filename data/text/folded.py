@@ -24,7 +24,7 @@ _NO_SPACES = (
 )
 #: Characters that stand for others; "" is left out.
 TYPOGRAPHY = (
-    dict.fromkeys("‘’‚‛′´`", "'")
+    dict.fromkeys("‘’‚‛′´`ʼʻ", "'")
     | dict.fromkeys("“”„‟″«»", '"')
     | dict.fromkeys("‐‑‒–—―−", "-")
     | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", "")
@@ -35,6 +35,11 @@ _ALSO = dict.fromkeys('"‹›「」『』《》〈〉', "'") | {
     "。": ".",
     "、": ",",
     "〜": "~",
+    "œ": "oe",
+    "Œ": "oe",
+    "æ": "ae",
+    "Æ": "ae",
+    "ـ": "",
     "・": "",
     "\u200e": "",
     "\u200f": "",
@@ -45,9 +50,11 @@ _OTHER_MEANING = ("<super>", "<sub>", "<fraction>", "<circle>")
 _RANGES = (
     (0x80, 0x3400), (0xA000, 0xAC00), (0xF900, 0x10000), (0x1D400, 0x1D800), (0x1F100, 0x1F300), (0x2F800, 0x2FA20)
 )  # fmt: skip
+# White space that means nothing: before "%" and, in French, before high punctuation and inside quotation marks.
+_NOTHING = r"[^\S\n]+(?=[%;:!?»])|(?<=«)[^\S\n]+"
 # The asterisks of Markdown's emphasis, runs of quotation marks, and white space that is not one space.
 _MARKUP = r"(?<!\w)\*{1,3}(?=\w)|(?<=[\w.,;:!?)])\*{1,3}(?!\w)|[\"'`]{2,}|\s{2,}|[^\S ]"
-_ASCII_SPECIAL = re.compile(rf"{_MARKUP}|[\"`]")
+_ASCII_SPECIAL = re.compile(rf"(?P<nothing>{_NOTHING})|{_MARKUP}|[\"`]")
 _DIGIT_GROUP = re.compile(r"\d[.,]$")
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\w{2})")
 _CJK_NUMERALS = frozenset("〇零一二三四五六七八九十百千万億兆亿两")
@@ -210,7 +217,7 @@ def _special() -> re.Pattern[str]:
     quotes = "".join(sorted(character for character in singles if _fold_character(character) == "'"))
     single, mark = _class(singles), _class(marks)
     return re.compile(
-        rf"(?P<nothing>\u00ad\s*\n\s*|(?<=[{_NO_SPACES}])\s+|\s+(?=[{_NO_SPACES}]))|{_MARKUP}"
+        rf"(?P<nothing>\u00ad\s*\n\s*|(?<=[{_NO_SPACES}])\s+|\s+(?=[{_NO_SPACES}])|{_NOTHING})|{_MARKUP}"
         rf"|['{re.escape(quotes)}]{{2,}}|[^\s{mark}][{mark}]+|[{single}]"
     )
 

@@ -10,7 +10,9 @@ from data.text.lines import starts_of_lines
 _LINE_OF_ITS_OWN = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\|)")  # a heading, a table row
 _UNDERLINE = re.compile(r"(?:={3,}|-{3,})[ \t]*$")
 # Possessive quantifiers and the lookbehind keep a line of a million dots linear.
-_END = re.compile(r"(?<![.!?…])([.!?…]++)([\"'”’»)\]*_`]*+)(\s++)|(?<![。！？])[。！？]++[」』”’）]*")
+_END = re.compile(
+    r"(?<![.!?…])([.!?…]++)([\"'”’»)\]*_`]*+)(\s++)|(?<![。！？])[。！？]++[」』”’）]*|[।॥။៕។።۔]++(?:\s|$)"
+)
 _NEXT_WORD = re.compile(r"[\"'“‘«(\[*_`]*([\w'’]*)")
 
 

@@ -16,8 +16,11 @@ from data.documents.readers.child import Items, fields_of, items_of
 from data.files.whole_files import mark_used, write_whole
 
 # Formats that take long enough to be cached, and whose readers use libraries.
-_KEPT = (".pdf", ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".html", ".htm", ".xhtml")
-_LIBRARIES = ("charset-normalizer", "lxml", "pypdfium2", "python-docx", "python-pptx", "trafilatura")
+_KEPT = frozenset(
+    {".pdf", ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".html", ".htm", ".xhtml", ".xlsx", ".xlsm", ".ods"}
+    | {".odt", ".odp", ".epub", ".rtf"}
+)
+_LIBRARIES = ("lxml", "openpyxl", "py3langid", "pypdfium2", "python-docx", "python-pptx", "striprtf")
 
 _IRRELEVANT = {"strict", "follow_links", "seconds_per_file"}  # to the content of a file
 

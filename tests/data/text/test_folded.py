@@ -53,6 +53,12 @@ def found(text, answer):
         ("『坊っちゃん』を読む", "「坊っちゃん」", ["『坊っちゃん』"]),
         ("ค่าเข้าสี่บาท", "สี่บาท", ["สี่บาท"]),
         ("부산에서 열렸다", "부산", ["부산"]),
+        ("Il dit : « Liberté\u00a0! » à 50\u202f% de", "« Liberté »!", ["Liberté"]),
+        ("Il dit : « Liberté\u00a0! » à 50\u202f% de", "50 %", ["50\u202f%"]),
+        ("le cœur du port", "coeur", ["cœur"]),
+        ("Hawaiʻi lies", "Hawai'i", ["Hawaiʻi"]),
+        ("第 3 条", "第3条", ["第 3 条"]),
+        ("张三、李四", "张三，李四", ["张三、李四"]),
         # False friends.
         ("Windmills turn.", "mill", []),
         ("It costs 3.5 marks, or 1,300.", "3", []),

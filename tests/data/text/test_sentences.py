@@ -22,6 +22,8 @@ def sentences(text: str) -> list[str]:
         ["He waited... and waited.", "Then he left…", "Why?!", "No one knows."],
         ['He said "Stop."', "Then he stopped.", "It opened on Jan. 5 at noon.", "12 people came."],
         ["寒い。", "とても寒い。"],
+        ["यह चक्की 1874 में बनी।", "इसे रमेश ने बनाया।"],
+        ["ဒီစက်ကို ၁၈၇၄ မှာ ဆောက်ခဲ့တယ်။", "မြစ်နားမှာ ရှိတယ်။"],
     ],
 )
 def test_splits_prose(pieces):
