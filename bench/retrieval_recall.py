@@ -2,8 +2,8 @@
 
 Made-up API cards of one "key: value" a line (testing/api_cards.py), longer than a chunk, a file each and ten to a file,
 and short ones; with --squad also its paragraphs and questions, without titles. Each question is asked of the embedded
-embedder with BM25. A question's chunk is found if one of the first 5 holds its answer where it stands; its document, if one
-of the first 5 is of it.
+embedder with BM25. A question's chunk is found if one of the first 5 holds its answer where it stands; its document, if
+one of the first 5 is of it.
 """
 
 import argparse
@@ -81,7 +81,9 @@ def main() -> None:
         seconds = time.monotonic() - begun
         searched = [chunk.search_text for chunk in chunks]
         index = ChunkIndex.build(embed(searched), [chunk.id for chunk in chunks], embedder.digest)
-        retriever = Retriever(chunks, index, embed, RetrievalSettings(), KeywordIndex.build(searched))
+        retriever = Retriever(
+            chunks, index, embed, RetrievalSettings(), KeywordIndex.build([chunk.keyword_text for chunk in chunks])
+        )
         by_id = {chunk.id: chunk for chunk in chunks}
         print(
             f"{name}: {len(documents)} documents, {len(chunks)} chunks in {seconds:.2f} s, {len(questions)} questions"

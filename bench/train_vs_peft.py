@@ -14,7 +14,6 @@ About 15 minutes; --quick (fewer examples, two turns) about 4.
 """
 
 import argparse
-import os
 import resource
 import statistics
 import tempfile
@@ -27,6 +26,7 @@ import numpy as np
 
 from bench.machine import describe_machine
 from bench.worker import Worker, parse
+from data.retrieval.machine import usable_cores
 from jora_model.formats.base import resolve_base
 from jora_model.formats.gguf_import import import_gguf
 from jora_model.packing.sequences import read_sequences
@@ -160,7 +160,7 @@ def _peer(settings: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(usable_cores())
     folder = Path(settings["folder"])
     targets = settings["targets"]
     base = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.bfloat16, attn_implementation="sdpa")

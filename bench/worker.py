@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import peak_bytes
+from data.retrieval.machine import usable_cores
 
 # The settings of a side -> its handlers by name.
 Start = Callable[[dict[str, Any]], Mapping[str, Callable[..., Any]]]
@@ -24,7 +25,7 @@ class Worker:
     def __init__(self, module: str, side: str, folder: Path, environment: Mapping[str, str], settings: dict[str, Any]):
         self.side = side
         self._log = (folder / f"{side}.log").open("w+")
-        threads = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
+        threads = {"OMP_NUM_THREADS": str(usable_cores())}
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, "--worker", side],
             stdin=subprocess.PIPE,

@@ -64,7 +64,7 @@ def _read(name: str) -> dict[str, Any]:
 async def _pool(client: PrefectClient, name: str, kind: str) -> None:
     template = await get_default_base_job_template_for_infrastructure_type(kind)
     if template is None:
-        sys.exit(f"error: the package for {kind} pools is missing; install it with: pip install 'jora-raft[{kind}]'")
+        sys.exit(f"error: the package for {kind} pools is missing; run: pip install -c constraints.txt -e '.[{kind}]'")
     if kind == "kubernetes":
         ours = _read("deploy/kubernetes-job.yaml")
         template["variables"]["properties"] |= ours["variables"]

@@ -8,12 +8,9 @@ from prefect import State, flow
 
 from flows.run import run, run_name
 from flows.settings.config import RunConfig
+from flows.settings.used import UNUSED
 from tasks.records.runs import Results
 
-_AFTER_EVALUATION = ("export", "promotion")
-_AFTER_TRAINING = ("evaluation", *_AFTER_EVALUATION)
-# A dataset needs no accelerator, so a run that builds only that waits for no other.
-_AFTER_DATASET = ("when_busy", "adapter", "lora", "mesh", "training", *_AFTER_TRAINING)
 # Parameters that are no settings.
 _OWN = {"until": "How far the run goes."}
 
@@ -55,21 +52,21 @@ def raft_finetune(
 
 
 @flow(name="build-dataset", flow_run_name=run_name, validate_parameters=False)
-@takes_settings(without=_AFTER_DATASET)
+@takes_settings(without=UNUSED["dataset"])
 def build_dataset(**settings: Any) -> "Results | State[Any]":
     """Build a RAFT dataset in Alpaca format from documents and questions."""
     return run("dataset", **settings)
 
 
 @flow(name="train-adapter", flow_run_name=run_name, validate_parameters=False)
-@takes_settings(without=_AFTER_TRAINING)
+@takes_settings(without=UNUSED["adapter"])
 def train_adapter(**settings: Any) -> "Results | State[Any]":
     """Run the pipeline up to the trained adapter; stages with cached results are not built again."""
     return run("adapter", **settings)
 
 
 @flow(name="evaluate-model", flow_run_name=run_name, validate_parameters=False)
-@takes_settings(without=_AFTER_EVALUATION)
+@takes_settings(without=UNUSED["evaluation"])
 def evaluate_model(**settings: Any) -> "Results | State[Any]":
     """Run the pipeline up to the evaluation ladder; stages with cached results are not built again."""
     return run("evaluation", **settings)

@@ -21,3 +21,12 @@ def rezipped(archive: bytes, changes: Mapping[str, bytes]) -> bytes:
         for name in changes.keys() - set(source.namelist()):
             target.writestr(name, changes[name])
     return written.getvalue()
+
+
+def zipped(files: Mapping[str, bytes | str]) -> bytes:
+    """An archive of files."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content in files.items():
+            target.writestr(name, content)
+    return written.getvalue()

@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.pipeline.stages import Pipeline
 from flows.settings.config import RunConfig
+from flows.settings.used import GOALS, UNUSED
 from jora_model.spec.config import ModelConfig
 from jora_model.spec.settings import LoraSettings
 from tasks.records.runs import publish_latest
@@ -70,10 +71,11 @@ def small_sources(folder: Path, count: int = 2) -> dict[str, str]:
     return {name: str(path) for name, path in paths.items()}
 
 
-def as_options(sources: dict[str, str], sets: Sequence[str]) -> list[str]:
-    """Return sources and settings as arguments of a command line."""
+def as_options(sources: dict[str, str], sets: Sequence[str], command: str = "run") -> list[str]:
+    """Return sources, and the settings that a command uses, as its arguments."""
     words = [word for name, value in sources.items() for word in (f"--{name.replace('_', '-')}", value)]
-    return words + [word for item in sets for word in ("--set", item)]
+    used = [item for item in sets if item.split(".")[0] not in UNUSED[GOALS[command]]]
+    return words + [word for item in used for word in ("--set", item)]
 
 
 def as_parameters(sources: dict[str, str], sets: Sequence[str]) -> dict[str, Any]:

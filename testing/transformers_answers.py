@@ -1,11 +1,12 @@
 """The peer of generation benchmarks: `transformers.generate`, greedy, sorted by length, left-padded."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from data.retrieval.machine import usable_cores
 
 
 def greedy_tokens(
@@ -40,7 +41,7 @@ class TransformersAnswers:
         import torch
         from transformers import AutoModelForCausalLM
 
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(usable_cores())
         self.model = AutoModelForCausalLM.from_pretrained(
             base, dtype=getattr(torch, dtype), attn_implementation="sdpa"
         ).eval()

@@ -15,12 +15,17 @@ from testing.true_markup import markup_files
 from testing.true_office import office_files
 from testing.true_others import other_files
 from testing.true_pages import page_files
+from testing.true_pdf_layouts import layout_pdfs
 from testing.true_pdf_traps import more_traps, trap_files
 from testing.true_pdfs import pdf_files
 from testing.true_plain import plain_files
 from testing.true_rows import row_files
+from testing.true_sites import site_files
 from testing.true_slides import slide_files
+from testing.true_sources import source_files
+from testing.true_templates import template_files
 from testing.true_texts import Paragraphs
+from testing.true_variants import variant_files
 from testing.true_wrappers import wrapper_files
 
 #: Yields files; takes English paragraphs from what it is given.
@@ -33,16 +38,21 @@ def all_files() -> list[TrueFile]:
         plain_files,
         markdown_files,
         markup_files,
+        source_files,
         page_files,
         layout_files,
+        site_files,
         pdf_files,
         trap_files,
         more_traps,
+        layout_pdfs,
         wrapper_files,
         office_files,
         slide_files,
         row_files,
         other_files,
+        variant_files,
+        template_files,
     )
     paragraphs = Paragraphs()
     files = [file for builder in builders for file in builder(paragraphs)]

@@ -108,7 +108,7 @@ def _placed(paragraphs: Paragraphs) -> Iterator[TrueFile]:
         hard="lines drawn from the bottom to the top",
     )
     raised = (
-        "BT /F1 11 Tf 60 700 Td (Each block holds 10) Tj /F1 7 Tf 4 Ts (6) Tj /F1 11 Tf 0 Ts ( grains of sand.) Tj ET"
+        "BT /F1 11 Tf 60 700 Td (Each block holds 10) Tj /F1 7 Tf 4 Ts (6) Tj /F1 11 Tf 0 Ts ( grains of sand.) Tj ET\n"
     )
     a, b = paragraphs.take(2)
     yield TrueFile(
@@ -241,7 +241,7 @@ def text_at(lines: Sequence[str], top: int = TOP) -> str:
 
 def at(x: float, y: float, line: str) -> str:
     """Content that draws a line at a place."""
-    return f"BT /F1 11 Tf {x} {y} Td ({escaped(line)}) Tj ET"
+    return f"BT /F1 11 Tf {x} {y} Td ({escaped(line)}) Tj ET\n"  # "ETBT" would be no operator
 
 
 def _words(text: str, top: int) -> str:

@@ -4,8 +4,11 @@ import csv
 import datetime
 import io
 import json
+import re
+import zipfile
 from collections.abc import Iterator, Sequence
 
+from testing.small_files import rezipped
 from testing.true_files import TrueFile
 from testing.true_texts import FOREIGN, Paragraphs
 
@@ -100,6 +103,7 @@ def row_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     a, b = paragraphs.take(2)
     yield TrueFile("texts.parquet", _parquet([a, b]), (a, b), ("id", "0", "1"))
     yield _workbook(paragraphs)
+    yield _sums(paragraphs)
 
 
 def _csv(rows: Sequence[Sequence[str]], delimiter: str = ",") -> bytes:
@@ -157,4 +161,39 @@ def _workbook(paragraphs: Paragraphs) -> TrueFile:
             "B",
         ),
         "two sheets, a date, a hidden sheet",
+    )
+
+
+def _sums(paragraphs: Paragraphs) -> TrueFile:
+    """A sheet with a title above its table, a sum, a share and a text that is not to become a number."""
+    import openpyxl
+
+    a = paragraphs.take()[0]
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet["B2"] = "Landings of the quay"
+    sheet.merge_cells("B2:D2")
+    for row, line in enumerate(
+        (("Port", "Tonnes", "Phone"), ("Ostrand", 412, "0049 471"), ("Maidens", 95.5, None)), start=4
+    ):
+        for column, value in enumerate(line, start=2):
+            sheet.cell(row, column).value = value
+    sheet["B7"], sheet["C7"] = "Sum", "=SUM(C5:C6)"
+    sheet["B9"] = a
+    sheet["C9"] = True
+    file = io.BytesIO()
+    book.save(file)
+    raw = rezipped(file.getvalue(), {})
+    # A spreadsheet program keeps the value beside the formula.
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        written = archive.read("xl/worksheets/sheet1.xml")
+    valued = re.sub(rb"(<f>SUM\(C5:C6\)</f>)<v ?/?>(</v>)?", rb"\1<v>507.5</v>", written)
+    assert valued != written
+    heads = ("Port", "Tonnes", "Phone", "Landings of the quay")
+    return TrueFile(
+        "sums.xlsx",
+        rezipped(raw, {"xl/worksheets/sheet1.xml": valued}),
+        (*heads, "Ostrand", "412", "0049 471", "Maidens", "95.5", "Sum", "507.5", a, "TRUE"),
+        ("Sheet", "Sheet1", ":", *heads, "B", "C", "D", "column B", "column C"),
+        "a title above the table, a formula with its value, a truth value",
     )

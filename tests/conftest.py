@@ -28,11 +28,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nothing in a test may reach for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# As `usable_cores` of jora_model.runtime.compilation, which imports JAX.
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # The same small programs are compiled by many tests, and by the next run of them. The directory is the one that
 # jora_model.runtime.compilation chooses below `.pytest_cache/xla`, so that tests and jobs share one cache.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
-    Path(__file__).parents[1] / ".pytest_cache" / "xla" / f"{len(os.sched_getaffinity(0))}-cores"
-)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "xla" / f"{_CORES}-cores")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 # Else a program's key holds the folder of the cache, which differs from one work directory to the next.
 os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"

@@ -16,6 +16,7 @@ _WORDS = re.compile(r"[^\W\d_]{3}|[^\W\d_a-zA-Z]{2}")
 _NUMBERED = re.compile(r"[^\W\d_]*[\W_]*\d+[\W\d_]*")  # "card-017", "p17": a name that says nothing
 _LONGEST_TITLE = 100  # characters
 _LEAST = 4  # a field begins where this part of the budget is left
+_LEAST_BUDGET = 8  # tokens
 _CHARACTERS = 6  # most characters of a token that are worth counting, to bound the work on long lines
 
 
@@ -46,30 +47,38 @@ def _as_name(title: str) -> str:
 class Belonging:
     """Writes what the chunks of one document belong to, within a bound of tokens.
 
+    Few lines are embedded with a chunk: all parts of a record have them, and more of them would make the parts alike,
+    so that a question about the first fields finds each of them before the part that holds the fields. BM25 takes more.
+
     Args:
         naming: fields that name what the whole document is about.
-        budget: most tokens of what a chunk belongs to.
+        max_tokens: of a chunk. Fields have an eighth of it, for BM25 a quarter; the header row has an eighth, the
+            beginning of the line a sixteenth; each has `_LEAST_BUDGET` tokens or more.
     """
 
-    def __init__(self, text: str, naming: Sequence[Span], count_tokens: CountTokens, budget: int) -> None:
+    def __init__(self, text: str, naming: Sequence[Span], count_tokens: CountTokens, max_tokens: int) -> None:
         self._text = text
         self._naming = naming
         self._count_tokens = count_tokens
-        self._budget = budget
+        self._quarter, self._eighth, self._sixteenth = (max(max_tokens // part, _LEAST_BUDGET) for part in (4, 8, 16))
         self._known: dict[tuple[tuple[Span, ...], int], tuple[str, ...]] = {}
 
-    def of(self, piece: Piece, start: int) -> tuple[str, ...]:
-        """The lines that say what a chunk from `start` that begins with the piece belongs to; often none.
+    def of(self, piece: Piece, start: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What a chunk from `start` that begins with the piece belongs to, and more fields of its record for BM25.
 
         First fields of the record, those that name it first of all; the header row of the table; the beginning of the
-        line.
+        line. Often none.
         """
         own = piece.group.fields if start > piece.group.start or self._is_above(piece) else ()
         fields = tuple(span for span in dict.fromkeys((*self._naming, *own)) if span[1] <= start)
-        exact = [self._cut(span, self._budget // 2) for span in (piece.header, piece.label) if span and span[0] < start]
-        left = self._budget - sum(self._count_tokens(exact)) if exact else self._budget
-        chosen = self._choose(fields, left)
-        return tuple(dict.fromkeys((*chosen, *(text for text in exact if not _is_said(text, chosen)))))
+        exact = [
+            self._cut(span, budget)
+            for span, budget in ((piece.header, self._eighth), (piece.label, self._sixteenth))
+            if span and span[0] < start
+        ]
+        few, more = (self._choose(fields, budget) for budget in (self._eighth, self._quarter))
+        shown = tuple(dict.fromkeys((*few, *(text for text in exact if text and not _is_said(text, few)))))
+        return shown, tuple(text for text in more if text not in shown)
 
     def _is_above(self, piece: Piece) -> bool:
         """Whether the fields of a group are those of a record above it."""
@@ -83,14 +92,15 @@ class Belonging:
     def _chosen(self, fields: Sequence[Span], budget: int) -> Iterable[str]:
         """The fields that fit, in order; the last may be cut."""
         chosen: dict[Span, str] = {}
+        whole = budget
         naming = [span for span in fields if names_something(key_of(self._text[slice(*span)]))]
         for span in dict.fromkeys((*naming, *fields)):
-            text = self._cut(span, budget if span in naming else min(budget, self._budget // 2))
+            text = self._cut(span, budget if span in naming else min(budget, whole // 2))
             if not _has_value(text):
                 break
             chosen[span] = text
             budget -= self._count_tokens([text])[0]
-            if budget < self._budget // _LEAST:
+            if budget < whole // _LEAST:
                 break
         return (chosen[span] for span in sorted(chosen))
 

@@ -16,8 +16,6 @@ from data.documents.sections import Span as Span
 from data.documents.sections import groups_of, naming_fields, sections_of
 from user_error import UserError
 
-_BELONGING = 4  # what a chunk belongs to has at most max_tokens divided by this
-
 
 class ChunkSettings(BaseModel):
     """Length and overlap of chunks, in tokens of the base model."""
@@ -42,7 +40,7 @@ class ChunkSettings(BaseModel):
         default=True,
         description="Put what a chunk belongs to before its text, for search and in prompts: the headings above it, "
         "the document's title if no heading says it and, for a chunk from the middle of a record or table, the first "
-        "fields or the header row (up to a quarter of max_tokens).",
+        "fields or the header row (each up to an eighth of max_tokens).",
     )
 
     @model_validator(mode="after")
@@ -68,6 +66,7 @@ class Chunk:
         title: of the document, if no heading says it.
         belongs_to: lines from before the chunk that say what it is a part of: the first fields of its record, the
             header row of its table, the beginning of its line. Not part of its text: they cannot be quoted from it.
+        fields: more fields of its record, for BM25 only.
     """
 
     id: str
@@ -80,6 +79,7 @@ class Chunk:
     pages: tuple[int, ...] = ()
     title: str = ""
     belongs_to: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -95,8 +95,13 @@ class Chunk:
         return (*filter(None, (self.title,)), *self.heading_path, *self.belongs_to)
 
     @property
+    def keyword_text(self) -> str:
+        """The text that BM25 indexes."""
+        return "\n".join((*self.fields, self.search_text))
+
+    @property
     def search_text(self) -> str:
-        """The text to embed and to index: first come title and headings, then the lines that it belongs to."""
+        """The text to embed: first come title and headings, then the lines that it belongs to."""
         path = " > ".join((*filter(None, (self.title,)), *self.heading_path))
         return "\n".join((*filter(None, (path,)), *self.belongs_to, self.text))
 
@@ -123,11 +128,12 @@ def chunk_document(document: Document, count_tokens: CountTokens, settings: Chun
     sections = sections_of(document)
     names = document_names(document, sections)
     naming = naming_fields(document.text, sections)
-    belonging = Belonging(document.text, naming, count_tokens, settings.max_tokens // _BELONGING)
+    belonging = Belonging(document.text, naming, count_tokens, settings.max_tokens)
     chunks = []
     for section, name in zip(sections, names, strict=True):
         pieces = [piece for group in groups_of(document.text, section) for piece in cutter.cut(group)]
         for (start, end), piece in cutter.join(pieces):
+            belongs_to, fields = belonging.of(piece, start) if settings.heading_path else ((), ())
             chunks.append(
                 Chunk(
                     id=f"{document.id}-{start}-{end}",
@@ -139,7 +145,8 @@ def chunk_document(document: Document, count_tokens: CountTokens, settings: Chun
                     text=document.text[start:end],
                     pages=_pages(document, start, end),
                     title=name if settings.heading_path else "",
-                    belongs_to=belonging.of(piece, start) if settings.heading_path else (),
+                    belongs_to=belongs_to,
+                    fields=fields,
                 )
             )
     return chunks

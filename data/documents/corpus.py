@@ -28,7 +28,7 @@ from user_error import UserError
 log = logging.getLogger(__name__)
 
 _SHOWN = 10  # entries in a log line; the artifact lists all
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_ID = re.compile(r"(?P<owner>[\w-][\w.-]*)/(?P<name>[\w-][\w.-]*)(@[\w./-]+)?")
 _HALF_PAIRS = re.compile("[\ud800-\udfff]")
 
 
@@ -73,6 +73,9 @@ def read_corpus(
 ) -> Corpus:
     """Reads a folder of documents, one file, a folder of the library `datasets`, or a data set of the Hub by its id.
 
+    An id is OWNER/NAME, with @REVISION (a commit, a tag or a branch) if wanted; the revision is no part of the paths of
+    the documents.
+
     Args:
         memory: a cache of earlier readings.
         complete_list: where a person finds the account of all files, for the log lines, which name the first ones.
@@ -80,12 +83,16 @@ def read_corpus(
     Raises:
         UserError: the path does not exist, nothing can be read (with the first reasons), or with `strict` something
             cannot be read.
+        Unreachable: a data set of the Hub cannot be fetched at the moment.
     """
     path = Path(path)
+    hub = _HUB_ID.fullmatch(str(path))
     # A misspelt folder name must not cause a request to the Hub.
-    hub = _HUB_ID.fullmatch(str(path)) and not path.parent.exists()
-    if hub or is_dataset(path):
-        items = [(path.name, item) for item in _dataset(path, settings)]
+    if hub is not None and (path.exists() or Path(hub["owner"]).exists()):
+        hub = None
+    if hub is not None or is_dataset(path):
+        name = path.name if hub is None else hub["name"]
+        items = [(name, item) for item in _dataset(path, settings)]
         listing = FolderListing((), (), ())
     elif path.is_dir():
         listing = list_folder(path, settings)

@@ -16,6 +16,9 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 _LABEL = 160  # characters of the beginning of a line
 _RULE_ROW = re.compile(r"\|?[ \t]*:?-{2,}:?[ \t]*(?:\||$)")  # below the header row of a table
 _CELL = re.compile(r"(?<!\\)\|(?=[^|\n]*\S)")  # in front of a cell
+# Tokens that a joint may have besides its white space. So many more than the sum, and only a joined text that may not
+# fit is counted as a whole.
+_GAP = 2
 _CLAUSE_LENGTH = 40  # characters; short enough that parts of a long line fill the chunk that begins before it
 _CLAUSE = re.compile(r"[,;、，；](?=\s)")
 
@@ -51,6 +54,7 @@ class Cutter:
         self.count_tokens = count_tokens
         self.max_tokens = max_tokens
         self.overlap_tokens = overlap_tokens
+        self._counts: dict[Span, int] = {}
 
     def join(self, pieces: Sequence[Piece]) -> list[tuple[Span, Piece]]:
         """Joins neighbouring pieces as long as they fit, and starts each span with the overlap.
@@ -61,12 +65,16 @@ class Cutter:
         spans: list[tuple[Span, Piece]] = []
         first = previous = pieces[0]
         start = first.start
+        most = self._count(start, first.end)  # tokens from `start` to the end of `previous`, or a few more
         for piece in pieces[1:]:
             apart = piece.group is not previous.group and (piece.cut or previous.cut)
-            if apart or not self._fits(start, piece.end):
+            most += piece.start - previous.end + _GAP + self._count(piece.start, piece.end)
+            if not apart and most > self.max_tokens and self._fits(start, piece.end):
+                most = self._count(start, piece.end)
+            if apart or most > self.max_tokens:
                 spans.append(((start, previous.end), first))
                 start = piece.start if apart else self._overlap_start((start, previous.end), piece)
-                first = piece
+                first, most = piece, self._count(start, piece.end)
             previous = piece
         return [*spans, ((start, previous.end), first)]
 
@@ -244,4 +252,6 @@ class Cutter:
         return min(end, start + length)
 
     def _count(self, start: int, end: int) -> int:
-        return self.count_tokens([self.text[start:end]])[0]
+        if (start, end) not in self._counts:
+            self._counts[start, end] = self.count_tokens([self.text[start:end]])[0]
+        return self._counts[start, end]

@@ -7,14 +7,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator, model_validator
 
 from data.text.blocks import read_blocks
 from user_error import UserError
 
 MEGABYTE = 1_000_000
+_NO_TEXT = "\0"  # in place of a password that is none
 # Formats without markup: a short line by itself is a heading.
-_PLAIN = (".txt", ".text", ".pdf")
+_PLAIN = (".txt", ".text", ".log", ".pdf", ".rtf")
 
 
 class DocumentSettings(BaseModel):
@@ -25,7 +26,10 @@ class DocumentSettings(BaseModel):
     text_column: str = Field(
         default="text",
         min_length=1,
-        description="The column of CSV, JSONL, Parquet and datasets that holds the text; each row is a document.",
+        description=(
+            "The column of tables, JSON, JSONL, Parquet and datasets that holds the text; each row is a document. "
+            'Rows of a table or of JSON without a column "text" are read as lines of "head: value".'
+        ),
     )
     title_column: str | None = Field(
         default=None, min_length=1, description="The column that holds the title; null: the text's first heading."
@@ -47,7 +51,9 @@ class DocumentSettings(BaseModel):
     follow_links: bool = Field(default=False, description="Follow links out of the corpus folder.")
     max_file_bytes: int = Field(default=64 * MEGABYTE, ge=1, description="Largest file that is read.")
     max_unpacked_bytes: int = Field(
-        default=256 * MEGABYTE, ge=1, description="Largest unpacked size of a DOCX, PPTX, PDF or Parquet file."
+        default=256 * MEGABYTE,
+        ge=1,
+        description="Largest unpacked size of a file that is an archive, of a PDF, or of a Parquet file.",
     )
     seconds_per_file: float = Field(
         default=60,
@@ -60,12 +66,16 @@ class DocumentSettings(BaseModel):
     @field_validator("password", mode="before")
     @classmethod
     def _password_is_text(cls, value: object) -> object:
-        # YAML reads a password of digits as a number; an error of the field would repeat its value.
-        if value is None or isinstance(value, SecretStr | str):
-            return value
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)  # YAML reads a password of digits as a number
+        return value if value is None or isinstance(value, SecretStr | str) else _NO_TEXT
+
+    @model_validator(mode="after")
+    def _check_password(self) -> DocumentSettings:
+        # Not in the field's validator: the error of a field repeats its value.
+        if self.password is not None and self.password.get_secret_value() == _NO_TEXT:
             raise UserError("password must be text: put it in quotes, or name an environment variable that holds it")
-        return str(value)
+        return self
 
     @field_serializer("password", when_used="json")
     def _password_is_not_written(self, value: SecretStr | None) -> None:

@@ -79,7 +79,7 @@ def _compared(chunk: Chunk, record: bool) -> str:
     """The text that is compared. The title of the document is that of its records, not of a text that stands in many
     files."""
     title = chunk.title if record else ""
-    return _folded(" ".join((title, *chunk.heading_path, *chunk.belongs_to, chunk.text)))
+    return _folded(" ".join((title, *chunk.heading_path, *chunk.belongs_to, *chunk.fields, chunk.text)))
 
 
 def _facts(chunk: Chunk) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def _facts(chunk: Chunk) -> tuple[str, ...]:
     own = [line for line in lines if kind == "log" or line.lstrip().startswith("|") or (kind and key_of(line))]
     if not (own or chunk.belongs_to):
         return ()
-    return (chunk.title.casefold(), *map(_folded, (*chunk.belongs_to, *own)))
+    return (chunk.title.casefold(), *map(_folded, (*chunk.belongs_to, *chunk.fields, *own)))
 
 
 def _folded(text: str) -> str:

@@ -17,6 +17,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from data.files.whole_files import mark_used
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -42,6 +44,7 @@ class Shelf:
             return {}
         wanted = (json.dumps(list(keys)),)
         rows = self._run(lambda connection: connection.execute(_READ, wanted).fetchall())
+        mark_used(self._path)
         return {key: value for key, digest, value in rows if digest == _digest(key, value)}
 
     def add(self, values: Mapping[str, bytes]) -> None:

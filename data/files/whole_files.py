@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -33,3 +34,9 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def mark_used(path: Path) -> None:
+    """Sets the time of a cached file that is read to now: `jora gc` removes those that were not used for long."""
+    with suppress(OSError):  # gone meanwhile, or another person's file
+        os.utime(path)

@@ -15,6 +15,7 @@ they are not the tokens that the word has in a template or a target.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Normalize = Callable[[str], str]
 
 _SIGNS = re.compile(r"[<>\[\]{}|｜#]")
+_OF_WORDS = "'’-.,+&▁"  # signs that words have: "don't", "C++", "R&D"
 # <|user|>, <start_of_turn>, </think>, <<SYS>>, [INST], ### Response:, USER:
 _TAG = re.compile(r"<{1,2}[^\s<>]{1,64}>{1,2}|\[/?[A-Z_]{2,}\]|#{2,} ?\w+:|\b[A-Z]{4,}:")
 _NEVER = re.compile(r"(?!)")
@@ -33,15 +35,20 @@ _NEVER = re.compile(r"(?!)")
 def is_control(token: AddedToken, literals: Iterable[str] = ()) -> bool:
     """Whether an added token is a word of the format.
 
-    Others are text: runs of white space, single characters, and words that somebody added to the vocabulary and that no
-    template writes.
+    Others are text: runs of white space, single characters, runs of punctuation, and words that somebody added to the
+    vocabulary and that no template writes. "(end)", "end_of_turn" and "USER:" are no such words: beside letters they
+    have signs that words lack. One that is cut though it is text loses nothing but its own token.
 
     Args:
         literals: the literal text of the templates.
     """
     if token.special or len(token.content.strip()) < 2:
         return token.special
-    return _SIGNS.search(token.content) is not None or any(token.content in text for text in literals)
+    content = token.content
+    if _SIGNS.search(content) or any(content in text for text in literals):
+        return True
+    signs = set(content) - set(_OF_WORDS)
+    return any(map(str.isalpha, content)) and any(unicodedata.category(sign)[0] in "PS" for sign in signs)
 
 
 def tags_of(literals: Iterable[str]) -> set[str]:

@@ -21,7 +21,8 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     Raises:
         UserError: names the file, the field and what to do: there is no tokenizer, a file is damaged, a field of
-            tokenizer_config.json has a wrong type, or tokenizer.json is newer than the library.
+            tokenizer_config.json has a wrong type, the tokenizer needs code of its own, or tokenizer.json is newer than
+            the library.
     """
     if not folder.is_dir():
         raise UserError(f"no model folder at {folder}: give a folder with {_TOKENIZER} and {_CONFIG}")
@@ -30,8 +31,14 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        # False, not the default: it asks whether to run code that comes with the model, and runs it.
+        found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises no narrower class
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{_given(path)}: the tokenizer needs code that comes with the model, which is never run: use another "
+                "base model"
+            ) from None
         _explain(_given(folder / _TOKENIZER))
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"cannot load a tokenizer from {folder_name(folder)} ({line})") from None

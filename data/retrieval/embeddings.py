@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from data.retrieval.hub import loading, resolve_model
+from data.retrieval.machine import usable_cores
 from data.retrieval.packed_linear import pack_linears
 from user_error import UserError
 
@@ -60,7 +60,7 @@ def resolve_embedder(name: str) -> Path:
     """The folder of an embedder; a Hugging Face id is downloaded, or taken from Hugging Face's cache.
 
     Raises:
-        UserError: there is no such embedder, or it cannot be downloaded.
+        UserError, Unreachable, OSError: as `resolve_model`.
     """
     if name == "embedded":
         spec = importlib.util.find_spec(EMBEDDED_PACKAGE)  # not imported: only its folder is wanted
@@ -247,7 +247,7 @@ def _pool() -> ThreadPoolExecutor:
     """One thread for each core, shared by all embedders; each computes single-threaded."""
     import torch
 
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "embed", lambda: torch.set_num_threads(1))
+    return ThreadPoolExecutor(usable_cores(), "embed", lambda: torch.set_num_threads(1))
 
 
 def _length(features: Features) -> int:

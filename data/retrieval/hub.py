@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data.files.hub_errors import translated
+from data.retrieval.model_folder import check_folder
 from user_error import UserError
 
 # Other runtimes' copies of the weights.
@@ -26,7 +28,9 @@ def resolve_model(name: str, kind: str, advice: str, needed: tuple[str, ...]) ->
         needed: the folder must hold one of these files.
 
     Raises:
-        UserError: there is no such model, it cannot be downloaded, or the folder lacks the files.
+        UserError: there is no such model, the folder lacks the files, or it names code (model_folder.py).
+        Unreachable: it cannot be downloaded at the moment.
+        OSError: the disk is full.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -35,23 +39,18 @@ def resolve_model(name: str, kind: str, advice: str, needed: tuple[str, ...]) ->
         folder = _download(name, kind, advice)
     if not any((folder / file).is_file() for file in needed):
         raise UserError(f"{folder} holds no {kind}: it needs {' or '.join(needed)}, weights and a tokenizer")
+    check_folder(folder, kind)
     return folder
 
 
 def _download(name: str, kind: str, advice: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
+    model, _, revision = name.partition("@")
     try:
-        model, _, revision = name.partition("@")
         return Path(snapshot_download(model, revision=revision or None, ignore_patterns=_IGNORED))
-    except GatedRepoError:
-        raise UserError(f"the {kind} {name} needs permission on huggingface.co: set HF_TOKEN, or {advice}") from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise UserError(f"there is no {kind} {name} on huggingface.co: {advice}") from None
-    except OSError as error:
-        first_line = str(error).partition("\n")[0]
-        raise UserError(f"the {kind} {name} cannot be fetched ({first_line}): check the network, or {advice}") from None
+    except Exception as error:  # of the hub's client, of the network
+        raise translated(error, f"the {kind} {name}", advice) from None
 
 
 @contextmanager
@@ -59,17 +58,23 @@ def loading(folder: Path, kind: str) -> Iterator[None]:
     """Loads one model at a time, without transformers' progress bar.
 
     Raises:
-        UserError: the block raised what libraries raise on damaged or foreign files.
+        UserError: the folder names code, or the block raised what libraries raise on damaged or foreign files.
     """
     from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
+    check_folder(folder, kind.partition(" ")[2])
     transformers_logging.disable_progress_bar()
     try:
         with _LOADING:
             yield
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         first_line = str(error).partition("\n")[0]
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{folder} cannot be loaded as {kind} without code that comes with it, and code of a model is never "
+                "run: name another one"
+            ) from None
         raise UserError(f"{folder} cannot be loaded as {kind} ({first_line}): fetch it again") from None
     finally:
         transformers_logging.enable_progress_bar()

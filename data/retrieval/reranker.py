@@ -20,7 +20,7 @@ def resolve_reranker(name: str) -> Path:
     """The folder of a cross-encoder; a Hugging Face id is downloaded, or taken from Hugging Face's cache.
 
     Raises:
-        UserError: there is no such cross-encoder, or it cannot be downloaded.
+        UserError, Unreachable, OSError: as `resolve_model`.
     """
     return resolve_model(name, "cross-encoder", "name a cross-encoder's folder or a Hugging Face id", ("config.json",))
 

@@ -125,7 +125,7 @@ def _marked_blocks(text: str) -> list[Block]:
             paragraph.clear()
 
     fence = ""
-    front_matter_end = _front_matter_lines([line for _, line in lines])
+    front_matter_end = front_matter_lines([line for _, line in lines])
     for number, (offset, line) in enumerate(lines):
         if number < front_matter_end:
             if line.strip():
@@ -164,7 +164,7 @@ def _without_closing(title: str) -> str:
     return closed.rstrip(" \t") if closed != title and closed.endswith((" ", "\t")) else title
 
 
-def _front_matter_lines(lines: list[str]) -> int:
+def front_matter_lines(lines: list[str]) -> int:
     """The number of lines of YAML front matter, including both --- lines."""
     if lines[0].rstrip() == "---":
         for number, line in enumerate(lines[1:], start=1):

@@ -24,3 +24,8 @@ def language_of(text: str) -> tuple[str, float]:
     """(code, probability) of the likeliest language; the probability is small for a text with few words."""
     code, probability = _identifier().classify(text[:_CHARACTERS])
     return str(code), float(probability)
+
+
+def language_probabilities(text: str) -> dict[str, float]:
+    """The probability of each known language of a text."""
+    return {str(code): float(probability) for code, probability in _identifier().rank(text[:_CHARACTERS])}

@@ -13,6 +13,7 @@ from flows.cli.answers import answers
 from flows.cli.model_commands import models
 from flows.cli.options import Config, DryRun, RunName, RunOptions, Sets, WorkDir, with_run_options
 from flows.settings.sweep_values import SWEEPS
+from flows.settings.used import GOALS, check_used
 from user_error import UserError
 
 if TYPE_CHECKING:
@@ -34,13 +35,16 @@ def everywhere(
     """Fine-tune a small language model on your documents, with retrieval (RAFT)."""
 
 
-def _flow_command(goal: str) -> Callable[..., None]:
-    """A command that runs the pipeline up to a goal."""
+def _flow_command(name: str) -> Callable[..., None]:
+    """A command that runs the pipeline up to its goal."""
+    goal = GOALS[name]
 
     @with_run_options
     def command(
         options: RunOptions,
-        strict: Annotated[bool, typer.Option("--strict", help="Fail on a document that cannot be read.")] = False,
+        strict: Annotated[
+            bool, typer.Option("--strict", help="Fail on a document or a line of questions that cannot be read.")
+        ] = False,
         profile: Annotated[
             bool, typer.Option("--profile", help="Trace three training updates with JAX's profiler.")
         ] = False,
@@ -49,7 +53,11 @@ def _flow_command(goal: str) -> Callable[..., None]:
         if profile and goal == "dataset":
             raise UserError("--profile traces training, and this command has none; give it to: jora train")
         before = ["training.profile=3"] if profile else []
-        _go(options.load(before, ["documents.strict=true"] if strict else []), goal, dry_run)
+        _go(
+            options.load(name, before, ["documents.strict=true", "questions.strict=true"] if strict else []),
+            goal,
+            dry_run,
+        )
 
     return command
 
@@ -65,13 +73,13 @@ def _go(settings: "RunConfig", goal: str, dry_run: bool) -> None:
         run_flow(settings, goal)
 
 
-for _name, _goal, _help in (
-    ("run", "everything", "Run the full pipeline (default: the sample corpus)."),
-    ("build-dataset", "dataset", "Build a RAFT dataset from documents and questions."),
-    ("train", "adapter", "Run the pipeline up to the trained adapter; cached stages are not built again."),
-    ("evaluate", "evaluation", "Run the pipeline up to the evaluation ladder; cached stages are not built again."),
+for _name, _help in (
+    ("run", "Run the full pipeline (default: the sample corpus)."),
+    ("build-dataset", "Build a RAFT dataset from documents and questions."),
+    ("train", "Run the pipeline up to the trained adapter; cached stages are not built again."),
+    ("evaluate", "Run the pipeline up to the evaluation ladder; cached stages are not built again."),
 ):
-    app.command(_name, help=_help)(_flow_command(_goal))
+    app.command(_name, help=_help)(_flow_command(_name))
 
 
 @app.command()
@@ -103,7 +111,7 @@ def export(
     if to is None:
         if model is not None:
             raise UserError(f"--model {model}: say where to export it: --to DIR")
-        _go(options.load(after=changes), "export", dry_run)
+        _go(options.load("export", after=changes), GOALS["export"], dry_run)
         return
     of_a_run = (options.config, options.corpus, options.questions, options.base_model)
     if dry_run or any(option is not None for option in of_a_run):
@@ -163,13 +171,20 @@ def pin(
 @app.command()
 def gc(
     work_dir: WorkDir = ".jora",
-    days: Annotated[float, typer.Option("--days", min=0, help="Keep the results of runs of the last N days.")] = 30,
+    days: Annotated[
+        float,
+        typer.Option("--days", min=0, help="Keep the results of runs of the last N days, and caches used in them."),
+    ] = 30,
+    max_cache: Annotated[
+        str | None,
+        typer.Option("--max-cache", help="Also remove the caches used longest ago until this size fits, e.g. 20GB."),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
 ) -> None:
-    """List artifacts that no recent run, pin or champion uses, with their size."""
+    """List artifacts that no recent run, pin or champion uses, and cached files, with their size."""
     from flows.cli.clean import clean
 
-    clean(work_dir, days, delete)
+    clean(work_dir, days, delete, max_cache)
 
 
 @app.command()
@@ -209,7 +224,7 @@ def sweep(
     from flows.settings.sweep_values import check_plot, check_values, find_sweep, read_values
 
     chosen = read_values(over, find_sweep(over).default if values is None else values)
-    settings = options.load()
+    settings = options.load("sweep")
     check_values(settings, over, chosen, options.sets or ())
     check_plot(plot)
     if dry_run:
@@ -252,6 +267,7 @@ def plan(
     from flows.settings.config import load_config
 
     settings = load_config(config, {"base_model": model}, sets or ())
+    check_used("plan", sets or ())
     answer(settings, topology=topology, device_memory=device_memory, devices=devices, longest=longest, plot=plot)
 
 

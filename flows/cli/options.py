@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.settings.used import check_used
+
 if TYPE_CHECKING:
     from flows.settings.config import RunConfig
 
@@ -37,7 +39,7 @@ class RunOptions:
         typer.Option("--corpus", help="Documents: a folder, a file of rows, a Hugging Face dataset or a SQuAD file."),
     ] = None
     questions: Annotated[
-        str | None, typer.Option("--questions", help="Questions: .jsonl, Alpaca .json or SQuAD .json.")
+        str | None, typer.Option("--questions", help="Questions: .jsonl, .json (rows, Alpaca or SQuAD) or .parquet.")
     ] = None
     base_model: Annotated[
         str | None,
@@ -46,17 +48,19 @@ class RunOptions:
     work_dir: OptionalWorkDir = None
     sets: Sets = None
 
-    def load(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> "RunConfig":
-        """The checked settings; `before` and `after` are further `--set` pairs, those of a person between them.
+    def load(self, command: str, before: Sequence[str] = (), after: Sequence[str] = ()) -> "RunConfig":
+        """The checked settings of a command; `before` and `after` are further `--set` pairs, a person's between them.
 
         Raises:
-            UserError: as `load_config`.
+            UserError: as `load_config` and `check_used`.
         """
         from flows.settings.config import load_config
 
         options = asdict(self)
         config, sets = options.pop("config"), options.pop("sets")
-        return load_config(config, options, [*before, *(sets or ()), *after])
+        settings = load_config(config, options, [*before, *(sets or ()), *after])
+        check_used(command, sets or ())
+        return settings
 
 
 def with_run_options(command: Callable[..., None]) -> Callable[..., None]:

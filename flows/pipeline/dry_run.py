@@ -123,6 +123,7 @@ def preflight(config: RunConfig, goal: str = "everything") -> Store:
 
     pipeline = Pipeline(store, config, call)
     pipeline.exports = goal in ("export", "everything")
+    pipeline.evaluates = goal in ("evaluation", "everything")
     pipeline.sources(trains=goal != "dataset")
     return store
 

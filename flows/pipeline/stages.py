@@ -62,7 +62,7 @@ def execute(stage: Stage[Any], *args: Any) -> Artifact:
 @dataclass
 class Pipeline:
     """The stages of one run; `artifacts` holds their results so far by name, `rounding` how training rounds weights,
-    `exports` whether the goal includes an export."""
+    `exports` and `evaluates` whether the goal includes an export and the evaluation."""
 
     store: Store
     config: RunConfig
@@ -71,6 +71,7 @@ class Pipeline:
     model: ModelConfig = field(init=False)
     rounding: str | None = field(init=False, default=None)
     exports: bool = field(init=False, default=False)
+    evaluates: bool = field(init=False, default=False)
 
     def sources(self, trains: bool = True) -> None:
         """Read the sources and check settings that would fail later.
@@ -81,14 +82,14 @@ class Pipeline:
         c, a = self.config, self.artifacts
         a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
         if c.teacher.kind == "given":
-            a["raw_questions"] = self._run(snapshot_questions, c.questions)
-            check_questions(self.store, a["raw_questions"], a["documents"])
+            a["raw_questions"] = self._run(snapshot_questions, c.questions, c.question_file)
+        check_questions(self.store, a.get("raw_questions"), a["documents"], c.split)
         a["base"] = self._run(snapshot_base, c.base_model)
         self.model = model_facts(self.store, a["base"])
         self.rounding = rounding_note(self.store, a["base"], c.training.compute_dtype)
         check_dataset(c)
         if trains:
-            check_training(c, self.model)
+            check_training(c, self.model, self.evaluates)
         if a["base"].kind == "gguf":
             a["base"] = self._run(import_base, a["base"])
         if isinstance(a["base"], Artifact):  # else it is still to be imported
@@ -204,6 +205,7 @@ class Pipeline:
 
     def evaluation(self) -> None:
         """Answer the questions of unseen documents on every rung, and score."""
+        self.evaluates = True
         self.adapter()
         c, a = self.config, self.artifacts
         adapters: dict[LadderModel, Any] = {"base": None, "tuned": a["adapter"]}

@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 
 from data.critic.settings import check_critic
-from data.files.whole_files import write_whole
+from data.files.whole_files import mark_used, write_whole
 from data.prompting.prompts import PromptFormat
 from flows.settings.config import RunConfig
 from jora_model.formats import hf_weights
@@ -29,7 +29,9 @@ def model_facts(store: Store, base: Artifact) -> ModelConfig:
         return hf_weights.model_facts(store.path(base))
     kept = store.work_dir / "readings" / f"gguf-{base.digest}.json"
     with suppress(OSError, ValueError):  # not cached yet, or damaged
-        return ModelConfig.from_hf(json.loads(kept.read_bytes()))
+        facts = ModelConfig.from_hf(json.loads(kept.read_bytes()))
+        mark_used(kept)
+        return facts
     from jora_model.formats.gguf_files import linked_gguf
     from jora_model.formats.gguf_import import gguf_config
 
@@ -73,8 +75,8 @@ def check_dataset(config: RunConfig) -> None:
         )
 
 
-def check_training(config: RunConfig, model: ModelConfig) -> None:
-    """Check what training and evaluation need.
+def check_training(config: RunConfig, model: ModelConfig, evaluates: bool = True) -> None:
+    """Check what training needs and, if it follows, the evaluation.
 
     Raises:
         UserError: the mesh does not divide the model, settings contradict each other, or a package is missing.
@@ -94,19 +96,24 @@ def check_training(config: RunConfig, model: ModelConfig) -> None:
             f"raft.max_tokens={budget} exceeds training.row_length={config.training.row_length}, so an example may "
             f"not fit in a row; raise training.row_length to {budget} or lower raft.max_tokens"
         )
+    if config.training.row_length > model.max_positions:
+        raise _over_the_budget("training.row_length", config.training.row_length, model)
+    if not evaluates:
+        return
     shown = config.evaluation.top_k
     if config.evaluation.robustness.enabled:
         shown = config.evaluation.robustness.most_chunks(shown)
     asked = shown * config.chunking.max_tokens + PROMPT_OVERHEAD + config.generation.max_new_tokens
-    for what, length in (
-        ("training.row_length", config.training.row_length),
-        ("evaluation.top_k" if shown == config.evaluation.top_k else "evaluation.robustness", asked),
-    ):
-        if length > model.max_positions:
-            raise UserError(
-                f"context over the budget: {what} needs up to {length} tokens and the model has "
-                f"{model.max_positions} positions; lower it"
-            )
+    if asked > model.max_positions:
+        what = "evaluation.top_k" if shown == config.evaluation.top_k else "evaluation.robustness"
+        raise _over_the_budget(what, asked, model)
+
+
+def _over_the_budget(what: str, length: int, model: ModelConfig) -> UserError:
+    return UserError(
+        f"context over the budget: {what} needs up to {length} tokens and the model has {model.max_positions} "
+        "positions; lower it"
+    )
 
 
 def check_prompts(store: Store, base: Artifact, vocab_size: int, form: PromptFormat) -> None:
@@ -121,6 +128,7 @@ def check_prompts(store: Store, base: Artifact, vocab_size: int, form: PromptFor
     found = f"{[*form, vocab_size]}"
     with suppress(OSError, ValueError):  # not checked yet, or damaged
         if json.loads(kept.read_bytes()) == found:
+            mark_used(kept)
             return
     from tasks.stages.loading import open_tokenizer  # keeps it for the stages
 
@@ -145,9 +153,11 @@ def check_export(store: Store, base: Artifact, model: ModelConfig, export: Expor
     if export.gguf == "none":
         return
     kept = store.work_dir / "readings" / f"gguf-vocabulary-{base.digest}"
-    if not kept.exists():
-        vocabulary_of(store.path(base), model.vocab_size)
-        write_whole(kept, "")
+    if kept.exists():
+        mark_used(kept)
+        return
+    vocabulary_of(store.path(base), model.vocab_size)
+    write_whole(kept, "")
 
 
 def describe(config: RunConfig, model: ModelConfig) -> str:

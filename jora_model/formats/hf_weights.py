@@ -72,7 +72,7 @@ def _read_index(path: Path) -> dict[str, str]:
     if not isinstance(files, dict) or not files or not all(isinstance(file, str) for file in files.values()):
         raise UserError(f"{path} has no weight_map from tensor names to files; download the file again")
     for name, file in files.items():
-        if Path(file).name != file or not file.endswith(".safetensors"):
+        if Path(file).name != file or "\0" in file or not file.endswith(".safetensors"):
             raise UserError(
                 f"{path} assigns {name} to {file!r}, which is no safetensors file of its folder; download it again"
             )

@@ -1,17 +1,24 @@
 """Lineage in Prefect: the result of a stage is an asset that depends on the assets of its inputs.
 
-Keys are `jora://WORK_DIRECTORY/NAME`, the same for every run; a materialization has digest and counts.
+Keys are `jora://WORK_DIRECTORY-ID/NAME`, the same for every run; a materialization has digest and counts. The id is
+drawn once for a work directory and kept in it, since most have the same name (.jora), and one may be moved.
 """
 
 import re
+import secrets
 from typing import Any
 
 from prefect.assets import Asset, AssetProperties, add_asset_metadata
 from prefect.context import AssetContext
 from prefect.settings import PREFECT_API_URL
 
+from data.files.whole_files import write_whole
 from tasks.store.artifacts import Artifact
+from tasks.store.locks import flocked
 from tasks.store.store import Store
+
+_ID_FILE = "asset-id"
+_ID = re.compile(r"[0-9a-f]{8}")
 
 # Stage -> its asset, and the assets of its inputs.
 ASSETS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -43,4 +50,19 @@ def describe_asset(store: Store, stage: str, artifact: Artifact) -> None:
 
 
 def _key(store: Store, name: str) -> str:
-    return f"jora://{re.sub(r'[^A-Za-z0-9_~.-]', '-', store.work_dir.name).strip('.')}/{name}"
+    directory = re.sub(r"[^A-Za-z0-9_~.-]", "-", store.work_dir.name).strip(".") or "work"
+    return f"jora://{directory}-{_id_of(store)}/{name}"
+
+
+def _id_of(store: Store) -> str:
+    """The id of a work directory; drawn if it has none."""
+    path = store.work_dir / _ID_FILE
+    with flocked(store.locks / "asset-id.lock"):
+        try:
+            if _ID.fullmatch(known := path.read_text(encoding="utf-8").strip()):
+                return known
+        except (FileNotFoundError, UnicodeDecodeError):
+            pass
+        drawn = secrets.token_hex(4)
+        write_whole(path, drawn + "\n")
+        return drawn

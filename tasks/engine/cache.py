@@ -14,7 +14,6 @@ partial, a method object) silently means "never".
 """
 
 import inspect
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,6 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
-from prefect.results import ResultRecord
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
 from prefect.tasks import MaterializingTask
 from prefect.transactions import IsolationLevel
@@ -39,6 +37,7 @@ from tasks.engine.disk import check_space
 from tasks.engine.keys import stage_key
 from tasks.engine.logs import run_log
 from tasks.engine.memory import peak_memory
+from tasks.engine.stage_records import artifact_of_record, read_record
 from tasks.store.artifacts import Artifact, BrokenArtifact, Outcome
 from tasks.store.locks import FlockLocks
 from tasks.store.report import describe_built, describe_counts
@@ -89,7 +88,7 @@ class StageLocks(FlockLocks):
             return
         artifact = self._valid(key)
         remote = self.store.remote
-        if artifact is None and remote is not None and remote.fetch(self.store, key, _recorded_in):
+        if artifact is None and remote is not None and remote.fetch(self.store, key, artifact_of_record):
             artifact = self._valid(key)
         if artifact is None:
             return
@@ -98,7 +97,7 @@ class StageLocks(FlockLocks):
 
     def on_release(self, key: str) -> None:
         """Once the result is recorded, remove the scratch folder and upload the result."""
-        if (artifact := _recorded(self.store.results / key)) is not None:
+        if (artifact := read_record(self.store.results / key)) is not None:
             shutil.rmtree(self.store.scratch / key, ignore_errors=True)
             if self.store.remote is not None:
                 self.store.remote.share(self.store, key, artifact)
@@ -108,7 +107,7 @@ class StageLocks(FlockLocks):
         record = self.store.results / key
         if not record.exists():
             return None
-        artifact = _recorded(record)
+        artifact = read_record(record)
         try:
             if artifact is not None:
                 self.store.verify(artifact)
@@ -177,7 +176,7 @@ class Stage(Generic[P]):
         if not self.cache:
             return None
         store = self._store(args, kwargs)
-        artifact = _recorded(store.results / self.key(*args, **kwargs))
+        artifact = read_record(store.results / self.key(*args, **kwargs))
         if artifact is not None:
             try:
                 store.verify(artifact)
@@ -335,22 +334,3 @@ def stage(
 
 def _delay(attempt: int) -> float:
     return FIRST_DELAY_SECONDS * 4.0**attempt
-
-
-def _recorded(record: Path) -> Artifact | None:
-    """The artifact in one of Prefect's records; None without a record or if it has none."""
-    try:
-        return _recorded_in(record.read_bytes())
-    except OSError:
-        return None
-
-
-def _recorded_in(content: bytes) -> Artifact | None:
-    try:
-        # A record names its serializer and may come from shared storage: allow only JSON, which runs no code.
-        if json.loads(content)["metadata"]["serializer"]["type"] != "json":
-            return None
-        entry: ResultRecord[Any] = ResultRecord.deserialize(content)
-    except Exception:  # emptied, truncated, or of another version: a miss for Prefect too
-        return None
-    return entry.result if isinstance(entry.result, Artifact) else None

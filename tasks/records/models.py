@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from data.evaluation.ladder import TUNED
 from data.files.whole_files import write_whole
@@ -34,6 +34,8 @@ KEPT = ("base", "adapter", "dataset", "questions", "evaluation", "export")
 # Number of earlier champions whose files are kept for a rollback.
 KEPT_CHAMPIONS = 3
 _NAME_DIGITS = 12
+# A name becomes a path, so nothing but digits of a digest is one.
+Name = Annotated[str, StringConstraints(pattern=rf"^[0-9a-f]{{{_NAME_DIGITS}}}$")]
 
 
 class _Record(BaseModel):
@@ -76,7 +78,7 @@ class ModelRecord(_Record):
     """
 
     format: Literal[1] = 1
-    name: str
+    name: Name
     created: str
     run: str | None
     base_model: str
@@ -90,7 +92,7 @@ class ModelRecord(_Record):
 class Reign(_Record):
     """A champion, and how it became one: by a run's rule, by hand, or by a rollback."""
 
-    name: str
+    name: Name
     since: str
     by: Literal["run", "hand", "rollback"]
     reason: str
@@ -295,9 +297,12 @@ class Registry:
 
     def _read(self, path: Path) -> ModelRecord:
         try:
-            return ModelRecord.model_validate_json(path.read_bytes())
+            record = ModelRecord.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
             raise UserError(f"{path} is damaged ({type(error).__name__}); remove its folder and run again") from None
+        if record.name != path.parent.name:
+            raise UserError(f"{path} is damaged (it is the record of {record.name}); remove its folder and run again")
+        return record
 
 
 def describe_model(

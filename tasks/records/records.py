@@ -235,9 +235,11 @@ def _read(folder: Path) -> RunRecord | None:
 
 def _written(folder: Path) -> RunRecord | None:
     try:
-        return RunRecord.model_validate_json((folder / _RECORD).read_bytes())
+        record = RunRecord.model_validate_json((folder / _RECORD).read_bytes())
     except (OSError, ValidationError):
         return None
+    # The name becomes a path, which `jora gc` removes: a record speaks for its own folder only.
+    return record if record.name == folder.name else None
 
 
 def _new_folder(runs: Path, name: str) -> tuple[str, int]:

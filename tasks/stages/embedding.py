@@ -4,7 +4,6 @@ Each shard's vectors go to WORK_DIR/vectors, which the indexing stage reads. So 
 killed run keeps its finished shards, and it does not matter which worker computed a vector.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.retrieval.embeddings import EmbeddingSettings
+from data.retrieval.machine import usable_cores
 from data.retrieval.vectors import VectorStore, shards
 from tasks.engine.progress import Progress
 from tasks.stages.loading import loaded_embedder, open_chunks, open_embedder, open_vectors, vectors_folder
@@ -96,8 +96,7 @@ def _runner(workers: str) -> TaskRunner[Any]:
     from prefect_dask import DaskTaskRunner
 
     if workers == "dask":
-        cores = len(os.sched_getaffinity(0))
-        return DaskTaskRunner(cluster_kwargs={"n_workers": cores, "threads_per_worker": 1})
+        return DaskTaskRunner(cluster_kwargs={"n_workers": usable_cores(), "threads_per_worker": 1})
     from distributed import Client
 
     try:

@@ -86,7 +86,7 @@ def index_chunks(
     with store.build("index", settings=settings, inputs=(chunks, embedder)) as build:
         built.save(build.folder)
         if hybrid:
-            KeywordIndex.build(texts).save(build.folder / KEYWORDS)
+            KeywordIndex.build([chunk.keyword_text for chunk in all_chunks]).save(build.folder / KEYWORDS)
         build.count(chunks=len(all_chunks), dimensions=vectors.shape[1])
     return build.artifact
 

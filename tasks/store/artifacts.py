@@ -1,12 +1,37 @@
-"""Data classes of artifacts: references, manifests and outcomes of stages."""
+"""Data classes of artifacts: references, manifests and outcomes of stages.
+
+Kinds, digests and file names become paths, and may come from another machine: their form is checked wherever one of
+these classes is made, so that no path leaves the work directory.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, field_validator
 
+from tasks.store.digests import DIGEST_DIGITS, artifact_digest
 from user_error import UserError
+
+MANIFEST = "manifest.json"
+
+
+def _inside(name: str) -> str:
+    """A file name that stays inside its folder, in its one spelling; ValueError for another."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or str(path) != name or "\0" in name:
+        raise ValueError(f"{name!r} is no name of a file inside of its folder")
+    if name == MANIFEST:
+        raise ValueError(f"{MANIFEST} does not list itself")
+    return name
+
+
+#: Lower-case words joined by hyphens or underscores: the name of a folder.
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=64)]
+Digest = Annotated[str, StringConstraints(pattern=rf"^[0-9a-f]{{{DIGEST_DIGITS}}}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, AfterValidator(_inside)]
 
 
 class BrokenArtifact(UserError):
@@ -18,8 +43,8 @@ class Artifact(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str
-    digest: str
+    kind: Kind
+    digest: Digest
     bytes: int
     counts: tuple[tuple[str, int], ...] = ()
 
@@ -41,7 +66,7 @@ class FileRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sha256: str
+    sha256: Sha256
     bytes: int
     mtime_ns: int
     link: str | None = None
@@ -53,12 +78,12 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    kind: str
-    digest: str
+    kind: Kind
+    digest: Digest
     settings: dict[str, Any]
     inputs: tuple[Artifact, ...]
     counts: dict[str, int]
-    files: dict[str, FileRecord]
+    files: dict[FileName, FileRecord]
     versions: dict[str, str]
     created: str
 
@@ -67,6 +92,11 @@ class Manifest(BaseModel):
         """The reference to the artifact that this manifest describes."""
         size = sum(record.bytes for record in self.files.values())
         return Artifact(kind=self.kind, digest=self.digest, bytes=size, counts=tuple(self.counts.items()))
+
+    @property
+    def content_digest(self) -> str:
+        """The digest that an artifact with these files has; another one than `digest` in a manifest that lies."""
+        return artifact_digest(self.kind, {name: record.sha256 for name, record in self.files.items()})
 
 
 @dataclass(frozen=True, slots=True)

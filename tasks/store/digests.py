@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from data.files.whole_files import write_whole
+from data.files.whole_files import mark_used, write_whole
 
 #: Hex digits of an artifact's digest: 128 bits, far beyond accident, and short enough for a path.
 DIGEST_DIGITS = 32
@@ -41,6 +41,7 @@ def file_digest(path: Path, memory: Path | None) -> str:
     try:
         known = _Remembered.model_validate_json(note.read_bytes())
         if (known.path, known.bytes, known.mtime_ns) == (str(path), status.st_size, status.st_mtime_ns):
+            mark_used(note)
             return known.sha256
     except (FileNotFoundError, ValidationError):
         pass  # never seen, or a note that was cut off: compute it

@@ -5,20 +5,20 @@
     URL/runs/NAME/run.json        records of runs
 
 Stages still read and write the work directory; a stage that is not cached there is fetched from here, and a built stage
-is uploaded. Artifacts are named by content and verified on arrival, so two machines may write the same one at once, and
-a damaged copy is a miss. Artifacts with linked files (a base model) are not uploaded: whoever names such files has
-them. Credentials come from the environment, as fsspec's implementations read them. No Prefect here.
+is uploaded. Artifacts are named by content and hashed on arrival, before they are published, so two machines may write
+the same one at once, and a damaged or forged copy is a miss. Artifacts with linked files (a base model) are not
+uploaded: whoever names such files has them. Credentials come from the environment, as fsspec's implementations read
+them. No Prefect here.
 """
 
 import logging
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -37,7 +37,6 @@ _LOGGED_FROM = 10_000_000  # bytes; smaller transfers are not logged
 # Protocol -> the extra of this package that it needs.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
-_PLAIN = re.compile(r"[a-z0-9-]+")
 T = TypeVar("T")
 log = logging.getLogger("tasks")
 
@@ -136,22 +135,28 @@ class Remote:
             return False
         if artifact.bytes > _LOGGED_FROM:
             log.info("downloading %s (%s) from %s", artifact, describe_bytes(artifact.bytes), self.url)
-        if not _PLAIN.fullmatch(artifact.kind):
-            return False
         try:
             manifest = Manifest.model_validate_json(self.files.cat_file(f"{folder}/manifest.json"))
         except ValidationError:
             return self._discard(artifact, "its manifest cannot be read")
-        if (manifest.kind, manifest.digest) != (artifact.kind, artifact.digest):
+        # The digest is computed from the files' digests, which the files are compared with below.
+        claimed, content = (manifest.kind, manifest.digest), (manifest.kind, manifest.content_digest)
+        if not claimed == content == (artifact.kind, artifact.digest):
             return self._discard(artifact, "its manifest describes another artifact")
+        if linked := [name for name, record in manifest.files.items() if record.link is not None]:
+            return self._discard(artifact, f"{linked[0]} is a link to a file of another machine")
+        if manifest.artifact != artifact:  # another size or counts: nothing is published under a reference to it
+            return False
         with temporary_folder(store.tmp, store.locks / "tmp.lock", artifact.kind) as fresh:
             for name, record in manifest.files.items():
-                path = fresh / _safe(name)
+                path = fresh / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     self.files.get_file(f"{folder}/{name}", str(path))
                 except FileNotFoundError:
                     return self._discard(artifact, f"{name} is missing")
+                if path.stat().st_size != record.bytes:
+                    return self._discard(artifact, f"{name} has another size than was written")
                 if file_digest(path, None) != record.sha256:
                     return self._discard(artifact, f"{name} has other content than was written")
                 os.utime(path, ns=(record.mtime_ns, record.mtime_ns))
@@ -198,14 +203,6 @@ class Remote:
                 else:
                     time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
         return default
-
-
-def _safe(name: str) -> PurePosixPath:
-    """A file name of an untrusted manifest, checked to stay inside its folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise UserError(f"the manifest names a file outside of its folder: {name!r}")
-    return path
 
 
 def _line(error: BaseException) -> str:

@@ -8,6 +8,7 @@
     WORK_DIR/runs/                    the record of each run (tasks/records/records.py)
     WORK_DIR/models/, champion        the registered models (tasks/records/models.py)
     WORK_DIR/shared/                  markers of stages that shared storage has (tasks/store/remote.py)
+    WORK_DIR/asset-id                 tells its assets in Prefect from those of others (tasks/engine/assets.py)
     WORK_DIR/locks/, digests/         lock files; cached digests of linked files
 
 The digest covers only the kind, the file names and the files' bytes: the same bytes are the same artifact, whoever made
@@ -27,13 +28,12 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.store.artifacts import Artifact, BrokenArtifact, FileRecord, Manifest, Outcome
+from tasks.store.artifacts import MANIFEST, Artifact, BrokenArtifact, FileRecord, Manifest, Outcome
 from tasks.store.digests import artifact_digest, file_digest, sync_folder
 from tasks.store.locks import flocked
 from tasks.store.temporary import temporary_folder
 from user_error import UserError
 
-MANIFEST = "manifest.json"
 # Packages that can change an artifact's bytes, recorded to explain differences between machines.
 PACKAGES = (
     "datasets",
@@ -156,8 +156,7 @@ class Store:
         full = self.full if full is None else full
         manifest = self.manifest(artifact)
         folder = self.path(artifact)
-        recorded = artifact_digest(manifest.kind, {name: record.sha256 for name, record in manifest.files.items()})
-        if (manifest.kind, recorded) != (artifact.kind, artifact.digest):
+        if (manifest.kind, manifest.content_digest) != (artifact.kind, artifact.digest):
             raise _broken(str(artifact), f"{MANIFEST} describes another artifact")
         present = set(_file_names(folder))
         if missing := sorted(manifest.files.keys() - present):

@@ -1,7 +1,8 @@
 """Garbage collection of a work directory: `jora gc`.
 
 Artifacts are kept if `latest/`, a sweep, a registered model in use, a pinned run or a recent run refers to them. The
-rest is removed with the records that point at it; a run with the same settings rebuilds it. Does not use Prefect.
+rest is removed with the records that point at it; a run with the same settings rebuilds it. Cached files are kept if
+they were used recently (caches.py). A teacher's paid answers are never removed. Does not use Prefect.
 """
 
 import os
@@ -20,6 +21,7 @@ from tasks.store.artifacts import Artifact
 from tasks.store.digests import DIGEST_DIGITS
 from tasks.store.locks import try_flock
 from tasks.store.store import MANIFEST, Store
+from tasks.workdir.caches import unused_caches
 from user_error import UserError
 
 # Functions that return artifacts in use; whatever keeps references to artifacts adds one here.
@@ -47,10 +49,14 @@ class Waste:
         return sum(size for _, _, size in self.paths)
 
 
-def find_waste(store: Store, days: float) -> Waste:
-    """Artifacts, records and scratch that no run of the last `days` days, pin, champion or link uses."""
+def find_waste(store: Store, days: float, most_cached: int | None = None) -> Waste:
+    """Artifacts, records, scratch and cached files that no run of the last `days` days, pin, champion or link uses.
+
+    Args:
+        most_cached: bytes of caches to keep at most (`unused_caches`).
+    """
     since = datetime.now(UTC) - timedelta(days=days)
-    kept = {(artifact.kind, artifact.digest) for artifact in _kept(store, since)}
+    kept = set(_kept(store, since))
     present = sorted(store.artifacts.glob("*/*"))
     gone = {
         folder
@@ -68,11 +74,12 @@ def find_waste(store: Store, days: float) -> Waste:
         if not _counts(store, run, runs, since):
             folder = store.work_dir / RUNS / run.name
             items.append(("runs", folder, _size(folder)))
+    items += unused_caches(store, since, most_cached)
     return Waste(tuple(items))
 
 
-def remove(store: Store, days: float) -> Waste:
-    """Remove the waste. Manifests go first, so that an interrupted removal leaves no incomplete artifact.
+def remove(store: Store, days: float, most_cached: int | None = None) -> Waste:
+    """Remove what `find_waste` finds. Manifests go first, so that an interrupted removal leaves no incomplete artifact.
 
     Raises:
         UserError: a run is using the work directory.
@@ -85,17 +92,20 @@ def remove(store: Store, days: float) -> Waste:
             "removed; try again when it has ended"
         )
     try:
-        waste = find_waste(store, days)
+        waste = find_waste(store, days, most_cached)
         for _, path, _ in waste.paths:
-            (path / MANIFEST).unlink(missing_ok=True) if path.is_dir() else None
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if path.is_symlink() or not path.is_dir():  # of a link to a folder, the link
+                path.unlink(missing_ok=True)
+                continue
+            (path / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(path)
         return waste
     finally:
         os.close(descriptor)
 
 
-def _kept(store: Store, since: datetime) -> Iterator[Artifact]:
-    """Artifacts in use.
+def _kept(store: Store, since: datetime) -> Iterator[tuple[str, str]]:
+    """Kind and digest of the artifacts in use.
 
     Raises:
         UserError: a run's record cannot be read, so its artifacts would be taken for unused.
@@ -105,11 +115,16 @@ def _kept(store: Store, since: datetime) -> Iterator[Artifact]:
             f"{damaged[0]} cannot be read, so the artifacts of that run are unknown; repair it, or remove its folder "
             "if the run's results are not needed"
         )
+    for link in (store.work_dir / SWEEPS).glob("*"):
+        folder = link.resolve()  # only compared with what is there, so that any link will do
+        yield folder.parent.name, folder.name
+    yield from ((artifact.kind, artifact.digest) for artifact in _referred(store, since))
+
+
+def _referred(store: Store, since: datetime) -> Iterator[Artifact]:
+    """Artifacts that `latest/`, a run that counts or another root refers to."""
     if (store.work_dir / LATEST / RUN).exists():
         yield from read_latest(store.work_dir)[0].values()
-    for link in (store.work_dir / SWEEPS).glob("*"):
-        folder = link.resolve()
-        yield Artifact(kind=folder.parent.name, digest=folder.name, bytes=0)
     runs = list_runs(store.work_dir)
     for run in runs:
         if _counts(store, run, runs, since):

@@ -176,7 +176,7 @@ def _results(record: RunRecord) -> dict[str, Artifact]:
 def _sweep(store: Store, record: RunRecord) -> Path | None:
     """The folder of the run's sweep, or None if a later sweep replaced it."""
     folder = store.work_dir / SWEEPS / record.goal
-    if not (folder / MANIFEST).exists():
+    if Path(record.goal).name != record.goal or not (folder / MANIFEST).exists():
         return None
     compared = Manifest.model_validate_json((folder / MANIFEST).read_bytes()).inputs
     return folder if set(compared) <= set(record.artifacts.values()) else None
@@ -193,7 +193,7 @@ def _data(made: Mapping[str, Artifact]) -> list[tuple[str, str]]:
         "documents": "documents",
         "chunks": "chunks",
         "raw_questions": "questions read",
-        "questions": "questions, split by document",
+        "questions": "questions, split",
         "dataset": "training set",
     }
     rows = []
@@ -216,10 +216,12 @@ def _files(store: Store, record: RunRecord, data: list[tuple[str, str]]) -> dict
 
 def _filters(questions: Path) -> Table | None:
     rows = read_json(questions / "filters.json")
-    if not any(row["rejected"] for row in rows):
+    split = questions / "split.json"
+    note = read_json(split)["note"] if split.is_file() else ""
+    if not note and not any(row["rejected"] for row in rows):
         return None
     cells = [[row["filter"], f"{row['kept']:,}", f"{row['rejected']:,}"] for row in rows]
-    return Table("", [["filter of the questions", "kept", "rejected"], *cells])
+    return Table("", [["filter of the questions", "kept", "rejected"], *cells], note)
 
 
 def _decision(store: Store, record: RunRecord) -> ShownDecision | None:

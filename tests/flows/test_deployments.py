@@ -103,11 +103,12 @@ def test_the_weekly_deployment_runs_on_the_samples(box: Box, given: dict[str, An
     assert "Completed" in printed
     for name in ("dataset", "training", "adapter", "merged"):
         assert (Path(given["work_dir"]) / "latest" / name).is_dir()
-    wait_for(lambda: "jora://work/export" in materialized(box), 60, "events of assets", pause=0.5)
+    work = f"jora://work-{(Path(given['work_dir']) / 'asset-id').read_text().strip()}"
+    wait_for(lambda: f"{work}/export" in materialized(box), 60, "events of assets", pause=0.5)
     made = materialized(box)
-    assert made["jora://work/adapter"] == {"jora://work/dataset"}
-    assert made["jora://work/export"] >= {"jora://work/adapter"}
-    assert made["jora://work/chunks"] == {"jora://work/documents"}
+    assert made[f"{work}/adapter"] == {f"{work}/dataset"}
+    assert made[f"{work}/export"] >= {f"{work}/adapter"}
+    assert made[f"{work}/chunks"] == {f"{work}/documents"}
     runs = box.ask("POST", "flow_runs/filter", {})
     (run,) = (run["id"] for run in runs if run["name"].startswith("raft-finetune documents"))
     logged = box.ask("POST", "logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200})

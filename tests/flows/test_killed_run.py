@@ -22,7 +22,7 @@ TRAINING = (f"training.max_updates={UPDATES}", "training.epochs=20", "training.c
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: Path) -> None:
-    options = as_options(small_sources(tmp_path), (*SMALL, *TRAINING))
+    options = as_options(small_sources(tmp_path), (*SMALL, *TRAINING), "train")
 
     def start(work: Path) -> Started:
         log = work.with_suffix(".log")
@@ -58,7 +58,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prefect_server: str, tmp_path: P
 @pytest.mark.slow
 def test_a_terminated_run_leaves_no_process(tmp_path: Path) -> None:
     """Neither the trainer nor the server that the run started for itself."""
-    options = as_options(small_sources(tmp_path), (*SMALL, *TRAINING))
+    options = as_options(small_sources(tmp_path), (*SMALL, *TRAINING), "train")
     work, home, log = tmp_path / "work", str(tmp_path / "prefect"), tmp_path / "log"
     with start_jora("train", *options, prefect=None, log=log, PREFECT_HOME=home) as process:
         while lines_of_metrics(work) < 2:

@@ -7,6 +7,7 @@ import importlib
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import yaml
 
 from flows.cli.main import app
 from flows.settings.config import load_config
+from flows.settings.used import GOALS, check_used
 from jora_model.runtime import several
 from jora_model.spec.job import TrainJob
 from testing.command_line import ROOT
@@ -64,6 +66,8 @@ def test_jora(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert config.is_file()
         load_config(config, {})
     load_config(None, {}, given.get("sets") or ())
+    if name in GOALS or name == "plan":
+        check_used(name, given.get("sets") or ())
 
 
 @pytest.mark.parametrize("command", of("prefect"))
@@ -99,6 +103,23 @@ def deployments() -> set[str]:
         flow = getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), function)
         found.add(f"{flow.name}/{deployment['name']}")
     return found
+
+
+def test_what_is_installed_comes_from_the_clone() -> None:
+    """The registries have packages of this project's name that are not this project's."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    paths = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").iterdir()]
+    for folder in ("data", "deploy", "flows", "jora_model", "tasks"):
+        paths += [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml", ".html", "")]
+    found = 0
+    for path in filter(Path.is_file, paths):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            command = line.partition("pip install")[2]
+            assert "jora" not in command, f"{path}: {line}"
+            for extra in re.findall(r"\.\[([a-z0-9]+)\]", command):
+                assert extra in extras and "-c constraints.txt -e '.[" in command, f"{path}: {line}"
+                found += 1
+    assert found > 15
 
 
 def test_files_that_are_named_are_there() -> None:

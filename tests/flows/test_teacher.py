@@ -64,7 +64,7 @@ def test_a_dry_run_asks_nothing(tmp_path: Path) -> None:
     del sources["questions"]
     for kind in ("endpoint", "local"):
         sets = [f"teacher.kind={kind}", "teacher.base_url=http://127.0.0.1:1/v1", "teacher.model=embedded", *SMALL]
-        result = CliRunner().invoke(app, ["build-dataset", "--dry-run", *as_options(sources, sets)])
+        result = CliRunner().invoke(app, ["build-dataset", "--dry-run", *as_options(sources, sets, "build-dataset")])
         assert result.exit_code == 0, result.output
         assert ("ask-teacher" if kind == "endpoint" else "teacher-prompts") in result.output
         assert "write-questions" in result.output

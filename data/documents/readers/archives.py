@@ -29,10 +29,13 @@ _TYPES = {
 _NO_ARCHIVE = "damaged, or not an Office file (a ZIP archive): open and save it again"
 
 
-def checked_archive(raw: bytes, max_bytes: int) -> io.BytesIO:
+def checked_archive(raw: bytes, max_bytes: int, *, doctypes: bool = False) -> io.BytesIO:
     """The archive, repacked without compression; every entry is unpacked within the limit.
 
     The directory may declare wrong sizes and entries may overlap, so the limit counts unpacked bytes.
+
+    Args:
+        doctypes: the format's XML may name its type, as EPUB's does; entities may be declared in none.
 
     Raises:
         Unreadable: damaged, encrypted, too large, or with XML that declares entities, which Office never does.
@@ -54,7 +57,7 @@ def checked_archive(raw: bytes, max_bytes: int) -> io.BytesIO:
                     raise Unreadable("encrypted: remove the password")
                 content = _content(source, entry, left, max_bytes)
                 left -= len(content)
-                _check_xml(entry.filename, content)
+                _check_xml(entry.filename, content, doctypes)
                 content = _as_libraries_expect(entry.filename, content)
                 target.writestr(zipfile.ZipInfo(entry.filename), content)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
@@ -79,10 +82,11 @@ def _content(source: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int, max_byt
     return b"".join(blocks)
 
 
-def _check_xml(name: str, content: bytes) -> None:
-    if name.lower().endswith((".xml", ".rels")):
+def _check_xml(name: str, content: bytes, doctypes: bool) -> None:
+    if name.lower().endswith((".xml", ".rels", ".opf", ".ncx")):
+        refused = ("<!ENTITY",) if doctypes else ("<!DOCTYPE", "<!ENTITY")
         for encoding in ("ascii", "utf-16-le", "utf-16-be"):
-            if "<!DOCTYPE".encode(encoding) in content or "<!ENTITY".encode(encoding) in content:
+            if any(mark.encode(encoding) in content for mark in refused):
                 raise Unreadable(f"{name} declares XML entities, which no Office program writes: not opened")
 
 

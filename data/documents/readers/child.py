@@ -41,10 +41,19 @@ _PARSERS = {
     ".pptx": "pptx",
     ".pptm": "pptx",
     ".ppsx": "pptx",
-    ".html": "trafilatura",
-    ".htm": "trafilatura",
-    ".xhtml": "trafilatura",
+    ".html": "lxml.html",
+    ".htm": "lxml.html",
+    ".xhtml": "lxml.html",
     ".parquet": "pyarrow.parquet",
+    ".xlsx": "openpyxl",
+    ".xlsm": "openpyxl",
+    ".ods": "lxml.etree",
+    ".odt": "lxml.etree",
+    ".odp": "lxml.etree",
+    ".epub": "lxml.html",
+    ".eml": "lxml.html",
+    ".ipynb": "lxml.html",
+    ".rtf": "striprtf.striprtf",
 }
 _MEMORY = 512 * MEGABYTE  # that a file may take besides what it unpacks
 _QUICK_BYTES = MEGABYTE  # up to this size, other formats are read in this process, in a moment

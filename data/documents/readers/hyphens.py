@@ -2,11 +2,13 @@
 
 "mem-/ber" is member and "long-/term" is long-term; a PDF does not tell, and PDFium marks both alike. In this order:
 
+0. A conjunction follows ("two-/and three-year plans", "Ein-/und Ausgang"): the line break stays a space.
 1. More hyphens before ("state-of-the-/art"), a digit on either side, or a capital after it: the hyphen stays.
 2. The document writes the word elsewhere within a line: as it is written there, with or without the hyphen.
-3. English: the joined word is a common one (`common_words.txt`): joined.
+3. English: the joined word is a common one (`common_words.txt`), endings aside: joined.
 4. English, French and Portuguese, whose compounds have hyphens: each half is a word of its own in the document or, in
-   English, a common one, and the first is no prefix (under-, over-): the hyphen stays.
+   English, a common one, and the first is no prefix (under-, over-); or one half is of those that nearly always have
+   one (self-, twenty-, -based, -like): the hyphen stays.
 5. Otherwise: joined. In German and its relatives both halves of a closed compound are words (Wasser-/mühle), so that
    rule 4 does not hold there.
 """
@@ -52,7 +54,17 @@ _PREFIXES = _split(
     "ultra trans pro dis mis per com ant hyper mega mini"
 )
 # Halves after which a hyphen is the rule in English.
-_FIRST_HALVES = _split("self well non ex half all cross quasi")
+_FIRST_HALVES = _split(
+    "self well non half all cross quasi anti pseudo two three four five six seven eight nine twenty thirty forty fifty "
+    "sixty seventy eighty ninety"
+)
+# Halves before which it is.
+_LAST_HALVES = _split(
+    "like based free wide related specific driven oriented friendly shaped sized cooled called made only"
+)
+_CONJUNCTIONS = _split("and or to und oder bis bzw et ou y e o och eller og en of ja tai i lub a nebo és vagy ve")
+_PARTICLES = _split("in on up off by to out down")
+_INFLECTIONS = ("s", "es", "ed", "d", "ing", "er", "ers", "or", "ors")
 _ENDINGS = _split("ness less ful ment able ible tion sion ing ings ers est ish ism ist ity ous ally ship hood")
 
 
@@ -84,6 +96,8 @@ def join_words(text: str, vocabulary: Vocabulary) -> tuple[str, int]:
     def whole(match: re.Match[str]) -> str:
         nonlocal joined
         first, mark, rest = match.groups()
+        if _is_suspended(first, rest, vocabulary):
+            return f"{first}-\n{rest}"
         joined += 1
         hyphen = "-" if mark == "\u00ad" else mark
         return first + (hyphen if _keeps_hyphen(first, rest, vocabulary) else "") + rest
@@ -91,6 +105,14 @@ def join_words(text: str, vocabulary: Vocabulary) -> tuple[str, int]:
     text = _BROKEN.sub(whole, text)
     # A hyphen that PDFium took for a break, before something that does not go on with it; others are invisible.
     return re.sub("\u00ad(?=\n|$)", "-", text).replace("\u00ad", ""), joined
+
+
+def _is_suspended(first: str, rest: str, vocabulary: Vocabulary) -> bool:
+    """Whether the second part of a compound follows later: "two- and three-year plans"."""
+    if rest.casefold() not in _CONJUNCTIONS:
+        return False
+    whole = (first + rest).casefold()
+    return not vocabulary.words[whole] and whole not in _common_words()
 
 
 def _keeps_hyphen(first: str, rest: str, vocabulary: Vocabulary) -> bool:
@@ -103,14 +125,19 @@ def _keeps_hyphen(first: str, rest: str, vocabulary: Vocabulary) -> bool:
         return True
     if vocabulary.words[half + rest]:
         return False
+    if len(half) == 1 or len(rest) == 1:
+        return True  # e-mail, x-axis: no word is broken there
     english = vocabulary.language in ("en", "")
     common = _common_words() if english else {}
-    if half + rest in common:
+    stems = (half + rest, *((half + rest).removesuffix(ending) for ending in _INFLECTIONS))
+    if any(stem in common for stem in stems):
         return False
     if vocabulary.language not in (*_COMPOUNDING, "") or half in _PREFIXES or rest in _ENDINGS:
         return False
-    if english and half in _FIRST_HALVES and len(rest) >= _SHORTEST_HALF:
+    if english and ((half in _FIRST_HALVES and len(rest) >= _SHORTEST_HALF) or rest in _LAST_HALVES):
         return True
+    if rest in _PARTICLES:
+        return common.get(half, _HALF_WORDS) < _HALF_WORDS
     return all(
         len(part) >= _SHORTEST_HALF and (vocabulary.words[part] or common.get(part, _HALF_WORDS) < _HALF_WORDS)
         for part in (half, rest)

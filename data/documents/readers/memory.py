@@ -13,11 +13,14 @@ from pathlib import Path
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.child import Items, fields_of, items_of
-from data.files.whole_files import write_whole
+from data.files.whole_files import mark_used, write_whole
 
 # Formats that take long enough to be cached, and whose readers use libraries.
-_KEPT = (".pdf", ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".html", ".htm", ".xhtml")
-_LIBRARIES = ("charset-normalizer", "lxml", "pypdfium2", "python-docx", "python-pptx", "trafilatura")
+_KEPT = frozenset(
+    {".pdf", ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".html", ".htm", ".xhtml", ".xlsx", ".xlsm", ".ods"}
+    | {".odt", ".odp", ".epub", ".rtf"}
+)
+_LIBRARIES = ("lxml", "openpyxl", "py3langid", "pypdfium2", "python-docx", "python-pptx", "striprtf")
 
 _IRRELEVANT = {"strict", "follow_links", "seconds_per_file"}  # to the content of a file
 
@@ -53,6 +56,8 @@ class ReadingMemory:
 def _load(path: Path) -> Items | None:
     """The items of a file; None if it is missing or damaged."""
     try:
-        return items_of(json.loads(path.read_bytes()))
+        items = items_of(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    mark_used(path)
+    return items

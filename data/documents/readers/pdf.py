@@ -28,8 +28,12 @@ def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Unr
     """All pages as one plain text with page offsets; a page that cannot be read is an `UnreadPart`."""
     pages: list[Page] = []
     faults: list[UnreadPart] = []
+    remarks: list[str] = []
     characters = nonsense = 0
     for number, page in enumerate(read_pages(raw, settings.passwords()), start=1):
+        if isinstance(page, str):
+            remarks.append(page)
+            continue
         if isinstance(page, Page):
             text = "\n".join(line.text for line in page.lines)
             if is_nonsense(text, page.unmapped):
@@ -53,10 +57,10 @@ def read_pdf(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Unr
         why = f" ({faults[0].reason})" if faults else " (scanned images?): run text recognition (OCR) first"
         raise Unreadable(f"no text on its {len(pages)} pages{why}")
     yield from faults
-    yield _joined(pages)
+    yield _joined(pages, remarks)
 
 
-def _joined(pages: list[Page]) -> Extracted:
+def _joined(pages: list[Page], remarks: list[str]) -> Extracted:
     kept, left_out, dropped = drop_repeated(pages)
     text, starts = join_pages([paragraphs(lines) for lines in kept])
     vocabulary = vocabulary_of(text)
@@ -71,13 +75,14 @@ def _joined(pages: list[Page]) -> Extracted:
         "broken_words_joined": joined,
         "pages_without_text": sum(not page.lines for page in pages),
     }
-    out = {**left_out, "comments": sum(page.comments for page in pages)}
+    for page in pages:
+        left_out.update(page.left_out)
     return Extracted(
         "".join(parts),
         pages=tuple(sum(lengths[:number]) for number in range(len(parts))),
         counts={name: count for name, count in counts.items() if count},
-        remarks=tuple(_remarks(pages)),
-        left_out={what: count for what, count in out.items() if count},
+        remarks=(*_remarks(pages), *remarks),
+        left_out={what: count for what, count in left_out.items() if count},
     )
 
 

@@ -53,7 +53,7 @@ class Characters:
         # The piece that is being gathered.
         self._letters: list[str] = []
         self._start = self._end = self._baseline = self._size = 0.0
-        self._degrees = 0
+        self._degrees = self._drawn = 0
         self._shown: int | None = None  # the text object of the last character
         self._style: _Style = (0, 1.0, 0.0, 10.0)
         self._rectangle = native.FS_RECTF()
@@ -162,7 +162,8 @@ class Characters:
     def _finish(self) -> None:
         text = "".join(self._letters).rstrip()
         if text:
-            piece = Piece(text, self._start, self._end, self._baseline, self._size)
+            self._drawn += 1
+            piece = Piece(text, self._start, self._end, self._baseline, self._size, self._drawn)
             self._found.setdefault(self._degrees, []).append(piece)
         self._letters.clear()
 
@@ -187,6 +188,8 @@ class Characters:
             self.unmapped += 1
             return _NO_CHARACTER
         self.unmapped += failed
+        if failed and code > 126:
+            return _NO_CHARACTER  # of a font's own codes only those of ASCII are often the letters
         character = chr(code)
         return unicodedata.normalize("NFKC", character) if _FORMS.match(character) else character
 

@@ -1,8 +1,9 @@
 """Columns of a PDF page: where prose stands side by side, and tables whose cells have several lines.
 
 Between columns is a gap that no piece of text crosses over several rows. With prose on both sides (long lines, mostly
-full, each going on in the next) they are columns, read one after the other. If the texts on both sides begin anew at
-the same heights, they are the cells of a table, whose rows are read one after the other. All else is read line by line:
+full, each going on in the next) they are columns, read one after the other. So are texts of several words of which one
+is drawn after the other, as boxes on slides. If the texts on both sides begin anew at the same heights, with different
+numbers of lines, they are the cells of a table, whose rows are read one after the other. All else is read line by line:
 the cells of a table with one line each, labels and values.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -24,6 +25,8 @@ _PROSE_CHARACTERS = 12  # in half of the lines of a column of prose
 _FULL = 0.7  # of the column's width
 _CANDIDATES = 24  # gaps between columns that are tried
 _CELL_GAP = 1.2  # times the distance of lines: what is below begins a cell
+_HALF_FULL = 0.5  # of the width of a column of cells
+_BOX_WORDS = 3  # in half of the lines of a box
 _CELLS_SHARED = 0.7  # of the beginnings of cells are at the same heights in all columns
 _SENTENCE_END = re.compile(r"[.!?…:;。！？][\"'”’»)\]]*$")
 
@@ -100,17 +103,15 @@ def _two_columns(rows: Sequence[Row], start: int, end: int, x: float) -> Columns
     shared = min(side[-1] for side in sides) - max(side[0] for side in sides)
     if shared < (last - first) / 3 or shared < _LEAST_ROWS - 1:
         return None
-    if breaks := _rows_of_table(rows, sides):
+    left, right = ([_side(rows[number], x, is_right) for number in side] for is_right, side in enumerate(sides))
+    if breaks := _rows_of_table(rows, sides, (left, right)):
         return Columns(first, last + 1, (x,), breaks)
-    if all(
-        _is_prose([_side(rows[number], x, right) for number in side])
-        for right, side in zip((False, True), sides, strict=True)
-    ):
+    if (_is_prose(left) and _is_prose(right)) or _are_boxes(left, right):
         return Columns(first, last + 1, (x,))
     return None
 
 
-def _side(row: Row, x: float, right: bool) -> list[Piece]:
+def _side(row: Row, x: float, right: int) -> list[Piece]:
     return [piece for piece in row if (piece.x1 > x) == right]
 
 
@@ -128,7 +129,9 @@ def _trim(rows: Sequence[Row], numbers: list[int], others: Sequence[int]) -> Non
             numbers.pop(at)
 
 
-def _rows_of_table(rows: Sequence[Row], sides: Sequence[Sequence[int]]) -> tuple[int, ...]:
+def _rows_of_table(
+    rows: Sequence[Row], sides: Sequence[Sequence[int]], lines: Sequence[Sequence[Row]]
+) -> tuple[int, ...]:
     """The rows at which cells begin on both sides; none if it is no table with cells of several lines."""
     steps = sorted(step for side in sides for step in _steps(rows, side) if step > 0)
     leading = steps[len(steps) // 5]
@@ -139,8 +142,37 @@ def _rows_of_table(rows: Sequence[Row], sides: Sequence[Sequence[int]]) -> tuple
     shared = begins[0] & begins[1]
     if len(shared) < 2 or len(shared) < _CELLS_SHARED * max(map(len, begins)):
         return ()
-    # Where every cell has one line, reading line by line is the same.
-    return tuple(sorted(shared))
+    # Groups of rows with one line each have as many lines on both sides; cells have not.
+    bands = [[sum(first <= number < last for number in side) for side in sides] for first, last in _bands(shared)]
+    uneven = sum(left != right for left, right in bands)
+    if uneven * 3 < sum(max(band) > 1 for band in bands) or not uneven:
+        return ()
+    # A line that goes on below is rather full.
+    shares: list[float] = []
+    for side, texts in zip(sides, lines, strict=True):
+        left, right = min(line[0].x0 for line in texts), max(_end(line) for line in texts)
+        follows = zip(texts, side[1:], strict=False)
+        shares += [(_end(line) - left) / (right - left) for line, below in follows if below not in shared]
+    full = sum(share >= _HALF_FULL for share in shares)
+    return tuple(sorted(shared)) if full >= _CELLS_SHARED * len(shares) else ()
+
+
+def _bands(starts: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """(first row, row after the last) of what begins at these rows; the last one has no end."""
+    ordered = sorted(starts)
+    return pairwise([*ordered, ordered[-1] + 10**9])
+
+
+def _end(line: Row) -> float:
+    return max(piece.x1 for piece in line)
+
+
+def _are_boxes(left: Sequence[Row], right: Sequence[Row]) -> bool:
+    """Whether the lines on each side, of several words, are drawn before all of the other: two boxes of a slide."""
+    if max(piece.order for line in left for piece in line) > min(piece.order for line in right for piece in line):
+        return False
+    words = [median(sum(len(piece.text.split()) for piece in line) for line in side) for side in (left, right)]
+    return min(words) >= _BOX_WORDS
 
 
 def _is_prose(lines: Sequence[Row]) -> bool:
@@ -148,7 +180,7 @@ def _is_prose(lines: Sequence[Row]) -> bool:
     texts = [" ".join(piece.text.strip() for piece in line) for line in lines]
     if median(map(len, texts)) < _PROSE_CHARACTERS:
         return False
-    ends = [(line[0].x0, max(piece.x1 for piece in line)) for line in lines]
+    ends = [(line[0].x0, _end(line)) for line in lines]
     width = max(x1 for _, x1 in ends) - min(x0 for x0, _ in ends)
     full = sum(x1 - x0 >= _FULL * width for x0, x1 in ends) / len(lines)
     pairs = list(pairwise(texts))

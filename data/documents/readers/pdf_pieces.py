@@ -13,6 +13,7 @@ class Piece:
         x0, x1: its ends along the line, in points.
         y: its baseline, in points downwards.
         size: of its font, in points.
+        order: in which it is drawn.
     """
 
     text: str
@@ -20,6 +21,7 @@ class Piece:
     x1: float
     y: float
     size: float
+    order: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """PDF files written for each kind of page: their text in the order in which a person reads it, and what is left out."""
 
+import io
+
+import matplotlib.figure
 import pypdfium2
 import pytest
 
@@ -7,7 +10,7 @@ from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 from data.documents.readers.pdf import read_pdf
 from testing.small_files import pdf
-from testing.small_pdf import below, drawn_pdf, shown
+from testing.small_pdf import below, drawn_pdf, first_more, shown
 
 DEFAULT = DocumentSettings()
 
@@ -107,37 +110,6 @@ def test_a_page_that_is_one_line_stays():
     assert [item.text[start:].split("\n")[0] for start in item.pages] == ["Fact 1", "Fact 2", "Fact 3"]
 
 
-# Broken words
-
-# Both halves are words, as in an English compound.
-GERMAN = "Die Mühle und das Wasser sind in der Stadt, und mit dem Rad ist es nicht zu verwechseln, das von der Wasser-"
-
-
-@pytest.mark.parametrize(
-    ("lines", "text"),
-    [
-        (["A well-known wheel, and a well-", "known miller."], "A well-known wheel, and a well-known miller."),
-        (["He signed a long-", "term lease."], "He signed a long-term lease."),
-        (["The state-of-the-", "art wheel."], "The state-of-the-art wheel."),
-        (["A self-", "employed engi-", "neer."], "A self-employed engineer."),
-        (["Open from 1931-", "1932 in Sogn-", "Fjordane."], "Open from 1931-1932 in Sogn-Fjordane."),
-        (["All under-", "stand the coo-", "kie."], "All understand the cookie."),
-        (["The millrace, and the mill-", "race again."], "The millrace, and the millrace again."),
-        (["The quern and the stone; a quern-", "stone."], "The quern and the stone; a quern-stone."),
-        ([GERMAN, "mühle."], f"{GERMAN[:-1]}mühle."),
-        (["A page ends with a dash -", "and goes on."], "A page ends with a dash -\nand goes on."),
-    ],
-)
-def test_words_broken_at_line_ends(lines, text):
-    assert read(below(lines, 50, 700)).text == text
-
-
-def test_a_word_broken_between_pages_is_whole_on_the_first():
-    item = read(below(["The mill grinds the grain of its mem-"], 50, 100), below(["bers and others."], 50, 700))
-    assert item.text == "The mill grinds the grain of its members\nand others."
-    assert item.text[item.pages[1] :] == "and others."
-
-
 # Geometry
 
 
@@ -230,6 +202,25 @@ def test_cells_of_several_lines_stay_together():
     assert [line for line in item.text.split("\n") if line] == [" ".join(a + b) for _, a, b in rows]
 
 
+def test_groups_of_rows_are_no_cells_of_several_lines():
+    groups = [[(f"Name {n}:", f"Keeper {n}"), ("Age:", f"{30 + n}"), ("Home:", "Corvo, by the mill")] for n in range(4)]
+    rows = [(row, 700 - 14 * k - 60 * n) for n, group in enumerate(groups) for k, row in enumerate(group)]
+    item = read("\n".join(shown(a, 50, y, 10) + shown(b, 200, y, 10) for (a, b), y in rows))
+    assert [line for line in item.text.split("\n") if line] == [" ".join(row) for row, _ in rows]
+
+
+def test_boxes_that_are_drawn_one_after_the_other_are_read_so():
+    left = ["Rye grinds well", "Oats are quite slow", "Flax is not ground"]
+    right = ["The wheel is new", "Its stones are old", "March is for repairs"]
+    item = read(below(left, 50, 700) + below(right, 300, 700))
+    assert item.text.replace("\n\n", "\n") == "\n".join(left + right)
+
+
+def test_columns_whose_lines_are_at_other_heights():
+    item = read(below(LEFT, 50, 700, 14, 10) + below(RIGHT, 310, 695, 14, 10))
+    assert item.text == "\n".join(LEFT + RIGHT)
+
+
 def test_turned_text_follows_the_text_of_the_page():
     stamp = shown("COPY", 200, 400, 60, turn="0.7071 0.7071 -0.7071 0.7071")
     margin = shown("printed in 1931", 30, 300, 10, turn="0 1 -1 0")
@@ -256,9 +247,13 @@ def test_form_fields_stand_where_they_are_filled_in():
         "/FT /Ch /Ff 131072 /T (season) /Opt [(winter) (summer)] /V (summer) /Rect [120 300 300 320]",
         yes,
         no,
+        "/FT /Tx /T (hidden) /F 2 /V (Unseen) /Rect [120 200 300 220]",
+        "/FT /Tx /T (secret) /Ff 8192 /V (sesame) /Rect [120 150 300 170]",
     )
     labels = shown("Full name:", 50, 700) + shown("Fee paid", 80, 658) + shown("Fee late", 80, 638)
-    lines = read(labels, fields=fields).text.split("\n")
+    item = read(labels, fields=fields)
+    assert item.left_out == {"hidden form fields": 12}
+    lines = item.text.split("\n")
     assert [line for line in lines if line] == [
         "Full name: Jon Arde",
         "☒ Fee paid",
@@ -276,6 +271,23 @@ def test_comments_are_left_out_and_counted_and_typed_on_text_is_read():
     )
     item = read(shown("Body text.", 50, 700), notes=notes)
     assert (item.text, item.left_out) == ("Body text.\n\nTyped on.", {"comments": 12})
+
+
+def test_text_outside_the_page_is_left_out_and_counted():
+    item = read(shown("Seen.", 50, 700) + shown("Below it.", 50, -400) + shown("Beside.", 1500, 700))
+    assert (item.text, item.left_out) == ("Seen.", {"text outside the page": 16})
+
+
+@pytest.mark.parametrize(
+    "text", ["הטחנה על הנהר טוחנת את הדגן", "الطاحونة على النهر تطحن", "Мельница у реки мелет", "Ο μύλος αλέθει"]
+)
+def test_other_scripts_are_in_the_order_of_reading(text):
+    figure = matplotlib.figure.Figure()
+    figure.text(0.1, 0.5, text)
+    file = io.BytesIO()
+    with matplotlib.rc_context({"pdf.fonttype": 42, "font.family": ["DejaVu Sans"]}):
+        figure.savefig(file, format="pdf")
+    assert one(read_pdf(file.getvalue(), DEFAULT)).text == text
 
 
 # What cannot be read
@@ -315,6 +327,29 @@ def test_pages_of_letters_that_make_no_words_are_listed():
     assert item.text == "\n".join(LEFT)
     with pytest.raises(Unreadable, match=r"no text that can be read on its 1 pages.*\(OCR\)"):
         list(read_pdf(pdf([nonsense]), DEFAULT))
+
+
+def glyphs(lines, shift: int) -> str:
+    """Lines by the numbers of their glyphs, in a font that does not say which letters those are."""
+    codes = ("".join(f"{ord(letter) - shift:04x}" for letter in line) for line in lines)
+    return "\n".join(f"BT /G 10 Tf 1 0 0 1 50 {700 - 14 * n} Tm <{code}> Tj ET" for n, code in enumerate(codes))
+
+
+def test_fonts_that_do_not_say_their_letters_are_read_only_where_they_make_words():
+    font, number = b"<< /Type /Font /Subtype /Type0 /BaseFont /Own /Encoding /Identity-H", first_more(1)
+    fonts = {"G": b"%s /DescendantFonts [%d 0 R] >>" % (font, number)}
+    more = [
+        b"<< /Type /Font /Subtype /CIDFontType2 /BaseFont /Own /DW 500 /FontDescriptor %d 0 R /CIDSystemInfo "
+        b"<< /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> >>" % (number + 1),
+        b"<< /Type /FontDescriptor /FontName /Own /Flags 4 /FontBBox [0 -200 1000 800] /ItalicAngle 0 /Ascent 800 "
+        b"/Descent -200 /CapHeight 700 /StemV 80 >>",
+    ]
+    item = read(glyphs(LEFT, 0), fonts=fonts, more=more)
+    assert item.text == "\n".join(LEFT)
+    assert item.remarks == ("171 characters whose fonts do not say which they are",)
+    for lines in (LEFT, ["Fee 7"]):
+        with pytest.raises(Unreadable, match=r"no text that can be read.*fonts do not say .*\(OCR\)"):
+            read(glyphs(lines, 29), fonts=fonts, more=more)
 
 
 @pytest.mark.parametrize(

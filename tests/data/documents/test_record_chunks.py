@@ -47,8 +47,8 @@ def test_a_record_that_does_not_fit_is_cut_between_its_lines_and_joins_no_other(
     assert chunks[0].text == short and chunks[-1].text == after
     middle = chunks[1:-1]
     assert len(middle) == 3 and "\n".join(chunk.text for chunk in middle) == long
-    assert [chunk.belongs_to for chunk in middle] == [(), *[("name: b", "field 0: b00")] * 2]
-    assert middle[1].search_text == f"name: b\nfield 0: b00\n{middle[1].text}"
+    assert [chunk.belongs_to for chunk in middle] == [(), *[("name: b", "field 0: b00 b01")] * 2]
+    assert middle[1].search_text == f"name: b\nfield 0: b00 b01\n{middle[1].text}"
     assert middle[1].text == long[middle[1].start - middle[0].start :][: len(middle[1].text)], "no part of the text"
 
 
@@ -57,8 +57,17 @@ def test_what_names_a_record_comes_first_whatever_its_place_and_all_has_a_bound(
     text = "\n".join([*lines, "product id: QX-17", *(f"field {n}: value {n}" for n in range(30))])
     for most in (16, 40, 80):
         for chunk in chunks_of(text, max_tokens=most):
-            assert sum(count_words(chunk.belongs_to)) <= most // 4
+            assert sum(count_words(chunk.belongs_to)) <= max(8, most // 8)
+            assert sum(count_words(chunk.fields)) <= max(8, most // 4)
             assert (chunk.start > text.index("QX-17")) == ("product id: QX-17" in chunk.belongs_to)
+
+
+def test_bm25_reads_more_of_the_fields_than_the_embedder():
+    """With more of them embedded, the parts of a record become alike."""
+    chunk = chunks_of(card("winch", 40), max_tokens=96)[1]
+    assert chunk.belongs_to[0] == "name: winch" and "field 4: winch40 winch41" in chunk.fields
+    assert not set(chunk.fields) & set(chunk.belongs_to) and "winch41" not in chunk.search_text
+    assert chunk.keyword_text.endswith(chunk.search_text) and "field 4: winch40 winch41" in chunk.keyword_text
 
 
 def test_a_line_that_does_not_fit_keeps_its_key():
@@ -124,7 +133,7 @@ def test_the_title_of_the_document_is_searched_where_no_heading_says_it(path, ti
 
 def test_prompts_show_what_a_chunk_belongs_to_and_it_cannot_be_quoted():
     chunk = chunks_of(card("winch", 12), "gear-press.txt", max_tokens=24)[1]
-    assert heading(chunk) == "gear-press > name: winch"
+    assert heading(chunk) == "gear-press > name: winch > field 0: winch00 winch01"
     assert f"[1] {heading(chunk)}\n{chunk.text}" in raft_prompt([chunk], "What?").input
     grammar = quote_grammar([chunk])
     assert grammar is not None and "name: winch" not in grammar and chunk.text.split("\n")[0] in grammar

@@ -230,10 +230,42 @@ def test_a_plain_word_that_the_template_uses_as_a_token_is_no_text():
 
 def test_words_that_somebody_added_to_the_vocabulary_are_text():
     backend = copy.deepcopy(hf(llama2_like()))
-    backend.add_tokens(["harbour", "。", "  "])
+    words = ["harbour", "。", "don't", "C++", "R&D", "E.coli", "..."]
+    backend.add_tokens([*words, "  "])
     tokenizer = Tokenizer(backend, "more words")
-    for word in ("harbour", "。"):
+    for word in words:
         assert backend.convert_tokens_to_ids(word) in tokenizer.encode(f"the {word} of")
+
+
+WORDS = (
+    "</think>",
+    "<tool_call>",
+    "[TOOL]",
+    "(end)",
+    "::end::",
+    "@@turn",
+    "«fin»",
+    "end_of_turn",
+    "/no_think",
+    "%eot%",
+)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_added_tokens_that_are_not_special_do_not_come_out_of_a_text(normalized):
+    """Neither of a document nor of a question nor of an answer."""
+    backend = copy.deepcopy(hf(llama2_like()))
+    backend.add_tokens([tokenizers.AddedToken(word, special=False, normalized=normalized) for word in WORDS])
+    tokenizer = Tokenizer(backend, "more words")
+    control = set(backend.convert_tokens_to_ids(list(WORDS)))
+    for word in WORDS:
+        text = f"Rye. {word}{word} says x{word}y"
+        assert control & set(backend.encode(text)), "the test would show nothing"
+        encoded = [tokenizer.encode(text), *tokenizer.encode_targets([text], "alpaca")]
+        encoded += [tokenizer.encode_prompts([Prompt("Answer.", text)], style)[0] for style in ("chat", "alpaca")]
+        for tokens in encoded:
+            assert not control & set(tokens)
+            assert text in tokenizer.decode(tokens)
 
 
 @pytest.mark.parametrize("content", [None, "{}"])

@@ -123,3 +123,35 @@ def test_tokens_beyond_the_embedding(folder, tmp_path_factory):
     other = load_tokenizer(write_family(tmp_path_factory.mktemp("other"), "mistral v0.1"))
     with pytest.raises(UserError, match=r"a text may become token \d+ .*vocab_size in config.json is 1000: use the"):
         other.check("alpaca", 1000)  # its control tokens are the first of all
+
+
+def test_code_that_comes_with_a_model_is_neither_run_nor_asked_about(folder, monkeypatch):
+    """transformers would ask at the terminal, and run it on a yes."""
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    (folder / "mine.py").write_text(
+        "from pathlib import Path\nfrom transformers import PreTrainedTokenizerFast\n"
+        "Path(__file__).with_name('ran').touch()\nclass Mine(PreTrainedTokenizerFast): pass\n"
+    )
+    auto = {"AutoTokenizer": [None, "mine.Mine"]}
+    change(folder / "tokenizer_config.json", tokenizer_class="Mine", auto_map=auto)
+    line = refused(folder)
+    assert "the tokenizer needs code that comes with the model, which is never run: use another base model" in line
+    assert str(folder / "tokenizer_config.json") in line and not list(folder.parent.rglob("ran"))
+    change(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    load_tokenizer(folder)  # a class of the library does without the code
+    assert not list(folder.parent.rglob("ran"))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages.__class__.__base__.__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{% set _ = messages.append(1) %}{{ messages }}",
+        "{% include 'tokenizer_config.json' %}",
+    ],
+)
+def test_a_template_reaches_nothing_but_its_values(folder, template):
+    """Templates run in jinja's sandbox."""
+    (folder / "chat_template.jinja").write_text(template)
+    assert "chat_template.jinja: the chat template of" in refused(folder)

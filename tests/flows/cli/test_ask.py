@@ -51,7 +51,8 @@ def test_no_adapter_yet(monkeypatch, capsys, work):
 
 def test_a_quote_is_shown_with_its_page_as_it_is_written(capsys):
     chunk = Chunk("c", "d", "handbook.pdf", 0, 20, ("The mill",), "It rests in March.", pages=(3, 4))
-    model = AskedModel("m", Artifact(kind="base", digest="b", bytes=1), Artifact(kind="a", digest="a", bytes=1), "chat")
+    base, tuned = (Artifact(kind=kind, digest=digit * 32, bytes=1) for kind, digit in (("base", "b"), ("a", "a")))
+    model = AskedModel("m", base, tuned, "chat")
     asked = PreparedQuestion("When?", model, (chunk,), np.zeros(1, np.int32), smollm2(), None)
     answer, printer = asked.answer(), _Printer(asked)
     tokens = smollm2().encode(raft_output("in March", ["It rests in March.", "It never rests."]))
@@ -71,7 +72,7 @@ def test_a_quote_is_shown_with_its_page_as_it_is_written(capsys):
 
 def test_only_a_tuned_model_that_is_to_quote_verbatim_is_held() -> None:
     chunk = Chunk("c", "d", "handbook.pdf", 0, 20, ("The mill",), "It rests in March.")
-    base = Artifact(kind="base", digest="b", bytes=1)
+    base = Artifact(kind="base", digest="b" * 32, bytes=1)
     tokenizer = smollm2()
     backend = tokenizer._tokenizer
     grammars = Grammars(Path(backend.name_or_path), len(backend), (tokenizer.end_id("chat"),))
@@ -81,7 +82,7 @@ def test_only_a_tuned_model_that_is_to_quote_verbatim_is_held() -> None:
         asked = PreparedQuestion("When?", model, (chunk,), np.zeros(1, np.int32), tokenizer, grammars)
         return asked.request(GenerationSettings(quotes=quotes)).guide
 
-    tuned = Artifact(kind="a", digest="a", bytes=1)
+    tuned = Artifact(kind="a", digest="a" * 32, bytes=1)
     assert guide(None, "verbatim") is None and guide(tuned, "free") is None
     held = guide(tuned, "verbatim")
     for token in tokenizer.encode(f"{REASON} {BEGIN_QUOTE}"):

@@ -77,6 +77,11 @@ def small_embedding(folder: Path) -> None:
     long_base(folder, 2000)
 
 
+def one_document(folder: Path) -> None:
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+
+
 def broken_line(folder: Path) -> None:
     (folder.parent / "questions.jsonl").write_text('{"question": "a", "answer": "b"}\n{"question": \n')
 
@@ -88,7 +93,9 @@ def broken_line(folder: Path) -> None:
         (empty_document, ["--strict"], "1 files or parts cannot be read: empty.md (empty"),
         (binary_document, ["--strict"], "picture.txt (binary file (NUL byte at offset 4)"),
         (binary_document, ["--set", "documents.strict=true"], "or unset documents.strict to skip them"),
-        (broken_line, [], "questions.jsonl line 2"),
+        (broken_line, ["--strict"], "questions.jsonl line 2"),
+        (broken_line, ["--set", "questions.strict=true"], "questions.jsonl line 2"),
+        (one_document, [], "1 document has questions: give at least 2, one to train on and one to evaluate on"),
         (break_nothing, ["--questions", "nowhere.jsonl"], "nowhere.jsonl"),
         (break_nothing, ["--base-model", "no/such-model"], "no/such-model"),
         (break_nothing, ["--set", "lora.target_modules=query"], "query match no layer"),
@@ -152,6 +159,31 @@ def test_bad_input(monkeypatch, capsys, tmp_path, corpus, smollm2, spoil, argume
     code, line = jora(monkeypatch, capsys, "run", *given, *arguments, *(["--dry-run"] if dry else []))
     assert code == 2
     assert message.format(folder=tmp_path) in line
+
+
+@pytest.mark.parametrize(
+    ("command", "item", "users"),
+    [
+        ("build-dataset", "training.epochs=7", "run, train, evaluate, export, sweep, plan"),
+        ("build-dataset", "when_busy=cancel", "run, train, evaluate, export, sweep"),
+        ("train", "evaluation.top_k=3", "run, evaluate, export, sweep"),
+        ("evaluate", "promotion.rule=always", "run, export"),
+        ("sweep rank", "export.gguf = f16", "run, export"),
+        ("plan llama-2-7b", "raft.max_tokens=900", "run, build-dataset, train, evaluate, export, sweep"),
+    ],
+)
+def test_a_setting_that_the_command_does_not_use(monkeypatch, capsys, tmp_path, command, item, users):
+    """By hand it is a mistake; in a file, which serves several commands, it is not."""
+    given = [] if command.startswith("plan") else ["--work-dir", tmp_path / "work"]
+    code, line = jora(monkeypatch, capsys, *command.split(), *given, "--set", item)
+    name, group = command.split()[0], item.split("=")[0].split(".")[0]
+    assert code == 2 and line.startswith(f"error: --set {item}: jora {name} does not use {group}, so that it would")
+    assert line.endswith(", ".join(f"jora {user}" for user in users.split(", "))) and not (tmp_path / "work").exists()
+
+
+def test_an_unknown_setting_is_told_first(monkeypatch, capsys):
+    code, line = jora(monkeypatch, capsys, "build-dataset", "--set", "training.epoch=7")
+    assert code == 2 and "unknown setting training.epoch; the nearest is training.epochs" in line
 
 
 def test_profile_of_a_command_that_does_not_train(monkeypatch, capsys, tmp_path):

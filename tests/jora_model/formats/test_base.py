@@ -104,6 +104,15 @@ def swap_files(folder):
             lambda _: '{"weight_map": {"a": "../outside.safetensors"}}',
             r"'\.\./outside\.safetensors', which is no safete",
         ),
+        (
+            lambda _: '{"weight_map": {"a": "/etc/x.safetensors"}}',
+            r"'/etc/x\.safetensors', which is no safetensors file of",
+        ),
+        (
+            lambda _: '{"weight_map": {"a": "deep/x.safetensors"}}',
+            r"'deep/x\.safetensors', which is no safetensors file",
+        ),
+        (lambda _: '{"weight_map": {"a": "x\\u0000.safetensors"}}', r"which is no safetensors file of its folder"),
         (lambda _: '{"weight_map": {"a": "model.bin"}}', r"'model\.bin', which is no safetensors file of its folder"),
         (swap_files, r"b\.safetensors lacks tensor model\.norm\.weight, which model\.safetensors\.index\.json assigns"),
     ],

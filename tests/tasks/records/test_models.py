@@ -180,3 +180,23 @@ def test_names_come_from_the_adapter(store: Store) -> None:
     record = model(store, "a")
     again = describe_model(store, record.artifacts, SETTINGS, run=None)
     assert again.name == record.name == record.artifacts["adapter"].digest[:12]
+
+
+@pytest.mark.parametrize("name", ["../../thesis", "/etc", "champion", "", "abc"])
+def test_a_name_that_is_a_path_is_damage(store: Store, registry: Registry, name: str) -> None:
+    a = model(store, "a")
+    crown(store, a)
+    history = registry.folder / "history.json"
+    whole = history.read_text()
+    history.write_text(whole.replace(a.name, name))
+    with pytest.raises(ValueError, match=r"history.json is damaged"):
+        registry.champion()
+    history.write_text(whole)
+    record = registry.folder / a.name / "model.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"name": name}))
+    with pytest.raises(ValueError, match=r"model.json is damaged \(ValidationError\)"):
+        registry.all()
+    record.write_text(json.dumps(content | {"name": "0123456789ab"}))
+    with pytest.raises(ValueError, match=r"model.json is damaged \(it is the record of 0123456789ab\)"):
+        registry.all()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tasks.records.models import Registry
-from tasks.records.records import find_run, installed_packages, is_pinned, list_runs, pin, recorded
-from tasks.records.runs import is_published, publish_latest
+from tasks.records.records import damaged_runs, find_run, installed_packages, is_pinned, list_runs, pin, recorded
+from tasks.records.runs import is_published, publish_latest, read_latest
 from tasks.store.artifacts import Artifact, Outcome
 from tasks.store.links import point
 from tasks.store.retries import DiskFull
@@ -237,3 +237,47 @@ def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     path = recording.folder / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sbom": "sbom/1.json"}))
     assert [record.state for record in list_runs(tmp_path)] == ["completed"]
+
+
+@pytest.mark.parametrize("name", ["../../thesis", "/etc", "other", "."])
+def test_a_record_that_names_another_folder_removes_nothing(tmp_path: Path, name: str) -> None:
+    """`jora gc` removes the folder of an old run: that of the record, wherever the record says that it lies."""
+    store = Store(tmp_path / "deep" / "work")
+    thesis = tmp_path / "deep" / "thesis"
+    thesis.mkdir()
+    path = store.work_dir / "runs" / run(store, "one") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": name}))
+    run(store, "two")
+    age(store, 40)
+    with pytest.raises(ValueError, match=r"run\.json cannot be read"):
+        remove(store, 30)
+    assert thesis.exists() and [record.name[-3:] for record in list_runs(store.work_dir)] == ["two"]
+
+
+@pytest.mark.parametrize("digest", ["../../../thesis", "short"])
+def test_a_record_whose_artifact_lies_elsewhere_is_damaged(tmp_path: Path, digest: str) -> None:
+    store = Store(tmp_path)
+    made = file_artifact(store, "dataset", text="a")
+    name = run(store, "one", dataset=made)
+    publish_latest(store, {"dataset": made}, SETTINGS)
+    for path in (tmp_path / "latest" / "run.json", tmp_path / "runs" / name / "run.json"):
+        path.write_text(path.read_text().replace(made.digest, digest))
+    with pytest.raises(ValueError, match=r"latest/run.json is damaged \(ValidationError\); run the flow again"):
+        read_latest(tmp_path)
+    assert list_runs(tmp_path) == [] and len(damaged_runs(tmp_path)) == 1
+
+
+def test_gc_follows_no_link(tmp_path: Path) -> None:
+    store = Store(tmp_path / "work")
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "manifest.json").write_text("my own")
+    os.utime(thesis / "manifest.json", (1, 1))
+    (store.artifacts / "dataset").mkdir()
+    (store.artifacts / "dataset" / ("ab" * 16)).symlink_to(thesis)
+    (store.work_dir / "sweeps").mkdir()
+    (store.work_dir / "sweeps" / "rank").symlink_to(thesis)
+    (store.scratch / "mine").symlink_to(thesis)
+    age(store, 40)
+    assert len(remove(store, 30).paths) == 2
+    assert (thesis / "manifest.json").read_text() == "my own" and not list(store.scratch.iterdir())

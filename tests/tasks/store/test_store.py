@@ -1,6 +1,8 @@
 """Artifacts: the same bytes are the same artifact, and any damage is named."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,9 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from tasks.store.artifacts import Artifact, BrokenArtifact
+from tasks.store.artifacts import Artifact, BrokenArtifact, FileRecord, Manifest
+from tasks.store.digests import file_digest
 from tasks.store.store import Store
 
 
@@ -105,7 +108,7 @@ def cut_manifest(folder: Path) -> None:
 
 def other_manifest(folder: Path) -> None:
     path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0', 1))
+    path.write_text(re.sub(r'("sha256": ")[0-9a-f]{8}', r"\g<1>00000000", path.read_text(), count=1))
 
 
 @pytest.mark.parametrize(
@@ -236,3 +239,51 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -
     assert half.exists()
     write(store)
     assert list(store.tmp.iterdir()) == []
+
+
+OUTSIDE = ("../../../thesis", "/etc", "", ".", "ab", "AB" * 16, "ab" * 16 + "\n", "ab" * 15 + "/.", "ab" * 17)
+
+
+@pytest.mark.parametrize("digest", OUTSIDE)
+def test_a_digest_is_32_hex_digits_wherever_it_comes_from(digest: str) -> None:
+    empty = {key: {} for key in ("settings", "counts", "files", "versions")}
+    manifest = empty | {"kind": "chunks", "inputs": [], "created": ""}
+    Manifest.model_validate(manifest | {"digest": "ab" * 16})
+    for made in (
+        lambda: Artifact(kind="chunks", digest=digest, bytes=1),
+        lambda: Artifact.model_validate_json(json.dumps({"kind": "chunks", "digest": digest, "bytes": 1})),
+        lambda: Manifest.model_validate(manifest | {"digest": digest}),
+        lambda: FileRecord(sha256=digest, bytes=1, mtime_ns=1),
+    ):
+        with pytest.raises(ValidationError, match="should match pattern"):
+            made()
+
+
+@pytest.mark.parametrize("kind", ["..", "../chunks", "a/b", "/chunks", "", "Chunks", ".", "a-", "a" * 65])
+def test_a_kind_is_the_name_of_a_folder(kind: str) -> None:
+    with pytest.raises(ValidationError, match="kind"):
+        Artifact(kind=kind, digest="ab" * 16, bytes=1)
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "a/../../b", "/etc/passwd", "", ".", "..", "./a", "a//b", "a/", "a\0b", "manifest.json"]
+)
+def test_a_file_of_a_manifest_is_inside_of_its_folder(name: str, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    artifact = write(store)
+    manifest = store.manifest(artifact)
+    files = {**manifest.files, name: next(iter(manifest.files.values()))}
+    text = json.dumps(manifest.model_dump(mode="json") | {"files": {n: r.model_dump() for n, r in files.items()}})
+    (store.path(artifact) / "manifest.json").write_text(text)
+    with pytest.raises(BrokenArtifact, match=r"manifest.json cannot be read"):
+        store.manifest(artifact)
+
+
+def test_a_digest_that_is_read_is_marked_as_used(tmp_path: Path) -> None:
+    big = tmp_path / "model"
+    big.write_bytes(bytes(10))
+    file_digest(big, tmp_path / "digests")
+    (note,) = (tmp_path / "digests").iterdir()
+    os.utime(note, (1, 1))
+    file_digest(big, tmp_path / "digests")
+    assert note.stat().st_mtime > 1
