@@ -23,6 +23,7 @@ Proofs = tuple[Proof, ...]
 
 _COMPARED = 8
 _COMPARED_CHUNKS = 3  # a chunk takes as long to embed as several sentences
+_NEARLY_AS_GOOD = 0.7  # share of the most words, with which another chunk is compared
 _STEM = 4  # first letters, in which two forms of a word agree
 
 
@@ -87,8 +88,9 @@ def nearest_chunks(question: str, answer: str, chunks: Iterable[Chunk], library:
     """The chunks that share the most words with question and answer, without a quote."""
     asked = _stems(f"{question} {answer}")
     kept = list(dict.fromkeys(library.kept(chunk) for chunk in chunks))
-    ranked = sorted(kept, key=lambda chunk: -len(asked & _stems(chunk.search_text)))
-    return [(Proof(chunk, ""),) for chunk in ranked[:_COMPARED_CHUNKS]]
+    shared = {chunk.id: len(asked & _stems(chunk.search_text)) for chunk in kept}
+    ranked = sorted(kept, key=lambda chunk: -shared[chunk.id])[:_COMPARED_CHUNKS]
+    return [(Proof(chunk, ""),) for chunk in ranked if shared[chunk.id] >= _NEARLY_AS_GOOD * shared[ranked[0].id]]
 
 
 def wording(proofs: Proofs) -> str:
