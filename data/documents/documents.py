@@ -14,7 +14,7 @@ from user_error import UserError
 
 MEGABYTE = 1_000_000
 # Formats without markup: a short line by itself is a heading.
-_PLAIN = (".txt", ".text", ".log", ".pdf", ".rtf")
+_PLAIN = (".txt", ".text", ".log", ".pdf")
 
 
 class DocumentSettings(BaseModel):
