@@ -32,7 +32,7 @@ def read_csv(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted | Unr
     Without a text column each row is read as lines of "head: value".
     """
     decoded = decode(raw, settings.encoding)
-    delimiters = _DELIMITERS
+    delimiters: tuple[str, ...] = _DELIMITERS
     if named := _SEPARATOR.match(decoded.text):
         delimiters = (named[1],)
         decoded = replace(decoded, text=decoded.text[named.end() :])

@@ -143,7 +143,7 @@ def test_rtf_in_other_scripts_with_notes_lists_tables_and_hidden_text():
     )
     item = one(read_rtf(raw, DEFAULT))
     assert item.text == (
-        "# Prices\n\nłódź 水車 😊[^1] {10⁶}\n\n[^1]: Since 1931.\n\nlink\ntwo\n\n· one\n1. two\n\n"
+        "# Prices\n\nłódź 水車😊[^1] {10⁶}\n\n[^1]: Since 1931.\n\nlink\ntwo\n\n· one\n1. two\n\n"
         "| Rye | 3 4 |\n| --- | --- |\n\nEnd .boxed"
     ).replace("· one", "- one")
     assert item.left_out == {"page headers and footers": 13, "hidden text": 4, "deleted text": 3} and not item.remarks
