@@ -48,6 +48,7 @@ _OWNERS = (
     "Greta Holm",
     "Hal Brandt",
 )
+_DONE = ("added", "removed")
 _ASKED = {
     "rate limit": "What is the rate limit of the {name} endpoint?",
     "authentication": "How does a caller of the {name} endpoint authenticate?",
@@ -109,8 +110,7 @@ def _fields(name: str, draw: random.Random) -> dict[str, str]:
     )
     answered = (f"{draw.choice(_WORDS)}_{draw.choice(('id', 'date', 'sum', 'state'))}" for _ in range(24))
     changes = (
-        f"{draw.randrange(2019, 2026)}: {draw.choice(_ADJECTIVES)} {draw.choice(_WORDS)} "
-        f"{draw.choice(('added', 'removed'))}"
+        f"{draw.randrange(2019, 2026)}: {draw.choice(_ADJECTIVES)} {draw.choice(_WORDS)} {draw.choice(_DONE)}"
         for _ in range(10)
     )
     return {

@@ -110,7 +110,7 @@ def _pdf_cycle() -> bytes:
 def laughing_pdf(depth: int = 60, pages: int = 1_000) -> bytes:
     """Pages that show a form, which shows another one twice, and so on: 170 kB that are read for half an hour.
 
-    pypdf goes down so many forms of a page and no further, which takes it two seconds a page.
+    PDFium needs longer for one page than any file is given.
     """
     first = 4 + pages  # the number of the first form
     kids = b" ".join(b"%d 0 R" % number for number in range(3, 3 + pages))

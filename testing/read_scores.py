@@ -42,7 +42,7 @@ _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _MARKUP = (
     (re.compile(r"^[ \t>]*(```|~~~)\S*[ \t]*$", re.M), ""),
     (re.compile(r"^[ \t]*\|?[ \t:|-]*--[ \t:|-]*\|?[ \t]*$", re.M), ""),  # below the head of a table, or a rule
-    (re.compile(r"^[ \t]*[=*_]{3,}[ \t]*$", re.M), ""),
+    (re.compile(r"^[ \t]*([=*_][ \t]*){3,}$", re.M), ""),
     (re.compile(r"^[ \t]*(> ?|#{1,6} |[-*+•] |\d{1,2}[.)] |: )+", re.M), ""),
     (re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?: \"[^\"]*\")?\)"), r"\1"),
     (re.compile(r"</?su[bp]>"), ""),

@@ -25,6 +25,7 @@ from testing.true_slides import slide_files
 from testing.true_sources import source_files
 from testing.true_templates import template_files
 from testing.true_texts import Paragraphs
+from testing.true_variants import variant_files
 from testing.true_wrappers import wrapper_files
 
 #: Yields files; takes English paragraphs from what it is given.
@@ -50,6 +51,7 @@ def all_files() -> list[TrueFile]:
         slide_files,
         row_files,
         other_files,
+        variant_files,
         template_files,
     )
     paragraphs = Paragraphs()

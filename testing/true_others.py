@@ -10,6 +10,9 @@ from email.message import EmailMessage
 from testing.true_files import TrueFile
 from testing.true_texts import FOREIGN, Paragraphs
 
+# Prefixes of OpenDocument that are the names of their rooms.
+_ROOMS = ("office", "text", "table", "style", "presentation")
+
 
 def other_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     """Files of other formats."""
@@ -107,10 +110,6 @@ def _mail(head: tuple[str, str, str], subject: str) -> EmailMessage:
 
 def _odt(paragraphs: Paragraphs) -> TrueFile:
     a, b, c, note = paragraphs.take(4)
-    names = " ".join(
-        f'xmlns:{short}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-        for short, name in (("office", "office"), ("text", "text"), ("table", "table"), ("style", "style"))
-    )
     body = f"""<text:tracked-changes><text:changed-region text:id="c"><text:deletion><text:p>Deleted: code 7741.</text:p>
 </text:deletion></text:changed-region></text:tracked-changes>
 <text:h text:outline-level="1">Water plant</text:h><text:p>{a}</text:p>
@@ -124,19 +123,7 @@ def _odt(paragraphs: Paragraphs) -> TrueFile:
 <table:table-cell><text:p>310</text:p></table:table-cell></table:table-row></table:table>
 <text:p>{c}</text:p><text:section text:display="none"><text:p>hidden: code 7742</text:p></text:section>
 <text:p><text:span>in a </text:span><text:a href="x">link</text:a></text:p>"""
-    content = (
-        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {names} office:version="1.3"><office:body>'
-    )
-    content += f"<office:text>{body}</office:text></office:body></office:document-content>"
-    raw = _zipped(
-        {
-            "mimetype": "application/vnd.oasis.opendocument.text",
-            "content.xml": content.replace("\n", ""),
-            "META-INF/manifest.xml": '<?xml version="1.0"?><manifest:manifest '
-            'xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"><manifest:file-entry '
-            'manifest:full-path="/" manifest:media-type="application/vnd.oasis.opendocument.text"/></manifest:manifest>',
-        }
-    )
+    raw = opendocument("text", f"<office:text>{body}</office:text>")
     return TrueFile(
         "plant.odt",
         raw,
@@ -160,6 +147,24 @@ def _odt(paragraphs: Paragraphs) -> TrueFile:
         ("1", "an editor's remark", "[^1]:", "[^1]", "^1"),
         "lists in lists, a note in a sentence, deleted text",
     )
+
+
+def opendocument(kind: str, body: str) -> bytes:
+    """A file of OpenDocument: a text, a spreadsheet or a presentation."""
+    names = " ".join(
+        f'xmlns:{short}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+        for short, name in {"draw": "drawing", **{name: name for name in _ROOMS}}.items()
+    )
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {names} office:version="1.3"><office:body>'
+    )
+    content += f"{body}</office:body></office:document-content>"
+    mime = f"application/vnd.oasis.opendocument.{kind}"
+    listed = (
+        '<?xml version="1.0"?><manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">'
+        f'<manifest:file-entry manifest:full-path="/" manifest:media-type="{mime}"/></manifest:manifest>'
+    )
+    return _zipped({"mimetype": mime, "content.xml": content.replace("\n", ""), "META-INF/manifest.xml": listed})
 
 
 def _rtf(paragraphs: Paragraphs) -> Iterator[TrueFile]:

@@ -11,7 +11,7 @@ from testing.true_files import TrueFile
 from testing.true_texts import FOREIGN, Paragraphs
 
 #: What a reader may write above a slide.
-_LABELS = ("Slide 1", "Slide 2", "Slide 3", "Slide 4", "Notes:", "Notes", "Speaker notes")
+LABELS = ("Slide 1", "Slide 2", "Slide 3", "Slide 4", "Notes:", "Notes", "Speaker notes")
 
 
 def slide_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
@@ -24,7 +24,7 @@ def slide_files(paragraphs: Paragraphs) -> Iterator[TrueFile]:
     deck = _new()
     slide = deck.slides.add_slide(deck.slide_layouts[1])
     slide.shapes.title.text, slide.placeholders[1].text = "水車小屋", FOREIGN["japanese"][0]
-    yield TrueFile("japanese.pptx", _saved(deck), ("水車小屋", FOREIGN["japanese"][0]), _LABELS)
+    yield TrueFile("japanese.pptx", _saved(deck), ("水車小屋", FOREIGN["japanese"][0]), LABELS)
 
 
 def _plain(paragraphs: Paragraphs) -> TrueFile:
@@ -47,7 +47,7 @@ def _plain(paragraphs: Paragraphs) -> TrueFile:
         "plain.pptx",
         _saved(deck),
         ("Cold store", "A talk for new people", "Night shift", a, "sign the sheet", notes, "Empty box below", b),
-        _LABELS,
+        LABELS,
         "notes, levels, an empty placeholder",
     )
 
@@ -88,7 +88,7 @@ def _charts(paragraphs: Paragraphs) -> TrueFile:
         "88",
     )
     truth += ("Little Teague", "377", "61", "Maidens", "95", "140", "Berths", "Berth Price", "A1 310", "B7 495", a)
-    return TrueFile("charts.pptx", _saved(deck), truth, (*_LABELS, ".0"), "a chart and its title, a table")
+    return TrueFile("charts.pptx", _saved(deck), truth, (*LABELS, ".0"), "a chart and its title, a table")
 
 
 def _order(paragraphs: Paragraphs) -> TrueFile:
@@ -108,7 +108,7 @@ def _order(paragraphs: Paragraphs) -> TrueFile:
         "order.pptx",
         _saved(deck),
         ("First: the valve", a, "Second: the gauge", b),
-        (*_LABELS, "A slide that is not shown"),
+        (*LABELS, "A slide that is not shown"),
         "boxes drawn from the bottom to the top, a hidden slide",
     )
 
@@ -125,7 +125,7 @@ def _groups(paragraphs: Paragraphs) -> TrueFile:
         shape.text_frame.text = text
     inner = group.shapes.add_group_shape()
     inner.shapes.add_textbox(Inches(1), Inches(3), Inches(5), Inches(1)).text_frame.text = a
-    return TrueFile("groups.pptx", _saved(deck), ("inlet", "pump", "outlet", a), _LABELS, "groups in groups")
+    return TrueFile("groups.pptx", _saved(deck), ("inlet", "pump", "outlet", a), LABELS, "groups in groups")
 
 
 def chart_xml(title: str, categories: Sequence[str], series: Mapping[str, Sequence[float]]) -> bytes:
@@ -179,7 +179,7 @@ uri="{drawing}/diagram"><dgm:relIds xmlns:dgm="{drawing}/diagram" r:dm="{relatio
 </a:graphicData></a:graphic></p:graphicFrame>"""
         )
     )
-    return TrueFile("diagram.pptx", _saved(deck), ("From net to ice", *words), _LABELS, "a diagram")
+    return TrueFile("diagram.pptx", _saved(deck), ("From net to ice", *words), LABELS, "a diagram")
 
 
 def _new() -> Any:

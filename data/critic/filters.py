@@ -16,7 +16,8 @@ from data.documents.chunks import Chunk
 from data.documents.documents import Document
 from data.questions.candidates import Embed
 from data.questions.questions import Question, RawQuestion
-from data.text.support import answer_recall, split_words, strange_numbers
+from data.questions.repeats import answers_differ, asked, differ
+from data.text.support import answer_recall, strange_numbers
 
 # A fixed phrase, so that reasons can be counted, and the details.
 Reason = tuple[str, str] | None
@@ -117,15 +118,14 @@ def repetition_filter(
         checked: wordings of the questions that may be rejected; the others are preferred.
     """
     vectors = embed([question.question for question in questions])
-    numbers = [[w for w in split_words(question.question) if w[0].isdecimal()] for question in questions]
-    answers = [set(split_words(question.answer)) if question.answerable else set() for question in questions]
+    compared = [asked(question.question, question.answers) for question in questions]
     near: dict[int, list[int]] = {}
     for first in range(0, len(questions), _BLOCK):
         cosines = vectors[first : first + _BLOCK] @ vectors.T
         for row, column in np.argwhere(cosines >= at_least).tolist():
-            index = first + row
-            if index != column and numbers[index] == numbers[column] and _alike(answers[index], answers[column]):
-                near.setdefault(index, []).append(column)
+            one, other = compared[first + row], compared[column]
+            if first + row != column and not differ(one, other) and not answers_differ(one, other):
+                near.setdefault(first + row, []).append(column)
 
     def badness(index: int) -> tuple[bool, bool, int, int]:
         question = questions[index]
@@ -140,8 +140,3 @@ def repetition_filter(
         else:
             kept.add(index)
     return lambda question: reasons.get(question.id)
-
-
-def _alike(words: set[str], others: set[str]) -> bool:
-    """Whether the two share more than half of the words of the shorter, or one is empty."""
-    return not words or not others or 2 * len(words & others) > min(len(words), len(others))

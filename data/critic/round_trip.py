@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from data.documents.chunks import Chunk
 from data.prompting.prompts import Prompt, parse_output, retrieval_prompt
 from data.questions.questions import Question, Rejected
-from data.scoring.scores import token_f1
-from data.text.support import split_words
+from data.scoring.scores import best, token_f1
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class RoundTrip:
     """The answer of a model to one question over its oracle.
 
     Attributes:
-        token_f1: of the output's answer against the expected one, 0 to 1.
+        token_f1: of the output's answer, the best over the expected ones, 0 to 1.
     """
 
     question_id: str
@@ -36,9 +35,9 @@ def oracle_prompt(question: Question, oracles: Sequence[Chunk]) -> Prompt:
 
 
 def agreement(question: Question, output: str) -> RoundTrip:
-    """An output compared with the question's answer; by pairs of characters in scripts without spaces."""
-    given, expected = (" ".join(split_words(text)) for text in (parse_output(output).answer, question.answer))
-    return RoundTrip(question.id, question.question, question.answer, output, token_f1(given, expected))
+    """An output compared with the question's answers, by the most similar one."""
+    agreed = best(token_f1, parse_output(output), question)
+    return RoundTrip(question.id, question.question, question.answer, output, agreed)
 
 
 def disagreement(trip: RoundTrip, at_least: float, source: str) -> Rejected | None:

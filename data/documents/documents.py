@@ -7,12 +7,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator, model_validator
 
 from data.text.blocks import read_blocks
 from user_error import UserError
 
 MEGABYTE = 1_000_000
+_NO_TEXT = "\0"  # in place of a password that is none
 # Formats without markup: a short line by itself is a heading.
 _PLAIN = (".txt", ".text", ".log", ".pdf")
 
@@ -65,12 +66,16 @@ class DocumentSettings(BaseModel):
     @field_validator("password", mode="before")
     @classmethod
     def _password_is_text(cls, value: object) -> object:
-        # YAML reads a password of digits as a number; an error of the field would repeat its value.
-        if value is None or isinstance(value, SecretStr | str):
-            return value
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)  # YAML reads a password of digits as a number
+        return value if value is None or isinstance(value, SecretStr | str) else _NO_TEXT
+
+    @model_validator(mode="after")
+    def _check_password(self) -> DocumentSettings:
+        # Not in the field's validator: the error of a field repeats its value.
+        if self.password is not None and self.password.get_secret_value() == _NO_TEXT:
             raise UserError("password must be text: put it in quotes, or name an environment variable that holds it")
-        return str(value)
+        return self
 
     @field_serializer("password", when_used="json")
     def _password_is_not_written(self, value: SecretStr | None) -> None:

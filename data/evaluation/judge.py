@@ -77,7 +77,7 @@ def to_call(answered: Answered, texts: Mapping[str, str]) -> JudgeCall:
         texts: chunk id -> text.
     """
     documents = tuple(texts[name] for name in answered.context_ids)
-    return JudgeCall(answered.question, answered.expected, answered.answer, documents)
+    return JudgeCall(answered.question, answered.all_expected, answered.answer, documents)
 
 
 def read_verdict(answered: Answered, text: str) -> Verdict:

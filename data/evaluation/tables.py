@@ -80,7 +80,7 @@ def show_examples(answers: Sequence[Answered]) -> str:
 
 
 def _lines(rungs: Sequence[Answered]) -> list[str]:
-    lines = [f"question   {rungs[0].question}", f"expected   {rungs[0].expected}"]
+    lines = [f"question   {rungs[0].question}", f"expected   {rungs[0].all_expected}"]
     for answered in rungs:
         cause = f" ({answered.cause})" if answered.cause else ""
         lines += ["", f"{answered.rung}{cause}:", *(f"    {line}" for line in answered.output.strip().splitlines())]

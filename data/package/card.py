@@ -10,7 +10,12 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 def package_card(
-    splits: Mapping[str, int], counts: Mapping[str, Mapping[str, int]], settings: Mapping[str, Any], leaks: int
+    splits: Mapping[str, int],
+    counts: Mapping[str, Mapping[str, int]],
+    settings: Mapping[str, Any],
+    leaks: int,
+    split_note: str = "",
+    documents_apart: bool = True,
 ) -> str:
     """The Markdown of the dataset card.
 
@@ -18,7 +23,10 @@ def package_card(
         splits: number of examples of each split; its files are data/SPLIT.parquet and data/SPLIT.jsonl.
         counts: split -> counts.json.
         leaks: number of leaks.
+        split_note: how the questions were split, in sentences.
+        documents_apart: whether no document is in two splits.
     """
+    apart = "Documents are split, so that no document is in two splits." if documents_apart else "Questions are split."
     total = sum(splits.values())
     size = next((name for bound, name in _SIZES if total < bound), "n>1M")
     files = "\n".join(f"  - split: {name}\n    path: data/{name}.parquet" for name in splits)
@@ -53,9 +61,11 @@ Questions over contexts of documents, with answers that quote them verbatim, for
 |---|---|---|
 {table}
 
-Documents are split, so that no document is in two splits. Leaks of held-out documents into training and validation
-(their chunks, near-duplicates of these, near-duplicates of their questions): {leaks}. `report.html` has the details,
-the removed items with reasons, lengths of examples, hardness of distractors, and examples.
+{" ".join(filter(None, (apart, split_note)))}
+
+Leaks of held-out documents into training and validation (their chunks, near-duplicates of these, near-duplicates of
+their questions): {leaks}. `report.html` has the details, the removed items with reasons, lengths of examples, hardness
+of distractors, and examples.
 
 ```python
 from datasets import load_dataset, load_from_disk

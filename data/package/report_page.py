@@ -54,6 +54,7 @@ class Report:
         leaks: of each part, as leaks.json has it.
         counts: of each part, as counts.json has it.
         retriever: rows of the retriever's table, column names first; empty if not measured.
+        split_note: how the questions were split, in sentences.
     """
 
     totals: Mapping[str, int]
@@ -64,6 +65,7 @@ class Report:
     counts: Mapping[str, Mapping[str, int]]
     settings: Mapping[str, Any]
     retriever: Sequence[Sequence[str]] = field(default=())
+    split_note: str = ""
 
 
 def report_page(report: Report) -> str:

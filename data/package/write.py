@@ -118,7 +118,11 @@ class Package:
         self._question_vectors = dict(zip(self.questions, question_vectors, strict=True))
 
     def report(
-        self, documents: Mapping[str, int], filters: Sequence[Filter], retriever: Sequence[Sequence[str]] = ()
+        self,
+        documents: Mapping[str, int],
+        filters: Sequence[Filter],
+        retriever: Sequence[Sequence[str]] = (),
+        split_note: str = "",
     ) -> Report:
         """The content of the report.
 
@@ -126,6 +130,7 @@ class Package:
             documents: counts of the documents and their files (data/documents/accounts.py).
             filters: those of the questions, before examples were built.
             retriever: rows of the retriever's table, column names first.
+            split_note: how the questions were split, in sentences.
         """
         leaks = [split.leaks for split in self.splits.values() if split.leaks is not None]
         training = self.splits["train"].counts
@@ -154,9 +159,10 @@ class Package:
             },
             settings=self.settings.shown(),
             retriever=retriever,
+            split_note=split_note,
         )
 
-    def write(self, folder: Path, report: Report) -> None:
+    def write(self, folder: Path, report: Report, documents_apart: bool = True) -> None:
         """Write all splits in all formats, the card and the report into an existing folder.
 
         The bytes depend on the package and the report only.
@@ -168,7 +174,9 @@ class Package:
             for name, split in self.splits.items():
                 _write_rows(folder / "exports" / form / f"{name}.jsonl", exporter.rows(form, split.records))
         sizes = {name: len(split.records) for name, split in self.splits.items()}
-        card = package_card(sizes, report.counts, report.settings, report.totals["leaks"])
+        card = package_card(
+            sizes, report.counts, report.settings, report.totals["leaks"], report.split_note, documents_apart
+        )
         (folder / "README.md").write_text(card, encoding="utf-8")
         (folder / "report.html").write_text(report_page(report), encoding="utf-8")
 

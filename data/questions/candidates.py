@@ -22,6 +22,7 @@ ScorePairs = Callable[[Sequence[tuple[str, str]]], np.ndarray]
 Proofs = tuple[Proof, ...]
 
 _COMPARED = 8
+_COMPARED_CHUNKS = 3  # a chunk takes as long to embed as several sentences
 _STEM = 4  # first letters, in which two forms of a word agree
 
 
@@ -87,7 +88,7 @@ def nearest_chunks(question: str, answer: str, chunks: Iterable[Chunk], library:
     asked = _stems(f"{question} {answer}")
     kept = list(dict.fromkeys(library.kept(chunk) for chunk in chunks))
     ranked = sorted(kept, key=lambda chunk: -len(asked & _stems(chunk.search_text)))
-    return [(Proof(chunk, ""),) for chunk in ranked[:_COMPARED]]
+    return [(Proof(chunk, ""),) for chunk in ranked[:_COMPARED_CHUNKS]]
 
 
 def wording(proofs: Proofs) -> str:

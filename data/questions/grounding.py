@@ -15,6 +15,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from data.documents.chunks import Chunk
 from data.documents.documents import Document
 from data.documents.duplicates import Duplicate
 from data.prompting.prompts import ABSTENTION, is_abstention
+from data.questions.asked_twice import settle
 from data.questions.candidates import (
     Embed,
     Proofs,
@@ -46,7 +48,6 @@ from data.questions.questions import (
     same_wording,
 )
 from data.questions.repair import Repairs
-from data.text.folded import SearchText
 from user_error import UserError
 
 log = logging.getLogger(__name__)
@@ -100,23 +101,25 @@ def _each_once(
     """The drafts as questions, each wording once for each document, and the rejected ones."""
     questions: list[Question] = []
     rejected: list[Rejected] = []
-    # Each wording once for each document: the first, and an answered question rather than an unanswerable one.
-    first: dict[tuple[str, str], _QuestionDraft] = {}
     usable = [draft for draft in drafts if isinstance(draft, _QuestionDraft)]
-    for one in sorted(usable, key=lambda one: is_abstention(one.raw.answer)):
-        first.setdefault(one.key, one)
+    settled = settle([(draft.key, draft.raw) for draft in usable])
+    numbers = count()
     cut = 0
     for draft in drafts:
         if isinstance(draft, Rejected):
             rejected.append(draft)
             continue
-        if (other := first[draft.key]) is not draft:
-            rejected.append(_repeated(draft, other))
+        if (number := next(numbers)) in settled.rejected:
+            rejected.append(Rejected(draft.raw.question, *settled.rejected[number], draft.raw.source))
             continue
-        questions.append(_question(draft))
+        questions.append(_question(draft, settled.more_answers.get(number, ())))
         cut += len(questions[-1].quotes) > max(1, len(draft.raw.quotes))
     if repairs:
-        kept = {(draft.raw.question, draft.raw.source) for draft in first.values()}
+        kept = {
+            (draft.raw.question, draft.raw.source)
+            for number, draft in enumerate(usable)
+            if number not in settled.rejected
+        }
         repairs.done = [item for item in repairs.done if (item.question, item.source) in kept]
         if fitted := sum(item.to_sentences for item in repairs.done):
             log.info("%d given quotes were not whole sentences, and became those that hold them", fitted)
@@ -199,7 +202,7 @@ def _draft(
 
     named = None if raw.document is None else _named(raw.document, library)
     near = found if named is None else named.chunks
-    where = "the retrieved chunks" if named is None else named.document.path
+    where = "what was retrieved" if named is None else named.document.path
     if is_abstention(raw.answer):
         candidates = nearest_chunks(raw.question, "", near[:1] if named is None else near, library)
         return _QuestionDraft(raw, raw.answer, tied_by, "none", _at_least_one(candidates, where))
@@ -235,7 +238,8 @@ def _named(name: str, library: Library) -> DocumentText:
     if not texts:
         raise Unusable("unknown document", f"no document has the path, file name, stem or title {name!r}")
     if len(texts) > 1:
-        paths = ", ".join(text.document.path for text in texts)
+        more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+        paths = ", ".join(text.document.path for text in texts[:5]) + more
         raise Unusable("ambiguous document", f"{name!r} names {len(texts)} documents: {paths}")
     return texts[0]
 
@@ -273,26 +277,11 @@ def _choose_nearest(drafts: Sequence[_QuestionDraft], vectors: Vectors) -> None:
         draft.proofs = draft.candidates[best]
 
 
-def _repeated(draft: _QuestionDraft, other: _QuestionDraft) -> Rejected:
-    """A question whose wording another one of the document has."""
-    raw, known = draft.raw, other.raw
-    detail = f"of the same document asked elsewhere ({known.source})"
-    agree = any(
-        SearchText(one).holds(other) or SearchText(other).holds(one)
-        for one in (raw.answer, *raw.other_answers)
-        for other in (known.answer, *known.other_answers)
-    )
-    if agree or is_abstention(raw.answer):
-        return Rejected(raw.question, "duplicate", detail, raw.source)
-    detail = f"{known.answer!r} instead of {raw.answer!r} {detail}: only that is kept"
-    return Rejected(raw.question, "duplicate with another answer", detail, raw.source)
-
-
-def _question(draft: _QuestionDraft) -> Question:
+def _question(draft: _QuestionDraft, more_answers: Sequence[str]) -> Question:
     raw = draft.raw
     # An unanswerable question is tied to a near chunk, and has no evidence.
     abstains = is_abstention(raw.answer)
-    answers = (raw.answer, *raw.other_answers)
+    answers = (raw.answer, *raw.other_answers, *more_answers)
     parts = (raw.question, draft.answer, draft.proofs[0].chunk.document_path)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return Question(
@@ -306,4 +295,5 @@ def _question(draft: _QuestionDraft) -> Question:
         tied_by=draft.tied_by,
         reason=raw.reason,
         other_answers=tuple(answer for answer in answers if answer != draft.answer),
+        extra=raw.extra,
     )

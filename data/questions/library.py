@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
-from pathlib import PurePosixPath
 
 from data.documents.chunks import Chunk, Span
 from data.documents.documents import Document
 from data.documents.duplicates import Duplicate
 from data.prompting.quotable import quotable_runs
+from data.questions.document_names import DocumentNames
 from data.questions.repair import FoldedText, QuoteMatch
 from data.text.folded import SearchText, answer_forms, fold
 from data.text.sentences import trim_span
@@ -182,7 +182,7 @@ class Proof:
 
 
 class Library:
-    """Documents by every name that a person may use for them.
+    """The documents of a corpus, with their chunks.
 
     A collapsed chunk still has its span in its document; its proofs come from the chunk that was kept for it.
     """
@@ -207,18 +207,11 @@ class Library:
         }
         self.chunks = {chunk.id: chunk for chunk in chunks}
         self._kept_for = {copy.id: self.chunks[copy.kept_id] for copy in duplicates}
-        # The first of these that has a name decides.
-        self._names = (
-            _grouped((document.path, document) for document in documents),
-            _grouped((PurePosixPath(document.path).name, document) for document in documents),
-            _grouped((PurePosixPath(document.path).stem, document) for document in documents),
-            _grouped((document.title, document) for document in documents),
-        )
+        self._names = DocumentNames(documents)
 
     def named(self, name: str) -> list[DocumentText]:
-        """The documents with this path, or else this file name, stem or title."""
-        documents: list[Document] = next((names[name] for names in self._names if name in names), [])
-        return [self.texts[document.id] for document in documents]
+        """The documents that a name means (document_names.py)."""
+        return [self.texts[document.id] for document in self._names.find(name)]
 
     def proof(self, piece: Piece, answer: str) -> Proof | None:
         """A piece as a proof. The proof of a piece of a collapsed chunk is searched in the chunk that was kept for it:
@@ -250,10 +243,3 @@ class Library:
 def _any_space(words: str) -> str:
     """A pattern that matches the words with any white space between them."""
     return r"\s+".join(map(re.escape, words.split()))
-
-
-def _grouped(pairs: Iterable[tuple[str, Document]]) -> dict[str, list[Document]]:
-    groups: dict[str, list[Document]] = {}
-    for name, document in pairs:
-        groups.setdefault(name, []).append(document)
-    return groups

@@ -1,179 +1,289 @@
-"""Question files: JSON lines, Alpaca JSON and SQuAD JSON, read into `RawQuestion`s.
+"""Question files, read into `RawQuestion`s: JSON lines or a JSON list of rows, Parquet, a `datasets` folder, SQuAD.
 
-questions.jsonl   {"question", "answer", "quote"?, "document"?, "reason"?}; "quote" is a string or a list of them
-alpaca.json       [{"instruction", "input"?, "output"}]
-squad.json        {"data": [{"title", "paragraphs": [{"context", "qas": [...]}]}]}
+The forms of a row are those of question_rows.py; SQuAD's are in squad.py. Keys that mean nothing here are kept beside
+the question. A line that cannot be read is left out and named, unless `strict`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.documents.documents import Document, decode_utf8, make_document
-from data.questions.questions import RawQuestion
-from data.text.sentences import sentence_spans
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from data.documents.documents import Document
+from data.documents.readers.rows import is_dataset
+from data.questions.json_text import lines_of_file, parse_json, text_of_file
+from data.questions.question_rows import FIELDS, is_squad_row, read_row
+from data.questions.questions import RawQuestion, Rejected
+from data.questions.squad import Parts, documents_of, flat_question, is_nested, nested_questions
 from user_error import UserError
 
-_JSONL_KEYS = ("question", "answer", "quote", "document", "reason")
-_ALPACA_KEYS = ("instruction", "input", "output")
+UNREADABLE = "unreadable line"
+_JSON_LINES = (".jsonl", ".ndjson")
+_KINDS = ".jsonl (JSON lines), .json (a list of rows, Alpaca or SQuAD), .parquet, or a folder of the library datasets"
+_SHOWN = 5  # bad lines in a message; the artifact lists all
+_ALWAYS_THERE = ("id", "_id")  # not worth a word
+
+
+class QuestionFileSettings(BaseModel):
+    """How the file of questions is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fields: Mapping[str, str] = Field(
+        default={},
+        description="Other names of the fields of a question, as NAME=FIELD pairs: prompt=question,completion=answer. "
+        f"Fields: {', '.join(FIELDS[:6])}.",
+    )
+    strict: bool = Field(default=False, description="Fail if a line of the file cannot be read.")
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _fields_from_pairs(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [pair for pair in value.split(",") if pair.strip()]
+        if isinstance(value, list | tuple):
+            pairs = [str(pair).partition("=") for pair in value]
+            if not all(name.strip() and field.strip() for name, _, field in pairs):
+                raise UserError("write pairs of NAME=FIELD, such as prompt=question,completion=answer")
+            value = {name.strip(): field.strip() for name, _, field in pairs}
+        return value
+
+    @field_validator("fields")
+    @classmethod
+    def _fields_are_known(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for name, field in value.items():
+            if field not in FIELDS:
+                turned = f" (is {field}={name} meant?)" if name in FIELDS else ""
+                allowed = ", ".join(FIELDS)
+                raise UserError(
+                    f"{field!r} is no field of a question{turned}: write NAME=FIELD, FIELD one of {allowed}"
+                )
+        if doubled := [field for field, number in Counter(value.values()).items() if number > 1]:
+            raise UserError(f"{doubled[0]!r} is given several names: give one")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionFile:
+    """What a question file holds.
+
+    Attributes:
+        unreadable: lines that cannot be read, each with its location and reason.
+        kept_keys: keys that mean nothing here -> number of questions that have them beside them.
+    """
+
+    questions: tuple[RawQuestion, ...]
+    unreadable: tuple[Rejected, ...]
+    kept_keys: Mapping[str, int]
+
+    def remarks(self) -> list[str]:
+        """What a person should know about the keys that are kept, in sentences."""
+        keys = {key: number for key, number in self.kept_keys.items() if key not in _ALWAYS_THERE}
+        if not keys:
+            return []
+        said = ", ".join(f"{key} ({number})" for key, number in keys.items())
+        near = {key: difflib.get_close_matches(key.lower(), FIELDS, 1, cutoff=0.86) for key in keys}
+        return [
+            f"keys that are kept beside the questions and not used: {said}",
+            *(
+                f"is the key {key!r} meant as {close[0]!r}? set questions.fields={key}={close[0]}"
+                for key, close in near.items()
+                if close
+            ),
+        ]
+
+
+def read_question_file(path: Path, settings: QuestionFileSettings | None = None) -> QuestionFile:
+    """Reads a question file.
+
+    Raises:
+        UserError: the file cannot be read, is of another kind, or has no question that can be read; or with `strict` a
+            line cannot be read. Names the file, the first lines and their reasons.
+    """
+    settings = settings or QuestionFileSettings()
+    path = Path(path)
+    questions: list[RawQuestion] = []
+    errors: list[tuple[UserError, str]] = []
+    for item, where in _items(path, settings):
+        if isinstance(item, UserError):
+            errors.append((item, where))
+        else:
+            questions.append(item)
+    if errors and (settings.strict or not questions):
+        more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+        what = "; ".join(str(error) for error, _ in errors[:_SHOWN])
+        hint = ". Correct them, or unset questions.strict to leave them out" if questions and len(errors) > 1 else ""
+        raise UserError(f"{what}{more}{hint}")
+    if not questions:
+        raise UserError(f"{path} holds no questions: give at least one")
+    unreadable = [
+        Rejected("", UNREADABLE, str(error).removeprefix(where).lstrip(": "), where.replace(str(path), path.name, 1))
+        for error, where in errors
+    ]
+    kept = Counter(key for raw in questions for key in raw.extra)
+    return QuestionFile(tuple(questions), tuple(unreadable), dict(kept.most_common()))
 
 
 def read_questions(path: Path) -> list[RawQuestion]:
-    """Reads a question file; `.jsonl` is JSON lines, `.json` is Alpaca's list or SQuAD's object.
+    """The questions of a file whose lines can all be read.
 
     Raises:
-        UserError: the file is unreadable, broken, of another format or empty; names the file and the line or item.
+        UserError: as `read_question_file` with `strict`.
     """
-    path = Path(path)
-    if path.suffix == ".jsonl":
-        questions = list(_read_jsonl(path))
-    elif path.suffix == ".json":
-        content = _parse_json(decode_utf8(path), str(path))
-        if isinstance(content, list):
-            questions = [_alpaca_question(item, path, number) for number, item in enumerate(content, start=1)]
-        else:
-            questions = list(_squad_questions(content, path))
-    else:
-        raise UserError(f"Unsupported question file: {path}. Supported: .jsonl (JSON lines), .json (Alpaca or SQuAD)")
-    if not questions:
-        raise UserError(f"{path} holds no questions: give at least one")
-    return questions
+    return list(read_question_file(path, QuestionFileSettings(strict=True)).questions)
+
+
+def is_squad(path: Path, text_column: str = "text") -> bool:
+    """Whether a file or folder holds texts in SQuAD's form: nested, or flat rows without the column of texts.
+
+    Raises:
+        UserError: a `.json` file cannot be read or is not JSON.
+    """
+    if path.is_file() and path.suffix.lower() == ".json":
+        content = _json(path)
+        return is_nested(content) or (isinstance(content, list) and bool(content) and is_squad_row(content[0]))
+    if not (path.is_file() and path.suffix.lower() in (*_JSON_LINES, ".parquet")) and not is_dataset(path):
+        return False
+    try:
+        row, _ = next(_rows(path), (None, ""))
+    except UserError:
+        return False
+    return row is not None and is_squad_row(row) and text_column not in row
 
 
 def squad_documents(path: Path) -> list[Document]:
-    """The texts of a SQuAD file: one document for each title, its paragraphs joined by blank lines.
+    """The texts of a SQuAD file, as `documents_of` (squad.py).
 
     Raises:
         UserError: the file is unreadable or not a SQuAD file; names the file and the item.
     """
     path = Path(path)
-    paragraphs: dict[str, list[str]] = {}
-    for title, paragraph, where in _squad_paragraphs(_parse_json(decode_utf8(path), str(path)), path):
-        paragraphs.setdefault(title, []).append(_text(paragraph, "context", where))
-    if not paragraphs:
-        raise UserError(f"{path} holds no paragraphs: give a SQuAD file with texts")
-    return [make_document(f"{title}.txt", "\n\n".join(texts), title) for title, texts in paragraphs.items()]
+    if path.suffix.lower() == ".json" and not isinstance(content := _json(path), list):
+        return documents_of(content, None, path)
+    return documents_of(None, ((row, where) for row, where in _rows(path) if not isinstance(row, UserError)), path)
 
 
-def _read_jsonl(path: Path) -> Iterator[RawQuestion]:
-    for number, line in enumerate(decode_utf8(path).split("\n"), start=1):
-        if not line.strip():
+def _items(path: Path, settings: QuestionFileSettings) -> Iterator[tuple[RawQuestion | UserError, str]]:
+    """Each question, or the reason why it cannot be read, with its location."""
+    if path.is_file() and path.suffix.lower() == ".json" and is_nested(content := _json(path)):
+        yield from nested_questions(content, path)
+        return
+    parts = Parts(path)
+    for row, where in _rows(path):
+        if isinstance(row, UserError):
+            yield row, where
             continue
+        source = where.replace(str(path), path.name, 1)
+        try:
+            row = _renamed(row, settings.fields)
+            if is_squad_row(row):
+                yield flat_question(row, parts, where, source), where
+            else:
+                yield read_row(row, where, source), where
+        except UserError as error:
+            yield error, where
+
+
+def _renamed(row: Any, fields: Mapping[str, str]) -> Any:
+    """The row with its fields under their own names; another key of such a name is kept under one of its own."""
+    if not isinstance(row, dict) or not any(name in row for name in fields):
+        return row
+    taken = {field for name, field in fields.items() if name in row}
+    rest = {f"other {key}" if key in taken else key: value for key, value in row.items() if key not in fields}
+    return rest | {field: row[name] for name, field in fields.items() if name in row}
+
+
+def _rows(path: Path) -> Iterator[tuple[Any, str]]:
+    """Each row with its location for messages; for a line that is not JSON, the error."""
+    if path.is_dir():
+        yield from ((row, f"{path} row {number}") for number, row in enumerate(_dataset(path), start=1))
+    elif path.suffix.lower() == ".parquet":
+        yield from ((row, f"{path} row {number}") for number, row in enumerate(_parquet(path), start=1))
+    elif path.suffix.lower() in _JSON_LINES:
+        yield from _json_lines(path)
+    elif path.suffix.lower() == ".json":
+        content = _json(path)
+        if isinstance(content, dict) and isinstance(content.get("data"), list):
+            content = content["data"]
+        if not isinstance(content, list):
+            allowed = "a list of objects (question and answer, Alpaca, or rows of SQuAD) or an object with data (SQuAD)"
+            raise UserError(f"{path} is neither Alpaca nor SQuAD JSON: it must be {allowed}")
+        yield from ((row, f"{path} item {number}") for number, row in enumerate(content, start=1))
+    else:
+        raise UserError(f"Unsupported question file: {path}. Supported: {_KINDS}")
+
+
+def _json_lines(path: Path) -> Iterator[tuple[Any, str]]:
+    for number, line in lines_of_file(path):
         where = f"{path} line {number}"
-        item = _parse_json(line, where)
-        _check_object(item, _JSONL_KEYS, where)
-        quotes = item.get("quote") or []
-        quotes = [quotes] if isinstance(quotes, str) else quotes
-        if not isinstance(quotes, list) or not all(isinstance(quote, str) and quote.strip() for quote in quotes):
-            raise UserError(f'{where}: "quote" must be a string or a list of strings')
-        for quote in quotes:
-            _check_encodable(quote, "quote", where)
-        yield RawQuestion(
-            question=_text(item, "question", where),
-            answer=_text(item, "answer", where),
-            quotes=tuple(quotes),
-            document=_optional_text(item, "document", where),
-            reason=_optional_text(item, "reason", where),
-            source=_source(where, path),
-        )
+        try:
+            yield (line if isinstance(line, UserError) else parse_json(line, where)), where
+        except UserError as error:
+            yield error, where
 
 
-def _alpaca_question(item: Any, path: Path, number: int) -> RawQuestion:
-    where = f"{path} item {number}"
-    _check_object(item, _ALPACA_KEYS, where)
-    instruction, extra = _text(item, "instruction", where), _optional_text(item, "input", where)
-    question = f"{instruction}\n{extra}" if extra else instruction
-    return RawQuestion(question=question, answer=_text(item, "output", where), source=_source(where, path))
+def _json(path: Path) -> Any:
+    """The content of a `.json` file; JSON lines with that suffix as a list."""
+    text = text_of_file(path)
+    try:
+        return parse_json(text, str(path))
+    except UserError:
+        lines = [line for line in text.split("\n") if line.strip()]
+        try:
+            rows = [parse_json(line, "") for line in lines]
+        except UserError:
+            rows = []
+        if len(rows) < 2 or not all(isinstance(row, dict) for row in rows):
+            raise
+        return rows
 
 
-def _squad_questions(content: Any, path: Path) -> Iterator[RawQuestion]:
-    for title, paragraph, where in _squad_paragraphs(content, path):
-        context = _text(paragraph, "context", where)
-        for item in _list(paragraph, "qas", where):
-            answers = _list(item, "answers", where)
-            answer = _text(answers[0], "text", where) if answers else ""  # none: SQuAD 2.0's impossible questions
-            yield RawQuestion(
-                question=_text(item, "question", where),
-                answer=answer,
-                quotes=_quote_around(context, answer, answers[0].get("answer_start")) if answers else (),
-                document=title,
-                source=_source(where, path),
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
+            yield from map(_json_like, batch.to_pylist())
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): write it again") from None
+
+
+def _dataset(path: Path) -> Iterator[dict[str, Any]]:
+    import datasets
+
+    if not is_dataset(path):
+        raise UserError(f"Unsupported question file: {path}. Supported: {_KINDS}")
+    try:
+        data = datasets.load_from_disk(str(path))
+    except Exception as error:  # of the library
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} cannot be loaded as a data set ({first}): write it again") from None
+    if isinstance(data, Mapping):
+        if len(data) != 1:
+            raise UserError(
+                f"{path} has the splits {', '.join(data)}: give the folder of one, such as {path}/{next(iter(data))}"
             )
+        data = next(iter(data.values()))
+    yield from map(_json_like, data)
 
 
-def _squad_paragraphs(content: Any, path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """(title, paragraph, location for messages) of each paragraph of a SQuAD file."""
-    if not isinstance(content, dict) or "data" not in content:
-        allowed = "a list of objects with instruction, input, output (Alpaca) or an object with data (SQuAD)"
-        raise UserError(f"{path} is neither Alpaca nor SQuAD JSON: it must be {allowed}")
-    for number, part in enumerate(_list(content, "data", str(path)), start=1):
-        where = f"{path} data item {number}"
-        title = _text(part, "title", where)
-        for index, paragraph in enumerate(_list(part, "paragraphs", where), start=1):
-            if not isinstance(paragraph, dict):
-                raise UserError(f"{where} paragraph {index} must be an object")
-            yield title, paragraph, f"{where} paragraph {index}"
+def _json_like(row: Any) -> dict[str, Any]:
+    """A row of Parquet as JSON would give it: times and decimals as text, bytes left out."""
+    return {key: _value(value) for key, value in row.items()}
 
 
-def _quote_around(context: str, answer: str, answer_start: Any) -> tuple[str, ...]:
-    """The sentences that overlap the answer, or none if the context lacks it; tolerates a wrong offset."""
-    starts = [start for start in range(len(context)) if context.startswith(answer, start)]
-    if not starts:
-        return ()
-    start = min(starts, key=lambda s: abs(s - answer_start)) if isinstance(answer_start, int) else starts[0]
-    touched = [span for span in sentence_spans(context) if span[0] < start + len(answer) and start < span[1]]
-    return (context[touched[0][0] : touched[-1][1]],) if touched else ()
-
-
-def _source(where: str, path: Path) -> str:
-    """The location without the directory, so that reports do not depend on where the file is."""
-    return where.replace(str(path), path.name, 1)
-
-
-def _parse_json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = f"line {error.lineno} " if error.lineno > 1 else ""
-        raise UserError(f"{where} is not JSON ({error.msg} at {line}column {error.colno}): correct it") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{where} is nested too deeply or holds a number that is too long: correct it") from None
-
-
-def _check_object(item: Any, allowed: tuple[str, ...], where: str) -> None:
-    if not isinstance(item, dict):
-        raise UserError(f"{where} must be an object with the keys {', '.join(allowed)}")
-    if unknown := [key for key in item if key not in allowed]:
-        raise UserError(f"{where} has the unknown key {unknown[0]!r}: allowed are {', '.join(allowed)}")
-
-
-def _list(item: Any, key: str, where: str) -> list[Any]:
-    value = item.get(key) if isinstance(item, dict) else None
-    if not isinstance(value, list):
-        raise UserError(f'{where}: "{key}" must be a list')
-    return value
-
-
-def _text(item: Any, key: str, where: str) -> str:
-    value = item.get(key) if isinstance(item, dict) else None
-    if not isinstance(value, str) or not value.strip():
-        raise UserError(f'{where}: "{key}" must be a non-empty string')
-    _check_encodable(value, key, where)
-    return value
-
-
-def _optional_text(item: dict[str, Any], key: str, where: str) -> str | None:
-    value = item.get(key)
-    if value is None or (isinstance(value, str) and not value.strip()):
+def _value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value(item) for item in value]
+    if isinstance(value, float) and value != value:
         return None
-    return _text(item, key, where)
-
-
-def _check_encodable(value: str, key: str, where: str) -> None:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UserError(f'{where}: "{key}" holds an unpaired surrogate: correct its \\u escape') from None
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)

@@ -6,9 +6,10 @@ RawQuestion --ground_questions (grounding.py)--> Question | Rejected
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -63,8 +64,8 @@ class RawQuestion:
     """A question as read from a file, not yet tied to a document.
 
     Attributes:
-        question, answer: the answer may be empty (SQuAD 2.0's impossible questions); grounding rejects those. The
-            abstention ("not in the documents") as the answer makes the question an unanswerable one.
+        question, answer: the abstention ("not in the documents") as the answer makes the question an unanswerable one.
+            Grounding rejects an empty answer.
         other_answers: further answers that are right as well (SQuAD's other golds).
         quotes: sentences that are said to prove the answer; may be empty. They tie an unanswerable question to its
             chunk.
@@ -72,6 +73,7 @@ class RawQuestion:
         reason: why the quotes prove the answer, in words, or None.
         source: where it was read, for reports: "questions.jsonl line 12".
         written: a teacher wrote it, not a person; the critic judges those by default.
+        extra: what else the file says of it, as plain JSON; carried along and otherwise unused.
     """
 
     question: str
@@ -82,6 +84,7 @@ class RawQuestion:
     source: str = ""
     written: bool = False
     other_answers: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Question:
         tied_by: "given" if the file named the document, else "retrieval".
         reason: why the quotes prove the answer, as given, or None.
         other_answers: further answers that are right as well.
+        extra: as in `RawQuestion`.
     """
 
     id: str
@@ -112,6 +116,7 @@ class Question:
     tied_by: TiedBy
     reason: str | None = None
     other_answers: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def answerable(self) -> bool:
@@ -171,5 +176,6 @@ def describe_reasons(rejected: Iterable[Rejected]) -> str:
 
 
 def same_wording(question: str) -> str:
-    """A key that is equal for questions that differ only in white space, case and final punctuation."""
-    return " ".join(question.casefold().split()).rstrip("?!. ")
+    """A key that is equal for questions that differ only in white space, case, Unicode form and final punctuation."""
+    folded = unicodedata.normalize("NFKC", question).casefold()
+    return " ".join(folded.split()).rstrip("?!. \u3002\u061f\u037e\u0964")

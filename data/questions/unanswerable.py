@@ -77,10 +77,11 @@ def reject_answered(
             reasons[question.id] = f"{sentence[0].place}: {sentence[1]!r}"
         elif score is not None and (chunk := _best_scored(question, others, by_id, score)) is not None:
             reasons[question.id] = f"{chunk.place}, by the re-ranker"
-    log.info(
-        "%d unanswerable questions were checked against the whole corpus (%s): %d are answered there",
+    log.log(
+        logging.INFO if score else logging.WARNING,
+        "%d unanswerable questions were checked against the whole corpus%s: %d are answered there",
         len(open_questions),
-        "by words and by the re-ranker" if score else "by their words alone; retrieval.reranker also compares meaning",
+        "" if score else ", by their words alone (retrieval.reranker also compares meaning)",
         len(reasons),
     )
     rejected = [

@@ -16,7 +16,7 @@ import numpy as np
 from data.documents.chunks import Chunk
 from data.prompting.tokenizer import Tokenizer
 from data.questions.questions import Question, Rejected
-from data.questions.split import repeats_a_question
+from data.questions.repeats import repeats_a_question
 from data.raft.alpaca import AlpacaRecord, to_records
 from data.raft.examples import build_examples
 from data.raft.leaks import Copies, LeakReport, Limits, find_leaks, keep_apart
@@ -56,6 +56,7 @@ class Assembler:
         question_cosine: float,
         score: ScorePairs | None = None,
         copies: Copies | None = None,
+        documents_apart: bool = True,
     ) -> None:
         """
         Args:
@@ -64,7 +65,10 @@ class Assembler:
             question_cosine: least cosine of near-duplicate questions, as in the split.
             score: the cross-encoder of `guard_reranker`.
             copies: documents of the copies that were collapsed into each chunk.
+            documents_apart: whether documents of held-out questions are held out too, and not the questions alone
+                (split.by=question).
         """
+        self.documents_apart = documents_apart
         self.chunks = chunks
         self.vectors = vectors
         self.settings = settings
@@ -90,7 +94,8 @@ class Assembler:
             UserError: no example can be built, or a record shows something that is held out.
         """
         settings, held_vectors = self.settings, self._question_vectors(held_out)
-        allowed, kept_out = keep_apart(self.chunks, self.vectors, held_out, self.limits, self.copies)
+        held_documents = held_out if self.documents_apart else []
+        allowed, kept_out = keep_apart(self.chunks, self.vectors, held_documents, self.limits, self.copies)
         own = [chunk for chunk, keep in zip(self.chunks, allowed, strict=True) if keep]
         usable, rejected = self._usable(questions, held_out, held_vectors, {leak.shown for leak in kept_out})
         vectors = self._question_vectors(usable)
@@ -106,7 +111,8 @@ class Assembler:
 
             def repeats(prompts: Sequence[str]) -> list[bool]:
                 cosine = self.limits.question_cosine
-                return repeats_a_question(prompts, self.embed(prompts), held_out, held_vectors, cosine)
+                pairs = [(prompt, ()) for prompt in prompts]
+                return repeats_a_question(pairs, self.embed(prompts), held_out, held_vectors, cosine)
 
             mixed = mix_in(
                 general,
@@ -133,6 +139,8 @@ class Assembler:
             self.limits,
             kept_out,
             self.copies,
+            answers={question.question: question.answers for question in usable},
+            documents_apart=self.documents_apart,
         )
         _refuse(leaks)
         sequences = encode_records(records, self.tokenizer, settings.prompt_format)
@@ -146,9 +154,9 @@ class Assembler:
         self, questions: Sequence[Question], held_out: Sequence[Question], held_vectors: np.ndarray, kept_out: set[str]
     ) -> tuple[list[Question], list[Rejected]]:
         """The questions that leak nothing, and the rejected ones that would."""
-        texts = [question.question for question in questions]
+        pairs = [(question.question, question.answers) for question in questions]
         near = repeats_a_question(
-            texts, self._question_vectors(questions), held_out, held_vectors, self.limits.question_cosine
+            pairs, self._question_vectors(questions), held_out, held_vectors, self.limits.question_cosine
         )
         usable: list[Question] = []
         rejected: list[Rejected] = []

@@ -20,7 +20,8 @@ import numpy as np
 
 from data.documents.chunks import Chunk
 from data.documents.near_duplicates import Repeat, nearest_cosines, shared_words
-from data.questions.questions import Question, same_wording
+from data.questions.questions import Question
+from data.questions.repeats import repeated_question
 
 LEAKS_NAME = "leaks.json"
 
@@ -117,6 +118,8 @@ def find_leaks(
     limits: Limits,
     kept_out: Sequence[Leak] = (),
     copies: Copies = _NO_COPIES,
+    answers: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    documents_apart: bool = True,
 ) -> LeakReport:
     """The comparison of a part of the dataset with what is held out from it.
 
@@ -126,9 +129,11 @@ def find_leaks(
         questions: the part's questions, and the prompts of its general records.
         chunks, vectors: all chunks, and their vectors, normalized, float32 [N, D].
         question_vectors, held_out_vectors: of both lists of questions, float32 [Q, D] and [H, D].
+        answers: of the questions; a prompt of a general record has none.
+        documents_apart: False if the split is by question: the documents are then in both parts.
     """
     oracles = {oracle for question in held_out for oracle in question.oracle_ids}
-    documents = {question.document_id for question in held_out}
+    documents = {question.document_id for question in held_out if documents_apart}
     held_rows = _belongs_to(chunks, documents, copies)
     shown = np.array([chunk.id in shown_ids for chunk in chunks], np.bool_)
     leaks = [
@@ -138,12 +143,13 @@ def find_leaks(
     ]
     fair = shown & ~held_rows
     leaks += _chunk_leaks(chunks, _repeats(chunks, vectors, fair, limits, held_rows), held_rows)
-    wordings = {same_wording(question.question): index for index, question in enumerate(held_out)}
-    nearest, cosines = nearest_cosines(question_vectors, held_out_vectors)
-    for text, index, cosine in zip(questions, nearest.tolist(), cosines.tolist(), strict=True):
-        same = wordings.get(same_wording(text))
-        if same is not None or cosine >= limits.question_cosine:
-            leaks.append(Leak("question", text, held_out[index if same is None else same].question, round(cosine, 4)))
+    cosines = nearest_cosines(question_vectors, held_out_vectors)[1]
+    pairs = [(text, answers.get(text, ())) for text in questions]
+    repeats = repeated_question(pairs, question_vectors, held_out, held_out_vectors, limits.question_cosine)
+    for row, index in enumerate(repeats):
+        if index is not None:
+            cosine = round(float(question_vectors[row] @ held_out_vectors[index]), 4)
+            leaks.append(Leak("question", questions[row], held_out[index].question, cosine))
     highest = {
         "question_cosine": _highest(cosines),
         "chunk_cosine": _highest(nearest_cosines(vectors[fair], vectors[held_rows])[1]),

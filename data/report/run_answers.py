@@ -23,6 +23,7 @@ from data.report.run_facts import (
     ShownQuestion,
     ShownQuote,
 )
+from data.scoring.evaluated import say_expected
 from data.scoring.scores import stands_in
 
 _MAX_CHARACTERS = 1200  # of a question, an answer or a quote
@@ -69,7 +70,7 @@ def read_answer(line: Mapping[str, Any]) -> GivenAnswer:
         rung=line["rung"],
         question_id=line["question_id"],
         question=line["question"],
-        expected=line["expected"],
+        expected=say_expected(line["expected"], line.get("also_expected", ())),
         # An output that is not in the trained format is shown unparsed.
         text=line["answer"] if quotes or line["answer"].strip() else line["output"].strip(),
         quotes=quotes,

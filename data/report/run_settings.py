@@ -68,7 +68,7 @@ def settings_that_matter(settings: Mapping[str, Any], goal: str) -> list[tuple[s
     add("retrieval", lambda both: f"embeddings{' and BM25' if both else ''}{then}", "retrieval.hybrid")
     if goal in ("everything", "evaluation"):
         most = _find(settings, "evaluation.max_questions")
-        asked = f"at most {most} questions" if most else "all questions of held-out documents"
+        asked = f"at most {most} questions" if most else "all held-out questions"
         add("evaluation", lambda chunks: f"{asked}, over the top {chunks} retrieved chunks", "evaluation.top_k")
     return rows
 

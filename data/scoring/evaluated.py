@@ -9,6 +9,7 @@ points.json       of a robustness artifact: list of `StudyPoint`s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,11 @@ Cause = Literal[
     "abstained wrongly",
 ]
 Study = Literal["distractors", "oracle_position", "top_k", "oracle_fraction"]
+
+
+def say_expected(expected: str, also: Iterable[str] = ()) -> str:
+    """An answer and those that are right as well, in one line."""
+    return "; or: ".join((expected, *also))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +46,13 @@ class Answered:
         kind: of the question (data/questions/question_kinds.py).
         document: path of the question's document.
         answerable: the documents answer the question.
-        contains_answer: 1 if the answer contains the expected words in a row, else 0.
+        contains_answer: 1 if the answer contains the words of an expected one in a row, else 0.
         abstained: the answer says that the documents do not hold it.
         oracle_retrieved: an oracle is among the chunks of the prompt.
         output_tokens: length of the output, its end token included.
         overruled: number of these tokens that constrained decoding chose over likelier ones; None if unconstrained.
         cause: why the answer is wrong; None if it is right.
+        also_expected: the question's other answers.
     """
 
     rung: str
@@ -72,6 +79,12 @@ class Answered:
     output_tokens: int = 0
     overruled: int | None = None
     cause: Cause | None = None
+    also_expected: tuple[str, ...] = ()
+
+    @property
+    def all_expected(self) -> str:
+        """All right answers in one line, for people and judges."""
+        return say_expected(self.expected, self.also_expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from data.documents.chunks import Chunk
 from data.prompting.prompts import Parsed
 from data.questions.questions import Question
 from data.scoring.evaluated import Cause
-from data.scoring.scores import contains_answer, exact_match, holds_words, stands_in
+from data.scoring.scores import best, contains_answer, exact_match, holds_words, stands_in
 
 
 def failure_cause(question: Question, parsed: Parsed, shown: Sequence[Chunk]) -> Cause | None:
     """The first cause that applies; None for an exact match or a due abstention.
 
     should have abstained  the documents do not hold the answer; the model answers
-    badly formatted        the answer contains the expected words, among others
+    badly formatted        the answer contains the words of an expected one, among others
     not retrieved          chunks were shown, none of them an oracle
     abstained wrongly      the model abstains, though an oracle was shown or it was asked closed-book
     distractor believed    a quote (or, without quotes, the answer) is in a distractor shown and in no oracle shown
@@ -27,9 +27,9 @@ def failure_cause(question: Question, parsed: Parsed, shown: Sequence[Chunk]) ->
     """
     if not question.answerable:
         return None if parsed.abstained else "should have abstained"
-    if exact_match(parsed.answer, question.answer):
+    if best(exact_match, parsed, question):
         return None
-    if contains_answer(parsed.answer, question.answer):
+    if best(contains_answer, parsed, question):
         return "badly formatted"
     oracles = [chunk for chunk in shown if chunk.id in question.oracle_ids]
     distractors = [chunk for chunk in shown if chunk.id not in question.oracle_ids]

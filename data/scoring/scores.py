@@ -1,14 +1,15 @@
 """Scores of answers: exact match and F1 as in SQuAD, ROUGE-L, quotes, citations, abstention, retrieval.
 
+Where several answers are right, each metric is the best over them, as in SQuAD. Of abstentions SQuAD 2.0's convention
+holds: where the documents do not hold the answer, an abstention scores 1 and all else 0; elsewhere it scores 0.
+
 question, output, chunks --score_answer--> AnswerScore --summarize--> one rung as a dict --rung_table--> Markdown
 """
 
 from __future__ import annotations
 
-import re
-import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,11 +20,9 @@ from data.documents.chunks import Chunk
 from data.prompting.prompts import Parsed, fold_space
 from data.questions.questions import Question
 from data.scoring.bootstrap import bootstrap_interval
+from data.text.answer_words import normalize_answer
 from data.text.support import split_words
 from user_error import UserError
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 # Key of a rung -> display name, in the order of the files.
 METRICS = {
@@ -66,8 +65,8 @@ class AnswerScore:
 
     Attributes:
         question_id: `Question.id`.
-        exact_match, token_f1, rouge_l: 0 to 1, against the question's answer.
-        contains_answer: 1 if the answer contains the expected words in a row, else 0.
+        exact_match, token_f1, rouge_l: 0 to 1, the best over the question's answers.
+        contains_answer: 1 if the answer contains the words of an expected one in a row, else 0.
         quotes: number of quotes.
         verbatim_quotes: number of quotes in a chunk of the prompt, letter for letter after white-space folding.
         cites_oracle: whether a quote is in an oracle.
@@ -113,10 +112,10 @@ def score_answer(
     shown_ids = [chunk.id for chunk in shown]
     return AnswerScore(
         question_id=question.id,
-        exact_match=exact_match(parsed.answer, question.answer),
-        token_f1=token_f1(parsed.answer, question.answer),
-        rouge_l=rouge_l(parsed.answer, question.answer),
-        contains_answer=contains_answer(parsed.answer, question.answer),
+        exact_match=best(exact_match, parsed, question),
+        token_f1=best(token_f1, parsed, question),
+        rouge_l=best(rouge_l, parsed, question),
+        contains_answer=best(contains_answer, parsed, question),
         quotes=len(parsed.quotes),
         verbatim_quotes=sum(stands_in(quote, shown) for quote in parsed.quotes),
         cites_oracle=question.answerable and any(stands_in(quote, oracles) for quote in parsed.quotes),
@@ -128,12 +127,11 @@ def score_answer(
     )
 
 
-def normalize_answer(text: str) -> str:
-    """SQuAD's normalisation (rajpurkar/SQuAD-explorer, evaluate-v2.0.py).
-
-    Lower case; no ASCII punctuation, articles or extra spaces.
-    """
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+def best(metric: Callable[[str, str], float], parsed: Parsed, question: Question) -> float:
+    """A metric's best value over the question's answers, 0 to 1; abstentions are right or wrong as a whole."""
+    if parsed.abstained or not question.answerable:
+        return float(parsed.abstained and not question.answerable)
+    return max(metric(parsed.answer, answer) for answer in question.answers)
 
 
 def exact_match(prediction: str, answer: str) -> float:
@@ -171,14 +169,17 @@ def _rouge() -> Any:
 
 
 def contains_answer(prediction: str, answer: str) -> float:
-    """1 if the prediction contains the expected words in a row after SQuAD's normalisation, else 0."""
+    """1 if the prediction contains the expected words in a row after normalisation, else 0."""
     return float(holds_words(prediction, answer))
 
 
 def holds_words(text: str, words: str) -> bool:
-    """Whether the text contains the words in a row after SQuAD's normalisation; False for no words."""
-    normal = normalize_answer(words)
-    return bool(normal) and f" {normal} " in f" {normalize_answer(text)} "
+    """Whether the text contains the words in a row after normalisation; False for no words.
+
+    Korean is compared by syllable here, since endings are attached to its words.
+    """
+    normal = normalize_answer(words, split_korean=True)
+    return bool(normal) and f" {normal} " in f" {normalize_answer(text, split_korean=True)} "
 
 
 def stands_in(quote: str, chunks: Sequence[Chunk]) -> bool:

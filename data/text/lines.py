@@ -24,7 +24,7 @@ _STAMP = re.compile(
     r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) {1,2}\d{1,2} \d\d:\d\d)"
 )
 _COLUMNS = re.compile(r"\S\t+\S|[^\s.!?:] {3,}\S|[^\s.] ?\.{4,}+ ?[^\s.]")
-_SEPARATORS = ";|"
+_SEPARATORS = (re.compile(r";"), re.compile(r"\|"), re.compile(r",(?=\S)"))
 _CODE_END = re.compile(r"[;{}()\[\],\\]\s*$")
 _CALL = re.compile(r"\w\(|[;{}\]\\]\s*$")
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)]*(?:\s|$)|[。！？]")
@@ -43,7 +43,8 @@ def starts_of_lines(lines: Sequence[str]) -> list[bool]:
       settings, a transcript); a line without a key continues a value if it is indented deeper than the line with the
       key, or begins in lower case below a long line;
     - half of the lines, and at least two, begin with a date, a time, an address or a log level;
-    - four of five lines have columns (a tab, three spaces, dot leaders, or equally many ";" or "|");
+    - four of five lines have columns (a tab, three spaces, dot leaders), or all have equally many ";", "|" or "," that
+      no space follows;
     - three of five lines, and at least three, end as code does: in brackets, ";", "," or a backslash;
     - all lines are short and of uneven length, none but the last ends a sentence, and few begin in lower case: names,
       titles, values.
@@ -91,7 +92,7 @@ def _stand_alone(texts: Sequence[str], items: Sequence[bool], words: int) -> boo
     if max(2, words * 4 / 5) <= sum(_COLUMNS.search(text) is not None for text in texts):
         return True
     for separator in _SEPARATORS:
-        counts = [text.count(separator) for text in texts if _WORD.search(text)]
+        counts = [len(separator.findall(text)) for text in texts if _WORD.search(text)]
         if min(counts) >= 2 and min(counts) == max(counts):
             return True
     if max(3, words * 3 / 5) <= sum(_CODE_END.search(text) is not None for text in texts):

@@ -202,6 +202,8 @@ def _show_filters(questions: Path) -> None:
         typer.echo(f"{count:>8,} {reason}")
     evidence = json.loads((questions / "evidence.json").read_text(encoding="utf-8"))
     typer.echo("evidence: " + ", ".join(f"{count:,} {kind}" for kind, count in evidence.items() if count))
+    if (questions / "split.json").is_file():
+        typer.echo(json.loads((questions / "split.json").read_text(encoding="utf-8"))["note"])
     typer.echo("")
 
 

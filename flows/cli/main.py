@@ -42,7 +42,9 @@ def _flow_command(name: str) -> Callable[..., None]:
     @with_run_options
     def command(
         options: RunOptions,
-        strict: Annotated[bool, typer.Option("--strict", help="Fail on a document that cannot be read.")] = False,
+        strict: Annotated[
+            bool, typer.Option("--strict", help="Fail on a document or a line of questions that cannot be read.")
+        ] = False,
         profile: Annotated[
             bool, typer.Option("--profile", help="Trace three training updates with JAX's profiler.")
         ] = False,
@@ -51,7 +53,11 @@ def _flow_command(name: str) -> Callable[..., None]:
         if profile and goal == "dataset":
             raise UserError("--profile traces training, and this command has none; give it to: jora train")
         before = ["training.profile=3"] if profile else []
-        _go(options.load(name, before, ["documents.strict=true"] if strict else []), goal, dry_run)
+        _go(
+            options.load(name, before, ["documents.strict=true", "questions.strict=true"] if strict else []),
+            goal,
+            dry_run,
+        )
 
     return command
 

@@ -39,7 +39,7 @@ class RunOptions:
         typer.Option("--corpus", help="Documents: a folder, a file of rows, a Hugging Face dataset or a SQuAD file."),
     ] = None
     questions: Annotated[
-        str | None, typer.Option("--questions", help="Questions: .jsonl, Alpaca .json or SQuAD .json.")
+        str | None, typer.Option("--questions", help="Questions: .jsonl, .json (rows, Alpaca or SQuAD) or .parquet.")
     ] = None
     base_model: Annotated[
         str | None,

@@ -82,8 +82,8 @@ class Pipeline:
         c, a = self.config, self.artifacts
         a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
         if c.teacher.kind == "given":
-            a["raw_questions"] = self._run(snapshot_questions, c.questions)
-            check_questions(self.store, a["raw_questions"], a["documents"])
+            a["raw_questions"] = self._run(snapshot_questions, c.questions, c.question_file)
+        check_questions(self.store, a.get("raw_questions"), a["documents"], c.split)
         a["base"] = self._run(snapshot_base, c.base_model)
         self.model = model_facts(self.store, a["base"])
         self.rounding = rounding_note(self.store, a["base"], c.training.compute_dtype)

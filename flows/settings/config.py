@@ -16,6 +16,7 @@ from data.documents.chunks import ChunkSettings
 from data.documents.documents import DocumentSettings
 from data.evaluation.champion import PromotionSettings
 from data.evaluation.ladder import EvaluationSettings
+from data.questions.question_files import QuestionFileSettings
 from data.questions.questions import QuestionSettings
 from data.questions.split import SplitSettings
 from data.raft.settings import RaftSettings
@@ -30,6 +31,9 @@ from tasks.store.store import Store
 from user_error import UserError
 
 SAMPLES = Path("data") / "samples"
+# A group of settings may be given as part of the file that it is about: questions.fields for question_file.fields, and
+# in YAML a mapping `questions` with the file as its `file`.
+_FILE, _FILE_GROUP = "questions", "question_file"
 WhenBusy = Literal["wait", "cancel"]
 Verify = Literal["quick", "full"]
 
@@ -48,8 +52,9 @@ class RunConfig(BaseModel):
     questions: str = Field(
         str(SAMPLES / "questions.jsonl"),
         min_length=1,
-        description="Questions: JSONL, Alpaca JSON or SQuAD JSON; ignored if a teacher writes them.",
+        description="Questions: JSONL, JSON, Alpaca, SQuAD or Parquet; ignored if a teacher writes them.",
     )
+    question_file: QuestionFileSettings = QuestionFileSettings()
     base_model: str = Field(
         "embedded",
         min_length=1,
@@ -148,6 +153,12 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
         UserError: as `load_config`.
     """
     plain = {key: value.model_dump() if isinstance(value, BaseModel) else value for key, value in values.items()}
+    if isinstance(questions := plain.get(_FILE), Mapping):
+        plain.pop(_FILE)
+        group = {**plain.get(_FILE_GROUP, {}), **questions}
+        if (file := group.pop("file", None)) is not None:
+            plain[_FILE] = file
+        plain[_FILE_GROUP] = group
     _check_keys(plain, RunConfig, "")
     try:
         return RunConfig.model_validate(plain)
@@ -185,6 +196,8 @@ def _apply(values: dict[str, Any], item: str) -> None:
     if not sign:
         raise UserError(f"--set {item}: write it as group.key=value, for example training.epochs=2")
     *groups, last = key.strip().split(".")
+    if groups == [_FILE]:
+        groups = [_FILE_GROUP]
     node = values
     for group in groups:
         inner = node.get(group)

@@ -19,6 +19,7 @@ from data.scoring.evaluated import Answered
 from tasks.engine.cache import stage
 from tasks.stages.json_files import read_json, write_json
 from tasks.stages.loading import open_questions
+from tasks.stages.questions import read_split
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
@@ -38,7 +39,8 @@ def compare_models(
 ) -> Artifact:
     """Write comparison.json (differences, decision, reason) and comparison.md (a table).
 
-    Questions that the standing model was trained on are left out: the split by document changes with the corpus. If
+    Questions that the standing model was trained on are left out: a document keeps its side, but other settings of the
+    split, a renamed file or another standing model may have given it another one. If
     fewer than `promotion.min_questions` remain, all questions are compared, which favours the standing model.
 
     Args:
@@ -103,11 +105,13 @@ def _marks(answered: Answered) -> Marks:
 
 
 def _seen(store: Store, questions: Artifact, trained: Artifact | None) -> Collection[str]:
-    """Ids of evaluation questions that training used, or whose document it used."""
+    """Ids of evaluation questions that training used, or whose document it used unless the split is by question."""
     if trained is None:
         return frozenset()
     used = [question for part in ("train", "validation") for question in open_questions(store, trained, part)]
-    documents, wordings = {q.document_id for q in used}, {same_wording(q.question) for q in used}
+    by_document = read_split(store, questions)["by"] == "document"
+    documents = {question.document_id for question in used if by_document}
+    wordings = {same_wording(question.question) for question in used}
     return {
         question.id
         for question in open_questions(store, questions, "eval")

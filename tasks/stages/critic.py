@@ -17,7 +17,7 @@ from data.teacher.settings import TeacherSettings
 from tasks.engine.cache import stage
 from tasks.stages.endpoints import ask_endpoint
 from tasks.stages.loading import open_chunks, open_questions, open_tokenizer
-from tasks.stages.questions import write_parts
+from tasks.stages.questions import read_split, write_parts
 from tasks.stages.teacher import ANSWERS, answer_texts, write_prompt_files
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
@@ -136,5 +136,6 @@ def keep_answered(
             read_jsonl(folder / "near_duplicates.jsonl", Question),
             read_jsonl(folder / "repaired.jsonl", Repaired),
             [FilterCount(**row) for row in funnel],
+            read_split(store, questions),
         )
     return build.artifact

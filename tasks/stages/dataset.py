@@ -22,6 +22,7 @@ from tasks.stages.loading import (
     open_reranker,
     open_tokenizer,
 )
+from tasks.stages.questions import read_split
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
@@ -62,6 +63,7 @@ def build_dataset(
         question_cosine=question_cosine,
         score=open_reranker(store, reranker),
         copies=copies,
+        documents_apart=read_split(store, questions)["by"] == "document",
     )
     mixed = read_jsonl(store.path(general) / "general.jsonl", GeneralRecord) if general is not None else []
     part = assembler.build("training", train, [*validation, *evaluation], mixed)

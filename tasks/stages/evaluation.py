@@ -10,6 +10,7 @@ from data.files.jsonl import read_jsonl, write_jsonl
 from data.prompting.prompts import AnyFormat, Prompt, parse_output
 from data.prompting.tokenizer import Tokenizer
 from data.questions.question_kinds import question_kind
+from data.questions.split import LEAK_NOTE
 from data.raft.sequences import (
     GRAMMARS_NAME,
     encode_prompts,
@@ -30,6 +31,7 @@ from tasks.engine.logs import run_log
 from tasks.engine.progress import Progress
 from tasks.stages.json_files import read_json, write_json
 from tasks.stages.loading import ENDS, open_chunks, open_questions, open_retriever, open_tokenizer
+from tasks.stages.questions import read_split
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Build, Store
 
@@ -190,6 +192,8 @@ def score_answers(
         write_json(build.folder / "comparisons.json", [asdict(comparison) for comparison in comparisons])
         write_json(build.folder / "breakdown.json", make_breakdown(everything))
         table, examples = rung_table(summary), show_examples(everything)
+        if read_split(store, questions)["by"] == "question":
+            table += f"\n{LEAK_NOTE}\n"
         (build.folder / "summary.md").write_text(f"{table}\n```text\n{examples}\n```\n", encoding="utf-8")
         (build.folder / "summary.txt").write_text(f"{table}\n{examples}\n", encoding="utf-8")
         build.count(rungs=len(summary), questions=summary[0]["questions"])
@@ -273,5 +277,6 @@ class Scorer:
             output_tokens=output.tokens,
             overruled=output.overruled,
             cause=failure_cause(question, parsed, shown),
+            also_expected=question.other_answers,
         )
         return answered, score

@@ -14,6 +14,7 @@ from data.scoring.retrieval_scores import retrieval_cells
 from tasks.engine.cache import stage
 from tasks.stages.json_files import read_json
 from tasks.stages.loading import open_chunks, open_embed, open_index, open_questions, open_tokenizer
+from tasks.stages.questions import read_split
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
@@ -47,10 +48,11 @@ def package_dataset(
     test = build_test(asked["eval"], all_chunks, vectors, raft, open_tokenizer(store, base), of_test)
     package = Package(read_splits(store.path(dataset)) | {"test": test}, all_chunks, vectors, every, embedded, raft)
     retriever = retrieval_cells(read_json(store.path(retrieval) / "retrieval.json"))
-    report = package.report(dict(documents.counts), _filters(store, questions), retriever)
+    split = read_split(store, questions)
+    report = package.report(dict(documents.counts), _filters(store, questions), retriever, split["note"])
     inputs = (documents, questions, chunks, index, embedder, base, dataset, retrieval)
     with store.build("package", settings=raft, inputs=inputs) as build:
-        package.write(build.folder, report)
+        package.write(build.folder, report, split["by"] == "document")
         build.count(**{name: len(split.records) for name, split in package.splits.items()})
     return build.artifact
 

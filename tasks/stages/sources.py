@@ -8,7 +8,7 @@ from data.documents.corpus import Corpus, read_corpus
 from data.documents.documents import DocumentSettings
 from data.documents.readers.memory import ReadingMemory
 from data.files.jsonl import write_jsonl
-from data.questions.question_files import read_questions, squad_documents
+from data.questions.question_files import QuestionFileSettings, is_squad, read_question_file, squad_documents
 from data.raft.mixing import read_general
 from data.retrieval.embeddings import resolve_embedder
 from data.retrieval.reranker import resolve_reranker
@@ -20,6 +20,8 @@ from tasks.engine.logs import run_log
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 
+UNREADABLE_QUESTIONS = "unreadable_questions.jsonl"
+_SHOWN = 10  # lines in a log line; the artifact lists all
 # Files of a base model that are used, exported or needed by transformers; others are left out.
 _BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt", f"{MORE_TEMPLATES}/*.jinja")
 
@@ -35,7 +37,7 @@ def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -
         UserError: nothing is there or can be read, or `strict` and a file cannot be read; names it and the reason.
     """
     path = Path(corpus).expanduser()
-    if path.is_file() and path.suffix == ".json":
+    if is_squad(path, documents.text_column):
         texts = tuple(squad_documents(path))
         account = FileAccount(path.name, "read", len(texts), sum(len(document.text) for document in texts))
         read = Corpus(texts, (), (), {}, (account,))
@@ -56,16 +58,28 @@ def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -
 
 
 @stage(name="snapshot-questions", version=1, cache=False)
-def snapshot_questions(store: Store, questions: str) -> Artifact:
-    """Read the questions of a file; writes raw_questions.jsonl.
+def snapshot_questions(store: Store, questions: str, file: QuestionFileSettings) -> Artifact:
+    """Read the questions of a file.
+
+    Writes raw_questions.jsonl, and unreadable_questions.jsonl with the lines that cannot be read (may be empty).
 
     Raises:
-        UserError: the file is missing, broken (with the line number) or of an unknown kind.
+        UserError: the file is missing or of an unknown kind, or no question can be read, or `strict` and a line cannot
+            be read; names the first lines.
     """
-    raw = read_questions(Path(questions).expanduser())
+    read = read_question_file(Path(questions).expanduser(), file)
+    for remark in read.remarks():
+        run_log().info("%s: %s", Path(questions).name, remark)
+    if read.unreadable:
+        first = "; ".join(f"{item.source} {item.detail}" for item in read.unreadable[:_SHOWN])
+        more = f"; and {len(read.unreadable) - _SHOWN} more" if len(read.unreadable) > _SHOWN else ""
+        run_log().warning("%d lines of questions cannot be read: %s%s", len(read.unreadable), first, more)
     with store.build("raw-questions") as build:
-        write_jsonl(build.folder / "raw_questions.jsonl", raw)
-        build.count(questions=len(raw))
+        write_jsonl(build.folder / "raw_questions.jsonl", read.questions)
+        write_jsonl(build.folder / UNREADABLE_QUESTIONS, read.unreadable)
+        build.count(questions=len(read.questions))
+        if read.unreadable:
+            build.count(unreadable_lines=len(read.unreadable))
     return build.artifact
 
 

@@ -193,7 +193,7 @@ def _data(made: Mapping[str, Artifact]) -> list[tuple[str, str]]:
         "documents": "documents",
         "chunks": "chunks",
         "raw_questions": "questions read",
-        "questions": "questions, split by document",
+        "questions": "questions, split",
         "dataset": "training set",
     }
     rows = []
@@ -216,10 +216,12 @@ def _files(store: Store, record: RunRecord, data: list[tuple[str, str]]) -> dict
 
 def _filters(questions: Path) -> Table | None:
     rows = read_json(questions / "filters.json")
-    if not any(row["rejected"] for row in rows):
+    split = questions / "split.json"
+    note = read_json(split)["note"] if split.is_file() else ""
+    if not note and not any(row["rejected"] for row in rows):
         return None
     cells = [[row["filter"], f"{row['kept']:,}", f"{row['rejected']:,}"] for row in rows]
-    return Table("", [["filter of the questions", "kept", "rejected"], *cells])
+    return Table("", [["filter of the questions", "kept", "rejected"], *cells], note)
 
 
 def _decision(store: Store, record: RunRecord) -> ShownDecision | None:

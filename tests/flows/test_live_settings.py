@@ -32,7 +32,7 @@ from jora_model.spec.config import ModelConfig
 from jora_model.training.step import Trainer
 from tasks.records.models import MODELS
 from tasks.stages.loading import vectors_folder
-from tasks.stages.sources import snapshot_documents
+from tasks.stages.sources import snapshot_documents, snapshot_questions
 from testing.jobs_here import run_jobs_here
 from testing.mixed_corpus import mixed_documents
 from testing.small_rerankers import reranker_folder
@@ -63,6 +63,15 @@ def what_is_read(workshop: Workshop, config: RunConfig) -> object:
     except ValueError as error:
         return str(error)
     return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+
+
+def what_is_asked(workshop: Workshop, config: RunConfig) -> object:
+    """The snapshot of questions, or why there is none."""
+    try:
+        artifact = snapshot_questions.fn(workshop.store, config.questions, config.question_file)
+    except ValueError as error:
+        return str(error)
+    return artifact.digest
 
 
 def stages_that_run(workshop: Workshop, config: RunConfig) -> object:
@@ -163,6 +172,11 @@ REPEATED = ("generation.temperature=1", "generation.top_k=4", "generation.max_ne
 MIXED = ("corpus={folder}/other/mixed",)
 GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
 
+REPEATED = (
+    "Which astronaut repaired the telescope of the observatory?",
+    "Which astronaut mended the observatory's telescope?",
+    "Who was the astronaut that repaired the observatory's telescope?",
+)
 FOREIGN = ("adapter.folder={folder}/other/adapter",)
 EXPORTED = "export-model/adapter/adapter_model.safetensors"
 
@@ -210,10 +224,13 @@ ROWS = {
     "critic.strict_numbers": Row("false", QUESTIONS, given=JUDGED),
     "critic.near_duplicate": Row("null", QUESTIONS, given=JUDGED),
     "critic.round_trip": Row("0", stages_that_run, given=JUDGED),
-    "split.eval_fraction": Row("0.7", QUESTIONS),
+    "question_file.fields": Row("document=reason", "snapshot-questions/raw_questions.jsonl"),
+    "question_file.strict": Row("true", what_is_asked, given=("questions={folder}/other/half.jsonl",)),
+    "split.by": Row("question", QUESTIONS),
+    "split.eval_fraction": Row("0.5", QUESTIONS),
     "split.validation_fraction": Row("0.5", QUESTIONS),
     "split.seed": Row("1", QUESTIONS),
-    "split.near_duplicate": Row("0.3", QUESTIONS),
+    "split.near_duplicate": Row("0.3", QUESTIONS, given=("questions={folder}/other/repeated.jsonl",)),
     "raft.context_chunks": Row("3", RECORDS),
     "raft.order": Row("best_first", RECORDS),
     "raft.oracle_fraction": Row("0.5", RECORDS),
@@ -313,7 +330,14 @@ ELSEWHERE = {
 def other(workshop: Workshop) -> None:
     """What the rows point to in the folder `other`."""
     folder = workshop.folder / "other"
-    copy_samples(folder, 2)
+    _, questions = copy_samples(folder, 2)
+    # The same question about each document in other words, and answered alike.
+    with (folder / "repeated.jsonl").open("w") as file:
+        file.write(questions.read_text())
+        for document, asked in zip(sorted(Path(workshop.given["corpus"]).iterdir()), REPEATED * 2, strict=False):
+            row = {"question": asked, "answer": "not in the documents", "document": document.name}
+            file.write(json.dumps(row) + "\n")
+    (folder / "half.jsonl").write_text(questions.read_text() + "{\n")
     tiny_base(folder / "base", seed=1)
     template = tiny_base(folder / "dated") / "chat_template.jinja"
     template.write_text("{{ strftime_now('%d %B %Y') }}" + template.read_text())

@@ -43,27 +43,34 @@ def is_nonsense(text: str, unmapped: int) -> bool:
     """Whether most of a page's text is no text that a person would see.
 
     Args:
-        unmapped: how many of its characters have a font that does not say what they are.
+        unmapped: how many of its characters have a font that does not say what they are. They are read as the font's
+            codes, which may happen to be the letters: then they make words.
     """
     shown = len(text) - sum(map(str.isspace, text))
     if not shown:
         return False
-    if max(len(_NO_CHARACTERS.findall(text)), unmapped) > _NONSENSE_SHARE * shown:
+    if len(_NO_CHARACTERS.findall(text)) > _NONSENSE_SHARE * shown:
         return True
     if shown >= _LEAST_LETTERS and sum(map(str.isalnum, text)) < _LEAST_READABLE * shown:
         return len(set(text)) > _FEW_SIGNS
-    return _strange_letters(text)
+    share = _share_of_common_pairs(text)
+    if share is None:
+        return unmapped > _NONSENSE_SHARE * shown
+    return share < _LEAST_PAIRS
 
 
-def _strange_letters(text: str) -> bool:
-    """Whether Latin letters follow one another as in no language. Acronyms, codes and base64 are not looked at."""
+def _share_of_common_pairs(text: str) -> float | None:
+    """How many of the pairs of Latin letters are common ones; None if there are too few.
+
+    Acronyms, codes and base64 are not looked at.
+    """
     found = islice(_WORD.finditer(text), _WORDS_ENOUGH)
     words = [word for match in found if (word := match[0])[1:].islower() and _LATIN.fullmatch(word)]
     plain = [_plain(word.casefold()) for word in words]
     if sum(map(len, plain)) < _LEAST_LETTERS or len(set("".join(plain))) < _LEAST_KINDS:
-        return False
+        return None
     pairs = [a + b for word in plain for a, b in pairwise(word)]
-    return sum(pair in _PAIRS for pair in pairs) < _LEAST_PAIRS * len(pairs)
+    return sum(pair in _PAIRS for pair in pairs) / len(pairs)
 
 
 def _plain(word: str) -> str:

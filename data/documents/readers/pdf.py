@@ -75,17 +75,14 @@ def _joined(pages: list[Page], remarks: list[str]) -> Extracted:
         "broken_words_joined": joined,
         "pages_without_text": sum(not page.lines for page in pages),
     }
-    out = {
-        **left_out,
-        "comments": sum(page.comments for page in pages),
-        "text outside the page": sum(page.outside for page in pages),
-    }
+    for page in pages:
+        left_out.update(page.left_out)
     return Extracted(
         "".join(parts),
         pages=tuple(sum(lengths[:number]) for number in range(len(parts))),
         counts={name: count for name, count in counts.items() if count},
         remarks=(*_remarks(pages), *remarks),
-        left_out={what: count for what, count in out.items() if count},
+        left_out={what: count for what, count in left_out.items() if count},
     )
 
 

@@ -188,6 +188,8 @@ class Characters:
             self.unmapped += 1
             return _NO_CHARACTER
         self.unmapped += failed
+        if failed and code > 126:
+            return _NO_CHARACTER  # of a font's own codes only those of ASCII are often the letters
         character = chr(code)
         return unicodedata.normalize("NFKC", character) if _FORMS.match(character) else character
 

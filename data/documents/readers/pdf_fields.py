@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from data.documents.readers.pdf_pieces import Piece
+
+COMMENTS, HIDDEN_FIELDS = "comments", "hidden form fields"
+_INVISIBLE = 2 | 32  # flags: hidden, not to be viewed
+_PASSWORD = 1 << 13  # flag of a field whose value is shown as dots
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,12 @@ class Field:
     is_mark: bool = False
 
 
-def read_annotations(document: Any, page: Any) -> tuple[list[Field], int]:
-    """The filled form fields and typed-on texts of a page, and the number of characters of its comments."""
+def read_annotations(document: Any, page: Any) -> tuple[list[Field], Counter[str]]:
+    """The filled form fields and typed-on texts of a page, and the characters left out, by what they are."""
     import pypdfium2.raw as native
 
     fields: list[Field] = []
-    comments = 0
+    left_out: Counter[str] = Counter()
     form = document.formenv.raw if document.formenv is not None else None
     for index in range(native.FPDFPage_GetAnnotCount(page.raw)):
         note = native.FPDFPage_GetAnnot(page.raw, index)
@@ -36,16 +41,22 @@ def read_annotations(document: Any, page: Any) -> tuple[list[Field], int]:
             continue
         try:
             kind = native.FPDFAnnot_GetSubtype(note)
+            hidden = native.FPDFAnnot_GetFlags(note) & _INVISIBLE
             if kind == native.FPDF_ANNOT_WIDGET and form is not None:
-                fields += _widget(native, form, note)
-            elif kind == native.FPDF_ANNOT_FREETEXT:  # typed onto the page: a person reads it there
+                filled = _widget(native, form, note)
+                secret = native.FPDFAnnot_GetFormFieldFlags(form, note) & _PASSWORD
+                if hidden or (secret and filled and not filled[0].is_mark):
+                    left_out[HIDDEN_FIELDS] += sum(len(entry.value) for entry in filled)
+                else:
+                    fields += filled
+            elif kind == native.FPDF_ANNOT_FREETEXT and not hidden:  # typed onto the page: a person reads it there
                 text = _string(native.FPDFAnnot_GetStringValue, note, b"Contents")
                 fields += [Field("", text, *_box(native, note))] if text.strip() else []
             elif kind not in (native.FPDF_ANNOT_LINK, native.FPDF_ANNOT_POPUP):
-                comments += len(_string(native.FPDFAnnot_GetStringValue, note, b"Contents").strip())
+                left_out[COMMENTS] += len(_string(native.FPDFAnnot_GetStringValue, note, b"Contents").strip())
         finally:
             native.FPDFPage_CloseAnnot(note)
-    return fields, comments
+    return fields, left_out
 
 
 def _widget(native: Any, form: Any, note: Any) -> list[Field]:

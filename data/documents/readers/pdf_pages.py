@@ -7,7 +7,7 @@ ink shows (the layer of recognised text behind a scan) is text like any other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from data.documents.readers.pdf_characters import Characters
 from data.documents.readers.pdf_fields import beside_labels, read_annotations
 from data.documents.readers.pdf_layout import lines_of_page
 from data.documents.readers.pdf_pieces import Line, Piece
+
+OUTSIDE = "text outside the page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,7 @@ class Page:
         lines: in reading order; those in another direction than most follow the others.
         unmapped: characters whose font does not say which character they are, or that are in private use.
         characters: all that the page shows, without white space.
-        comments: characters of comments on it, which are not part of the text.
-        outside: characters outside its visible area.
+        left_out: characters that are not part of the text, by what they are: comments, text outside the visible area.
     """
 
     number: int
@@ -37,8 +38,7 @@ class Page:
     lines: list[Line] = field(default_factory=list)
     unmapped: int = 0
     characters: int = 0
-    comments: int = 0
-    outside: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_pages(raw: bytes, passwords: tuple[str, ...]) -> Iterator[Page | UnreadPart | str]:
@@ -118,22 +118,21 @@ def _page(document: Any, page: Any, number: int, forms: bool) -> Page:
         turned = reader.pieces()
     finally:
         native.FPDFText_ClosePage(text)
-    fields, comments = read_annotations(document, page) if native.FPDFPage_GetAnnotCount(page.raw) > 0 else ([], 0)
+    fields, left_out = read_annotations(document, page)
     lines: list[Line] = []
-    outside = 0
     # The direction of most of the text first: a note along the margin, a stamp across the page come after it.
     size: Counter[int] = Counter()
     for angle, pieces in turned.items():
         size[angle] = sum(len(piece.text) for piece in pieces)
     main = size.most_common(1)[0][0] if size else 0
     if 0 in turned:
-        turned[0], outside = _visible(turned[0], page.get_bbox())
+        turned[0], left_out[OUTSIDE] = _visible(turned[0], page.get_bbox())
     turned.setdefault(main, []).extend(beside_labels(fields, turned.get(main, [])))
     for angle, _ in size.most_common() or [(main, 0)]:
         # From the top of the page, or for a turned line from the first one.
         top = -height if not angle else min((piece.y - piece.size for piece in turned[angle]), default=0.0)
         lines += [replace(line, y=line.y - top, degrees=angle) for line in lines_of_page(turned[angle])]
-    return Page(number, height or width, lines, reader.unmapped, reader.characters, comments, outside)
+    return Page(number, height or width, lines, reader.unmapped, reader.characters, left_out)
 
 
 def _visible(pieces: list[Piece], box: tuple[float, float, float, float]) -> tuple[list[Piece], int]:

@@ -176,7 +176,7 @@ def _read(parent: Any, parts: list[str]) -> None:
             rise = properties.get("baseline", "0") if properties is not None else "0"
             if rise.rstrip("%").strip("0."):
                 text = script(text, not rise.startswith("-"), parts[-1] if parts else "")
-            parts.append(text.replace("\v", " "))
+            parts.append(text.replace("\v", " ").replace("\u00ad", ""))
         elif node.tag == f"{_DRAWING}br":
             parts.append(" ")
         elif node.tag in EQUATIONS or str(node.tag).endswith("}m"):

@@ -17,12 +17,13 @@ from data.documents.readers.symbols import symbol
 from data.documents.readers.word_styles import WORD, Styles, value
 
 COMPATIBILITY = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
-HIDDEN, DELETED, MOVED, PROMPTS, RUBY = (
+HIDDEN, DELETED, MOVED, PROMPTS, RUBY, CODES = (
     "hidden text",
     "deleted text",
     "moved text at its old place",
     "prompts of empty fields",
     "pronunciation above characters",
+    "codes of fields",
 )
 _LEFT_OUT = {f"{WORD}del": DELETED, f"{WORD}moveFrom": MOVED, f"{WORD}rt": RUBY}
 _NO_TEXT = frozenset(
@@ -45,6 +46,8 @@ class WordText:
         self._styles = styles
         self._notes = notes
         self._numbers: dict[tuple[str, str], int] = {}
+        # For each field that is open here, whether this is its code rather than its result.
+        self._in_code: list[bool] = []
         self.left_out: Counter[str] = Counter()
         self.unknown_symbols = 0
         self.embedded = 0
@@ -58,6 +61,7 @@ class WordText:
     def of(self, paragraph: Any) -> str:
         """The text of a paragraph; lines are separated by line feeds."""
         parts: list[str] = []
+        self._in_code.clear()
         self._read(paragraph, parts, self._styles.hides_all(paragraph))
         return "".join(parts).strip()
 
@@ -84,8 +88,12 @@ class WordText:
             return
         moved = value(run, "rPr/vertAlign")
         inside: list[str] = []
+        began_in_code = any(self._in_code)
         self._run_content(run, inside, _font(run))
         text = "".join(inside)
+        if began_in_code and any(self._in_code) and text:
+            self.left_out[CODES] += len(text)  # the result of a field within the code of another
+            return
         if moved in ("superscript", "subscript"):
             text = script(text, moved == "superscript", parts[-1] if parts else "")
         parts.append(text)
@@ -109,6 +117,7 @@ class WordText:
                 self.embedded += 1
             elif tag == f"{WORD}fldChar":
                 parts.append(_form_field(node))
+                self._field(node.get(f"{WORD}fldCharType"))
             elif tag == f"{WORD}ruby":
                 for base in node.iterchildren(f"{WORD}rubyBase"):
                     self._read(base, parts, False)
@@ -118,6 +127,14 @@ class WordText:
                 self._run_content(_chosen(node), parts, font)
             elif tag in EQUATIONS:
                 parts.append(equation_text(node))
+
+    def _field(self, kind: str | None) -> None:
+        if kind == "begin":
+            self._in_code.append(True)
+        elif kind == "separate" and self._in_code:
+            self._in_code[-1] = False
+        elif kind == "end" and self._in_code:
+            self._in_code.pop()
 
     def _leave_out(self, node: Any, what: str) -> None:
         texts = node.iter(f"{WORD}t", f"{WORD}delText", f"{MATH}t")
@@ -132,6 +149,7 @@ class WordText:
         return found or "\ufffd"
 
     def _without_private_use(self, text: str, font: str) -> str:
+        text = text.replace("\u00ad", "")  # shown only where a line breaks
         if not any("\uf000" <= letter <= "\uf0ff" for letter in text):
             return text
         letters = [symbol(font, ord(c)) if "\uf000" <= c <= "\uf0ff" else c for c in text]

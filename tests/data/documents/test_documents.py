@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.documents.documents import make_document
+from data.documents.documents import DocumentSettings, make_document
 
 
 def test_id_depends_on_path_and_text_only():
@@ -25,3 +25,13 @@ def test_id_depends_on_path_and_text_only():
 )
 def test_title_is_the_first_heading_or_the_stem(path, text, title):
     assert make_document(path, text).title == title
+
+
+def test_the_password_is_written_to_no_file_and_told_by_no_error():
+    settings = DocumentSettings(password=4711)  # as YAML reads it
+    assert settings.passwords() == ("4711",) and DocumentSettings().passwords() == ()
+    assert settings.model_dump(mode="json")["password"] is None and "4711" not in f"{settings!r}{settings}"
+    assert DocumentSettings(**settings.model_dump()).passwords() == ("4711",)
+    with pytest.raises(ValueError, match="password must be text") as caught:
+        DocumentSettings(password=["4711"])
+    assert caught.value.errors()[0]["loc"] == ()  # an error of the field would repeat it

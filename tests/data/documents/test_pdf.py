@@ -10,7 +10,7 @@ from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 from data.documents.readers.pdf import read_pdf
 from testing.small_files import pdf
-from testing.small_pdf import below, drawn_pdf, shown
+from testing.small_pdf import below, drawn_pdf, first_more, shown
 
 DEFAULT = DocumentSettings()
 
@@ -247,9 +247,13 @@ def test_form_fields_stand_where_they_are_filled_in():
         "/FT /Ch /Ff 131072 /T (season) /Opt [(winter) (summer)] /V (summer) /Rect [120 300 300 320]",
         yes,
         no,
+        "/FT /Tx /T (hidden) /F 2 /V (Unseen) /Rect [120 200 300 220]",
+        "/FT /Tx /T (secret) /Ff 8192 /V (sesame) /Rect [120 150 300 170]",
     )
     labels = shown("Full name:", 50, 700) + shown("Fee paid", 80, 658) + shown("Fee late", 80, 638)
-    lines = read(labels, fields=fields).text.split("\n")
+    item = read(labels, fields=fields)
+    assert item.left_out == {"hidden form fields": 12}
+    lines = item.text.split("\n")
     assert [line for line in lines if line] == [
         "Full name: Jon Arde",
         "☒ Fee paid",
@@ -284,12 +288,6 @@ def test_other_scripts_are_in_the_order_of_reading(text):
     with matplotlib.rc_context({"pdf.fonttype": 42, "font.family": ["DejaVu Sans"]}):
         figure.savefig(file, format="pdf")
     assert one(read_pdf(file.getvalue(), DEFAULT)).text == text
-    # Without the map from the font's codes to characters nothing is left that could be read.
-    figure.text(0.1, 0.3, "\n".join(LEFT))
-    with matplotlib.rc_context({"pdf.fonttype": 42, "font.family": ["DejaVu Sans"], "pdf.compression": 0}):
-        figure.savefig(file := io.BytesIO(), format="pdf")
-    with pytest.raises(Unreadable, match="fonts do not say"):
-        list(read_pdf(file.getvalue().replace(b"/ToUnicode", b"/ToNowhere"), DEFAULT))
 
 
 # What cannot be read
@@ -329,6 +327,29 @@ def test_pages_of_letters_that_make_no_words_are_listed():
     assert item.text == "\n".join(LEFT)
     with pytest.raises(Unreadable, match=r"no text that can be read on its 1 pages.*\(OCR\)"):
         list(read_pdf(pdf([nonsense]), DEFAULT))
+
+
+def glyphs(lines, shift: int) -> str:
+    """Lines by the numbers of their glyphs, in a font that does not say which letters those are."""
+    codes = ("".join(f"{ord(letter) - shift:04x}" for letter in line) for line in lines)
+    return "\n".join(f"BT /G 10 Tf 1 0 0 1 50 {700 - 14 * n} Tm <{code}> Tj ET" for n, code in enumerate(codes))
+
+
+def test_fonts_that_do_not_say_their_letters_are_read_only_where_they_make_words():
+    font, number = b"<< /Type /Font /Subtype /Type0 /BaseFont /Own /Encoding /Identity-H", first_more(1)
+    fonts = {"G": b"%s /DescendantFonts [%d 0 R] >>" % (font, number)}
+    more = [
+        b"<< /Type /Font /Subtype /CIDFontType2 /BaseFont /Own /DW 500 /FontDescriptor %d 0 R /CIDSystemInfo "
+        b"<< /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> >>" % (number + 1),
+        b"<< /Type /FontDescriptor /FontName /Own /Flags 4 /FontBBox [0 -200 1000 800] /ItalicAngle 0 /Ascent 800 "
+        b"/Descent -200 /CapHeight 700 /StemV 80 >>",
+    ]
+    item = read(glyphs(LEFT, 0), fonts=fonts, more=more)
+    assert item.text == "\n".join(LEFT)
+    assert item.remarks == ("171 characters whose fonts do not say which they are",)
+    for lines in (LEFT, ["Fee 7"]):
+        with pytest.raises(Unreadable, match=r"no text that can be read.*fonts do not say .*\(OCR\)"):
+            read(glyphs(lines, 29), fonts=fonts, more=more)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from testing.small_office import (
 )
 
 DEFAULT = DocumentSettings()
+SOFT = "A li\u00adnk"
 RAISED, LOWERED = '<w:vertAlign w:val="superscript"/>', '<w:vertAlign w:val="subscript"/>'
 
 
@@ -124,10 +125,13 @@ def test_symbols_fields_scripts_and_ruby():
         ),
         paragraph("10", run("6", RAISED), " l of H", run("2", LOWERED), "O on the 1", run("st", RAISED)),
         paragraph(begin, "<w:r><w:instrText>DATE</w:instrText></w:r>", separate, "1931", end),
-        paragraph(f"<w:hyperlink>{run('A link')}</w:hyperlink>", f"<w:fldSimple>{run(' and a field')}</w:fldSimple>"),
+        paragraph(f"<w:hyperlink>{run(SOFT)}</w:hyperlink>", f"<w:fldSimple>{run(' and a field')}</w:fldSimple>"),
         paragraph(f"<w:r><w:ruby><w:rt>{run('みず')}</w:rt><w:rubyBase>{run('水')}</w:rubyBase></w:ruby></w:r>", "車"),
         paragraph('<w:r><w:sym w:font="Unheard Of" w:char="F044"/></w:r>'),
-        paragraph(box, " paid"),
+        paragraph(box, end, " paid"),
+        paragraph(
+            "Fee: ", begin, begin, "<w:r><w:instrText>AGE</w:instrText></w:r>", separate, "9", end, separate, "3", end
+        ),
     )
     assert item.text.split("\n\n") == [
         "Turn 90° and ✓•",
@@ -137,8 +141,9 @@ def test_symbols_fields_scripts_and_ruby():
         "水車",
         "\ufffd",
         "☒ paid",
+        "Fee: 3",
     ]
-    assert item.left_out == {"pronunciation above characters": 2}
+    assert item.left_out == {"pronunciation above characters": 2, "codes of fields": 1}
     assert item.remarks == ("1 symbols of fonts whose characters are not known",)
 
 

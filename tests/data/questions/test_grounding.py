@@ -284,7 +284,7 @@ def test_an_answer_wins_over_the_same_question_said_to_have_none(ground):
     none = RawQuestion(asked, ABSTENTION, quotes=("The mast is 48 metres tall",), document="radio.txt", source="one")
     questions, rejected = ground(none, RawQuestion(asked, "1950", quotes=(quote,), document="radio.txt", source="two"))
     assert [question.answer for question in questions] == ["1950"]
-    assert [(item.reason, item.source) for item in rejected] == [("duplicate", "one")]
+    assert [(item.reason, item.source) for item in rejected] == [("contradicts another answer", "one")]
 
 
 def test_the_same_question_with_another_answer_is_told(ground):
@@ -296,10 +296,10 @@ def test_the_same_question_with_another_answer_is_told(ground):
     questions, rejected = ground(*raws)
     assert len(questions) == 1
     assert [(item.reason, item.source) for item in rejected] == [
-        ("duplicate with another answer", "two"),
+        ("contradicts another answer", "two"),
         ("duplicate", "three"),
     ]
-    assert "'1950' instead of 'green'" in rejected[0].detail and "one" in rejected[0].detail
+    assert "'green' here, and '1950' in one, which is kept" in rejected[0].detail
 
 
 def test_a_part_of_a_sentence_becomes_the_sentence_and_is_told(embedder, caplog):

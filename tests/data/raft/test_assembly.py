@@ -45,6 +45,33 @@ def test_what_is_held_out_is_not_shown():
     assert part.leaks.leaks == [] and part.leaks.part == "training"
 
 
+def test_a_split_by_question_shows_the_documents_of_held_out_questions():
+    corpus = make_corpus(documents=1)
+    held_out, asked = corpus.questions[::4], [q for n, q in enumerate(corpus.questions) if n % 4]
+    apart = assembler(corpus)
+    apart.documents_apart = False
+    part = apart.build("training", asked, held_out)
+    assert len(part.records) == 6 and not part.rejected and not part.leaks.leaks
+    assert {id for record in part.records for id in record.context_ids} == {chunk.id for chunk in corpus.chunks}
+    # Their questions are held out all the same.
+    part = apart.build("training", [*asked, held_out[0]], held_out)
+    assert [item.reason for item in part.rejected] == ["question nearly repeats a held-out one"]
+
+
+def test_a_question_that_differs_in_a_number_from_a_held_out_one_stays():
+    corpus = make_corpus()
+    asked, held_out = split_of(corpus)
+    asked[0] = replace(asked[0], question="Who holds locker 100?")
+    held_out[0] = replace(held_out[0], question="Who holds locker 200?")
+    held_out[1] = replace(held_out[1], question="Who has locker 100?", answer=asked[0].answer)
+    built = assembler(corpus)
+    built.embed = lambda texts: embed(["Who?" if "locker" in text else text for text in texts])
+    part = built.build("training", asked, held_out[:1])
+    assert len(part.records) == 40 and not part.rejected and not part.leaks.leaks
+    part = built.build("training", asked, held_out[:2])
+    assert len(part.records) == 39 and len(part.rejected) == 1 and not part.leaks.leaks
+
+
 def test_a_chunk_that_repeats_a_held_out_one_is_left_out_with_its_questions():
     corpus = make_corpus()
     vectors = corpus.vectors.copy()

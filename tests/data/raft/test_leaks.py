@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.documents.near_duplicates import nearest_cosines, shared_words
-from data.questions.split import repeats_a_question
+from data.questions.repeats import repeats_a_question
 from data.raft.leaks import Limits, find_leaks, keep_apart
 from testing.raft_corpus import Corpus, make_chunk, make_corpus
 
@@ -101,8 +101,8 @@ def test_a_question_near_a_held_out_one_in_other_words():
     vectors = np.eye(len(held_out), 16, dtype=np.float32)
     close = vectors[2] + 0.1 * np.eye(1, 16, 9, dtype=np.float32)[0]
     asked = np.stack([close / np.linalg.norm(close), np.eye(1, 16, 12, dtype=np.float32)[0]])
-    assert repeats_a_question(["one", "two"], asked, held_out, vectors, 0.95) == [True, False]
-    assert repeats_a_question([held_out[0].question + " ?"], asked[1:], held_out, vectors, 0.95) == [True]
+    assert repeats_a_question([("one", ()), ("two", ())], asked, held_out, vectors, 0.95) == [True, False]
+    assert repeats_a_question([(held_out[0].question + " ?", ())], asked[1:], held_out, vectors, 0.95) == [True]
 
 
 def test_shared_words_are_counted_exactly_in_every_script():

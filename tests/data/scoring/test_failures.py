@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from data.prompting.prompts import ABSTENTION, parse_output, raft_output
@@ -38,6 +40,12 @@ def test_the_cause_of_a_failure(output, shown, cause):
     assert failure_cause(QUESTION, parse_output(output), chunks) == cause
 
 
+def test_every_right_answer_counts():
+    question = replace(QUESTION, other_answers=("9",))
+    assert failure_cause(question, parse_output("9"), [ORACLE]) is None
+    assert failure_cause(question, parse_output("9 of them"), [ORACLE]) == "badly formatted"
+
+
 def test_what_has_no_answer_is_to_be_told_so():
     assert failure_cause(UNANSWERABLE, parse_output(raft_output(ABSTENTION, ())), [DISTRACTOR]) is None
     assert failure_cause(UNANSWERABLE, parse_output("noon"), [DISTRACTOR]) == "should have abstained"
@@ -56,7 +64,5 @@ def test_what_has_no_answer_is_to_be_told_so():
     ],
 )
 def test_the_kind_of_a_question(text, kind):
-    from dataclasses import replace
-
     assert question_kind(replace(QUESTION, question=text)) == kind
     assert question_kind(replace(UNANSWERABLE, question=text)) == "unanswerable"

@@ -1,3 +1,9 @@
+import random
+import re
+import string
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 
 from data.prompting.prompts import ABSTENTION, parse_output, raft_output
@@ -5,6 +11,7 @@ from data.scoring.scores import (
     METRICS,
     contains_answer,
     exact_match,
+    holds_words,
     normalize_answer,
     recall_at_k,
     rouge_l,
@@ -45,6 +52,98 @@ def test_normalisation_of_squad(text, normal):
 def test_exact_match_and_f1(prediction, answer, match, f1):
     assert exact_match(prediction, answer) == match
     assert token_f1(prediction, answer) == pytest.approx(f1)
+
+
+# (prediction, golds, exact match, F1) as rajpurkar/SQuAD-explorer's evaluate-v1.1.py gives them, here 0 to 1.
+PUBLIC = [
+    ("Denver Broncos", ["Denver Broncos", "Denver Broncos", "Denver Broncos"], 1, 1),
+    ("the Broncos", ["Denver Broncos", "The Denver Broncos"], 0, 2 / 3),
+    ("Santa Clara", ["Levi's Stadium", "Levi's Stadium in the San Francisco Bay Area at Santa Clara"], 0, 1 / 3),
+    ("1931.", ["in 1931", "1931"], 1, 1),
+    ("Reik", ["Jonas Reik", "Reik"], 1, 1),
+    ("by Jonas Reik", ["Jonas Reik", "Reik"], 0, 0.8),
+    ("a red, red door", ["red door red", "blue"], 0, 1),
+    ("$1,300", ["1300 dollars", "1300"], 1, 1),
+    ("", ["the", "x"], 1, 1),
+    ("green", ["red", "blue sky"], 0, 0),
+]
+
+
+@pytest.mark.parametrize(("prediction", "golds", "match", "f1"), PUBLIC)
+def test_all_right_answers_count_as_in_the_public_script(prediction, golds, match, f1):
+    question = replace(QUESTION, answer=golds[0], other_answers=tuple(golds[1:]))
+    score = score_answer(question, parse_output(prediction), [], [ORACLE])
+    assert (score.exact_match, score.token_f1) == (match, pytest.approx(f1))
+    assert (score.exact_match, score.token_f1) == pytest.approx(public_script(prediction, golds))
+
+
+def test_any_plain_answers_score_as_in_the_public_script():
+    words = [
+        "the",
+        "a",
+        "an",
+        "red",
+        "blue",
+        "mill's",
+        "mill",
+        "U.S.",
+        "1,300",
+        "1300",
+        "on-line",
+        "online",
+        "(x)",
+        "x",
+        "The",
+    ]
+    draw = random.Random(0)
+    for _ in range(1000):
+        prediction, *golds = (" ".join(draw.choices(words, k=draw.randint(1, 5))) for _ in range(4))
+        question = replace(QUESTION, answer=golds[0], other_answers=tuple(golds[1:]))
+        score = score_answer(question, parse_output(prediction), [], [ORACLE])
+        assert (score.exact_match, score.token_f1) == pytest.approx(public_script(prediction, golds))
+
+
+def public_script(prediction: str, golds: list[str]) -> tuple[float, float]:
+    """The formulas of evaluate-v1.1.py, written anew as the judge."""
+
+    def words(text: str) -> list[str]:
+        kept = "".join(letter for letter in text.lower() if letter not in string.punctuation)
+        return re.sub(r"\b(a|an|the)\b", " ", kept).split()
+
+    def f1(gold: str) -> float:
+        given, wanted = words(prediction), words(gold)
+        same = sum((Counter(given) & Counter(wanted)).values())
+        if not given or not wanted:  # evaluate-v2.0.py; v1.1 gives 0
+            return float(given == wanted)
+        return (
+            0.0
+            if same == 0
+            else 2 * (same / len(given)) * (same / len(wanted)) / (same / len(given) + same / len(wanted))
+        )
+
+    return float(any(words(prediction) == words(gold) for gold in golds)), max(map(f1, golds))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "match", "f1"),
+    [
+        ("工业革命", "工业革命。", 1, 1),
+        ("工业", "工业革命", 0, 2 / 3),  # by character: precision 1, recall 1/2
+        ("明治維新のあと", "明治維新", 0, 8 / 11),
+        ("กรุงเทพ", "กรุงเทพฯ", 0, 2 * 6 / 13),  # letters with the marks on them: 6 of 6 and of 7
+        ("Cafe\u0301 \u201cAnker\u201d", 'café "Anker"', 1, 1),
+        ("서울에서", "서울", 0, 0),
+    ],
+)
+def test_scripts_without_spaces_score_by_character(prediction, answer, match, f1):
+    assert exact_match(prediction, answer) == match
+    assert token_f1(prediction, answer) == pytest.approx(f1)
+
+
+def test_words_are_found_in_any_script():
+    assert holds_words("第一次工业革命始于英国。", "工业革命") and not holds_words("工业", "工业革命")
+    assert holds_words("서울에서 만난다", "서울")
+    assert not holds_words("ninety", "nine")
 
 
 ORACLE = make_chunk("o", "The wheel turns\nnine times. It is old.")
@@ -135,6 +234,16 @@ def test_quoting_and_citing_count_where_there_is_an_answer_and_abstention_where_
     assert (values["abstention_precision"], values["abstention_recall"]) == (3 / 5, 3 / 5)
     assert values["exact_match"] == 5 / 9, "an abstention where it is due is right"
     assert values["recall"] == 1, "over those that have an oracle"
+
+
+def test_an_abstention_is_right_or_wrong_as_a_whole():
+    wordy = replace(QUESTION, answer="in the documents of the mill")
+    abstains = score_answer(wordy, parse_output(raft_output(ABSTENTION, ())), [ORACLE], [ORACLE])
+    answers = score_answer(UNANSWERABLE, parse_output("in the documents room"), [ORACLE], [])
+    rightly = score_answer(UNANSWERABLE, parse_output("Not in the documents."), [ORACLE], [])
+    assert (abstains.token_f1, abstains.rouge_l, abstains.contains_answer) == (0, 0, 0)
+    assert (answers.exact_match, answers.token_f1, answers.rouge_l) == (0, 0, 0)
+    assert (rightly.exact_match, rightly.token_f1, rightly.rouge_l, rightly.contains_answer) == (1, 1, 1, 1)
 
 
 def test_rouge_l_is_the_longest_common_subsequence_in_any_script():

@@ -18,6 +18,7 @@ ALONE = {
     "tabs": "name\tprice\nrope\t12\nnails\t3",
     "contents": "Chapter One ...... 5\nChapter Two ...... 19",
     "semicolons": "rope;12;yes\nnails;3;no\ntar;40;no",
+    "commas": "name,price,stock\nrope,12,yes\nnails,3,no",
     "code": "for gear in gears:\n    press.fit(gear)\n    print(gear);\nreturn {",
     "names": "Jonas Reik\nUna Moe of the harbour office\nIvo Ness\nRolf Dahl",
 }

@@ -77,6 +77,11 @@ def small_embedding(folder: Path) -> None:
     long_base(folder, 2000)
 
 
+def one_document(folder: Path) -> None:
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+
+
 def broken_line(folder: Path) -> None:
     (folder.parent / "questions.jsonl").write_text('{"question": "a", "answer": "b"}\n{"question": \n')
 
@@ -88,7 +93,9 @@ def broken_line(folder: Path) -> None:
         (empty_document, ["--strict"], "1 files or parts cannot be read: empty.md (empty"),
         (binary_document, ["--strict"], "picture.txt (binary file (NUL byte at offset 4)"),
         (binary_document, ["--set", "documents.strict=true"], "or unset documents.strict to skip them"),
-        (broken_line, [], "questions.jsonl line 2"),
+        (broken_line, ["--strict"], "questions.jsonl line 2"),
+        (broken_line, ["--set", "questions.strict=true"], "questions.jsonl line 2"),
+        (one_document, [], "1 document has questions: give at least 2, one to train on and one to evaluate on"),
         (break_nothing, ["--questions", "nowhere.jsonl"], "nowhere.jsonl"),
         (break_nothing, ["--base-model", "no/such-model"], "no/such-model"),
         (break_nothing, ["--set", "lora.target_modules=query"], "query match no layer"),

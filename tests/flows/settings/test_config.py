@@ -25,6 +25,17 @@ def test_yaml_then_options_then_sets(tmp_path):
         ("- 1\n", [], "must be a mapping of settings"),
         ("a: [", [], "is not valid YAML"),
         ("", ["lora.rank"], "write it as group.key=value"),
+        (
+            "",
+            ["questions.field=a=answer"],
+            r"unknown setting question_file\.field; the nearest is question_file\.fields",
+        ),
+        (
+            "",
+            ["questions.fields=answer=a"],
+            r"question_file\.fields: 'a' is no field of a question \(is a=answer meant",
+        ),
+        ("grounding:\n  reject_unquoted: false\n", [], r"set grounding\.evidence to verbatim"),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path, text, sets, message):
@@ -33,6 +44,32 @@ def test_what_is_wrong_is_one_line(tmp_path, text, sets, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_config(path, {}, sets)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sets"),
+    [
+        ("questions: q.jsonl\n", ["questions.fields=prompt=question,completion=answer", "questions.strict=true"]),
+        (
+            "questions: q.jsonl\nquestion_file:\n  strict: true\n",
+            ["question_file.fields={prompt: question, completion: answer}"],
+        ),
+        ("questions:\n  file: q.jsonl\n  strict: true\n  fields: {prompt: question, completion: answer}\n", []),
+        ("questions:\n  file: q.jsonl\n  fields: [prompt=question, completion=answer]\n", ["questions.strict=true"]),
+    ],
+)
+def test_how_a_question_file_is_read_is_set_as_part_of_it(tmp_path, text, sets):
+    path = tmp_path / "raft.yaml"
+    path.write_text(text)
+    config = load_config(path, {}, sets)
+    assert config.questions == "q.jsonl" and config.question_file.strict
+    assert config.question_file.fields == {"prompt": "question", "completion": "answer"}
+
+
+def test_a_setting_of_earlier_versions_that_means_the_default_is_told(caplog):
+    config = load_config(None, {}, ["grounding.reject_unquoted=true"])
+    assert config.grounding.evidence == "verbatim"
+    assert "grounding.reject_unquoted=true is the default now" in caplog.text
 
 
 def test_missing_file():

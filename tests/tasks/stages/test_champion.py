@@ -11,6 +11,7 @@ from data.evaluation.ladder import TUNED
 from data.files.jsonl import write_jsonl
 from data.questions.questions import Question
 from tasks.stages.champion import compare_models, read_decision
+from tasks.stages.json_files import write_json
 from tasks.store.artifacts import Artifact
 from tasks.store.store import Store
 from testing.registered import evaluation_of
@@ -24,15 +25,23 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "work")
 
 
-def questions(store: Store, **parts: list[Question]) -> Artifact:
+def questions(store: Store, by: str = "document", **parts: list[Question]) -> Artifact:
     with store.build("questions") as build:
+        write_json(build.folder / "split.json", {"by": by, "note": ""})
         for part in ("train", "validation", "eval"):
             write_jsonl(build.folder / f"{part}.jsonl", parts.get(part, []))
     return build.artifact
 
 
-def judge(store: Store, trained: Artifact, new: float = 0.5, standing: float = 0.4, **settings: object) -> dict:
-    asked = questions(store, eval=ASKED)
+def judge(
+    store: Store,
+    trained: Artifact,
+    new: float = 0.5,
+    standing: float = 0.4,
+    by: str = "document",
+    **settings: object,
+) -> dict:
+    asked = questions(store, by, eval=ASKED)
     # Those that the standing model was trained on it answers without a fault.
     learnt = [1.0 if n < 8 else standing for n in range(COUNT)]
     sides = [evaluation_of(store, scores) for scores in ([new] * COUNT, learnt)]
@@ -52,6 +61,12 @@ def test_questions_that_the_standing_model_was_trained_on_do_not_count(store: St
     found = judge(store, questions(store, train=same, validation=others))
     assert found["questions"] == 32 and found["promoted"]
     assert "over 32 questions against other (8 that it was trained on left out)" in found["reason"]
+
+
+def test_where_questions_are_split_their_documents_do_not_tell_what_was_trained_on(store: Store) -> None:
+    others = [replace(question, question="Why?") for question in ASKED[8:]]
+    found = judge(store, questions(store, "question", train=[*ASKED[:8], *others]), by="question")
+    assert found["questions"] == 32 and "8 that it was trained on left out" in found["reason"]
 
 
 def test_where_too_few_would_remain_all_count_and_that_is_said(store: Store) -> None:

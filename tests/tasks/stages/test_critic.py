@@ -98,7 +98,7 @@ def answers_to(questions, wrong):
         assert "response_format" not in body
         asked = body["messages"][0]["content"].rpartition("Question: ")[2]
         question = next(question for question in questions if " ".join(question.question.split()) == asked)
-        return Reply(body=completion("a pelican" if question.id in wrong else question.answer))
+        return Reply(body=completion("quite another thing" if question.id in wrong else question.answer))
 
     return script
 

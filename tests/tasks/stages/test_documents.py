@@ -4,8 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+from data.documents.documents import DocumentSettings
 from flows.settings.config import load_config
 from tasks.records.runs import read_latest
+from tasks.stages.sources import snapshot_documents
+from tasks.store.store import Store
 from testing.small_files import pdf
 from testing.small_runs import SMALL, run_here, small_sources
 
@@ -15,7 +18,7 @@ def lines_of(work: Path, kind: str, name: str) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path):
+def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path, caplog):
     sources = small_sources(tmp_path, 3)
     documents, questions = Path(sources["corpus"]), Path(sources["questions"])
     original = min(documents.iterdir())
@@ -33,6 +36,7 @@ def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path
 
     (unread,) = lines_of(work, "documents", "unreadable.jsonl")
     assert unread["path"] == "broken.pdf" and unread["reason"].startswith("damaged PDF")
+    assert f"all files: {work / 'latest' / 'documents.html'}" in caplog.text, "the console names the complete list"
     accounts = {account["path"]: account for account in lines_of(work, "documents", "files.jsonl")}
     assert accounts["broken.pdf"]["state"] == "unreadable" and accounts["notice.pdf"]["state"] == "read"
     assert set(accounts) == {path.name for path in documents.iterdir()}
@@ -54,3 +58,13 @@ def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path
     (dogs,) = (item for item in found if item["answer"] == "Dogs")
     assert chunks[dogs["oracle_ids"][0]]["pages"] == [1, 2]
     assert lines_of(work, "dataset", "dataset.jsonl")
+
+
+def test_a_squad_file_has_an_account_too(tmp_path):
+    paragraphs = [{"context": "The mill opened in 1931.", "qas": []}]
+    (tmp_path / "squad.json").write_text(json.dumps({"data": [{"title": "Mill", "paragraphs": paragraphs}]}))
+    store = Store(tmp_path / "work")
+    made = snapshot_documents.fn(store, str(tmp_path / "squad.json"), DocumentSettings())
+    (account,) = lines_of(store.work_dir, "documents", "files.jsonl")
+    assert (account["path"], account["state"], account["documents"], account["kept"]) == ("squad.json", "read", 1, 24)
+    assert dict(made.counts)["characters_kept"] == 24
