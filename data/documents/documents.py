@@ -15,7 +15,7 @@ from user_error import UserError
 MEGABYTE = 1_000_000
 _NO_TEXT = "\0"  # in place of a password that is none
 # Formats without markup: a short line by itself is a heading.
-_PLAIN = (".txt", ".text", ".log", ".pdf", ".rtf")
+_PLAIN = (".txt", ".text", ".log", ".pdf")
 
 
 class DocumentSettings(BaseModel):

@@ -53,7 +53,6 @@ _PARSERS = {
     ".epub": "lxml.html",
     ".eml": "lxml.html",
     ".ipynb": "lxml.html",
-    ".rtf": "striprtf.striprtf",
 }
 _MEMORY = 512 * MEGABYTE  # that a file may take besides what it unpacks
 _QUICK_BYTES = MEGABYTE  # up to this size, other formats are read in this process, in a moment

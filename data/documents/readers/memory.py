@@ -20,7 +20,7 @@ _KEPT = frozenset(
     {".pdf", ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".html", ".htm", ".xhtml", ".xlsx", ".xlsm", ".ods"}
     | {".odt", ".odp", ".epub", ".rtf"}
 )
-_LIBRARIES = ("lxml", "openpyxl", "py3langid", "pypdfium2", "python-docx", "python-pptx", "striprtf")
+_LIBRARIES = ("lxml", "openpyxl", "py3langid", "pypdfium2", "python-docx", "python-pptx")
 
 _IRRELEVANT = {"strict", "follow_links", "seconds_per_file"}  # to the content of a file
 

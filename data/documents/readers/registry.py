@@ -65,6 +65,6 @@ READERS: Mapping[str, Reader] = MappingProxyType(
     }
 )
 KINDS = (
-    "Markdown, text, reStructuredText, AsciiDoc, Org, TeX, HTML, PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, RTF, EPUB, EML, "
+    "Markdown, text, HTML, PDF, DOCX, PPTX, XLSX, ODT, ODS, ODP, RTF, EPUB, EML, reStructuredText, AsciiDoc, Org, TeX, "
     "Jupyter, CSV, JSON, JSONL or Parquet"
 )

@@ -126,9 +126,27 @@ def test_eml_within_eml_without_end_is_refused():
 
 def test_rtf_is_its_text():
     raw = rb"{\rtf1\ansi\ansicpg1252 {\b The mill} costs \'80 4.\par It\'92s caf\u233? old.}"
-    assert one(read_rtf(raw, DEFAULT)).text.strip() == "The mill costs € 4.\nIt’s café old."
+    assert one(read_rtf(raw, DEFAULT)).text == "The mill costs € 4.\n\nIt’s café old."
     with pytest.raises(Unreadable, match="not RTF"):
         list(read_rtf(b"text", DEFAULT))
+
+
+def test_rtf_in_other_scripts_with_notes_lists_tables_and_hidden_text():
+    raw = (
+        rb"{\rtf1\ansi\ansicpg1250\uc1{\fonttbl{\f0\fcharset238 Arial;}{\f1\fcharset128 Gothic;}}{\info{\title T}}"
+        rb"{\header\pard running head\par}\pard\outlinelevel0 Prices\par\pard \f0\'b3\'f3d\'9f \f1\'90\'85\'8e\'d4\f0"
+        rb" \u-10179?\u-8694?{\footnote Since 1931.}{\v code}{\deleted old} \{10{\super 6}\}\par"
+        rb"{\field{\*\fldinst HYPERLINK x}{\fldrslt link}}\line two{\*\unknown gone}\par"
+        rb"{\listtext\'b7\tab}one\par{\listtext 1.\tab}two\par"
+        rb"\trowd\pard\intbl Rye\cell 3\par 4\cell\row\pard End {\pict 00ff}."
+        rb"{\shp{\*\shpinst{\sp{\sn x}{\sv y}}{\shptxt boxed}}}}"
+    )
+    item = one(read_rtf(raw, DEFAULT))
+    assert item.text == (
+        "# Prices\n\nłódź 水車😊[^1] {10⁶}\n\n[^1]: Since 1931.\n\nlink\ntwo\n\n· one\n1. two\n\n"
+        "| Rye | 3 4 |\n| --- | --- |\n\nEnd .boxed"
+    ).replace("· one", "- one")
+    assert item.left_out == {"page headers and footers": 13, "hidden text": 4, "deleted text": 3} and not item.remarks
 
 
 @pytest.mark.parametrize(
@@ -165,7 +183,6 @@ def test_a_child_gives_back_what_a_reader_gives():
         ".ipynb": json.dumps({"cells": [{"cell_type": "markdown", "source": "A.<!-- b -->"}]}).encode(),
         ".epub": book(),
         ".eml": bytes(message()),
-        ".rtf": rb"{\rtf1 A.}",
         ".html": b"<p>A.</p><!-- b -->",
     }
     with ReadingChild() as child:
@@ -176,4 +193,4 @@ def test_a_child_gives_back_what_a_reader_gives():
 def test_every_suffix_has_a_reader_and_plain_text_is_plain():
     for suffix in ("ipynb", "rst", "adoc", "org", "tex", "mdx", "log", "json", "xlsx", "epub", "eml", "odt", "rtf"):
         assert f".{suffix}" in READERS
-    assert is_plain("a.log") and is_plain("a.RTF") and not is_plain("a.rst")
+    assert is_plain("a.LOG") and not is_plain("a.rst")
