@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,7 +69,11 @@ class FolderListing:
 
 
 def read_corpus(
-    path: Path | str, settings: DocumentSettings, memory: ReadingMemory | None = None, complete_list: str = ""
+    path: Path | str,
+    settings: DocumentSettings,
+    memory: ReadingMemory | None = None,
+    complete_list: str = "",
+    other_inputs: Sequence[Path] = (),
 ) -> Corpus:
     """Reads a folder of documents, one file, a folder of the library `datasets`, or a data set of the Hub by its id.
 
@@ -79,6 +83,8 @@ def read_corpus(
     Args:
         memory: a cache of earlier readings.
         complete_list: where a person finds the account of all files, for the log lines, which name the first ones.
+        other_inputs: files of a run that are no documents, wherever they lie: its questions would be read with their
+            answers.
 
     Raises:
         UserError: the path does not exist, nothing can be read (with the first reasons), or with `strict` something
@@ -95,7 +101,7 @@ def read_corpus(
         items = [(name, item) for item in _dataset(path, settings)]
         listing = FolderListing((), (), ())
     elif path.is_dir():
-        listing = list_folder(path, settings)
+        listing = _without(list_folder(path, settings), path, other_inputs)
         items = list(_files([(_name(file, path), file) for file in listing.files], settings, memory))
     elif path.is_file():
         if path.suffix.lower() not in READERS:
@@ -168,6 +174,19 @@ def list_folder(folder: Path, settings: DocumentSettings) -> FolderListing:
             else:
                 skipped.append(Unread(name, f"unsupported file type ({path.suffix or 'no suffix'})"))
     return FolderListing(tuple(sorted(files, key=lambda path: path.parts)), _sorted(unreadable), _sorted(skipped))
+
+
+def _without(listing: FolderListing, folder: Path, others: Sequence[Path]) -> FolderListing:
+    """The listing with other inputs of the run among the skipped files."""
+    resolved = {other.resolve() for other in others if other.exists()}
+    inputs = {file for file in listing.files if resolved and file.resolve() in resolved}
+    if not inputs:
+        return listing
+    skipped = [
+        Unread(_name(file, folder), "no document: an input of the run, such as its questions") for file in inputs
+    ]
+    files = tuple(file for file in listing.files if file not in inputs)
+    return FolderListing(files, listing.unreadable, _sorted([*listing.skipped, *skipped]))
 
 
 def _files(

@@ -80,7 +80,8 @@ class Pipeline:
             trains: whether training follows; a dataset alone does not need its settings to be valid.
         """
         c, a = self.config, self.artifacts
-        a["documents"] = self._run(snapshot_documents, c.corpus, c.documents)
+        others = tuple(file for file in (c.questions, c.raft.mix_file) if file is not None)
+        a["documents"] = self._run(snapshot_documents, c.corpus, c.documents, others)
         if c.teacher.kind == "given":
             a["raw_questions"] = self._run(snapshot_questions, c.questions, c.question_file)
         check_questions(self.store, a.get("raw_questions"), a["documents"], c.split)

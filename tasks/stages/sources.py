@@ -27,8 +27,13 @@ _BASE_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*
 
 
 @stage(name="snapshot-documents", version=1, cache=False, retries=2)
-def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -> Artifact:
+def snapshot_documents(
+    store: Store, corpus: str, documents: DocumentSettings, other_inputs: tuple[str, ...] = ()
+) -> Artifact:
     """Read the documents of a folder, a file, a data set or a SQuAD file (`.json`).
+
+    Args:
+        other_inputs: paths of the run's other files, which are no documents where they lie in the folder.
 
     Writes documents.jsonl; files.jsonl, the account of every file; and unreadable.jsonl and skipped.jsonl with reasons
     (may be empty).
@@ -44,7 +49,9 @@ def snapshot_documents(store: Store, corpus: str, documents: DocumentSettings) -
     else:
         memory = ReadingMemory(store.work_dir / "readings", stage_code(read_corpus).key)
         # The page is written when the run ends, and names the complete list.
-        read = read_corpus(path, documents, memory, complete_list=str(store.work_dir / "latest" / "documents.html"))
+        page = store.work_dir / "latest" / "documents.html"
+        others = [Path(other).expanduser() for other in other_inputs]
+        read = read_corpus(path, documents, memory, complete_list=str(page), other_inputs=others)
     with store.build("documents", settings=documents) as build:
         write_jsonl(build.folder / "documents.jsonl", read.documents)
         write_jsonl(build.folder / FILES_NAME, read.files)

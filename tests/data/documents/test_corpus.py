@@ -31,6 +31,17 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_questions_of_a_run_are_no_document_wherever_they_lie(corpus, tmp_path):
+    questions = corpus / "questions.jsonl"
+    questions.write_text('{"question": "Who keeps the lamp?", "answer": "Nils"}\n')
+    (tmp_path / "link.jsonl").symlink_to(questions)
+    for given in (questions, tmp_path / "link.jsonl", corpus / ".." / "corpus" / "questions.jsonl"):
+        found = read_corpus(corpus, DEFAULT, other_inputs=[given, tmp_path / "missing.jsonl"])
+        assert [document.path for document in found.documents] == ["good.md"]
+        assert found.skipped == (Unread("questions.jsonl", "no document: an input of the run, such as its questions"),)
+    assert len(read_corpus(corpus, DEFAULT).documents) == 2
+
+
 def test_reads_texts_below_a_folder_sorted_with_stable_ids(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "one.md").write_bytes("\ufeff# Über uns\r\n\r\nText.\r\n".encode())
