@@ -1,8 +1,8 @@
 """Grounding alone, of this tree against an earlier commit: 1,000 documents with a question each.
 
-    .venv/bin/python -m bench.ground_questions 350af9a [--documents 1000]
+    .venv/bin/python -m bench.ground_questions 350af9a [--documents 1000] [--rounds 1]
 
-The commit is checked out beside this tree, and both ground the same made-up questions, each in a process of its own:
+Both trees ground the same made-up questions, in turns and each in a process of its own:
 answers that stand in their document; yes, no and maybe; and answers in other words. The chunks are cut before the
 clock starts, and texts are embedded with the embedded model, as in a build whose vectors are not kept. A tree that has
 `grounding.evidence` grounds the last two with "supported". A figure is the seconds of the commit over those of this
@@ -10,16 +10,10 @@ tree: above 1, this tree is faster.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
 from bench.machine import describe_machine
+from bench.trees import in_turns, print_figures
 
-ROOT = Path(__file__).parents[1]
 KINDS = ("found", "verdict", "free")
 # Runs in either tree, by what both have: no import of this package.
 _WORK = """
@@ -59,28 +53,10 @@ new = "evidence" in QuestionSettings.model_fields and kind != "found"
 settings = QuestionSettings(evidence="supported") if new else QuestionSettings()
 begun = time.monotonic()
 questions, _ = ground_questions(raws, documents, chunks, settings, embedder.embed, lambda texts, k: [[]] * len(texts))
-print(json.dumps([time.monotonic() - begun, len(questions)]))
+taken = time.monotonic() - begun
+print(f"{kind}: {len(questions)} of {number} questions kept", file=sys.stderr)
+print(json.dumps({f"grounding_{kind}": [taken]}))
 """
-
-
-def measure(commit: str, documents: int) -> dict[str, dict[str, tuple[float, int]]]:
-    """Kind of answer -> "before" and "after" -> seconds, and how many questions were kept."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = Path(folder) / "before"
-        subprocess.run(["git", "worktree", "add", "--detach", str(before), commit], cwd=ROOT, check=True)
-        try:
-            trees = {"before": before, "after": ROOT}
-            return {kind: {name: _run(tree, kind, documents) for name, tree in trees.items()} for kind in KINDS}
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(before)], cwd=ROOT, check=True)
-
-
-def _run(tree: Path, kind: str, documents: int) -> tuple[float, int]:
-    environment = {**os.environ, "PYTHONPATH": str(tree), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", _WORK, kind, str(documents)]
-    done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    seconds, kept = json.loads(done.stdout.splitlines()[-1])
-    return seconds, kept
 
 
 def main() -> None:
@@ -88,12 +64,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit", help="the commit to compare with")
     parser.add_argument("--documents", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
-    print(describe_machine("sentence-transformers", "torch"))
-    for kind, runs in measure(given.commit, given.documents).items():
-        for name, (seconds, kept) in runs.items():
-            print(f"{kind}, {name}: {seconds:.2f} s, {kept} of {given.documents} questions kept")
-        print(f"figure grounding_{kind}_speed {runs['before'][0] / runs['after'][0]:.2f}")
+    print(describe_machine("sentence-transformers", "torch"), flush=True)
+    for kind in KINDS:
+        print_figures(in_turns(given.commit, given.rounds, _WORK, (kind, str(given.documents))))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def in_turns(commit: str, rounds: int, script: str, arguments: Sequence[str]) ->
 
 
 def _run(tree: Path, script: str, arguments: Sequence[str]) -> dict[str, list[float]]:
-    environment = {**os.environ, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     seconds: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
