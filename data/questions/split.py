@@ -242,7 +242,7 @@ def _facts(
         moved = sorted(by_key.get(key, key) for key in sides.moved)
         some = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
         note += (
-            f" So that no side is empty, another side than that was given to {some}; it may change when others come."
+            f" {some} changed sides, since one side would have been empty; this may change when documents are added."
         )
     if settings.by == "question":
         note += f" {LEAK_NOTE}"
