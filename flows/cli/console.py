@@ -14,8 +14,14 @@ import typer
 from flows.settings.config import RunConfig
 from user_error import UserError
 
-# Prefect's own log lines go to its UI; the terminal shows ours.
-_QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+_START_SECONDS = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+# Prefect reads these from pyproject.toml in the current folder only, which need not be the clone. Its own log lines go
+# to its UI; the terminal shows ours. Its temporary server takes over 20 s, the default, on a busy machine.
+_PREFECT = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    _START_SECONDS: "180",
+}
 _OURS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("tasks", "flows"))
 
 
@@ -140,7 +146,7 @@ def _listen() -> None:
 
 
 def _be_quiet() -> None:
-    for name, value in _QUIET.items():
+    for name, value in _PREFECT.items():
         os.environ.setdefault(name, value)
 
 
@@ -151,6 +157,13 @@ def _call(flow: Any, arguments: dict[str, Any]) -> Any:
         return flow(**arguments)
     except CancelledRun as error:
         raise UserError(str(error)) from None
+    except RuntimeError as error:
+        if "ephemeral Prefect API server" not in str(error):
+            raise
+        raise UserError(
+            f"Prefect's temporary server did not start within {os.environ[_START_SECONDS]} s: run the command again "
+            "when the machine is less busy; or start a server (prefect server start) and set PREFECT_API_URL"
+        ) from None
 
 
 def _check_server() -> None:
