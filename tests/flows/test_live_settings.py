@@ -171,8 +171,7 @@ DRAWN = ("generation.temperature=2",)
 REPEATED = ("generation.temperature=1", "generation.top_k=4", "generation.max_new_tokens=40")
 MIXED = ("corpus={folder}/other/mixed",)
 GENERAL = ("raft.mix_file={folder}/other/general.json", "raft.mix_fraction=0.1")
-
-REPEATED = (
+SAME_QUESTIONS = (
     "Which astronaut repaired the telescope of the observatory?",
     "Which astronaut mended the observatory's telescope?",
     "Who was the astronaut that repaired the observatory's telescope?",
@@ -263,7 +262,8 @@ ROWS = {
     "generation.presence_penalty": Row("-2", ANSWERS, given=REPEATED),
     "generation.batch_size": Row("2", decoded_at_once),
     "generation.seed": Row("1", ANSWERS, given=DRAWN),
-    "generation.quotes": Row("free", ANSWERS),
+    # The tiny model begins no quote; this file says how many tokens a grammar overruled, or that there was none.
+    "generation.quotes": Row("free", "generate-answers/answers.json"),
     "evaluation.top_k": Row("1", PROMPTS),
     "evaluation.max_questions": Row("2", PROMPTS),
     "evaluation.seed": Row("2", PROMPTS),
@@ -334,7 +334,7 @@ def other(workshop: Workshop) -> None:
     # The same question about each document in other words, and answered alike.
     with (folder / "repeated.jsonl").open("w") as file:
         file.write(questions.read_text())
-        for document, asked in zip(sorted(Path(workshop.given["corpus"]).iterdir()), REPEATED * 2, strict=False):
+        for document, asked in zip(sorted(Path(workshop.given["corpus"]).iterdir()), SAME_QUESTIONS * 2, strict=False):
             row = {"question": asked, "answer": "not in the documents", "document": document.name}
             file.write(json.dumps(row) + "\n")
     (folder / "half.jsonl").write_text(questions.read_text() + "{\n")

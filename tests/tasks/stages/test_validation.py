@@ -68,7 +68,7 @@ def test_no_held_out_document_is_shown_in_training(watched):
         part: {question.document_id for question in open_questions(store, made["questions"], part)}
         for part in ("train", "validation", "eval")
     }
-    assert [len(parts[part]) for part in ("train", "validation", "eval")] == [4, 2, 2]
+    assert [len(parts[part]) for part in ("train", "validation", "eval")] == [2, 3, 3]
     folder = store.path(made["dataset"])
     shown = {
         name: {document_of[place] for record in read_records(path) for place in record.context_ids}
