@@ -4,8 +4,9 @@ import io
 import textwrap
 from collections.abc import Iterator
 
+from testing.small_pdf import raw_pdf
 from testing.true_files import TrueFile
-from testing.true_pdfs import TOP, WIDTHS, assembled, at, escaped, make_pdf, text_at
+from testing.true_pdfs import TOP, WIDTHS, at, escaped, make_pdf, text_at
 from testing.true_texts import Paragraphs
 
 
@@ -145,7 +146,7 @@ def _in_a_form(first: list[str], second: list[str]) -> bytes:
     """A page whose second text is drawn by a form that the page names."""
     contents = [(text_at(first) + "/X Do").encode("cp1252"), text_at(second, 500).encode("cp1252")]
     fonts = b"/Resources << /Font << /F1 3 0 R >> /XObject << /X 6 0 R >> >>"
-    return assembled(
+    return raw_pdf(
         [
             b"<< /Type /Catalog /Pages 2 0 R >>",
             b"<< /Type /Pages /Kids [4 0 R] /Count 1 >>",

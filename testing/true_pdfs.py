@@ -4,6 +4,7 @@ import io
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from testing.small_pdf import raw_pdf
 from testing.true_files import TrueFile
 from testing.true_texts import FOREIGN, Paragraphs
 
@@ -218,19 +219,7 @@ def make_pdf(pages: Sequence[str], extra: str = "", catalog: str = "") -> bytes:
         objects.append(f"{head} /Contents {5 + 2 * number} 0 R {extra} >>".encode())
         raw = content.encode("cp1252")
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(raw), raw))
-    return assembled(objects)
-
-
-def assembled(objects: Sequence[bytes]) -> bytes:
-    """A PDF of these objects; the first is its catalog."""
-    body, offsets = b"%PDF-1.7\n", []
-    for number, content in enumerate(objects, start=1):
-        offsets.append(len(body))
-        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    size = len(objects) + 1
-    trailer = b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (size, len(body))
-    return body + b"xref\n0 %d\n0000000000 65535 f \n%s" % (size, table) + trailer
+    return raw_pdf(objects)
 
 
 def text_at(lines: Sequence[str], top: int = TOP) -> str:
@@ -305,4 +294,4 @@ def _form(lines: Sequence[str], fields: dict[str, str]) -> bytes:
             f"<< /Type /Annot /Subtype /Widget /FT /Tx /T ({name}) /V ({value}) /Rect [60 {y} 300 {y + 20}] /P 4 0 R "
             "/F 4 >>".encode()
         )
-    return assembled(objects)
+    return raw_pdf(objects)

@@ -1,7 +1,7 @@
 """What of a web page is no content: scripts, hidden elements, menus, footers and cookie banners, with their sizes.
 
-Of what a browser shows, only what is plainly no content is left out. A menu is told by its tag or its name together
-with the share of its text that stands in links, so that prose in a footer or in a side bar stays.
+Of what a browser shows, only what is plainly no content is left out. A menu is recognised by its tag or its name,
+together with the share of its text that stands in links, so that prose in a footer or in a side bar stays.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from data.documents.readers.scripts import LOWERED, RAISED
+
 _BLOCKS = frozenset(
     re.findall(
         r"\w+",
@@ -15,8 +17,6 @@ _BLOCKS = frozenset(
     )
 )
 _DISPLAY = re.compile(r"display\s*:\s*(none|inline\b(?!-)|block|flex|grid|list-item|table)", re.IGNORECASE)
-_HIGH = str.maketrans("0123456789+-−=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱ")
-_LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _EXPONENT = re.compile(r"[\d+\-−=()ni]+")
 _FORMULA = re.compile(r"(?=.*[\d+\-−=/])[\w+\-−=/().,]+")
 _NUMBERINGS = {"a": "a", "lower-alpha": "a", "lower-latin": "a", "i": "i", "lower-roman": "i"}
@@ -50,9 +50,9 @@ def field_value(node: Any) -> str:
 
 
 def raised(text: str) -> str:
-    """A superscript as it is told from the text before it: 10⁶ is not 106, and 1st and [2] are what they are."""
+    """A superscript, marked where it would join the text before it: 10⁶ is not 106; 1st and [2] stay as they are."""
     if _EXPONENT.fullmatch(text) and text not in ("n", "i"):
-        return text.translate(_HIGH)
+        return text.translate(RAISED)
     return f"^({text})" if _FORMULA.fullmatch(text) and not text.endswith(("st", "nd", "rd", "th")) else text
 
 
@@ -94,4 +94,4 @@ def _roman(number: int) -> str:
 
 def lowered(digits: str) -> str:
     """Digits as a subscript."""
-    return digits.translate(_LOW)
+    return digits.translate(LOWERED)

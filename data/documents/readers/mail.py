@@ -1,4 +1,4 @@
-"""E-mail (EML): the headers that a reader sees, and the body; attachments are listed and left out."""
+"""E-mail (EML): the headers that a reader sees, and the body; attachments are named in a remark, and not read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import cast
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, Unreadable, first_line
-from data.documents.readers.html import html_page
+from data.documents.readers.html import Page, html_page
 from data.documents.readers.text import decode
 
 _HEADERS = ("From", "To", "Cc", "Date", "Subject")
@@ -28,18 +28,22 @@ def read_eml(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
     if not any(header in message for header in ("From", "Subject", "Date", "Received", "MIME-Version")):
         raise Unreadable("not an e-mail (it has no headers): save it as text")
     left_out: Counter[str] = Counter()
-    text = "\n\n".join(_blocks(message, settings, left_out, 0))
-    yield Extracted(text, _header(message, "Subject") or None, left_out=dict(left_out))
+    attachments: list[str] = []
+    text = "\n\n".join(_blocks(message, settings, left_out, attachments, 0))
+    remarks = (f"attachments are not read, save them as files: {', '.join(attachments)}",) if attachments else ()
+    yield Extracted(text, _header(message, "Subject") or None, remarks=remarks, left_out=dict(left_out))
 
 
-def _blocks(message: EmailMessage, settings: DocumentSettings, left_out: Counter[str], depth: int) -> Iterator[str]:
+def _blocks(
+    message: EmailMessage, settings: DocumentSettings, left_out: Counter[str], attachments: list[str], depth: int
+) -> Iterator[str]:
     if depth > _DEEPEST:
         raise Unreadable(f"more than {_DEEPEST} messages within one another: save the inner ones apart")
     shown = [f"{name}: {value}" for name in _HEADERS if (value := _header(message, name))]
     if shown:
         yield "\n".join(shown)
     plain: list[str] = []
-    html: list[str] = []
+    pages: list[Page] = []
     inner: list[EmailMessage] = []
     for part in _parts(message):
         if part.get_content_type() == "message/rfc822":
@@ -47,18 +51,16 @@ def _blocks(message: EmailMessage, settings: DocumentSettings, left_out: Counter
         elif part.get_content_type() == "text/plain" and not part.is_attachment():
             plain.append(_text(part, settings).strip())
         elif part.get_content_type() == "text/html" and not part.is_attachment():
-            page = html_page(_text(part, settings) or "<p>")
-            html.append(page.text)
-            left_out.update(page.left_out)
+            pages.append(html_page(_text(part, settings) or "<p>"))
         else:
-            content = part.get_payload(decode=True)
-            name = part.get_filename() or part.get_content_type()
-            left_out[f"attachment {' '.join(str(name).split())}"] += len(content) if isinstance(content, bytes) else 0
-    if sum(map(len, html)) > _FULLER * sum(map(len, plain)):
-        plain = html
+            attachments.append(" ".join(str(part.get_filename() or part.get_content_type()).split()))
+    if sum(len(page.text) for page in pages) > _FULLER * sum(map(len, plain)):
+        plain = [page.text for page in pages]
+        for page in pages:
+            left_out.update(page.left_out)
     yield from filter(None, plain)
     for each in inner:
-        yield from _blocks(each, settings, left_out, depth + 1)
+        yield from _blocks(each, settings, left_out, attachments, depth + 1)
 
 
 def _parts(message: EmailMessage) -> Iterator[EmailMessage]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_RAISED = str.maketrans("0123456789+-−=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱ")
-_LOWERED = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
+RAISED = str.maketrans("0123456789+-−=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱ")
+LOWERED = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th|er|re|ère|e|ème|nde|os?|as?|ª|º)", re.IGNORECASE)
 
 
@@ -19,7 +19,7 @@ def script(text: str, raised: bool, base: str) -> str:
     """
     if not text.strip():
         return text
-    moved = text.translate(_RAISED if raised else _LOWERED)
+    moved = text.translate(RAISED if raised else LOWERED)
     if all(new != old for new, old in zip(moved, text, strict=True)):
         return moved
     if not any(letter.isalnum() for letter in text) or text in ("TM", "SM"):

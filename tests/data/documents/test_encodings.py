@@ -3,18 +3,13 @@
 import pytest
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable
+from data.documents.readers.extracted import Unreadable
 from data.documents.readers.html import read_html
 from data.documents.readers.text import decode, read_text
+from testing.readings import one
 
 DEFAULT = DocumentSettings()
 GERMAN = "Der Müller mahlt jeden Tag für die Genossenschaft, außer wenn das Wasser zu niedrig steht. " * 5
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

@@ -8,16 +8,11 @@ import pytest
 from lxml.html import document_fromstring
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable
+from data.documents.readers.extracted import Unreadable
 from data.documents.readers.html import html_page, read_html, read_xhtml
+from testing.readings import one
 
 DEFAULT = DocumentSettings()
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
 
 
 def text_of(body: str) -> str:

@@ -5,21 +5,12 @@ import json
 import pytest
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.extracted import Unreadable, UnreadPart
 from data.documents.readers.json_files import read_json, read_notebook
 from data.documents.readers.rows import read_csv, read_jsonl
+from testing.readings import one, texts
 
 DEFAULT = DocumentSettings()
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
-
-
-def texts(items) -> list[tuple[str, str]]:
-    return [(item.part, item.text) for item in items]
 
 
 # Tables without a text column

@@ -11,18 +11,13 @@ from docx.oxml.ns import nsdecls
 
 from data.documents.documents import DocumentSettings
 from data.documents.readers.archives import checked_archive
-from data.documents.readers.extracted import Extracted, Unreadable
+from data.documents.readers.extracted import Unreadable
 from data.documents.readers.office import read_docx
+from testing.readings import one
 from testing.small_files import rezipped
 from testing.small_office import saved
 
 DEFAULT = DocumentSettings()
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
 
 
 def word() -> bytes:

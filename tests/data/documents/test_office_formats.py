@@ -7,22 +7,13 @@ import openpyxl
 import pytest
 
 from data.documents.documents import DocumentSettings
-from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
+from data.documents.readers.extracted import Unreadable, UnreadPart
 from data.documents.readers.open_documents import read_odp, read_odt
 from data.documents.readers.spreadsheets import read_ods, read_xlsx
+from testing.readings import one, texts
 from testing.small_files import zipped
 
 DEFAULT = DocumentSettings()
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
-
-
-def texts(items) -> list[tuple[str, str]]:
-    return [(item.part, item.text) for item in items]
 
 
 # Spreadsheets

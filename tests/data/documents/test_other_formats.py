@@ -8,21 +8,16 @@ import pytest
 from data.documents.documents import DocumentSettings, is_plain
 from data.documents.readers.child import ReadingChild
 from data.documents.readers.epub import read_epub
-from data.documents.readers.extracted import Extracted, Unreadable
+from data.documents.readers.extracted import Unreadable
 from data.documents.readers.mail import read_eml
 from data.documents.readers.markup import read_asciidoc, read_org, read_rst, read_tex
 from data.documents.readers.open_documents import read_odt
 from data.documents.readers.registry import READERS
 from data.documents.readers.rtf import read_rtf
+from testing.readings import one
 from testing.small_files import zipped
 
 DEFAULT = DocumentSettings()
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
 
 
 @pytest.mark.parametrize(("reader", "reason"), [(read_odt, "no content.xml"), (read_epub, "META-INF/container.xml")])
@@ -93,7 +88,8 @@ def test_eml_is_its_headers_and_body():
     item = one(read_eml(bytes(made), DEFAULT))
     head = "From: Nora Vik <nora@example.org>\nTo: mill@example.org\nSubject: {}\n\nThe key is at Bo’s."
     assert item.text == f"{head.format('Schlüssel')}\n\n{head.format('Older')}"
-    assert (item.title, item.left_out) == ("Schlüssel", {"attachment prices.pdf": 5})
+    assert (item.title, item.left_out) == ("Schlüssel", {})  # bytes are no characters
+    assert item.remarks == ("attachments are not read, save them as files: prices.pdf",)
 
 
 def test_eml_of_html_only_or_in_an_old_encoding():

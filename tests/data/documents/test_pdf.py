@@ -9,16 +9,11 @@ import pytest
 from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 from data.documents.readers.pdf import read_pdf
+from testing.readings import one
 from testing.small_files import pdf
 from testing.small_pdf import below, drawn_pdf, first_more, shown
 
 DEFAULT = DocumentSettings()
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
 
 
 def read(*pages: str, **more) -> Extracted:

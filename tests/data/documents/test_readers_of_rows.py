@@ -12,15 +12,10 @@ from pyarrow import parquet
 from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, Unreadable, UnreadPart
 from data.documents.readers.rows import read_csv, read_dataset, read_jsonl, read_parquet
+from testing.readings import one
 
 DEFAULT = DocumentSettings()
 GERMAN = "Der Müller mahlt jeden Tag für die Genossenschaft, außer wenn das Wasser zu niedrig steht. " * 5
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
 
 
 def test_csv_rows_are_documents_and_ragged_ones_faults():

@@ -12,16 +12,11 @@ from pptx.util import Inches
 from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted, Unreadable
 from data.documents.readers.office import read_pptx
+from testing.readings import one
 from testing.small_office import DIAGRAM, DIAGRAM_TEXT, saved
 
 DEFAULT = DocumentSettings()
 TITLE_AND_BODY, TITLE_ONLY = 1, 5
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
 
 
 def box(slide, text: str, left: float, top: float, height: float = 0.5, shapes=None):

@@ -10,6 +10,7 @@ from docx.oxml import parse_xml
 from data.documents.documents import DocumentSettings
 from data.documents.readers.extracted import Extracted
 from data.documents.readers.office import read_docx, read_pptx
+from testing.readings import one
 from testing.small_files import rezipped
 from testing.small_office import (
     CHART,
@@ -27,12 +28,6 @@ from testing.small_office import (
 DEFAULT = DocumentSettings()
 SOFT = "A li\u00adnk"
 RAISED, LOWERED = '<w:vertAlign w:val="superscript"/>', '<w:vertAlign w:val="subscript"/>'
-
-
-def one(items) -> Extracted:
-    (item,) = items
-    assert isinstance(item, Extracted)
-    return item
 
 
 def read(*elements: str, **more) -> Extracted:
