@@ -32,6 +32,8 @@ def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path
             item["document"] = copied.name
     asked.append({"question": "Who travels free of charge?", "answer": "Dogs", "document": "notice.pdf"})
     questions.write_text("".join(json.dumps(item) + "\n" for item in asked))
+    # As many keep them: beside the documents.
+    sources["questions"] = str(questions.rename(documents / "questions.jsonl"))
     work = run_here(load_config(None, sources, SMALL), "dataset").work_dir
 
     (unread,) = lines_of(work, "documents", "unreadable.jsonl")
@@ -39,9 +41,10 @@ def test_a_corpus_with_a_copy_a_pdf_and_a_broken_file_becomes_a_dataset(tmp_path
     assert f"all files: {work / 'latest' / 'documents.html'}" in caplog.text, "the console names the complete list"
     accounts = {account["path"]: account for account in lines_of(work, "documents", "files.jsonl")}
     assert accounts["broken.pdf"]["state"] == "unreadable" and accounts["notice.pdf"]["state"] == "read"
+    assert accounts["questions.jsonl"]["state"] == "skipped", "questions are no document of their own run"
     assert set(accounts) == {path.name for path in documents.iterdir()}
     counts = dict(read_latest(work)[0]["documents"].counts)
-    assert (counts["files"], counts["unreadable_files"], counts["documents"]) == (6, 1, 5)
+    assert (counts["files"], counts["unreadable_files"], counts["documents"]) == (7, 1, 5)
     assert counts["characters_kept"] == sum(
         len(item["text"]) for item in lines_of(work, "documents", "documents.jsonl")
     )
