@@ -63,7 +63,7 @@ class FileEntry:
         self._reasons: list[str] = []
 
     def add_text(self, item: Extracted, characters: int, changes: Mapping[str, int]) -> None:
-        """A document of so many characters came of the file, after these changes to its text."""
+        """Adds a document of the file: its number of characters, and the changes to its text."""
         self._documents += 1
         self._kept += characters
         self._changes.update(changes)

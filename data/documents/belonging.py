@@ -121,7 +121,7 @@ def _is_said(text: str, lines: Iterable[str]) -> bool:
 
 
 def _shortened(text: str, most: int) -> str:
-    """The text up to the last complete word within so many characters, or up to them."""
+    """The text up to the last complete word within `most` characters; cut at them where no word fits."""
     if len(text) <= most:
         return text
     short, _, _ = text[: most + 1].rpartition(" ")

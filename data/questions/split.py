@@ -126,7 +126,7 @@ def split_keys(keys: Iterable[str], settings: SplitSettings) -> Sides:
     validates = settings.validation_fraction > 0
 
     def drawn(names: Sequence[str], purpose: str, share: float, most: int) -> tuple[list[str], list[str]]:
-        """The names that the share draws, at least one and at most so many; and those that this moved."""
+        """The names that the share draws, at least one and at most `most`; and those that this moved."""
         order = sorted(names, key=lambda name: (_draw(settings.seed, purpose, name), name))
         hashed = sum(_draw(settings.seed, purpose, name) < share for name in order)
         number = min(max(hashed, 1), most)

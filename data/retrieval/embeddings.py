@@ -194,7 +194,7 @@ class Embedder:
         return self._packed > 0 and all(same)
 
     def _groups(self, features: Iterable[Features], tokens: int) -> Iterator[tuple[list[int], Features]]:
-        """Yields (indices, tensors [B, T]) of texts of one length, at most so many tokens, at least one text."""
+        """Yields (indices, tensors [B, T]) of texts of one length, at most `tokens` tokens but at least one text."""
         waiting: dict[int, list[tuple[int, Features]]] = {}
         for index, one in enumerate(features):
             length = _length(one)

@@ -32,7 +32,7 @@ def measure_retrieval(
     """A row for each part of the questions and each step of retrieval (embeddings, BM25, hybrid, reranked).
 
     Args:
-        misses: is told what the last step finds for each question.
+        misses: receives what the last step finds for each question.
 
     Returns:
         Rows with `part`, `step`, `questions` (their number) and, for each key of `COLUMNS`, {"value", "low", "high"},

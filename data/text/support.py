@@ -68,7 +68,7 @@ def content_words(text: str, language_of: str = "") -> list[str]:
     """The words and numbers of a text that are no stop words of its language, nor yes, no or the like.
 
     Args:
-        language_of: more text in the same language, by which the language is told.
+        language_of: more text in the same language, from which the language is recognised.
     """
     words = split_words(text)
     stop_words = _stop_words_of([*words, *split_words(language_of)] if language_of else words)

@@ -20,7 +20,7 @@ _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml", "tex
 
 
 def read_epub(raw: bytes, settings: DocumentSettings) -> Iterator[Extracted]:
-    """The text of all chapters; a chapter that is named and missing is told.
+    """The text of all chapters; a remark counts chapters that are named and missing.
 
     Raises:
         Unreadable: damaged, too large, or protected against reading (DRM).

@@ -1,6 +1,7 @@
 """Words that are broken at the ends of lines: whether the hyphen belongs to the word.
 
-"mem-/ber" is member and "long-/term" is long-term; a PDF does not tell, and PDFium marks both alike. In this order:
+"mem-/ber" is member and "long-/term" is long-term; a PDF does not say which, and PDFium marks both alike. In this
+order:
 
 0. A conjunction follows ("two-/and three-year plans", "Ein-/und Ausgang"): the line break stays a space.
 1. More hyphens before ("state-of-the-/art"), a digit on either side, or a capital after it: the hyphen stays.
@@ -32,7 +33,7 @@ _HYPHENS = "\u00ad\u2010\u2011-"  # for use at the end of a character class
 _BROKEN = re.compile(rf"([\w’'{_HYPHENS}]*\w)([{_HYPHENS}])\n(\w+)")
 _WORD = re.compile(r"[^\W\d_]+(?:[-\u2010\u2011][^\W\d_]+)*")
 _COMPOUNDING = ("en", "fr", "pt")
-_LEAST_WORDS = 20  # of a text whose language can be told
+_LEAST_WORDS = 20  # of a text whose language can be recognised
 _LEAST_SHARE = 0.06  # of a text's words that are a language's commonest
 _FREQUENT = {
     code: _split(words)

@@ -6,7 +6,7 @@
     hyphens      words broken at the ends of lines
     letters      pages whose fonts do not say which letters they show
 
-PDFium and not pypdf: it joins words that are drawn letter by letter or word by word, and tells where each stands.
+PDFium and not pypdf: it joins words that are drawn letter by letter or word by word, and gives the position of each.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Between columns is a gap that no piece of text crosses over several rows. With prose on both sides (long lines, mostly
 full, each going on in the next) they are columns, read one after the other. So are texts of several words of which one
-is drawn after the other, as boxes on slides. If the texts on both sides begin anew at the same heights, with different
+is drawn after the other, as boxes on slides. If the texts on both sides begin again at the same heights, with different
 numbers of lines, they are the cells of a table, whose rows are read one after the other. All else is read line by line:
 the cells of a table with one line each, labels and values.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Symbol's codes 0x21 to 0xFE by Adobe's encoding; a space where there is none that a text needs.
+# Symbol's codes 0x21 to 0xFE by Adobe's encoding; a space for those that no text needs.
 _SYMBOL_LOW = "!∀#∃%&∋()∗+,−./0123456789:;<=>?≅ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ[∴]⊥_‾αβχδεφγηιϕκλμνοπθρστυϖωξψζ{|}∼"
 _SYMBOL_HIGH = "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈…⏐―↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊〈®©™∑⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪\u0020〉∫⌠⎮⌡⎞⎟⎠⎤⎥⎦⎫⎬⎭"
 _WINGDINGS = {

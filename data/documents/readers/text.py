@@ -1,4 +1,4 @@
-"""Text files, and decoding: by mark, as UTF-8, as declared, or as guessed, which is counted and told."""
+"""Text files, and decoding: by mark, as UTF-8, as declared, or by a guess, which is counted and reported."""
 
 from __future__ import annotations
 
