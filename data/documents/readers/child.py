@@ -192,7 +192,7 @@ def _serve(source: BinaryIO, target: BinaryIO) -> None:
 
 @contextmanager
 def _limited_memory(more: int) -> Iterator[None]:
-    """Limits by how many bytes this process may grow, since PDFium unpacks streams itself; only where there is /proc."""
+    """Limits how many bytes this process may grow, since PDFium unpacks streams itself; only where /proc exists."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     try:
         size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
